@@ -1,0 +1,122 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/worker"
+)
+
+// Target is what a request wants to run under.
+type Target struct {
+	Identity sched.Identity // equal targets have equal identities
+	Parts    []worker.Part  // none for the plain base
+}
+
+// Request asks for a place on a worker.
+type Request struct {
+	Target Target
+	// Whole asks for a worker with nothing else on it and clean slots: for
+	// requests whose slots llama-server picks by itself.
+	Whole bool
+	// Again is when the request was first asked for, if it runs a second time
+	// because its worker failed. It keeps its place in the order, is not refused
+	// for a full queue, and is not tried a third time.
+	Again time.Time
+}
+
+func (r Request) again() bool { return !r.Again.IsZero() }
+
+// AdapterState says what a request found on its worker.
+type AdapterState string
+
+const (
+	StateWarm AdapterState = "warm" // its adapter was in force
+	StateSwap AdapterState = "swap" // its adapter was put in force first
+)
+
+// NoSlot is the slot of a lease that has its worker whole.
+const NoSlot = -1
+
+// Lease is the right to run one request on one worker. Whoever acquired it must
+// Release it, exactly once; more are harmless.
+type Lease struct {
+	Worker Runner       // use it for this request only, and not after Release
+	Member int          // the worker's number in the pool, from 0
+	Slot   int          // the slot to name in the request, or NoSlot
+	State  AdapterState // what it took to get here
+	Target Target
+	Queued time.Duration // from Acquire to the grant
+
+	release func(cut bool)
+
+	// Owned by the pool's loop.
+	member    *member
+	gen       uint64
+	ticket    *ticket
+	slots     []int // what is pinned for it
+	erase     []int // what must be erased before use
+	abandoned bool  // its client left before the grant
+	granted   bool
+	released  bool
+}
+
+// gone reports whether the process that the lease was for is no more.
+func (l *Lease) gone() bool { return l.member.gen != l.gen }
+
+// Release gives the place back; it does not block. Cut says that the request
+// did not run to its end: then the slot stays taken until llama-server has
+// stopped working on it.
+func (l *Lease) Release(cut bool) { l.release(cut) }
+
+// Runner is the pool's view of a worker; *worker.Worker is the real one.
+type Runner interface {
+	Name() string
+	Apply(ctx context.Context, parts []worker.Part) error
+	LoRA(parts []worker.Part) ([]byte, error)
+	Erase(ctx context.Context, slot int) error
+	Busy(ctx context.Context) ([]bool, error)
+	Complete(ctx context.Context, probe worker.Probe) ([]worker.Token, error)
+	Forward(ctx context.Context, path string, body []byte) (*http.Response, error)
+	Exited() <-chan struct{}
+	Err() error
+	Kill(cause string)
+	Stop()
+}
+
+// ErrStopping is returned for requests that come or still wait while the pool
+// stops.
+var ErrStopping = errors.New("the gateway is stopping")
+
+// Reason says why a request was turned away.
+type Reason string
+
+const (
+	ReasonQueueFull Reason = "queue_full" // too many wait already
+	ReasonWaited    Reason = "queue_wait" // it waited as long as a request may
+	ReasonNoWorker  Reason = "no_worker"  // every worker is down and keeps failing
+)
+
+// BusyError turns a request away that may come again.
+type BusyError struct {
+	Reason     Reason
+	RetryAfter time.Duration // when to come again, never less than a second
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("%s, retry after %s", e.Reason, e.RetryAfter.Round(time.Second))
+}
+
+// WorkerError says that workers failed while the request was being made ready
+// on them, on its second try, too.
+type WorkerError struct{ Cause error }
+
+func (e *WorkerError) Error() string { return fmt.Sprintf("worker failed: %v", e.Cause) }
+func (e *WorkerError) Unwrap() error { return e.Cause }
+
+// retrySoon is the shortest Retry-After, which counts in whole seconds.
+const retrySoon = time.Second

@@ -1,0 +1,198 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+const killSignal = syscall.SIGKILL
+
+// maxReply bounds what is read of an answer to one of our own calls.
+const maxReply = 8 << 20
+
+// Part is one adapter's share of what is in force: its file, as in
+// Options.Adapters, and the factor it is applied with.
+type Part struct {
+	Path  string
+	Scale float64
+}
+
+// scale is a Part in llama-server's words.
+type scale struct {
+	ID    int     `json:"id"`
+	Scale float64 `json:"scale"`
+}
+
+// Apply puts exactly the given adapters in force for requests that name none
+// themselves; all others are set to 0, so no parts leave the plain base. An
+// adapter that the worker does not hold is an error. llama-server does it
+// between two decoding steps.
+func (w *Worker) Apply(ctx context.Context, parts []Part) error {
+	scales, err := w.scales(parts)
+	if err != nil {
+		return err
+	}
+	if err := w.call(ctx, http.MethodPost, "/lora-adapters", scales, nil); err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	return nil
+}
+
+// LoRA returns the `lora` field, as JSON, that makes one request run under
+// exactly the given adapters, whatever is in force. For the plain base it names
+// adapter 0 at scale 0: an empty list would mean "what is in force".
+func (w *Worker) LoRA(parts []Part) ([]byte, error) {
+	scales, err := w.scales(parts)
+	if err != nil {
+		return nil, err
+	}
+	if len(scales) == 0 {
+		scales = []scale{{ID: 0, Scale: 0}}
+	}
+	return json.Marshal(scales)
+}
+
+// scales looks the parts' ids up: llama-server takes one that does not exist
+// for success and answers as the base.
+func (w *Worker) scales(parts []Part) ([]scale, error) {
+	scales := make([]scale, len(parts))
+	for i, p := range parts {
+		id := slices.Index(w.opts.Adapters, p.Path)
+		if id < 0 {
+			return nil, fmt.Errorf("worker %s does not hold the adapter %s", w.opts.Name, p.Path)
+		}
+		scales[i] = scale{ID: id, Scale: p.Scale}
+	}
+	return scales, nil
+}
+
+// Erase drops a slot's KV cache. It blocks while the slot is generating.
+func (w *Worker) Erase(ctx context.Context, slot int) error {
+	path := fmt.Sprintf("/slots/%d?action=erase", slot)
+	if err := w.call(ctx, http.MethodPost, path, nil, nil); err != nil {
+		return fmt.Errorf("erase slot %d: %w", slot, err)
+	}
+	return nil
+}
+
+// Busy reports for each slot whether it is generating. The answer comes from
+// llama-server's main loop, between two decoding steps: one that does not come
+// is a server that makes no progress, however healthy /health says it is.
+func (w *Worker) Busy(ctx context.Context) ([]bool, error) {
+	var slots []struct {
+		ID         int  `json:"id"`
+		Processing bool `json:"is_processing"`
+	}
+	if err := w.call(ctx, http.MethodGet, "/slots", nil, &slots); err != nil {
+		return nil, fmt.Errorf("slots: %w", err)
+	}
+	busy := make([]bool, w.opts.Slots)
+	for _, s := range slots {
+		if s.ID >= 0 && s.ID < len(busy) {
+			busy[s.ID] = s.Processing
+		}
+	}
+	return busy, nil
+}
+
+// Token is one token of an answer.
+type Token struct {
+	ID      int     `json:"id"`
+	LogProb float64 `json:"logprob"`
+	// Top are the likeliest tokens at this place, likeliest first.
+	Top []struct {
+		ID      int     `json:"id"`
+		LogProb float64 `json:"logprob"`
+	} `json:"top_logprobs"`
+}
+
+// Probe is one greedy request on a slot, for tests of llama-server itself.
+type Probe struct {
+	Prompt string
+	Tokens int // to generate, at most
+	Slot   int
+	Parts  []Part
+	Cold   bool // compute the whole prompt, whatever the slot's KV cache holds
+}
+
+// Complete runs a probe and blocks until its answer is whole.
+func (w *Worker) Complete(ctx context.Context, probe Probe) ([]Token, error) {
+	lora, err := w.LoRA(probe.Parts)
+	if err != nil {
+		return nil, err
+	}
+	request := map[string]any{
+		"prompt": probe.Prompt, "n_predict": probe.Tokens, "id_slot": probe.Slot,
+		"lora": json.RawMessage(lora), "cache_prompt": !probe.Cold,
+		"temperature": 0, "n_probs": 2, "stream": false,
+	}
+	var reply struct {
+		Tokens []Token `json:"completion_probabilities"`
+	}
+	if err := w.call(ctx, http.MethodPost, "/completion", request, &reply); err != nil {
+		return nil, fmt.Errorf("completion: %w", err)
+	}
+	return reply.Tokens, nil
+}
+
+// Forward posts a JSON body to path and returns the answer as it comes; the
+// caller closes its body. Ending ctx cancels the work in llama-server.
+func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://worker"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+w.key)
+	return w.client.Do(req)
+}
+
+// call makes one of the gateway's own requests and decodes the answer into
+// reply unless that is nil.
+func (w *Worker) call(ctx context.Context, method, path string, body, reply any) error {
+	payload, err := encode(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path, payload)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+w.key)
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%w: %s %s: %s: %s", errStatus, method, path, resp.Status, strings.TrimSpace(string(text)))
+	}
+	if reply == nil {
+		return nil
+	}
+	return json.Unmarshal(text, reply)
+}
+
+// encode returns body as JSON, or nothing for nil.
+func encode(body any) (io.Reader, error) {
+	if body == nil {
+		return http.NoBody, nil
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return bytes.NewReader(text), nil
+}

@@ -1,0 +1,325 @@
+// Package worker runs one llama-server: its arguments, its readiness, its HTTP
+// API, its end. It knows nothing of queues or of other workers.
+//
+// What it relies on in llama-server is measured in test/conformance and, where
+// safety leans on it, in this package's tests.
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options says how to start a worker. All paths must be absolute.
+type Options struct {
+	Name     string   // for logs and file names, short: it is part of a socket's path
+	Command  string   // the llama-server program
+	Args     []string // the user's, handed over as they are
+	Model    string   // the base model's GGUF
+	Alias    string   // what llama-server calls the model
+	Adapters []string // GGUF files; an adapter's position is its id
+	Slots    int      // sequences decoded at once
+	Context  int      // tokens a slot
+	Dir      string   // a private directory that exists; the worker makes its own in it
+
+	StartTimeout time.Duration // from start until ready
+	StopTimeout  time.Duration // from SIGTERM until SIGKILL
+
+	Log *slog.Logger
+}
+
+// Worker is a llama-server that was ready once. It is safe for concurrent use.
+// Whoever started it must Stop it.
+type Worker struct {
+	opts    Options
+	dir     string
+	key     string
+	process *process
+	tail    *tail
+	client  *http.Client
+	killed  chan string // at most one cause, of Kill
+}
+
+// ExitError says how a worker's process ended.
+type ExitError struct {
+	Worker string
+	Status string // "exit status 1", "signal: killed"
+	Cause  string // why the gateway killed it, if it did
+	Log    string // the last lines it wrote
+}
+
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "worker %s ended: %s", e.Worker, e.Status)
+	if e.Cause != "" {
+		fmt.Fprintf(&b, " (%s)", e.Cause)
+	}
+	if e.Log != "" {
+		fmt.Fprintf(&b, "; its last lines:\n%s", e.Log)
+	}
+	return b.String()
+}
+
+// Start runs llama-server and blocks until it is ready with every adapter
+// loaded and none in force. When that fails, or ctx ends first, the process is
+// gone by the time Start returns, and an *ExitError in the error's chain tells
+// what it wrote, if it ended by itself.
+func Start(ctx context.Context, opts Options) (*Worker, error) {
+	w, err := prepare(opts)
+	if err != nil {
+		return nil, fmt.Errorf("worker %s: %w", opts.Name, err)
+	}
+	w.process, err = launch(opts.Command, w.arguments(), w.environment(), w.tail)
+	if err != nil {
+		w.clean()
+		return nil, fmt.Errorf("worker %s: %w", opts.Name, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, opts.StartTimeout,
+		fmt.Errorf("not ready after %s", opts.StartTimeout))
+	defer cancel()
+	if err := w.becomeReady(ctx); err != nil {
+		w.Stop()
+		return nil, fmt.Errorf("worker %s: %w", opts.Name, err)
+	}
+	return w, nil
+}
+
+// prepare makes the worker's directory: socket, saved slots, adapter links.
+func prepare(opts Options) (*Worker, error) {
+	dir, err := os.MkdirTemp(opts.Dir, "w"+opts.Name+"-")
+	if err != nil {
+		return nil, err
+	}
+	secret := make([]byte, 24)
+	rand.Read(secret) // never fails, by its contract
+	w := &Worker{
+		opts:   opts,
+		dir:    dir,
+		key:    hex.EncodeToString(secret),
+		tail:   &tail{each: func(line string) { opts.Log.Debug("llama-server", "worker", opts.Name, "line", line) }},
+		killed: make(chan string, 1),
+	}
+	w.client = newClient(w.socket(), opts.Slots)
+	if err := w.link(); err != nil {
+		w.clean()
+		return nil, err
+	}
+	return w, nil
+}
+
+// link gives every adapter a name of ours in the worker's directory: --lora
+// separates paths by commas and scales by colons, which users' paths may hold.
+func (w *Worker) link() error {
+	for _, dir := range []string{w.slotDir(), filepath.Join(w.dir, "lora")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	for id, path := range w.opts.Adapters {
+		if err := os.Symlink(path, w.adapterLink(id)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Worker) socket() string  { return filepath.Join(w.dir, "s.sock") }
+func (w *Worker) slotDir() string { return filepath.Join(w.dir, "slots") }
+
+func (w *Worker) adapterLink(id int) string {
+	return filepath.Join(w.dir, "lora", strconv.Itoa(id)+".gguf")
+}
+
+// arguments returns llama-server's command line. The user's come first, so that
+// ours win where both are given.
+func (w *Worker) arguments() []string {
+	o := w.opts
+	args := append([]string(nil), o.Args...)
+	args = append(args,
+		"--host", w.socket(), // a path that ends in .sock is a Unix socket
+		"--model", o.Model,
+		"--alias", o.Alias,
+		"--parallel", strconv.Itoa(o.Slots),
+		"--ctx-size", strconv.Itoa(o.Slots*o.Context),
+		"--cache-ram", "0", // the host cache is not keyed by adapter
+		"--slot-save-path", w.slotDir(), // without it slots cannot be erased
+		"--no-webui",
+	)
+	if len(o.Adapters) > 0 {
+		links := make([]string, len(o.Adapters))
+		for id := range links {
+			links[id] = w.adapterLink(id)
+		}
+		args = append(args, "--lora", strings.Join(links, ","), "--lora-init-without-apply")
+	}
+	return args
+}
+
+// environment hands ours on, less what would change llama-server's settings
+// behind the gateway's back, and with the worker's key: an argument could be
+// read by every user of the machine.
+func (w *Worker) environment() []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if strings.HasPrefix(kv, "LLAMA_ARG_") || strings.HasPrefix(kv, "LLAMA_API_KEY=") {
+			continue
+		}
+		env = append(env, kv)
+	}
+	return append(env, "LLAMA_API_KEY="+w.key)
+}
+
+// becomeReady waits for health, then checks and turns off the adapters.
+func (w *Worker) becomeReady(ctx context.Context) error {
+	if err := w.waitHealthy(ctx); err != nil {
+		return err
+	}
+	if err := w.checkAdapters(ctx); err != nil {
+		return err
+	}
+	// --lora-init-without-apply leaves every adapter at scale 1.
+	return w.Apply(ctx, nil)
+}
+
+// pollInterval is how often a starting worker is asked whether it is ready.
+const pollInterval = 20 * time.Millisecond
+
+func (w *Worker) waitHealthy(ctx context.Context) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		if err := w.call(ctx, http.MethodGet, "/health", nil, nil); err == nil {
+			return nil
+		}
+		select {
+		case <-w.process.exited:
+			return w.Err()
+		case <-ctx.Done():
+			return w.withLog(context.Cause(ctx))
+		case <-ticker.C:
+		}
+	}
+}
+
+// checkAdapters refuses a worker that does not hold exactly the adapters it was
+// started with, in their order: it would answer as the base instead.
+func (w *Worker) checkAdapters(ctx context.Context) error {
+	var loaded []struct {
+		ID   int    `json:"id"`
+		Path string `json:"path"`
+	}
+	if err := w.call(ctx, http.MethodGet, "/lora-adapters", nil, &loaded); err != nil {
+		return w.withLog(fmt.Errorf("list adapters: %w", err))
+	}
+	have := make(map[string]int, len(loaded))
+	for _, a := range loaded {
+		have[a.Path] = a.ID
+	}
+	for id, path := range w.opts.Adapters {
+		if got, ok := have[w.adapterLink(id)]; !ok || got != id {
+			return w.withLog(fmt.Errorf("llama-server did not load the adapter %s", path))
+		}
+	}
+	if len(loaded) != len(w.opts.Adapters) {
+		return w.withLog(fmt.Errorf("llama-server loaded %d adapters, %d were asked for", len(loaded), len(w.opts.Adapters)))
+	}
+	return nil
+}
+
+// Name returns the name it was started with.
+func (w *Worker) Name() string { return w.opts.Name }
+
+// PID returns the process's id, which is also its process group's.
+func (w *Worker) PID() int { return w.process.pid }
+
+// Exited is closed when the process has ended.
+func (w *Worker) Exited() <-chan struct{} { return w.process.exited }
+
+// Err returns an *ExitError once the process has ended, nil before.
+func (w *Worker) Err() error {
+	select {
+	case <-w.process.exited:
+	default:
+		return nil
+	}
+	e := &ExitError{Worker: w.opts.Name, Status: w.process.status, Log: w.tail.String()}
+	select {
+	case e.Cause = <-w.killed:
+		w.killed <- e.Cause
+	default:
+	}
+	return e
+}
+
+// Kill ends the process group at once, without waiting. The cause, which must
+// not be empty, appears in Err. Only the first call counts.
+func (w *Worker) Kill(cause string) {
+	select {
+	case w.killed <- cause:
+	default:
+	}
+	select {
+	case <-w.process.exited: // its id may be another's by now
+	default:
+		w.process.signal(killSignal)
+	}
+}
+
+// Stop asks the process to end, kills its group after the stop timeout, and
+// removes the worker's files. It blocks until the process is gone. llama-server
+// cuts running answers on SIGTERM: drain first.
+func (w *Worker) Stop() {
+	select {
+	case <-w.process.exited:
+	default:
+		w.process.stop(w.opts.StopTimeout)
+	}
+	w.client.CloseIdleConnections()
+	w.clean()
+}
+
+func (w *Worker) clean() {
+	if err := os.RemoveAll(w.dir); err != nil {
+		w.opts.Log.Warn("cannot remove a worker's directory", "worker", w.opts.Name, "error", err)
+	}
+}
+
+// withLog adds the last lines of the worker's log to an error of its start.
+func (w *Worker) withLog(err error) error {
+	if log := w.tail.String(); log != "" {
+		return fmt.Errorf("%w; its last lines:\n%s", err, log)
+	}
+	return err
+}
+
+// newClient returns a client that talks to one Unix socket.
+func newClient(socket string, slots int) *http.Client {
+	var dialer net.Dialer
+	// A request a slot, and the pool's own calls beside them.
+	conns := 2*slots + 4
+	return &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", socket)
+		},
+		MaxIdleConns:        conns,
+		MaxIdleConnsPerHost: conns,
+		// llama-server closes idle connections after 5 s; being first avoids
+		// writing into one that is just being closed.
+		IdleConnTimeout:    2 * time.Second,
+		DisableCompression: true,
+	}}
+}
+
+// errStatus is an answer that is not a success.
+var errStatus = errors.New("llama-server refused")
