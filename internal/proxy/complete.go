@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// complete serves one completion endpoint of the worker's API.
+func (p *Proxy) complete(path string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if p.draining.Load() {
+			return stopping()
+		}
+		r, err := p.decode(c, path)
+		if err != nil {
+			return err
+		}
+		rec := recordOf(c)
+		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
+		return p.run(c, r)
+	}
+}
+
+// workerError says that the worker failed before the client got a byte, so the
+// request may run again.
+type workerError struct{ cause error }
+
+func (e *workerError) Error() string { return fmt.Sprintf("before the first byte: %v", e.cause) }
+func (e *workerError) Unwrap() error { return e.cause }
+
+// run takes a request to its whole answer or to one error. A request whose
+// worker fails before the first byte runs a second time, and not a third: one
+// that kills workers must not get to them all.
+func (p *Proxy) run(c echo.Context, r *request) error {
+	arrived := time.Now()
+	place := pool.Request{Target: TargetOf(r.model.Adapter), Whole: r.whole}
+	for {
+		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
+		if err != nil {
+			return fromPool(err)
+		}
+		p.announce(c, r, lease)
+		err = p.attempt(c, r, lease)
+		var failed *workerError
+		switch {
+		case c.Request().Context().Err() != nil:
+			return clientLeft(err)
+		case !errors.As(err, &failed):
+			return err
+		case !place.Again.IsZero():
+			return workerDied(failed)
+		}
+		p.opts.Log.Warn("worker failed before the first byte, running the request again",
+			"request_id", recordOf(c).id, "worker", lease.Member, "error", failed)
+		place.Again = arrived
+	}
+}
+
+// announce tells the client and the log who answers.
+func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
+	rec := recordOf(c)
+	rec.worker, rec.state, rec.queued = l.Member, l.State, rec.queued+l.Queued
+	h := c.Response().Header()
+	h.Set("X-Adapter", r.model.Target)
+	h.Set("X-Worker", strconv.Itoa(l.Member))
+	h.Set("X-Adapter-State", string(l.State))
+	h.Set("X-Queue-Ms", strconv.FormatInt(rec.queued.Milliseconds(), 10))
+}
+
+// attempt runs the request on the lease's worker and releases the lease. It
+// returns a *workerError as long as nothing has reached the client.
+func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
+	whole := false
+	defer func() { l.Release(!whole) }()
+	body, err := r.forWorker(l, p.opts.Alias)
+	if err != nil {
+		return err
+	}
+	// Ending this context cancels the work in llama-server.
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer cancel()
+	resp, err := l.Worker.Forward(ctx, r.path, body)
+	if err != nil {
+		return &workerError{p.cause(l, err)}
+	}
+	defer resp.Body.Close()
+	if r.stream && resp.StatusCode == http.StatusOK {
+		whole, err = p.relay(c, r, l, resp.Body)
+		return err
+	}
+	whole, err = p.answer(c, r, l, resp)
+	return err
+}
+
+// maxAnswer bounds what a worker's answer may take of memory.
+const maxAnswer = 256 << 20
+
+// answer passes on an answer that is not a stream. It reports whether the
+// worker's part was whole.
+func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *http.Response) (bool, error) {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return false, &workerError{p.cause(l, err)}
+	}
+	if resp.StatusCode != http.StatusOK {
+		return true, fromWorker(resp.StatusCode, text)
+	}
+	object, ok := rawjson.Scan(text)
+	if !ok {
+		return true, &workerError{errors.New("the answer is not a JSON object")}
+	}
+	rec := recordOf(c)
+	rec.count(object)
+	rec.first = time.Since(rec.start)
+	return true, p.write(c, http.StatusOK, r.rename(object))
+}
+
+// rename puts the name that the client asked for into an answer or chunk.
+func (r *request) rename(o rawjson.Object) []byte {
+	return o.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)})
+}
+
+// cause waits a moment for the reason why a worker stopped answering: its
+// connection breaks before its exit is known.
+func (p *Proxy) cause(l *pool.Lease, err error) error {
+	timer := time.NewTimer(exitDelay)
+	defer timer.Stop()
+	select {
+	case <-l.Worker.Exited():
+		return fmt.Errorf("%w (%v)", l.Worker.Err(), err)
+	case <-timer.C:
+		return err
+	}
+}
+
+// exitDelay is how long a process that broke its connections may take to end.
+const exitDelay = 200 * time.Millisecond
+
+// write sends a whole JSON answer. A client that does not read it for the write
+// timeout is dropped.
+func (p *Proxy) write(c echo.Context, status int, text []byte) error {
+	res := c.Response()
+	res.Header().Set("Content-Type", "application/json; charset=utf-8")
+	res.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	p.extend(c)
+	res.WriteHeader(status)
+	if _, err := res.Write(text); err != nil {
+		return clientLeft(err)
+	}
+	return nil
+}
+
+// extend gives the next write the whole write timeout.
+func (p *Proxy) extend(c echo.Context) {
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(p.opts.WriteTimeout))
+}

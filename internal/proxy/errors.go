@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// apiError is an error as a client sees it, in OpenAI's envelope, with the cause
+// that only the log sees.
+type apiError struct {
+	Status     int
+	Type       string // for machines, broad: "invalid_request_error"
+	Code       string // for machines, narrow: "model_not_found"; "" is null
+	Param      string // the field at fault; "" is null
+	Message    string // for people
+	RetryAfter time.Duration
+	Cause      error
+}
+
+func (e *apiError) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("%s: %v", e.Message, e.Cause)
+	}
+	return e.Message
+}
+
+func (e *apiError) Unwrap() error { return e.Cause }
+
+const (
+	typeInvalid   = "invalid_request_error"
+	typeServer    = "server_error"
+	typeRateLimit = "rate_limit_error"
+	// statusClientClosed is what logs show for a client that left; it is never
+	// sent. nginx made the number common.
+	statusClientClosed = 499
+)
+
+func invalid(param, format string, args ...any) *apiError {
+	return &apiError{Status: http.StatusBadRequest, Type: typeInvalid, Param: param, Message: fmt.Sprintf(format, args...)}
+}
+
+func modelNotFound(name string) *apiError {
+	return &apiError{
+		Status: http.StatusNotFound, Type: typeInvalid, Code: "model_not_found", Param: "model",
+		Message: fmt.Sprintf("The model %q does not exist.", shorten(name)),
+	}
+}
+
+// shorten keeps a client's words from filling an error or a log line.
+func shorten(s string) string {
+	const limit = 200
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "..."
+}
+
+func stopping() *apiError {
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "stopping",
+		Message: "The gateway is stopping.", RetryAfter: time.Second,
+	}
+}
+
+// workerDied is what a client gets when its request could not be run again.
+func workerDied(cause error) *apiError {
+	return &apiError{
+		Status: http.StatusBadGateway, Type: typeServer, Code: "worker_died",
+		Message: "The model's process ended while it was answering.", Cause: cause,
+	}
+}
+
+// fromPool turns a refusal of the pool into an answer.
+func fromPool(err error) *apiError {
+	var busy *pool.BusyError
+	switch {
+	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:
+		return &apiError{
+			Status: http.StatusServiceUnavailable, Type: typeServer, Code: string(busy.Reason),
+			Message: "No worker can serve at the moment.", RetryAfter: busy.RetryAfter, Cause: err,
+		}
+	case errors.As(err, &busy):
+		message := "Too many requests are waiting."
+		if busy.Reason == pool.ReasonWaited {
+			message = "The request waited too long for its turn."
+		}
+		return &apiError{
+			Status: http.StatusTooManyRequests, Type: typeRateLimit, Code: string(busy.Reason),
+			Message: message, RetryAfter: busy.RetryAfter, Cause: err,
+		}
+	case errors.Is(err, pool.ErrStopping):
+		return stopping()
+	case errors.Is(err, context.Canceled):
+		return clientLeft(err)
+	default:
+		return workerDied(err)
+	}
+}
+
+func clientLeft(cause error) *apiError {
+	return &apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_closed", Message: "The client left.", Cause: cause}
+}
+
+// fromWorker puts llama-server's own error into OpenAI's envelope and terms. It
+// keeps the status; text is the answer's body.
+func fromWorker(status int, text []byte) *apiError {
+	e := &apiError{Status: status, Type: typeServer, Message: http.StatusText(status)}
+	if status < 500 {
+		e.Type = typeInvalid
+	}
+	var body struct {
+		Error struct {
+			Message string `json:"message"`
+			Type    string `json:"type"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &body) != nil || body.Error.Message == "" {
+		e.Cause = fmt.Errorf("llama-server answered %d: %s", status, shorten(string(text)))
+		return e
+	}
+	e.Message = body.Error.Message
+	if body.Error.Type == "exceed_context_size_error" {
+		e.Type, e.Code, e.Param = typeInvalid, "context_length_exceeded", "messages"
+	}
+	return e
+}
+
+// fromEvent is fromWorker for an error that came as an event of a stream: there
+// the status is in the error itself.
+func fromEvent(raw json.RawMessage) *apiError {
+	var body struct {
+		Code int `json:"code"`
+	}
+	if json.Unmarshal(raw, &body) != nil || body.Code < 400 || body.Code > 599 {
+		body.Code = http.StatusInternalServerError
+	}
+	return fromWorker(body.Code, append(append([]byte(`{"error":`), raw...), '}'))
+}
+
+// asAPIError gives every error that reaches the end of a handler its envelope.
+func asAPIError(err error) *apiError {
+	var api *apiError
+	var route *echo.HTTPError
+	switch {
+	case errors.As(err, &api):
+		return api
+	case errors.As(err, &route):
+		return &apiError{
+			Status: route.Code, Type: typeInvalid,
+			Message: fmt.Sprintf("%s: there is no such endpoint.", http.StatusText(route.Code)),
+		}
+	default:
+		return &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "Internal error.", Cause: err}
+	}
+}
+
+// envelope renders the error as OpenAI does.
+func (e *apiError) envelope() []byte {
+	type inner struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    *string `json:"code"`
+	}
+	text, err := json.Marshal(struct {
+		Error inner `json:"error"`
+	}{inner{e.Message, e.Type, orNull(e.Param), orNull(e.Code)}})
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return text
+}
+
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// setRetryAfter tells the client when to come again, in whole seconds.
+func (e *apiError) setRetryAfter(h http.Header) {
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+}
+
+// badJSON says what is wrong with a body, and where.
+func badJSON(err error) *apiError {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, rawjson.ErrNotObject):
+		return invalid("", "The request body must be a JSON object.")
+	case errors.As(err, &syntax):
+		return invalid("", "The request body is not valid JSON: %s at byte %d.", syntax, syntax.Offset)
+	default:
+		return invalid("", "The request body is not valid JSON: %s.", err)
+	}
+}

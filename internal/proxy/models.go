@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	openai "github.com/sashabaranov/go-openai"
+
+	"github.com/loragate/loragate/internal/catalog"
+)
+
+// modelObject is a model as GET /v1/models shows it: OpenAI's fields, and what
+// is particular to adapters.
+type modelObject struct {
+	openai.Model
+	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
+	Kind       string    `json:"kind"`                 // "base", "adapter" or "alias"
+	Base       string    `json:"base"`                 // the base model's name
+	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file
+}
+
+func (p *Proxy) describe(m *catalog.Model) modelObject {
+	base := p.opts.Catalog.Base().Name
+	o := modelObject{
+		Model: openai.Model{
+			ID: m.Name, Object: "model", CreatedAt: m.Created.Unix(), OwnedBy: "loragate",
+			Root: m.Target,
+		},
+		Kind: string(m.Kind),
+		Base: base,
+	}
+	if m.Adapter != nil {
+		o.Parent, o.Digest = base, "sha256:"+m.Adapter.Digest
+	}
+	return o
+}
+
+func (p *Proxy) listModels(c echo.Context) error {
+	models := p.opts.Catalog.Models()
+	list := struct {
+		Object string        `json:"object"`
+		Data   []modelObject `json:"data"`
+	}{"list", make([]modelObject, len(models))}
+	for i, m := range models {
+		list.Data[i] = p.describe(m)
+	}
+	return p.writeJSON(c, list)
+}
+
+// showModel serves GET /v1/models/{id}; ids may hold slashes.
+func (p *Proxy) showModel(c echo.Context) error {
+	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
+	m, ok := p.opts.Catalog.Resolve(name)
+	if !ok {
+		return modelNotFound(name)
+	}
+	return p.writeJSON(c, p.describe(m))
+}
+
+func (p *Proxy) writeJSON(c echo.Context, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return p.write(c, http.StatusOK, text)
+}

@@ -1,0 +1,150 @@
+// Package proxy is the gateway's face: OpenAI's HTTP API over a catalog of
+// models and a pool of workers.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/pool"
+)
+
+// Options says what a proxy serves. All are required.
+type Options struct {
+	Catalog *catalog.Catalog
+	Pool    Pool
+	Alias   string // what workers call the model
+
+	MaxBody      int64         // bytes of a request's body
+	ReadTimeout  time.Duration // for the whole of a request's body
+	WriteTimeout time.Duration // for each write to a client
+
+	Log *slog.Logger
+}
+
+// Pool is what the proxy needs of a pool; *pool.Pool is the real one.
+type Pool interface {
+	Acquire(ctx context.Context, req pool.Request) (*pool.Lease, error)
+	Stats() pool.Stats
+}
+
+// Proxy is the HTTP handler. It is safe for concurrent use.
+type Proxy struct {
+	opts     Options
+	echo     *echo.Echo
+	draining atomic.Bool
+}
+
+// New returns a proxy.
+func New(opts Options) *Proxy {
+	p := &Proxy{opts: opts, echo: echo.New()}
+	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
+	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
+	p.echo.Use(p.observe)
+	p.echo.GET("/v1/models", p.listModels)
+	p.echo.GET("/v1/models/*", p.showModel)
+	p.echo.POST("/v1/chat/completions", p.complete("/v1/chat/completions"))
+	p.echo.POST("/v1/completions", p.complete("/v1/completions"))
+	p.echo.GET("/health", p.health)
+	p.echo.GET("/ready", p.ready)
+	return p
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.echo.ServeHTTP(w, r) }
+
+// Server returns an HTTP server for the proxy whose timeouts slow clients cannot
+// exhaust. Reading bodies and writing answers have deadlines of their own.
+func (p *Proxy) Server() *http.Server {
+	return &http.Server{
+		Handler:           p,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(p.opts.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Drain makes the proxy refuse new requests, on connections that are open, too.
+// Those under way go on.
+func (p *Proxy) Drain() { p.draining.Store(true) }
+
+// observe gives every request its id and its line in the log, and every error
+// its envelope.
+func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		rec := newRecord(c.Request().Header.Get("X-Request-Id"))
+		c.Set(recordKey, rec)
+		c.Response().Header().Set("X-Request-Id", rec.id)
+		err := p.protect(next, c)
+		status := c.Response().Status
+		if err != nil {
+			status = p.fail(c, asAPIError(err))
+		}
+		p.access(c, rec, status, err)
+		if err != nil && c.Response().Committed && status >= 500 && c.Response().Header().Get("Content-Type") == "" {
+			panic(http.ErrAbortHandler)
+		}
+		return nil
+	}
+}
+
+// protect turns a panic of a handler into an error.
+func (p *Proxy) protect(next echo.HandlerFunc, c echo.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return next(c)
+}
+
+// fail answers with the error, unless an answer has begun already or nobody is
+// there to read it. It returns the status for the log.
+func (p *Proxy) fail(c echo.Context, e *apiError) int {
+	if c.Response().Committed || e.Status == statusClientClosed {
+		return e.Status
+	}
+	e.setRetryAfter(c.Response().Header())
+	if err := p.write(c, e.Status, e.envelope()); err != nil {
+		return statusClientClosed
+	}
+	return e.Status
+}
+
+// health tells that the gateway is alive.
+func (p *Proxy) health(c echo.Context) error {
+	return p.writeJSON(c, map[string]string{"status": "ok"})
+}
+
+var errNotReady = errors.New("no worker is ready")
+
+// ready tells whether requests can be served.
+func (p *Proxy) ready(c echo.Context) error {
+	if p.draining.Load() {
+		return stopping()
+	}
+	stats := p.opts.Pool.Stats()
+	up := 0
+	for _, w := range stats.Workers {
+		if w.Up {
+			up++
+		}
+	}
+	if up == 0 {
+		return &apiError{
+			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
+			Message: "No worker is ready.", RetryAfter: time.Second, Cause: errNotReady,
+		}
+	}
+	return p.writeJSON(c, map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up})
+}

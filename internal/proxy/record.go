@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	openai "github.com/sashabaranov/go-openai"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// record is what the access log tells of one request. The request's handler
+// owns it.
+type record struct {
+	id     string
+	start  time.Time
+	model  string // as the client named it
+	target string // what answered: the adapter's or the base's name
+	stream bool
+	worker int
+	state  pool.AdapterState // "" until a lease was had
+	queued time.Duration
+	first  time.Duration // from arrival to the first byte of the answer; 0 is none
+	tokens *tokens       // nil until the worker told
+}
+
+// tokens are llama-server's counts. For n above 1 they are those of one choice.
+type tokens struct{ prompt, cached, completion int }
+
+const recordKey = "loragate.record"
+
+func recordOf(c echo.Context) *record { return c.Get(recordKey).(*record) }
+
+// requestIDPattern is what a client may send as its X-Request-Id.
+var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+func newRecord(given string) *record {
+	rec := &record{id: given, start: time.Now()}
+	if !requestIDPattern.MatchString(given) {
+		random := make([]byte, 12)
+		rand.Read(random) // never fails, by its contract
+		rec.id = "req_" + hex.EncodeToString(random)
+	}
+	return rec
+}
+
+// count takes the token counts out of an answer or a chunk, if it has them.
+// llama-server puts `usage` into answers, into streams only when asked, and
+// `timings` into both, in streams into the last chunk.
+func (rec *record) count(o rawjson.Object) {
+	if raw, ok := o.Raw("usage"); ok {
+		var u openai.Usage
+		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
+			t := &tokens{prompt: u.PromptTokens, completion: u.CompletionTokens}
+			if u.PromptTokensDetails != nil {
+				t.cached = u.PromptTokensDetails.CachedTokens
+			}
+			rec.tokens = t
+			return
+		}
+	}
+	if raw, ok := o.Raw("timings"); ok {
+		var t struct {
+			Cached    int `json:"cache_n"`
+			Prompt    int `json:"prompt_n"`
+			Predicted int `json:"predicted_n"`
+		}
+		if json.Unmarshal(raw, &t) == nil {
+			rec.tokens = &tokens{prompt: t.Cached + t.Prompt, cached: t.Cached, completion: t.Predicted}
+		}
+	}
+}
+
+// access writes the one line that a request leaves in the log.
+func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
+	level := slog.LevelInfo
+	switch {
+	case status >= 500:
+		level = slog.LevelError
+	case status >= 400 || err != nil:
+		level = slog.LevelWarn
+	}
+	req := c.Request()
+	if level == slog.LevelInfo && (req.URL.Path == "/health" || req.URL.Path == "/ready") {
+		level = slog.LevelDebug // probes come every few seconds
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", rec.id),
+		slog.String("method", req.Method),
+		slog.String("path", shorten(req.URL.Path)),
+		slog.Int("status", status),
+		slog.String("client", c.RealIP()),
+		slog.Float64("duration_ms", milliseconds(time.Since(rec.start))),
+		slog.Int64("bytes_out", c.Response().Size),
+	}
+	if rec.model != "" {
+		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target), slog.Bool("stream", rec.stream))
+	}
+	if rec.state != "" {
+		attrs = append(attrs,
+			slog.Int("worker", rec.worker),
+			slog.String("adapter_state", string(rec.state)),
+			slog.Float64("queue_ms", milliseconds(rec.queued)))
+	}
+	if rec.first > 0 {
+		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
+	}
+	if t := rec.tokens; t != nil {
+		attrs = append(attrs, slog.Int("prompt_tokens", t.prompt), slog.Int("cached_tokens", t.cached), slog.Int("completion_tokens", t.completion))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	p.opts.Log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -1,0 +1,145 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/worker"
+)
+
+// request is a completion request once it is understood.
+type request struct {
+	path   string // the worker's endpoint
+	body   rawjson.Object
+	asked  string         // the model's name as the client gave it
+	model  *catalog.Model // what it stands for
+	stream bool
+	whole  bool // llama-server picks slots for it by itself
+}
+
+// decode reads the body, once and whole, and resolves its model.
+//
+// Reading it whole before anything is sent on also keeps the server from
+// closing the body under the transport when a worker answers at once
+// (golang/go#40747).
+func (p *Proxy) decode(c echo.Context, path string) (*request, error) {
+	text, err := p.readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	body, err := rawjson.Parse(text)
+	if err != nil {
+		return nil, badJSON(err)
+	}
+	r := &request{path: path, body: body}
+	if err := r.readFields(); err != nil {
+		return nil, err
+	}
+	model, ok := p.opts.Catalog.Resolve(r.asked)
+	if !ok {
+		return nil, modelNotFound(r.asked)
+	}
+	r.model = model
+	return r, nil
+}
+
+func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
+	req := c.Request()
+	if req.ContentLength > p.opts.MaxBody {
+		return nil, p.tooLarge()
+	}
+	// The deadline ends slow senders; without clearing it, it would end the
+	// connection in the middle of a long answer.
+	rc := http.NewResponseController(c.Response())
+	_ = rc.SetReadDeadline(time.Now().Add(p.opts.ReadTimeout))
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, p.opts.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, p.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &apiError{
+			Status: http.StatusRequestTimeout, Type: typeInvalid, Code: "request_timeout",
+			Message: fmt.Sprintf("The request body did not arrive within %s.", p.opts.ReadTimeout),
+		}
+	case err != nil:
+		return nil, clientLeft(err)
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	return text, nil
+}
+
+func (p *Proxy) tooLarge() *apiError {
+	return &apiError{
+		Status: http.StatusRequestEntityTooLarge, Type: typeInvalid, Code: "request_too_large",
+		Message: fmt.Sprintf("The request body is larger than the limit of %d bytes.", p.opts.MaxBody),
+	}
+}
+
+// readFields looks up what decides where and how the request runs.
+func (r *request) readFields() error {
+	given, err := r.body.Decode("model", &r.asked)
+	if err != nil {
+		return invalid("model", "The field \"model\" must be a string.")
+	}
+	if !given || r.asked == "" {
+		return invalid("model", "The field \"model\" is missing: name a model, as GET /v1/models lists them.")
+	}
+	if _, err := r.body.Decode("stream", &r.stream); err != nil {
+		return invalid("stream", "The field \"stream\" must be true or false.")
+	}
+	for _, key := range choiceKeys {
+		n := 1
+		if _, err := r.body.Decode(key, &n); err != nil || n < 1 {
+			return invalid(key, "The field %q must be a whole number of at least 1.", key)
+		}
+		r.whole = r.whole || n > 1
+	}
+	return nil
+}
+
+// choiceKeys ask for several answers to one prompt. llama-server runs the
+// second and further ones in slots that it picks by itself, over whatever KV
+// cache those hold.
+var choiceKeys = []string{"n", "n_cmpl"}
+
+// TargetOf returns what must be in force for an adapter; nil is the plain base.
+func TargetOf(a *catalog.Adapter) pool.Target {
+	if a == nil {
+		return pool.Target{Identity: sched.Base}
+	}
+	return pool.Target{
+		Identity: sched.Identity(a.Identity()),
+		Parts:    []worker.Part{{Path: a.Path, Scale: a.Scale}},
+	}
+}
+
+// forWorker returns the body as llama-server gets it on the lease's worker:
+// with the adapter and the slot that the lease stands for, whatever the client
+// wrote there.
+func (r *request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
+	lora, err := l.Worker.LoRA(l.Target.Parts)
+	if err != nil {
+		return nil, err
+	}
+	slot := rawjson.Edit{Key: "id_slot"} // a whole worker's slots are llama-server's to pick
+	if l.Slot != pool.NoSlot {
+		slot.Value = []byte(strconv.Itoa(l.Slot))
+	}
+	return r.body.Apply(
+		rawjson.Edit{Key: "model", Value: rawjson.String(alias)},
+		rawjson.Edit{Key: "lora", Value: lora},
+		slot,
+	), nil
+}

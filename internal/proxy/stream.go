@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+var (
+	dataPrefix = []byte("data: ")
+	doneEvent  = []byte("data: [DONE]")
+)
+
+// relay passes a worker's stream of events on, each as it comes. Nothing is sent
+// before the first event is there, so that until then the request can still run
+// elsewhere. A stream that the worker breaks off ends with an error event, never
+// as if it were complete. relay reports whether the worker's part was whole.
+func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader) (bool, error) {
+	events := newEventReader(body)
+	event, err := events.next()
+	if err != nil {
+		return false, &workerError{p.cause(l, err)}
+	}
+	rec := recordOf(c)
+	rec.first = time.Since(rec.start)
+	h := c.Response().Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx in front would hold events back
+	p.extend(c)
+	c.Response().WriteHeader(http.StatusOK)
+
+	for {
+		out, kind := r.rewrite(event, rec)
+		if err := p.send(c, out, !events.ready()); err != nil {
+			return false, clientLeft(err)
+		}
+		switch kind {
+		case eventDone:
+			return true, nil
+		case eventError:
+			return true, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
+		}
+		if event, err = events.next(); err != nil {
+			return false, p.breakOff(c, p.cause(l, err))
+		}
+	}
+}
+
+// breakOff ends a stream that cannot go on, with an error event.
+func (p *Proxy) breakOff(c echo.Context, cause error) error {
+	if err := c.Request().Context().Err(); err != nil {
+		return clientLeft(err)
+	}
+	died := workerDied(cause)
+	if err := p.send(c, errorEvent(died), true); err != nil {
+		return clientLeft(err)
+	}
+	return died
+}
+
+func errorEvent(e *apiError) []byte {
+	return bytes.Join([][]byte{dataPrefix, e.envelope(), []byte("\n\n")}, nil)
+}
+
+// send writes an event and, unless the next one is there already, sees to it
+// that it leaves.
+func (p *Proxy) send(c echo.Context, event []byte, flush bool) error {
+	p.extend(c)
+	if _, err := c.Response().Write(event); err != nil {
+		return err
+	}
+	if !flush {
+		return nil
+	}
+	return http.NewResponseController(c.Response()).Flush()
+}
+
+type eventKind int
+
+const (
+	eventData  eventKind = iota
+	eventDone            // the stream is complete
+	eventError           // the worker reports an error, and that is the end
+)
+
+// rewrite gives an event the model's name that the client asked for, counts
+// what it tells, and says what it is. What is not one line of JSON data passes
+// as it is.
+func (r *request) rewrite(event []byte, rec *record) ([]byte, eventKind) {
+	line := bytes.TrimRight(event, "\r\n")
+	if bytes.Equal(line, doneEvent) {
+		return event, eventDone
+	}
+	data, ok := bytes.CutPrefix(line, dataPrefix)
+	if !ok || bytes.IndexByte(data, '\n') >= 0 {
+		return event, eventData
+	}
+	object, ok := rawjson.Scan(data)
+	if !ok {
+		return event, eventData
+	}
+	if failure, ok := object.Raw("error"); ok {
+		return errorEvent(fromEvent(failure)), eventError
+	}
+	rec.count(object)
+	out := make([]byte, 0, len(event)+len(r.asked)+16)
+	out = append(out, dataPrefix...)
+	out = append(out, r.rename(object)...)
+	return append(out, event[len(line):]...), eventData
+}
+
+// eventReader cuts a stream into server-sent events, each with the blank line
+// that ends it.
+type eventReader struct {
+	r   *bufio.Reader
+	buf []byte
+}
+
+func newEventReader(r io.Reader) *eventReader {
+	return &eventReader{r: bufio.NewReaderSize(r, 16<<10)}
+}
+
+// maxEvent bounds what one event may take of memory.
+const maxEvent = 32 << 20
+
+var errEventTooLong = errors.New("an event is longer than 32 MiB")
+
+// next blocks until an event is whole and returns it; it is valid until the
+// next call. A stream that ends returns io.EOF, in the middle of an event
+// io.ErrUnexpectedEOF.
+func (e *eventReader) next() ([]byte, error) {
+	e.buf = e.buf[:0]
+	lineStart := 0
+	for {
+		part, err := e.r.ReadSlice('\n')
+		e.buf = append(e.buf, part...)
+		switch {
+		case err == nil:
+		case errors.Is(err, bufio.ErrBufferFull):
+			if len(e.buf) > maxEvent {
+				return nil, errEventTooLong
+			}
+			continue
+		case errors.Is(err, io.EOF) && len(e.buf) > 0:
+			return nil, io.ErrUnexpectedEOF
+		default:
+			return nil, err
+		}
+		if len(e.buf) > maxEvent {
+			return nil, errEventTooLong
+		}
+		blank := len(bytes.TrimRight(e.buf[lineStart:], "\r\n")) == 0
+		if blank && lineStart > 0 {
+			return e.buf, nil
+		}
+		if blank {
+			e.buf = e.buf[:0] // blank lines before an event mean nothing
+		}
+		lineStart = len(e.buf)
+	}
+}
+
+// ready reports whether a whole further event has arrived already.
+func (e *eventReader) ready() bool {
+	waiting, _ := e.r.Peek(e.r.Buffered())
+	return bytes.Contains(waiting, []byte("\n\n"))
+}
