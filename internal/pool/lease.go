@@ -11,10 +11,21 @@ import (
 	"github.com/loragate/loragate/internal/worker"
 )
 
+// The words of the packages below that the pool's users need.
+type (
+	// Identity tells targets apart; equal ones give equal answers.
+	Identity = sched.Identity
+	// Part is one adapter's file and the factor it is applied with.
+	Part = worker.Part
+)
+
+// Base is the identity of the plain base model.
+const Base = sched.Base
+
 // Target is what a request wants to run under.
 type Target struct {
-	Identity sched.Identity // equal targets have equal identities
-	Parts    []worker.Part  // none for the plain base
+	Identity Identity
+	Parts    []Part // none for the plain base
 }
 
 // Request asks for a place on a worker.
@@ -52,7 +63,7 @@ type Lease struct {
 	Target Target
 	Queued time.Duration // from Acquire to the grant
 
-	release func(cut bool)
+	release func(Outcome)
 
 	// Owned by the pool's loop.
 	member    *member
@@ -68,16 +79,28 @@ type Lease struct {
 // gone reports whether the process that the lease was for is no more.
 func (l *Lease) gone() bool { return l.member.gen != l.gen }
 
-// Release gives the place back; it does not block. Cut says that the request
-// did not run to its end: then the slot stays taken until llama-server has
-// stopped working on it.
-func (l *Lease) Release(cut bool) { l.release(cut) }
+// Outcome says how the use of a lease ended.
+type Outcome int
+
+const (
+	// Done: the worker's answer came whole.
+	Done Outcome = iota
+	// Cut: the request was broken off. Its slot stays taken until llama-server
+	// has stopped working on it.
+	Cut
+	// Failed: the worker broke off. It gets no requests until it has given a sign
+	// of life, so that the same request does not meet the same dead process.
+	Failed
+)
+
+// Release gives the place back; it does not block.
+func (l *Lease) Release(o Outcome) { l.release(o) }
 
 // Runner is the pool's view of a worker; *worker.Worker is the real one.
 type Runner interface {
 	Name() string
-	Apply(ctx context.Context, parts []worker.Part) error
-	LoRA(parts []worker.Part) ([]byte, error)
+	Apply(ctx context.Context, parts []Part) error
+	LoRA(parts []Part) ([]byte, error)
 	Erase(ctx context.Context, slot int) error
 	Busy(ctx context.Context) ([]bool, error)
 	Complete(ctx context.Context, probe worker.Probe) ([]worker.Token, error)

@@ -133,7 +133,7 @@ func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	select {
 	case r := <-t.result:
 		if l := r.lease; l != nil {
-			l.release = func(cut bool) { p.post(func() { p.state.release(l, cut) }) }
+			l.release = func(o Outcome) { p.post(func() { p.state.release(l, o) }) }
 		}
 		return r.lease, r.err
 	case <-ctx.Done():
@@ -260,6 +260,14 @@ func anyOf(busy []bool, slots []int) bool {
 		}
 	}
 	return false
+}
+
+func (p *Pool) probe(m *member) {
+	gen, r := m.gen, m.up
+	p.call(func(ctx context.Context) {
+		_, err := r.Busy(ctx)
+		p.post(func() { p.state.probed(m, gen, err) })
+	})
 }
 
 func (p *Pool) kill(m *member, cause string) { m.up.Kill(cause) }

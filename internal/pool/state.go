@@ -22,7 +22,7 @@ const (
 func scopeOf(id sched.Identity) scope { return scope("id:" + string(id)) }
 
 // effects is what a state asks for. Each call returns at once; the outcome
-// comes back as a call of swapped, erased, down or release.
+// comes back as a call of swapped, erased, settled, probed or down.
 type effects interface {
 	// swap puts target in force on the worker that m is now.
 	swap(m *member, target Target)
@@ -30,6 +30,8 @@ type effects interface {
 	erase(l *Lease, slots []int)
 	// settle waits until the slots of a lease that was cut short are idle.
 	settle(l *Lease)
+	// probe asks the worker that m is now for a sign of life.
+	probe(m *member)
 	// kill ends the worker that m is now.
 	kill(m *member, cause string)
 	now() time.Time
@@ -69,6 +71,7 @@ type member struct {
 	gen uint64 // counts the processes; what concerns an older one is void
 	up  Runner // nil while there is none that can serve
 
+	suspect   bool // it broke a request off and has given no sign of life since
 	swapping  bool
 	slots     *lru.Set[int, scope] // pinned while leased
 	inFlight  int
@@ -138,7 +141,7 @@ func (s *state) cancel(t *ticket) {
 		// Placed: being made ready, or granted in the same moment.
 		t.lease.abandoned = true
 		if t.lease.granted {
-			s.release(t.lease, false)
+			s.release(t.lease, Done)
 		}
 		return
 	}
@@ -196,6 +199,9 @@ func (s *state) anyReserved() bool {
 func (s *state) snapshot() []sched.Worker {
 	list := make([]sched.Worker, 0, len(s.members))
 	add := func(m *member) {
+		if m.suspect {
+			return
+		}
 		applied, _ := s.applied.Peek(m.id)
 		free := len(m.slots.Idle())
 		if m.whole {
@@ -289,7 +295,7 @@ func (s *state) ready(l *Lease) {
 	m := l.member
 	m.preparing = slices.DeleteFunc(m.preparing, func(p *Lease) bool { return p == l })
 	if l.abandoned {
-		s.release(l, false)
+		s.release(l, Done)
 		return
 	}
 	l.granted = true
@@ -325,22 +331,38 @@ func (s *state) erased(l *Lease, err error) {
 	s.ready(l)
 }
 
-// release takes a lease back. One that was cut short keeps its slots until
-// llama-server has really stopped: a swap before that would decode two adapters
-// at once.
-func (s *state) release(l *Lease, cut bool) {
+// release takes a lease back. One that did not run to its end keeps its slots
+// until llama-server has really stopped: a swap before that would decode two
+// adapters at once.
+func (s *state) release(l *Lease, o Outcome) {
 	if l.released {
 		return
 	}
 	l.released = true
-	if l.gone() {
-		return
-	}
-	if cut {
+	switch m := l.member; {
+	case l.gone():
+	case o == Done:
+		s.settled(l)
+	default:
+		if o == Failed && !m.suspect {
+			m.suspect = true
+			s.effects.probe(m)
+		}
 		s.effects.settle(l)
+	}
+}
+
+// probed ends a probe. A process that cannot answer is replaced.
+func (s *state) probed(m *member, gen uint64, err error) {
+	if m.gen != gen {
 		return
 	}
-	s.settled(l)
+	if err != nil {
+		s.effects.kill(m, fmt.Sprintf("no sign of life: %v", err))
+		return // it stays suspect until it is down
+	}
+	m.suspect = false
+	s.schedule()
 }
 
 // settled frees the slots of a released lease.
@@ -365,7 +387,7 @@ func (s *state) settled(l *Lease) {
 func (s *state) upWith(m *member, r Runner, slots int) {
 	m.gen++
 	m.up = r
-	m.swapping, m.whole, m.reserved, m.inFlight = false, false, 0, 0
+	m.suspect, m.swapping, m.whole, m.reserved, m.inFlight = false, false, false, 0, 0
 	m.failing = false
 	m.slots = lru.New[int, scope](slots)
 	for slot := range slots {

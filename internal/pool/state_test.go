@@ -25,6 +25,7 @@ func (e *fakeEffects) note(format string, args ...any) {
 func (e *fakeEffects) swap(m *member, t Target)     { e.note("swap %d to %q", m.id, t.Identity) }
 func (e *fakeEffects) erase(l *Lease, slots []int)  { e.note("erase %d %v", l.Member, slots) }
 func (e *fakeEffects) settle(l *Lease)              { e.note("settle %d %v", l.Member, l.slots) }
+func (e *fakeEffects) probe(m *member)              { e.note("probe %d", m.id) }
 func (e *fakeEffects) kill(m *member, cause string) { e.note("kill %d", m.id) }
 func (e *fakeEffects) now() time.Time               { return e.clock }
 func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; return log }
@@ -154,8 +155,8 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 	b := newBench(t, 1)
 	for range 2 { // both slots hold KV of a
 		x, y := b.mustGrant("a"), b.mustGrant("a")
-		b.release(x, false)
-		b.release(y, false)
+		b.release(x, Done)
+		b.release(y, Done)
 	}
 	b.fx.take()
 
@@ -170,7 +171,7 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 	if granted(tk) == nil {
 		t.Fatal("not granted after the slot was erased")
 	}
-	b.release(tk.lease, false)
+	b.release(tk.lease, Done)
 
 	// b's slot is b's now, and a still has the other: nobody erases.
 	slotOfA := 1 - tk.lease.Slot
@@ -179,15 +180,15 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 		if want := map[sched.Identity]int{"a": slotOfA, "b": tk.lease.Slot}[id]; l.Slot != want {
 			t.Errorf("%s ran in slot %d, its KV is in %d", id, l.Slot, want)
 		}
-		b.release(l, false)
+		b.release(l, Done)
 	}
 	b.expect(`swap 0 to "a"`, `swap 0 to "b"`, `swap 0 to "a"`)
 }
 
 func TestBaseAndAdaptersNeverShareASlot(t *testing.T) {
 	b := newBench(t, 1)
-	b.release(b.mustGrant(sched.Base), false)
-	b.release(b.mustGrant("a"), false)
+	b.release(b.mustGrant(sched.Base), Done)
+	b.release(b.mustGrant("a"), Done)
 	b.fx.take()
 	l := b.mustGrant(sched.Base)
 	b.expect(`swap 0 to ""`)
@@ -198,7 +199,7 @@ func TestBaseAndAdaptersNeverShareASlot(t *testing.T) {
 
 func TestWholeRequestGetsCleanSlotsAndLeavesThemUnknown(t *testing.T) {
 	b := newBench(t, 1)
-	b.release(b.mustGrant("a"), false)
+	b.release(b.mustGrant("a"), Done)
 	b.fx.take()
 	w := b.mustGrant("a", true)
 	b.expect("erase 0 [0]")
@@ -209,7 +210,7 @@ func TestWholeRequestGetsCleanSlotsAndLeavesThemUnknown(t *testing.T) {
 	if waiting.lease != nil {
 		t.Fatal("a request joined a worker that was lent whole")
 	}
-	b.release(w, false)
+	b.release(w, Done)
 	b.expect(fmt.Sprintf("erase 0 [%d]", waiting.lease.Slot)) // whatever llama-server left there
 }
 
@@ -218,7 +219,7 @@ func TestCutReleaseWaitsForTheSlot(t *testing.T) {
 	l := b.mustGrant("a")
 	other := b.ask("b")
 	b.fx.take()
-	b.release(l, true)
+	b.release(l, Cut)
 	b.expect("settle 0 [0]")
 	if other.lease != nil {
 		t.Fatal("swapped while the cut request may still be decoding")
@@ -227,11 +228,31 @@ func TestCutReleaseWaitsForTheSlot(t *testing.T) {
 	b.expect(`swap 0 to "b"`)
 }
 
+func TestFailedWorkerGetsNothingUntilItIsAlive(t *testing.T) {
+	b := newBench(t, 1)
+	l := b.mustGrant("a")
+	b.fx.take()
+	b.release(l, Failed)
+	b.expect("probe 0", "settle 0 [0]")
+	again := b.ask("a")
+	if again.lease != nil {
+		t.Fatal("the request met the worker that just failed")
+	}
+	b.probed(b.members[0], b.members[0].gen, nil)
+	if granted(again) == nil {
+		t.Error("the worker is alive and gets nothing")
+	}
+	b.release(again.lease, Failed)
+	b.fx.take()
+	b.probed(b.members[0], b.members[0].gen, errors.New("no answer"))
+	b.expect("kill 0")
+}
+
 func TestReleaseTwiceIsHarmless(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
-	b.release(l, false)
-	b.release(l, false)
+	b.release(l, Done)
+	b.release(l, Done)
 	if b.members[0].inFlight != 0 {
 		t.Errorf("in flight %d", b.members[0].inFlight)
 	}
@@ -248,7 +269,7 @@ func TestCancelWhileQueuedFreesThePlace(t *testing.T) {
 	if again := b.ask("a"); granted(again) == nil {
 		t.Error("the worker still drains for a request that left")
 	}
-	b.release(l, false)
+	b.release(l, Done)
 	if len(b.queue) != 0 {
 		t.Errorf("%d wait", len(b.queue))
 	}
@@ -315,7 +336,7 @@ func TestLeaseOfADeadProcessDoesNotTouchTheNext(t *testing.T) {
 	m := b.members[0]
 	b.down(m, false, b.fx.clock, errors.New("died"))
 	b.upWith(m, stubRunner{}, 2)
-	b.release(l, false)
+	b.release(l, Done)
 	if m.inFlight != 0 {
 		t.Errorf("in flight %d", m.inFlight)
 	}

@@ -97,12 +97,12 @@ func (p *Pool) watch(r Runner) {
 		case <-p.ctx.Done():
 			return
 		case <-tick:
-			p.probe(r)
+			p.checkAlive(r)
 		}
 	}
 }
 
-func (p *Pool) probe(r Runner) {
+func (p *Pool) checkAlive(r Runner) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.CallTimeout)
 	defer cancel()
 	if _, err := r.Busy(ctx); errors.Is(err, context.DeadlineExceeded) {

@@ -78,10 +78,16 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 }
 
 // attempt runs the request on the lease's worker and releases the lease. It
-// returns a *workerError as long as nothing has reached the client.
+// returns a *workerError if the worker failed before anything reached the
+// client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
-	whole := false
-	defer func() { l.Release(!whole) }()
+	outcome := pool.Cut
+	defer func() {
+		if c.Request().Context().Err() != nil && outcome == pool.Failed {
+			outcome = pool.Cut // it was the client who broke off
+		}
+		l.Release(outcome)
+	}()
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
 		return err
@@ -91,38 +97,39 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	defer cancel()
 	resp, err := l.Worker.Forward(ctx, r.path, body)
 	if err != nil {
-		return &workerError{p.cause(l, err)}
+		outcome = pool.Failed
+		return &workerError{p.cause(c, l, err)}
 	}
 	defer resp.Body.Close()
 	if r.stream && resp.StatusCode == http.StatusOK {
-		whole, err = p.relay(c, r, l, resp.Body)
+		outcome, err = p.relay(c, r, l, resp.Body)
 		return err
 	}
-	whole, err = p.answer(c, r, l, resp)
+	outcome, err = p.answer(c, r, l, resp)
 	return err
 }
 
 // maxAnswer bounds what a worker's answer may take of memory.
 const maxAnswer = 256 << 20
 
-// answer passes on an answer that is not a stream. It reports whether the
-// worker's part was whole.
-func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *http.Response) (bool, error) {
+// answer passes on an answer that is not a stream, and tells how the worker's
+// part of it ended.
+func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *http.Response) (pool.Outcome, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return false, &workerError{p.cause(l, err)}
+		return pool.Failed, &workerError{p.cause(c, l, err)}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return true, fromWorker(resp.StatusCode, text)
+		return pool.Done, fromWorker(resp.StatusCode, text)
 	}
 	object, ok := rawjson.Scan(text)
 	if !ok {
-		return true, &workerError{errors.New("the answer is not a JSON object")}
+		return pool.Failed, &workerError{errors.New("the answer is not a JSON object")}
 	}
 	rec := recordOf(c)
 	rec.count(object)
 	rec.first = time.Since(rec.start)
-	return true, p.write(c, http.StatusOK, r.rename(object))
+	return pool.Done, p.write(c, http.StatusOK, r.rename(object))
 }
 
 // rename puts the name that the client asked for into an answer or chunk.
@@ -132,12 +139,14 @@ func (r *request) rename(o rawjson.Object) []byte {
 
 // cause waits a moment for the reason why a worker stopped answering: its
 // connection breaks before its exit is known.
-func (p *Proxy) cause(l *pool.Lease, err error) error {
+func (p *Proxy) cause(c echo.Context, l *pool.Lease, err error) error {
 	timer := time.NewTimer(exitDelay)
 	defer timer.Stop()
 	select {
 	case <-l.Worker.Exited():
 		return fmt.Errorf("%w (%v)", l.Worker.Err(), err)
+	case <-c.Request().Context().Done():
+		return err
 	case <-timer.C:
 		return err
 	}

@@ -14,8 +14,6 @@ import (
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
-	"github.com/loragate/loragate/internal/sched"
-	"github.com/loragate/loragate/internal/worker"
 )
 
 // request is a completion request once it is understood.
@@ -117,11 +115,11 @@ var choiceKeys = []string{"n", "n_cmpl"}
 // TargetOf returns what must be in force for an adapter; nil is the plain base.
 func TargetOf(a *catalog.Adapter) pool.Target {
 	if a == nil {
-		return pool.Target{Identity: sched.Base}
+		return pool.Target{Identity: pool.Base}
 	}
 	return pool.Target{
-		Identity: sched.Identity(a.Identity()),
-		Parts:    []worker.Part{{Path: a.Path, Scale: a.Scale}},
+		Identity: pool.Identity(a.Identity()),
+		Parts:    []pool.Part{{Path: a.Path, Scale: a.Scale}},
 	}
 }
 

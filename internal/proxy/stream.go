@@ -23,12 +23,13 @@ var (
 // relay passes a worker's stream of events on, each as it comes. Nothing is sent
 // before the first event is there, so that until then the request can still run
 // elsewhere. A stream that the worker breaks off ends with an error event, never
-// as if it were complete. relay reports whether the worker's part was whole.
-func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader) (bool, error) {
+// as if it were complete. relay tells how the
+// worker's part of it ended.
+func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader) (pool.Outcome, error) {
 	events := newEventReader(body)
 	event, err := events.next()
 	if err != nil {
-		return false, &workerError{p.cause(l, err)}
+		return pool.Failed, &workerError{p.cause(c, l, err)}
 	}
 	rec := recordOf(c)
 	rec.first = time.Since(rec.start)
@@ -42,16 +43,16 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader)
 	for {
 		out, kind := r.rewrite(event, rec)
 		if err := p.send(c, out, !events.ready()); err != nil {
-			return false, clientLeft(err)
+			return pool.Cut, clientLeft(err)
 		}
 		switch kind {
 		case eventDone:
-			return true, nil
+			return pool.Done, nil
 		case eventError:
-			return true, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
+			return pool.Done, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
 		if event, err = events.next(); err != nil {
-			return false, p.breakOff(c, p.cause(l, err))
+			return pool.Failed, p.breakOff(c, p.cause(c, l, err))
 		}
 	}
 }

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// bad has the whole message for each file in testdata/bad; FILE stands for the
+// file's name.
+var bad = []struct{ name, want string }{
+	{"adapter_no_path", `FILE: adapters.list[0].path: must be set: the adapter's GGUF file`},
+	{"adapter_path_magic", `FILE: adapters.list[0].path: "../not.gguf": testdata/not.gguf is not a GGUF file`},
+	{"adapter_path_missing", `FILE: adapters.list[1].path: "nowhere.gguf": cannot read testdata/bad/nowhere.gguf: no such file or directory`},
+	{"adapters_dir_file", `FILE: adapters.dir: "../base.gguf": testdata/base.gguf is not a folder`},
+	{"adapters_dir_missing", `FILE: adapters.dir: "nowhere": cannot read testdata/bad/nowhere: no such file or directory`},
+	{"alias_empty", `FILE: adapters.list[0].aliases[0]: "": must be set: a further name of the adapter`},
+	{"alias_own", `FILE: adapters.list[0].aliases[0]: "a": is the adapter's own name`},
+	{"alias_reserved", `FILE: adapters.list[0].aliases[0]: "a@b": '@' is reserved for later use`},
+	{"alias_taken", `FILE: adapters.list[1].aliases[1]: "x": already used by adapters.list[0].aliases[0]`},
+	{"args_equals", `FILE: workers.args[0]: "--lora=x.gguf": --lora is not yours to set: the gateway loads and applies the adapters: use adapters instead`},
+	{"args_model", `FILE: workers.args[2]: "-m": -m is not yours to set: set model.name and model.path instead`},
+	{"args_port", `FILE: workers.args[0]: "--port": --port is not yours to set: the gateway reaches its workers over sockets of its own`},
+	{"args_underscore", `FILE: workers.args[0]: "--ctx_size": --ctx-size is not yours to set: set workers.context instead`},
+	{"duration_bool", `FILE: limits.drain: true: must be a duration such as 500ms, 60s or 2m`},
+	{"duration_negative", `FILE: limits.drain: "-5s": must not be negative`},
+	{"duration_no_unit", `FILE: workers.stop_timeout: 10: needs a unit, as in 500ms, 60s or 2m`},
+	{"duration_quoted_no_unit", `FILE: workers.stop_timeout: "10": needs a unit, as in 500ms, 60s or 2m`},
+	{"duration_text", `FILE: limits.drain: "soon": must be a duration such as 500ms, 60s or 2m`},
+	{"duration_zero", `FILE: limits.read: "0s": must be more than 0`},
+	{"listen_host", `FILE: listen: "a b:80": "a b" is neither an address nor a host's name`},
+	{"listen_ipv6", `FILE: listen: "::1:80": must be host:port, as in 127.0.0.1:8080`},
+	{"listen_no_host", `FILE: listen: ":8080": has no host: use 0.0.0.0:8080 to listen on all addresses`},
+	{"listen_no_port", `FILE: listen: "localhost": must be host:port, as in 127.0.0.1:8080`},
+	{"listen_port", `FILE: listen: "127.0.0.1:65536": the port must be a number from 0 to 65535`},
+	{"listen_port_name", `FILE: listen: "127.0.0.1:http": the port must be a number from 0 to 65535`},
+	{"log_format", `FILE: log.format: "xml": must be text or json`},
+	{"log_level", `FILE: log.level: "INFO": must be debug, info, warn or error`},
+	{"log_level_number", `FILE: log.level: 4: must be debug, info, warn or error`},
+	{"model_missing", `FILE: model.name: must be set: the name that clients call the base model` + "\n" +
+		`FILE: model.path: must be set: the base model's GGUF file`},
+	{"model_no_name", `FILE: model.name: must be set: the name that clients call the base model`},
+	{"model_path_folder", `FILE: model.path: "../adapters": testdata/adapters is not a file`},
+	{"model_path_magic", `FILE: model.path: "../not.gguf": testdata/not.gguf is not a GGUF file`},
+	{"model_path_missing", `FILE: model.path: "nowhere.gguf": cannot read testdata/bad/nowhere.gguf: no such file or directory`},
+	{"model_path_tilde", `FILE: model.path: "~/base.gguf": cannot read testdata/bad/~/base.gguf: no such file or directory`},
+	{"name_at", `FILE: model.name: "demo@v1": '@' is reserved for later use`},
+	{"name_long", `FILE: model.name: "` + strings.Repeat("x", 129) + `": has 129 characters: names have at most 128`},
+	{"name_of_base", `FILE: adapters.list[0].name: "demo": already used by model.name`},
+	{"name_reserved", `FILE: adapters.list[0].name: "a+b": '+' is reserved for later use`},
+	{"name_space", `FILE: model.name: "my model": ' ' is not allowed in names: use ASCII letters, digits and . _ : / -`},
+	{"name_start", `FILE: model.name: "-demo": must begin with an ASCII letter or digit`},
+	{"name_twice", `FILE: adapters.list[1].name: "a": already used by adapters.list[0].name`},
+	{"name_unicode", `FILE: model.name: "modèle": 'è' is not allowed in names: use ASCII letters, digits and . _ : / -`},
+	{"runtime_dir_file", `FILE: workers.runtime_dir: "/dev/null": /dev/null is not a folder`},
+	{"runtime_dir_long", `FILE: workers.runtime_dir: "/tmp/` + strings.Repeat("x", 70) + `": as an absolute path it has 75 bytes: at most 67 leave room for the sockets' names`},
+	{"scale_inf", `FILE: adapters.list[0].scale: -.inf: must be a finite number other than 0`},
+	{"scale_nan", `FILE: adapters.list[0].scale: .nan: must be a finite number other than 0`},
+	{"scale_zero", `FILE: adapters.list[0].scale: 0: must be a finite number other than 0`},
+	{"scheduler_max_wait", `FILE: scheduler.max_wait: 0: must be more than 0`},
+	{"scheduler_queue", `FILE: scheduler.queue: 0: must be from 1 to 2147483647`},
+	{"several", `FILE: worker: unknown key; did you mean workers?` + "\n" +
+		`FILE: workers.count: "four": must be a whole number` + "\n" +
+		`FILE: listen: "nowhere": must be host:port, as in 127.0.0.1:8080` + "\n" +
+		`FILE: model.path: must be set: the base model's GGUF file` + "\n" +
+		`FILE: workers.slots: 0: must be from 1 to 256`},
+	{"size_fraction", `FILE: limits.body: "1.5MiB": must be a size such as 512KiB, 16MiB or 1GB`},
+	{"size_negative", `FILE: limits.body: "-1MiB": must be at least 1KiB`},
+	{"size_overflow", `FILE: limits.body: "9999999TiB": is too large`},
+	{"size_small", `FILE: limits.body: 1023: must be at least 1KiB`},
+	{"size_unit", `FILE: limits.body: "16M": must be a size such as 512KiB, 16MiB or 1GB`},
+	{"type_aliases_text", `FILE: adapters.list[0].aliases: "b": must be a list`},
+	{"type_args_number", `FILE: workers.args[1]: 99: must be text: put it in quotes`},
+	{"type_bool_number", `FILE: workers.self_test: 1: must be true or false`},
+	{"type_bool_yes", `FILE: workers.self_test: "yes": must be true or false`},
+	{"type_entry_null", `FILE: adapters.list[1]: ~: has no value: give one, or leave the key out`},
+	{"type_entry_text", `FILE: adapters.list[0]: "coding": must be a map of keys to values`},
+	{"type_int_float", `FILE: workers.count: 4.0: must be a whole number`},
+	{"type_int_hex", `FILE: workers.slots: 0x10: write it as a plain decimal number`},
+	{"type_int_huge", `FILE: workers.count: 99999999999999999999: must be a whole number`},
+	{"type_int_octal", `FILE: workers.count: 010: write it as a plain decimal number`},
+	{"type_int_quoted", `FILE: workers.count: "4": must be a whole number`},
+	{"type_int_text", `FILE: workers.count: "four": must be a whole number`},
+	{"type_list_text", `FILE: adapters.list: "coding": must be a list`},
+	{"type_map_for_value", `FILE: listen: a map: must be a single value`},
+	{"type_null", `FILE: listen: has no value: give one, or leave the key out`},
+	{"type_scale_text", `FILE: adapters.list[0].scale: "big": must be a number`},
+	{"type_section_list", `FILE: workers: a list: must be a map of keys to values`},
+	{"type_section_text", `FILE: workers: "four": must be a map of keys to values`},
+	{"type_text_bool", `FILE: model.name: true: must be text: put it in quotes`},
+	{"type_text_date", `FILE: model.name: 2026-01-01: must be text: put it in quotes`},
+	{"type_text_number", `FILE: model.name: 7: must be text: put it in quotes`},
+	{"unknown_dash", `FILE: workers.self-test: unknown key; did you mean workers.self_test?`},
+	{"unknown_dotted", `FILE: workers.count: unknown key: nest keys in sections instead of joining them by dots`},
+	{"unknown_in_list", `FILE: adapters.list[0].scael: unknown key; did you mean adapters.list[0].scale?`},
+	{"unknown_nested", `FILE: workers.cuont: unknown key; did you mean workers.count?`},
+	{"unknown_no_hint", `FILE: workers.colour: unknown key`},
+	{"unknown_number", `FILE: 8080: unknown key`},
+	{"unknown_top", `FILE: worker: unknown key; did you mean workers?`},
+	{"unknown_uppercase", `FILE: workers.Count: unknown key; did you mean workers.count?`},
+	{"unknown_wrong_section", `FILE: slots: unknown key; did you mean workers.slots?`},
+	{"workers_command", `FILE: workers.command: "": must be set: the llama-server program`},
+	{"workers_context", `FILE: workers.context: 63: must be at least 64`},
+	{"workers_context_total", `FILE: workers.context: 500000000: times 8 slots it must be at most 2147483647`},
+	{"workers_count", `FILE: workers.count: 0: must be from 1 to 64`},
+	{"workers_count_most", `FILE: workers.count: 65: must be from 1 to 64`},
+	{"workers_slots", `FILE: workers.slots: 257: must be from 1 to 256`},
+	{"yaml_alias", `FILE: log: a map: YAML's anchors and aliases are not supported: write the value out` + "\n" +
+		`FILE: limits: *l: YAML's anchors and aliases are not supported: write the value out`},
+	{"yaml_duplicate_key", `FILE: workers.count: 2: given twice, on lines 3 and 5`},
+	{"yaml_duplicate_section", `FILE: log: a map: given twice, on lines 2 and 3`},
+	{"yaml_empty", `FILE: is empty`},
+	{"yaml_merge", `FILE: log.<<: unknown key`},
+	{"yaml_not_utf8", `FILE: invalid leading UTF-8 octet`},
+	{"yaml_null", `FILE: is empty`},
+	{"yaml_root_list", `FILE: must be a map of keys to values`},
+	{"yaml_root_text", `FILE: must be a map of keys to values`},
+	{"yaml_syntax", `FILE: line 1: did not find expected ',' or '}'`},
+	{"yaml_tab", `FILE: line 3: found character that cannot start any token`},
+	{"yaml_tag", `FILE: workers.count: 3: YAML's tags are not supported`},
+	{"yaml_two_documents", `FILE: line 2: a second YAML document begins here: only one is read`},
+}
+
+func TestBadFiles(t *testing.T) {
+	covered := map[string]bool{}
+	for _, tt := range bad {
+		covered[tt.name] = true
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join("testdata", "bad", tt.name+".yaml")
+			c, err := load(path, nil)
+			if err == nil || c != nil {
+				t.Fatalf("got %+v, %v; want nil and an error", c, err)
+			}
+			if want := strings.ReplaceAll(tt.want, "FILE", path); err.Error() != want {
+				t.Errorf("got\n%v\nwant\n%s", err, want)
+			}
+		})
+	}
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := strings.TrimSuffix(filepath.Base(file), ".yaml"); !covered[name] {
+			t.Errorf("%s: no message is expected of it", file)
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package config
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// overrides has for every key a value other than its default, and what it
+// becomes; base and adapter are the absolute paths of the fixtures.
+func overrides(base, adapter string) map[string]struct {
+	text string
+	want any
+} {
+	list := "[{name: x, path: ../adapter.gguf, aliases: [y]}]"
+	return map[string]struct {
+		text string
+		want any
+	}{
+		"listen":                {"localhost:1", "localhost:1"},
+		"model.name":            {"7", "7"},
+		"model.path":            {"../base.gguf", base},
+		"adapters.dir":          {"..", strings.TrimSuffix(base, "/base.gguf")},
+		"adapters.list":         {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Aliases: []string{"y"}}}},
+		"workers.command":       {"a: b # c", "a: b # c"},
+		"workers.count":         {"4", 4},
+		"workers.slots":         {"5", 5},
+		"workers.context":       {"128", 128},
+		"workers.args":          {`["-ngl","99"]`, []string{"-ngl", "99"}},
+		"workers.self_test":     {"false", false},
+		"workers.start_timeout": {"3s", 3 * time.Second},
+		"workers.stop_timeout":  {"0", time.Duration(0)},
+		"workers.hang_timeout":  {"1h", time.Hour},
+		"workers.runtime_dir":   {"/tmp", "/tmp"},
+		"scheduler.queue":       {"9", 9},
+		"scheduler.max_wait":    {"5ms", 5 * time.Millisecond},
+		"limits.body":           {"2048", int64(2048)},
+		"limits.drain":          {"1s", time.Second},
+		"limits.read":           {"2s", 2 * time.Second},
+		"limits.write":          {"4s", 4 * time.Second},
+		"log.level":             {"error", slog.LevelError},
+		"log.format":            {"json", "json"},
+	}
+}
+
+func TestEveryKeyFromEnvironment(t *testing.T) {
+	base, adapter := abs(t, "testdata/base.gguf"), abs(t, "testdata/adapter.gguf")
+	values := overrides(base, adapter)
+	for _, l := range leaves() {
+		value, ok := values[l.key]
+		if !ok {
+			t.Errorf("%s: the test has no value for this key", l.key)
+			continue
+		}
+		// Over the defaults, and over a file that sets everything.
+		for _, file := range []string{minimal, "testdata/good/full.yaml"} {
+			c, err := load(file, []string{"PATH=x", l.variable + "=" + value.text})
+			if err != nil {
+				t.Errorf("%s over %s: %v", l.variable, file, err)
+				continue
+			}
+			if len(c.Warnings) != 0 {
+				t.Errorf("%s: %v", l.variable, c.Warnings)
+			}
+			if got := at(reflect.ValueOf(*c), l.key); !reflect.DeepEqual(got, value.want) {
+				t.Errorf("%s over %s: got %#v, want %#v", l.variable, file, got, value.want)
+			}
+		}
+	}
+}
+
+// at returns the value of a key.
+func at(v reflect.Value, key string) any {
+	for name := range strings.SplitSeq(key, ".") {
+		for _, f := range fields(v.Type()) {
+			if f.name == name {
+				v = v.FieldByIndex(f.index)
+				break
+			}
+		}
+	}
+	return v.Interface()
+}
+
+func TestEnvironmentMistakes(t *testing.T) {
+	tests := []struct{ variable, want string }{
+		{"GATEWAY_WORKERS_COUNT=four", `GATEWAY_WORKERS_COUNT: workers.count: "four": must be a whole number`},
+		{"GATEWAY_WORKERS_COUNT=0", `GATEWAY_WORKERS_COUNT: workers.count: "0": must be from 1 to 64`},
+		{"GATEWAY_WORKERS_COUNT=", `GATEWAY_WORKERS_COUNT: workers.count: "": is empty`},
+		{"GATEWAY_WORKERS_COUNT=[1", `GATEWAY_WORKERS_COUNT: workers.count: "[1": line 1: did not find expected ',' or ']'`},
+		{"GATEWAY_WORKERS_COUNT={a: 1}", `GATEWAY_WORKERS_COUNT: workers.count: a map: must be a single value`},
+		{"GATEWAY_WORKERS_SELF_TEST=yes", `GATEWAY_WORKERS_SELF_TEST: workers.self_test: "yes": must be true or false`},
+		{"GATEWAY_WORKERS_ARGS=-ngl", `GATEWAY_WORKERS_ARGS: workers.args: "-ngl": must be a list`},
+		{"GATEWAY_WORKERS_ARGS=[-m, x]", `GATEWAY_WORKERS_ARGS: workers.args[0]: "-m": -m is not yours to set: set model.name and model.path instead`},
+		{"GATEWAY_WORKERS_STOP_TIMEOUT=60", `GATEWAY_WORKERS_STOP_TIMEOUT: workers.stop_timeout: "60": needs a unit, as in 500ms, 60s or 2m`},
+		{"GATEWAY_LISTEN=", `GATEWAY_LISTEN: listen: "": must be host:port, as in 127.0.0.1:8080`},
+		{"GATEWAY_LIMITS_BODY=1e9", `GATEWAY_LIMITS_BODY: limits.body: "1e9": must be a size such as 512KiB, 16MiB or 1GB`},
+		{"GATEWAY_LOG_LEVEL=4", `GATEWAY_LOG_LEVEL: log.level: "4": must be debug, info, warn or error`},
+		{"GATEWAY_MODEL_PATH=x", `GATEWAY_MODEL_PATH: model.path: "x": cannot read testdata/good/x: no such file or directory`},
+		{"GATEWAY_ADAPTERS_LIST=[{name: x, pth: y}]",
+			`GATEWAY_ADAPTERS_LIST: adapters.list[0].pth: unknown key; did you mean adapters.list[0].path?` + "\n" +
+				`GATEWAY_ADAPTERS_LIST: adapters.list[0].path: must be set: the adapter's GGUF file`},
+	}
+	for _, tt := range tests {
+		if _, err := load("testdata/good/full.yaml", []string{tt.variable}); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: got\n%v\nwant\n%s", tt.variable, err, tt.want)
+		}
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	c, err := load(minimal, []string{
+		"GATEWAY_WORKER_COUNT=3", "GATEWAY_PORT_8080_TCP_ADDR=10.0.0.1", "gateway_listen=x", "OTHER=1", "GATEWAY_",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"GATEWAY_PORT_8080_TCP_ADDR: ignored: no key has this variable",
+		"GATEWAY_WORKER_COUNT: ignored: no key has this variable; did you mean GATEWAY_WORKERS_COUNT?",
+	}
+	if !reflect.DeepEqual(c.Warnings, want) {
+		t.Errorf("got %q, want %q", c.Warnings, want)
+	}
+}
+
+// TestLoadReadsEnvironment covers the one place where the process's environment
+// comes in.
+func TestLoadReadsEnvironment(t *testing.T) {
+	t.Setenv("GATEWAY_WORKERS_COUNT", "7")
+	c, err := Load(minimal)
+	if err != nil || c.Workers.Count != 7 {
+		t.Fatalf("got %+v, %v", c, err)
+	}
+}

@@ -1,0 +1,184 @@
+// Package llamatest starts real llama-servers for tests and asks them what an
+// adapter answers on its own.
+package llamatest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Root returns the repository's root.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Binary returns the llama-server that `make llama-server` installed. A test
+// that needs it fails without it: skipping would hide that nothing was tested.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(Root(), ".llama", "bin", "llama-server")
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no llama-server to test with (%v): run `make llama-server`", err)
+	}
+	return path
+}
+
+// Base returns the demo base model's file.
+func Base() string { return filepath.Join(Root(), "deploy", "demo", "base.gguf") }
+
+// Adapters returns the files of adapters for the demo base, of ranks 4, 8 and
+// 16, by name.
+func Adapters() map[string]string {
+	files := map[string]string{}
+	for _, name := range []string{"coding", "chat", "medical", "legal"} {
+		files[name] = filepath.Join(Root(), "deploy", "demo", "adapters", name+".gguf")
+	}
+	for _, name := range []string{"legal-r4", "chat-r16"} {
+		files[name] = filepath.Join(Root(), "internal", "llamatest", "testdata", "adapters", name+".gguf")
+	}
+	return files
+}
+
+// Server is a llama-server as a user would start it, with no gateway.
+type Server struct {
+	socket string
+	client *http.Client
+}
+
+// Start runs llama-server with the demo base, the adapters and further
+// arguments, waits until it is ready and ends it with the test.
+func Start(t testing.TB, adapters []string, args ...string) *Server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "lt-") // t.TempDir's paths are too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s := &Server{socket: filepath.Join(dir, "s.sock")}
+	s.client = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", s.socket)
+		},
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     time.Second,
+	}}
+	t.Cleanup(s.client.CloseIdleConnections)
+
+	argv := []string{"--host", s.socket, "--model", Base(), "--no-webui", "--slot-save-path", dir}
+	if len(adapters) > 0 {
+		argv = append(argv, "--lora", strings.Join(adapters, ","))
+	}
+	var log lockedBuffer
+	cmd := exec.Command(Binary(t), append(argv, args...)...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() { cmd.Wait(); close(exited) }()
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGKILL)
+		<-exited
+	})
+	if err := s.waitReady(exited); err != nil {
+		t.Fatalf("llama-server: %v\n%s", err, log.String())
+	}
+	return s
+}
+
+func (s *Server) waitReady(exited <-chan struct{}) error {
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	deadline := time.After(time.Minute)
+	for {
+		if status, _, err := s.Do(http.MethodGet, "/health", nil); err == nil && status == http.StatusOK {
+			return nil
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("ended while starting")
+		case <-deadline:
+			return fmt.Errorf("not ready after a minute")
+		case <-ticker.C:
+		}
+	}
+}
+
+// Do makes one request and returns the whole answer.
+func (s *Server) Do(method, path string, body any) (status int, answer []byte, err error) {
+	resp, err := s.Open(context.Background(), method, path, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	answer, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, answer, err
+}
+
+// Open makes one request and returns the answer as it comes.
+func (s *Server) Open(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var payload io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		payload = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://llama-server"+path, payload)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return s.client.Do(req)
+}
+
+// Must makes a request that has to succeed and decodes its answer into reply,
+// unless that is nil.
+func (s *Server) Must(t testing.TB, method, path string, body, reply any) {
+	t.Helper()
+	status, answer, err := s.Do(method, path, body)
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("%s %s: status %d, %v: %s", method, path, status, err, answer)
+	}
+	if reply == nil {
+		return
+	}
+	if err := json.Unmarshal(answer, reply); err != nil {
+		t.Fatalf("%s %s: %v in %s", method, path, err, answer)
+	}
+}
+
+// lockedBuffer collects a child's output.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

@@ -1,0 +1,130 @@
+package llamatest
+
+import (
+	"sync"
+	"testing"
+)
+
+// Reference tells what each adapter answers on its own: it asks a llama-server
+// that was started with that adapter only and computes every prompt anew.
+type Reference struct {
+	t       testing.TB
+	mu      sync.Mutex
+	servers map[string]*Server // by adapter file; "" is the base
+	answers map[string]Answer  // by adapter file and prompt
+}
+
+// NewReference returns a reference whose servers end with the test.
+func NewReference(t testing.TB) *Reference {
+	return &Reference{t: t, servers: map[string]*Server{}, answers: map[string]Answer{}}
+}
+
+// Answer is a greedy answer with what is needed to judge one that differs.
+type Answer struct {
+	Text   string
+	Tokens []AnswerToken
+}
+
+// AnswerToken is one token with the gap between the log-probabilities of the
+// two likeliest tokens at its place.
+type AnswerToken struct {
+	Text string
+	Gap  float64
+}
+
+// Chat returns the answer to one user message under the adapter in file, or
+// under the plain base for "".
+func (r *Reference) Chat(file, message string, maxTokens int) Answer {
+	body := map[string]any{
+		"messages":   []map[string]string{{"role": "user", "content": message}},
+		"max_tokens": maxTokens, "temperature": 0, "cache_prompt": false, "logprobs": true, "top_logprobs": 2,
+	}
+	return r.ask(file, "/v1/chat/completions", message, body)
+}
+
+// Complete is Chat for a plain prompt.
+func (r *Reference) Complete(file, prompt string, maxTokens int) Answer {
+	body := map[string]any{
+		"prompt": prompt, "max_tokens": maxTokens, "temperature": 0, "cache_prompt": false, "logprobs": 2,
+	}
+	return r.ask(file, "/v1/completions", prompt, body)
+}
+
+func (r *Reference) ask(file, path, prompt string, body map[string]any) Answer {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := file + "\x00" + path + "\x00" + prompt
+	if a, ok := r.answers[key]; ok {
+		return a
+	}
+	s := r.servers[file]
+	if s == nil {
+		var adapters []string
+		if file != "" {
+			adapters = []string{file}
+		}
+		s = Start(r.t, adapters, "--parallel", "1", "--ctx-size", "1024", "--cache-ram", "0")
+		r.servers[file] = s
+	}
+	var reply struct {
+		Choices []struct {
+			Text    string
+			Message struct{ Content string }
+			// Both endpoints answer log-probabilities in the chat API's form.
+			Logprobs struct {
+				Content []struct {
+					Token       string
+					TopLogprobs []struct{ Logprob float64 } `json:"top_logprobs"`
+				}
+			}
+		}
+	}
+	s.Must(r.t, "POST", path, body, &reply)
+	if len(reply.Choices) != 1 {
+		r.t.Fatalf("%d choices", len(reply.Choices))
+	}
+	c := reply.Choices[0]
+	a := Answer{Text: c.Text + c.Message.Content}
+	for _, tok := range c.Logprobs.Content {
+		at := AnswerToken{Text: tok.Token, Gap: 1}
+		if len(tok.TopLogprobs) > 1 {
+			at.Gap = tok.TopLogprobs[0].Logprob - tok.TopLogprobs[1].Logprob
+		}
+		a.Tokens = append(a.Tokens, at)
+	}
+	r.answers[key] = a
+	return a
+}
+
+// NearTie is the gap of log-probabilities below which the rounding of another
+// batch size may choose either token.
+const NearTie = 0.05
+
+// Judgement says how a greedy answer compares with the reference's.
+type Judgement int
+
+const (
+	Equal    Judgement = iota
+	Rounding           // it parts from the reference at a near tie
+	Wrong
+)
+
+// Judge compares an answer from a batch with the reference's.
+func (a Answer) Judge(got string) Judgement {
+	if got == a.Text {
+		return Equal
+	}
+	rest := got
+	for _, tok := range a.Tokens {
+		if len(rest) >= len(tok.Text) && rest[:len(tok.Text)] == tok.Text {
+			rest = rest[len(tok.Text):]
+			continue
+		}
+		if tok.Gap < NearTie {
+			return Rounding
+		}
+		return Wrong
+	}
+	return Wrong
+}

@@ -1,0 +1,104 @@
+// Package imports holds the test of which package may know of which.
+package imports
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/loragate/loragate/"
+
+// below says which packages of this project a package may import. Imports go
+// down only; packages for tests may be imported by tests alone.
+var below = map[string][]string{
+	"internal/catalog":    {},
+	"internal/config":     {},
+	"internal/lru":        {},
+	"internal/pool":       {"internal/lru", "internal/sched", "internal/worker"},
+	"internal/proxy":      {"internal/catalog", "internal/pool", "internal/rawjson"},
+	"internal/rawjson":    {},
+	"internal/sched":      {},
+	"internal/worker":     {},
+	"cmd/gateway":         {"internal/catalog", "internal/config", "internal/pool", "internal/proxy", "internal/worker"},
+	"internal/fakeworker": {},
+	"internal/llamatest":  {},
+}
+
+// only says which package alone may import a library.
+var only = map[string]string{
+	"github.com/spf13/viper":              "internal/config",
+	"github.com/labstack/echo/v4":         "internal/proxy",
+	"github.com/hashicorp/golang-lru/v2":  "internal/lru",
+	"github.com/spf13/cobra":              "cmd/gateway",
+	"github.com/openai/openai-go/v3":      "(tests)",
+	"github.com/sashabaranov/go-openai":   "internal/proxy",
+	"github.com/go-viper/mapstructure/v2": "internal/config",
+	"go.yaml.in/yaml/v3":                  "internal/config",
+}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := map[string]bool{}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() && (strings.HasPrefix(name, ".") && name != ".." || name == "node_modules" || name == "test") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(path))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		seen[pkg] = true
+		check(t, pkg, path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range below {
+		if !seen[pkg] {
+			t.Errorf("%s is in the table and not in the tree", pkg)
+		}
+	}
+}
+
+func check(t *testing.T, pkg, path string) {
+	t.Helper()
+	allowed, known := below[pkg]
+	if !known {
+		t.Errorf("%s: say in the table what %s may import", path, pkg)
+		return
+	}
+	src, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := parser.ParseFile(token.NewFileSet(), path, src, parser.ImportsOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range file.Imports {
+		imported := strings.Trim(spec.Path.Value, `"`)
+		if inside, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(allowed, inside) {
+			t.Errorf("%s imports %s, which %s may not", path, inside, pkg)
+		}
+		for library, owner := range only {
+			if (imported == library || strings.HasPrefix(imported, library+"/")) && pkg != owner {
+				t.Errorf("%s imports %s, which only %s may", path, imported, owner)
+			}
+		}
+	}
+}
