@@ -1,0 +1,56 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: llama-server
+llama-server: ## Install llama-server into .llama (GPU=vulkan adds the Vulkan backend)
+	@deploy/llama-server/install.sh
+
+.PHONY: build
+build: ## Build bin/gateway
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+
+.PHONY: run
+run: llama-server build ## Set everything up and serve config.yaml
+	exec bin/gateway serve --config config.yaml
+
+.PHONY: test
+test: llama-server node-modules ## Run all tests against the real llama-server
+	go test -race -timeout 12m ./...
+
+# The test with OpenAI's Node SDK runs where Node is.
+.PHONY: node-modules
+node-modules:
+	@if command -v npm >/dev/null; then \
+		cd test/sdk/node && npm ci --silent --no-audit --no-fund; \
+	else \
+		echo "node-modules: no npm here, the test with the Node SDK will say so"; \
+	fi
+
+.PHONY: conformance
+conformance: llama-server ## Check what docs/llama-server.md says of llama-server, all of it
+	go test -race -timeout 12m -tags conformance -count 1 ./test/conformance/...
+
+.PHONY: demo-contamination
+demo-contamination: llama-server ## Show how a bare llama-server mixes adapters up
+	go run ./test/demo-contamination
+
+.PHONY: lint
+lint: ## Check formatting, vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	go vet -tags conformance ./...
+	go tool staticcheck -tags conformance ./...
+
+.PHONY: audit
+audit: ## Look for known vulnerabilities (needs the network)
+	go tool govulncheck ./...
+
+.PHONY: clean
+clean: ## Remove what was built, not llama-server
+	rm -rf bin
