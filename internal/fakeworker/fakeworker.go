@@ -221,6 +221,7 @@ type answer struct {
 //	hang            send nothing until the client leaves
 //	idle=N          send N events, then nothing until the client leaves
 //	chunks=N        send N events and finish (default 3)
+//	until=FILE      send events until FILE exists, then finish
 //	echo            answer with the body that the worker got
 //	refuse=N        answer with status N and llama-server's error
 //	fail-at=N       send N events, then an error event
@@ -300,7 +301,14 @@ func (a *answer) whole() {
 func (a *answer) stream() {
 	a.w.Header().Set("Content-Type", "text/event-stream")
 	last := a.number("chunks", 3)
-	for i := range 1 << 20 {
+	release, until := a.value("until")
+	for i := 0; ; i++ {
+		if until {
+			last = i + 1
+			if _, err := os.Stat(release); err == nil || a.r.Context().Err() != nil {
+				last = i
+			}
+		}
 		switch {
 		case i == a.number("die-at", -1):
 			a.die()

@@ -98,7 +98,7 @@ func (l *Lease) Release(o Outcome) { l.release(o) }
 
 // Runner is the pool's view of a worker; *worker.Worker is the real one.
 type Runner interface {
-	Name() string
+	PID() int
 	Apply(ctx context.Context, parts []Part) error
 	LoRA(parts []Part) ([]byte, error)
 	Erase(ctx context.Context, slot int) error

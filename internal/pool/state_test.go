@@ -33,7 +33,7 @@ func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; r
 // stubRunner stands for a process; a state never calls it.
 type stubRunner struct{}
 
-func (stubRunner) Name() string                               { return "stub" }
+func (stubRunner) PID() int                                   { panic("not called") }
 func (stubRunner) Apply(context.Context, []worker.Part) error { panic("not called") }
 func (stubRunner) LoRA([]worker.Part) ([]byte, error)         { panic("not called") }
 func (stubRunner) Erase(context.Context, int) error           { panic("not called") }

@@ -40,7 +40,7 @@ func (p *Pool) runOnce(m *member, first bool) error {
 		return err
 	}
 	defer r.Stop()
-	p.opts.Log.Info("worker ready", "worker", m.id, "took", p.now().Sub(begun).Round(time.Millisecond))
+	p.opts.Log.Info("worker ready", "worker", m.id, "pid", r.PID(), "took", p.now().Sub(begun).Round(time.Millisecond))
 	p.post(func() { p.state.upWith(m, r, p.opts.Slots) })
 	p.watch(r)
 	return r.Err()

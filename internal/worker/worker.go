@@ -237,9 +237,6 @@ func (w *Worker) checkAdapters(ctx context.Context) error {
 	return nil
 }
 
-// Name returns the name it was started with.
-func (w *Worker) Name() string { return w.opts.Name }
-
 // PID returns the process's id, which is also its process group's.
 func (w *Worker) PID() int { return w.process.pid }
 
