@@ -111,7 +111,7 @@ func (g *gatewayProcess) dump() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, line := range g.lines[max(0, len(g.lines)-40):] {
-		if line["level"] != "DEBUG" {
+		if line["level"] != "DEBUG" && line["msg"] != "request" {
 			g.t.Logf("log: %v", line)
 		}
 	}

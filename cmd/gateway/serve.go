@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -127,7 +128,7 @@ func (g *gateway) poolOptions(command string) pool.Options {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprint(id), Command: command, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: adapters,
-				Slots: w.Slots, Context: w.Context, Dir: g.dir.path,
+				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
@@ -141,6 +142,11 @@ func (g *gateway) poolOptions(command string) pool.Options {
 	}
 	return opts
 }
+
+// threads returns each worker's share of the processors. llama-server takes them
+// all by default, and its threads spin while they wait for one another: several
+// workers would slow each other down many times over.
+func threads(workers int) int { return max(1, runtime.NumCPU()/workers) }
 
 // testTargets picks what the self-test swaps between: the base and two adapters,
 // which is all it takes, however many there are.

@@ -67,7 +67,7 @@ func run(args []string) int {
 	slots := flags.Int("parallel", 1, "")
 	failStart := flags.String("fail-start", "", "exit with 1 if this file exists")
 	deaf := flags.Bool("deaf", false, "never become healthy")
-	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path"} {
+	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads"} {
 		flags.String(ignored, "", "")
 	}
 	flags.Bool("no-webui", false, "")

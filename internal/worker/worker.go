@@ -31,6 +31,7 @@ type Options struct {
 	Adapters []string // GGUF files; an adapter's position is its id
 	Slots    int      // sequences decoded at once
 	Context  int      // tokens a slot
+	Threads  int      // for the CPU's part of the work; 0 leaves it to llama-server
 	Dir      string   // a private directory that exists; the worker makes its own in it
 
 	StartTimeout time.Duration // from start until ready
@@ -141,11 +142,15 @@ func (w *Worker) adapterLink(id int) string {
 	return filepath.Join(w.dir, "lora", strconv.Itoa(id)+".gguf")
 }
 
-// arguments returns llama-server's command line. The user's come first, so that
-// ours win where both are given.
+// arguments returns llama-server's command line. Ours come after the user's, so
+// that they win where both are given.
 func (w *Worker) arguments() []string {
 	o := w.opts
-	args := append([]string(nil), o.Args...)
+	var args []string
+	if o.Threads > 0 {
+		args = append(args, "--threads", strconv.Itoa(o.Threads)) // Args may say otherwise
+	}
+	args = append(args, o.Args...)
 	args = append(args,
 		"--host", w.socket(), // a path that ends in .sock is a Unix socket
 		"--model", o.Model,

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/loragate/loragate/internal/llamatest"
+)
+
+// trial is one greedy request whose answer is known.
+type trial struct {
+	model, file string // file "" is the base
+	prompt      string
+	chat        bool
+	stream      bool
+}
+
+const answerTokens = 24
+
+// sharedPrefixes begin many prompts: what llama-server reuses between requests,
+// and between adapters if it is let.
+var sharedPrefixes = []string{
+	"Please read the following carefully before you answer, and keep the answer short. My question is this: ",
+	"I have asked several people about this already and got several answers, so I would like to hear yours. ",
+	"Hello! ",
+}
+
+var sharedQuestions = []string{
+	"How do I sort a list?", "What is machine learning?", "What helps against a headache?",
+	"What is a contract?", "How are you today?", "How do I boil an egg?",
+}
+
+// trials returns n requests in random order over all models and prompts.
+func trials(rng *rand.Rand, n int) []trial {
+	models := map[string]string{"demo": ""}
+	for name, file := range llamatest.Adapters() {
+		models[name] = file
+	}
+	names := make([]string, 0, len(models))
+	for name := range models {
+		names = append(names, name)
+	}
+	list := make([]trial, n)
+	for i := range list {
+		name := names[i%len(names)]
+		list[i] = trial{
+			model: name, file: models[name],
+			prompt: sharedPrefixes[rng.IntN(len(sharedPrefixes))] + sharedQuestions[rng.IntN(len(sharedQuestions))],
+			chat:   rng.IntN(2) == 0, stream: rng.IntN(2) == 0,
+		}
+	}
+	rng.Shuffle(n, func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}
+
+func (tr trial) path() string {
+	if tr.chat {
+		return chatPath
+	}
+	return "/v1/completions"
+}
+
+func (tr trial) body() string {
+	body := map[string]any{"model": tr.model, "temperature": 0, "max_tokens": answerTokens, "stream": tr.stream}
+	if tr.chat {
+		body["messages"] = []map[string]string{{"role": "user", "content": tr.prompt}}
+	} else {
+		body["prompt"] = tr.prompt
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // strings and numbers always encode
+	}
+	return string(text)
+}
+
+// want returns what a fresh server with only the trial's adapter answers.
+func (tr trial) want(ref *llamatest.Reference) llamatest.Answer {
+	if tr.chat {
+		return ref.Chat(tr.file, tr.prompt, answerTokens)
+	}
+	return ref.Complete(tr.file, tr.prompt, answerTokens)
+}
+
+// answerText is the part of an answer or chunk that holds its text.
+type answerText struct {
+	Model   string
+	Choices []struct {
+		Text    string
+		Message struct{ Content string }
+		Delta   struct{ Content string }
+	}
+	Error json.RawMessage
+}
+
+func (a answerText) text() (s string) {
+	for _, c := range a.Choices {
+		s += c.Text + c.Message.Content + c.Delta.Content
+	}
+	return s
+}
+
+// ask runs the trial through the gateway and returns the answer's text.
+func (tr trial) ask(g *gatewayProcess) (string, error) {
+	resp, err := http.Post(g.url+tr.path(), "application/json", strings.NewReader(tr.body()))
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("status %d", resp.StatusCode)
+	}
+	var all string
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line := strings.TrimPrefix(lines.Text(), "data: ")
+		if line == "" || line == "[DONE]" {
+			continue
+		}
+		var part answerText
+		if err := json.Unmarshal([]byte(line), &part); err != nil {
+			return "", fmt.Errorf("%w in %s", err, line)
+		}
+		if part.Error != nil || part.Model != tr.model {
+			return "", fmt.Errorf("not an answer of %s: %s", tr.model, line)
+		}
+		all += part.text()
+	}
+	return all, lines.Err()
+}
+
+// tally counts how answers compare with the references'.
+type tally struct {
+	mu              sync.Mutex
+	equal, roundoff int
+	wrong           []string
+}
+
+func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err != nil:
+		c.wrong = append(c.wrong, fmt.Sprintf("%+v: %v", tr, err))
+	case want.Judge(got) == llamatest.Equal:
+		c.equal++
+	case want.Judge(got) == llamatest.Rounding:
+		c.roundoff++
+	default:
+		c.wrong = append(c.wrong, fmt.Sprintf("%+v\n got  %q\n want %q", tr, got, want.Text))
+	}
+}
+
+// TestNoContamination is the gateway's first promise: whatever runs before or
+// beside a request, its greedy answer is that of a fresh llama-server that holds
+// only its adapter. One request at a time it is so to the letter; in batches
+// rounding alone parts some answers at near ties (llamatest.NearTie), which are
+// counted apart.
+func TestNoContamination(t *testing.T) {
+	g := serve(t, realConfig(t, 2, 4))
+	ref := llamatest.NewReference(t)
+	for _, round := range []struct {
+		name              string
+		clients, requests int
+	}{{"one at a time", 1, 210}, {"eight at once", 8, 700}} {
+		t.Run(round.name, func(t *testing.T) {
+			list := trials(rand.New(rand.NewPCG(7, uint64(round.clients))), round.requests)
+			wants := make([]llamatest.Answer, len(list))
+			for i, tr := range list {
+				wants[i] = tr.want(ref)
+			}
+			var c tally
+			next := make(chan int)
+			var wg sync.WaitGroup
+			for range round.clients {
+				wg.Go(func() {
+					for i := range next {
+						got, err := list[i].ask(g)
+						c.count(list[i], wants[i], got, err)
+					}
+				})
+			}
+			for i := range list {
+				next <- i
+			}
+			close(next)
+			wg.Wait()
+			t.Logf("%d equal, %d parted at a near tie, %d wrong", c.equal, c.roundoff, len(c.wrong))
+			for _, w := range c.wrong[:min(5, len(c.wrong))] {
+				t.Errorf("wrong: %s", w)
+			}
+			if round.clients == 1 && c.roundoff > 0 {
+				t.Errorf("%d answers differ, one request at a time", c.roundoff)
+			}
+			if c.roundoff*20 > round.requests {
+				t.Errorf("%d of %d answers part at near ties: more than rounding explains", c.roundoff, round.requests)
+			}
+		})
+	}
+}
