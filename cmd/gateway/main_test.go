@@ -238,7 +238,7 @@ model: {name: demo, path: %s}
 adapters:
   dir: %s
   list: %s
-workers: {command: %s, count: %d, slots: %d, context: 1024}
+workers: {command: %s, count: %d, slots: %d, context: 1024, args: ["--threads", "1"]}
 log: {format: json}
 `, llamatest.Base(), filepath.Dir(llamatest.Adapters()["coding"]), list.String(), llamatest.Binary(t), count, slots)
 }

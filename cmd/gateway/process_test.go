@@ -221,6 +221,12 @@ func descendants(t *testing.T, pid int) []int {
 	return all
 }
 
+// isServer reports whether a process is a llama-server and not its guard.
+func isServer(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.Contains(string(args), "--slot-save-path")
+}
+
 func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {
 	parent, err := os.MkdirTemp("", "lg-")
 	if err != nil {

@@ -120,6 +120,9 @@ type Probe struct {
 	Slot   int
 	Parts  []Part
 	Cold   bool // compute the whole prompt, whatever the slot's KV cache holds
+	// InForce runs it under what is in force instead of Parts, which is what the
+	// gateway never does.
+	InForce bool
 }
 
 // Complete runs a probe and blocks until its answer is whole.
@@ -132,6 +135,9 @@ func (w *Worker) Complete(ctx context.Context, probe Probe) ([]Token, error) {
 		"prompt": probe.Prompt, "n_predict": probe.Tokens, "id_slot": probe.Slot,
 		"lora": json.RawMessage(lora), "cache_prompt": !probe.Cold,
 		"temperature": 0, "n_probs": 2, "stream": false,
+	}
+	if probe.InForce {
+		delete(request, "lora")
 	}
 	var reply struct {
 		Tokens []Token `json:"completion_probabilities"`
