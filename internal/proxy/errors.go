@@ -131,7 +131,7 @@ func fromWorker(status int, text []byte) *apiError {
 	}
 	e.Message = body.Error.Message
 	if body.Error.Type == "exceed_context_size_error" {
-		e.Type, e.Code, e.Param = typeInvalid, "context_length_exceeded", "messages"
+		e.Type, e.Code = typeInvalid, "context_length_exceeded"
 	}
 	return e
 }
