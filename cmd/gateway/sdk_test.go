@@ -91,9 +91,9 @@ func testGoOpenAI(t *testing.T, g *gatewayProcess) {
 		t.Errorf("models %+v, %v", list.Models, err)
 	}
 	request := community.ChatCompletionRequest{
-		Model:     "chat",
-		Messages:  []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}},
-		MaxTokens: 16,
+		Model:               "chat",
+		Messages:            []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}},
+		MaxCompletionTokens: 16,
 	}
 	answer, err := client.CreateChatCompletion(ctx, request)
 	if err != nil || answer.Model != "chat" || answer.Choices[0].Message.Content == "" {

@@ -67,6 +67,7 @@ func run(args []string) int {
 	slots := flags.Int("parallel", 1, "")
 	failStart := flags.String("fail-start", "", "exit with 1 if this file exists")
 	deaf := flags.Bool("deaf", false, "never become healthy")
+	forget := flags.Bool("forget-last", false, "hold one adapter less than asked for")
 	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads"} {
 		flags.String(ignored, "", "")
 	}
@@ -82,6 +83,9 @@ func run(args []string) int {
 	s := &server{alias: *alias, key: os.Getenv("LLAMA_API_KEY"), busy: make([]bool, *slots), scale: map[int]float64{}}
 	if *lora != "" {
 		s.adapters = strings.Split(*lora, ",")
+	}
+	if *forget {
+		s.adapters = s.adapters[:len(s.adapters)-1]
 	}
 	listener, err := net.Listen("unix", *socket)
 	if err != nil {

@@ -151,12 +151,24 @@ func (w *Worker) Complete(ctx context.Context, probe Probe) ([]Token, error) {
 // Forward posts a JSON body to path and returns the answer as it comes; the
 // caller closes its body. Ending ctx cancels the work in llama-server.
 func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://worker"+path, bytes.NewReader(body))
+	return w.do(ctx, http.MethodPost, path, bytes.NewReader(body))
+}
+
+// do sends a request with the worker's key.
+//
+// A connection that llama-server is just closing, since it was idle or has
+// served its hundred requests, looks like a worker that broke off. The empty
+// Idempotency-Key, which is not sent, lets the transport try a request again on
+// another connection if the one it reused brought no byte of an answer. All our
+// requests may run twice; on a worker that is gone the next dial fails.
+func (w *Worker) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path, body)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+w.key)
+	req.Header["Idempotency-Key"] = nil
 	return w.client.Do(req)
 }
 
@@ -167,13 +179,7 @@ func (w *Worker) call(ctx context.Context, method, path string, body, reply any)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path, payload)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+w.key)
-	resp, err := w.client.Do(req)
+	resp, err := w.do(ctx, method, path, payload)
 	if err != nil {
 		return err
 	}
@@ -183,7 +189,7 @@ func (w *Worker) call(ctx context.Context, method, path string, body, reply any)
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%w: %s %s: %s: %s", errStatus, method, path, resp.Status, strings.TrimSpace(string(text)))
+		return fmt.Errorf("llama-server refused %s %s: %s: %s", method, path, resp.Status, strings.TrimSpace(string(text)))
 	}
 	if reply == nil {
 		return nil

@@ -9,7 +9,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -316,12 +315,8 @@ func newClient(socket string, slots int) *http.Client {
 		},
 		MaxIdleConns:        conns,
 		MaxIdleConnsPerHost: conns,
-		// llama-server closes idle connections after 5 s; being first avoids
-		// writing into one that is just being closed.
+		// llama-server closes idle connections after 5 s; better to be first.
 		IdleConnTimeout:    2 * time.Second,
 		DisableCompression: true,
 	}}
 }
-
-// errStatus is an answer that is not a success.
-var errStatus = errors.New("llama-server refused")
