@@ -138,7 +138,7 @@ func (g *gateway) poolOptions(command string) pool.Options {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0
 	}
 	if w.SelfTest {
-		opts.SelfTest = pool.SelfTest(w.Slots, testTargets(g.models))
+		opts.SelfTest = pool.SelfTest(w.Slots, testTargets(g.models), w.StartTimeout)
 	}
 	return opts
 }

@@ -226,6 +226,7 @@ type answer struct {
 //	idle=N          send N events, then nothing until the client leaves
 //	chunks=N        send N events and finish (default 3)
 //	until=FILE      send events until FILE exists, then finish
+//	size=N          make each event about N bytes long
 //	echo            answer with the body that the worker got
 //	refuse=N        answer with status N and llama-server's error
 //	fail-at=N       send N events, then an error event
@@ -306,10 +307,11 @@ func (a *answer) stream() {
 	a.w.Header().Set("Content-Type", "text/event-stream")
 	last := a.number("chunks", 3)
 	release, until := a.value("until")
-	for i := 0; ; i++ {
+	padding := strings.Repeat("x", a.number("size", 0))
+	for i := 0; a.r.Context().Err() == nil; i++ {
 		if until {
 			last = i + 1
-			if _, err := os.Stat(release); err == nil || a.r.Context().Err() != nil {
+			if _, err := os.Stat(release); err == nil {
 				last = i
 			}
 		}
@@ -326,7 +328,7 @@ func (a *answer) stream() {
 			fmt.Fprint(a.w, "data: [DONE]\n\n")
 			return
 		}
-		fmt.Fprintf(a.w, "data: {\"object\":\"chat.completion.chunk\",\"id\":\"fake\",\"model\":%q,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%d \"},\"finish_reason\":null}]}\n\n", a.s.alias, i)
+		fmt.Fprintf(a.w, "data: {\"object\":\"chat.completion.chunk\",\"id\":\"fake\",\"model\":%q,\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%d %s\"},\"finish_reason\":null}]}\n\n", a.s.alias, i, padding)
 		a.w.(http.Flusher).Flush()
 	}
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/loragate/loragate/internal/worker"
 )
@@ -25,10 +26,12 @@ var testEndings = []string{"Then one of them asked:", "After a while the other a
 // targets over prompts with one shared prefix, with slots that stay warm and
 // slots that change hands, and compares with answers computed cold.
 //
-// It makes six short requests a target. It leaves the worker with empty slots
-// and the base in force.
-func SelfTest(slots int, targets []Target) func(ctx context.Context, r Runner) error {
+// It makes six short requests a target and fails when they take longer than
+// limit. It leaves the worker with empty slots and the base in force.
+func SelfTest(slots int, targets []Target, limit time.Duration) func(ctx context.Context, r Runner) error {
 	return func(ctx context.Context, r Runner) error {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
 		t := selfTest{runner: r, slots: slots, targets: targets}
 		return t.run(ctx)
 	}

@@ -48,10 +48,10 @@ func TestSelfTest(t *testing.T) {
 	}
 	t.Cleanup(w.Stop)
 
-	if err := pool.SelfTest(2, targets)(t.Context(), w); err != nil {
+	if err := pool.SelfTest(2, targets, time.Minute)(t.Context(), w); err != nil {
 		t.Errorf("used our way: %v", err)
 	}
-	err = pool.SelfTest(1, targets)(t.Context(), careless{w})
+	err = pool.SelfTest(1, targets, time.Minute)(t.Context(), careless{w})
 	if err == nil || !strings.Contains(err.Error(), "answers wrongly after adapters were swapped") {
 		t.Errorf("used carelessly: %v, want it refused", err)
 	}

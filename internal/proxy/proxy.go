@@ -85,24 +85,34 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		rec := newRecord(c.Request().Header.Get("X-Request-Id"))
 		c.Set(recordKey, rec)
 		c.Response().Header().Set("X-Request-Id", rec.id)
-		err := p.protect(next, c)
+		p.extend(c) // the deadline of the connection's last answer may be over
+		err := protect(next, c)
 		status := c.Response().Status
 		if err != nil {
 			status = p.fail(c, asAPIError(err))
 		}
 		p.access(c, rec, status, err)
-		if err != nil && c.Response().Committed && status >= 500 && c.Response().Header().Get("Content-Type") == "" {
-			panic(http.ErrAbortHandler)
+		var bug *panicError
+		if errors.As(err, &bug) && c.Response().Committed {
+			panic(http.ErrAbortHandler) // or half an answer would look like a whole one
 		}
 		return nil
 	}
 }
 
-// protect turns a panic of a handler into an error.
-func (p *Proxy) protect(next echo.HandlerFunc, c echo.Context) (err error) {
+// panicError is a handler's panic.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+// protect turns a panic of a handler into a *panicError.
+func protect(next echo.HandlerFunc, c echo.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+			err = &panicError{v, debug.Stack()}
 		}
 	}()
 	return next(c)

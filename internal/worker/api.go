@@ -156,11 +156,11 @@ func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*http.R
 
 // do sends a request with the worker's key.
 //
-// A connection that llama-server is just closing, since it was idle or has
-// served its hundred requests, looks like a worker that broke off. The empty
-// Idempotency-Key, which is not sent, lets the transport try a request again on
-// another connection if the one it reused brought no byte of an answer. All our
-// requests may run twice; on a worker that is gone the next dial fails.
+// A connection that llama-server closes between two requests looks like a worker
+// that broke off. The empty Idempotency-Key, which is not sent, lets the
+// transport try a request again on another connection if the one it reused
+// brought no byte of an answer. All our requests may run twice; on a worker that
+// is gone the next dial fails.
 func (w *Worker) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path, body)
 	if err != nil {

@@ -137,8 +137,7 @@ func TestKillTellsItsCause(t *testing.T) {
 }
 
 // TestClosedConnectionIsTriedAgain puts a client in front of a server that closes
-// every connection instead of answering its second request, as llama-server does
-// with one that has served enough.
+// every connection instead of answering its second request.
 func TestClosedConnectionIsTriedAgain(t *testing.T) {
 	dir, err := os.MkdirTemp("", "lg-")
 	if err != nil {

@@ -1,0 +1,235 @@
+package proxy_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/fakeworker"
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/worker"
+)
+
+func TestMain(m *testing.M) {
+	fakeworker.MaybeMain()
+	goleak.VerifyTestMain(m)
+}
+
+// stack is a proxy over a pool of fake workers, on a real listener.
+type stack struct {
+	t     *testing.T
+	url   string
+	proxy *proxy.Proxy
+	pool  *pool.Pool
+	log   *logBuffer
+}
+
+type settings struct {
+	workers, slots, queue int
+	maxWait               time.Duration
+	body                  int64
+	readTimeout           time.Duration
+	writeTimeout          time.Duration
+	args                  []string
+}
+
+func start(t *testing.T, change func(*settings)) *stack {
+	t.Helper()
+	s := settings{workers: 1, slots: 2, queue: 100, maxWait: time.Minute, body: 1 << 20, readTimeout: time.Minute, writeTimeout: time.Minute}
+	if change != nil {
+		change(&s)
+	}
+	st := &stack{t: t, log: &logBuffer{}}
+	log := slog.New(slog.NewJSONHandler(st.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	models := testCatalog(t)
+	st.pool = pool.New(poolOptions(t, s, models, log))
+	t.Cleanup(st.pool.Close)
+	if err := st.pool.Started(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st.proxy = proxy.New(proxy.Options{
+		Catalog: models, Pool: st.pool, Alias: "base",
+		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Log: log,
+	})
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = st.proxy.Server()
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	st.url = server.URL
+	return st
+}
+
+func testCatalog(t *testing.T) *catalog.Catalog {
+	t.Helper()
+	dir := t.TempDir()
+	file := func(name string) string {
+		path := filepath.Join(dir, name+".gguf")
+		if err := os.WriteFile(path, []byte("GGUF "+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	models, err := catalog.Open(catalog.Options{
+		BaseName: "base", BasePath: file("base"),
+		Entries: []catalog.Entry{
+			{Name: "coding", Path: file("coding"), Scale: 1, Aliases: []string{"gpt-4o-mini"}},
+			{Name: "team/legal", Path: file("legal"), Scale: 0.5},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return models
+}
+
+func poolOptions(t *testing.T, s settings, models *catalog.Catalog, log *slog.Logger) pool.Options {
+	command := fakeworker.Link(t)
+	dir, err := os.MkdirTemp("", "lg-") // t.TempDir's paths are too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	var adapters []string
+	for _, a := range models.Adapters() {
+		adapters = append(adapters, a.Path)
+	}
+	return pool.Options{
+		Count: s.workers, Slots: s.slots, Queue: s.queue, MaxWait: s.maxWait,
+		Start: func(ctx context.Context, id int) (pool.Runner, error) {
+			return worker.Start(ctx, worker.Options{
+				Name: fmt.Sprint(id), Command: command, Args: s.args, Model: "unused", Alias: "base",
+				Adapters: adapters, Slots: s.slots, Context: 64, Dir: dir,
+				StartTimeout: time.Minute, StopTimeout: time.Minute, Log: log,
+			})
+		},
+		CallTimeout: time.Minute, Log: log,
+	}
+}
+
+// logBuffer collects log lines and lets tests wait for one.
+type logBuffer struct {
+	mu    sync.Mutex
+	lines []map[string]any
+	wake  chan struct{}
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	var line map[string]any
+	if err := json.Unmarshal(p, &line); err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines = append(b.lines, line)
+	if b.wake != nil {
+		close(b.wake)
+		b.wake = nil
+	}
+	return len(p), nil
+}
+
+// wait blocks until a line fits and returns it.
+func (b *logBuffer) wait(t *testing.T, fits func(line map[string]any) bool) map[string]any {
+	t.Helper()
+	limit := time.After(time.Minute)
+	for from := 0; ; {
+		b.mu.Lock()
+		lines := b.lines[from:]
+		from = len(b.lines)
+		if b.wake == nil {
+			b.wake = make(chan struct{})
+		}
+		wake := b.wake
+		b.mu.Unlock()
+		for _, line := range lines {
+			if fits(line) {
+				return line
+			}
+		}
+		select {
+		case <-wake:
+		case <-limit:
+			t.Fatal("no such line in the log after a minute")
+		}
+	}
+}
+
+// access returns the access line of a request.
+func (s *stack) access(id string) map[string]any {
+	s.t.Helper()
+	return s.log.wait(s.t, func(l map[string]any) bool { return l["msg"] == "request" && l["request_id"] == id })
+}
+
+// post sends a body and returns the whole answer.
+func (s *stack) post(path, body string) (*http.Response, string) {
+	s.t.Helper()
+	resp, err := http.Post(s.url+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp, readAll(s.t, resp)
+}
+
+func readAll(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func chat(model, content, more string) string {
+	return fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":%q}]%s}`, model, content, more)
+}
+
+const chatPath = "/v1/chat/completions"
+
+// open starts a chat request and returns the answer as it comes.
+func (s *stack) open(ctx context.Context, body string) *http.Response {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, "POST", s.url+chatPath, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp
+}
+
+// eventually blocks until the pool looks as it should.
+func (s *stack) eventually(fits func(pool.Stats) bool) {
+	s.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(time.Minute)
+	for {
+		st := s.pool.Stats()
+		if fits(st) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			s.t.Fatalf("after a minute the pool is %+v", st)
+		}
+	}
+}
