@@ -146,6 +146,7 @@ func (s *Server) Open(ctx context.Context, method, path string, body any) (*http
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	req.Header["Idempotency-Key"] = nil // not sent; another connection is tried if the server closed this one
 	return s.client.Do(req)
 }
 

@@ -156,8 +156,9 @@ func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*http.R
 
 // do sends a request with the worker's key.
 //
-// A connection that llama-server closes between two requests looks like a worker
-// that broke off. The empty Idempotency-Key, which is not sent, lets the
+// llama-server closes the connection after a streamed answer, although its
+// header promises to keep it; to a request that reuses it this looks like a
+// worker that broke off. The empty Idempotency-Key, which is not sent, lets the
 // transport try a request again on another connection if the one it reused
 // brought no byte of an answer. All our requests may run twice; on a worker that
 // is gone the next dial fails.
