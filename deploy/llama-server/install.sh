@@ -11,6 +11,7 @@
 set -eu
 
 dir=${LLAMA_DIR:-$(cd "$(dirname "$0")/../.." && pwd)/.llama}
+case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 gpu=${GPU:-none}
 # The oldest build with everything the gateway relies on: adapters per request,
 # slots that can be erased, Unix sockets, --cache-ram.
@@ -31,10 +32,10 @@ cannot() {
 	exit 1
 }
 
-# version_of PROGRAM prints "VERSION BUILD". The line reads "version: 0.7.0
+# version_of COMMAND... prints "VERSION BUILD". The line reads "version: 0.7.0
 # (build 11669, commit X)" or, in upstream's builds, "version: 6700 (X)".
 version_of() {
-	text=$("$1" --version 2>&1) || return 1
+	text=$("$@" --version 2>&1) || return 1
 	version=$(printf '%s\n' "$text" | sed -n 's/^version: \([^ ]*\).*/\1/p' | head -n 1)
 	build=$(printf '%s\n' "$text" | sed -n 's/^version: .*(build \([0-9][0-9]*\).*/\1/p' | head -n 1)
 	[ -n "$version" ] || return 1
@@ -49,6 +50,7 @@ installed() {
 	[ -x "$dir/bin/llama-server" ] && [ -s "$dir/VERSION" ] || return 1
 	[ "$gpu" = none ] || [ "$(field gpu)" = "$gpu" ] || [ "$(field source)" = PATH ] || return 1
 	have=$(version_of "$dir/bin/llama-server") || return 1
+	[ "${have#* }" -ge "$min_build" ] || return 1
 	say "${have% *} (build ${have#* }) is installed, from $(field source)"
 }
 
@@ -58,9 +60,11 @@ on_path() {
 		IFS=:
 		for folder in $PATH; do
 			program=${folder:-.}/llama-server
-			[ -x "$program" ] && [ ! "$program" -ef "$dir/bin/llama-server" ] || continue
-			printf '%s\n' "$program"
-			return 0
+			# shellcheck disable=SC3013 # not in POSIX, but in every sh there is
+			if [ -f "$program" ] && [ -x "$program" ] && [ ! "$program" -ef "$dir/bin/llama-server" ]; then
+				printf '%s\n' "$program"
+				return 0
+			fi
 		done
 		return 1
 	)
@@ -94,19 +98,56 @@ record() {
 	mv "$dir/VERSION.new" "$dir/VERSION"
 }
 
-# mirror prints the address that this system takes Debian from.
+# lock lets one installation at a time change the folder. Whatever outlives a
+# killed run, such as its apt-get, still holds the lock, so that the next run
+# waits for it rather than fetch into the same files.
+lock() {
+	exec 9<"$dir"
+	flock -n 9 && return
+	say "another installation is at work here, waiting for it"
+	flock 9
+}
+
+# sources prints "ADDRESS COMPONENT..." for each of the system's package sources,
+# from both of apt's formats.
+sources() {
+	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+		sed -n 's/#.*//; s/\[[^]]*\]//; s/^[[:space:]]*deb[[:space:]]//p'
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[ -r "$file" ] || continue
+		awk 'function flush() { if (!off && address != "") print address, components
+				off = 0; address = components = "" }
+			/^[[:space:]]*$/ { flush() }
+			{ key = tolower($1) }
+			key == "enabled:" { off = $2 ~ /^(no|false|0)$/ }
+			key == "uris:" { address = $2 }
+			key == "components:" { $1 = ""; components = $0 }
+			END { flush() }' "$file"
+	done
+}
+
+# mirror prints the address that this system takes Debian from. Other vendors'
+# addresses may end in "/debian" too, but those have no component "main".
 mirror() {
-	cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-		sed 's/#.*//' | tr ' \t' '\n\n' | grep -E '^(https?|mirror\+https?)://.*/debian/?$' | head -n 1 |
-		grep . || echo http://deb.debian.org/debian
+	sources | awk '$1 ~ /^(mirror\+|tor\+)*(https?|file):.*\/debian(\/|\.list)?$/ && / main( |$)/ { print $1; found = 1; exit }
+		END { if (!found) print "http://deb.debian.org/debian" }'
+}
+
+# without_ballast prints a package database in which dependencies that
+# llama-server never loads pass for installed. Mesa alone would bring 230 MB.
+without_ballast() {
+	for package in debconf wget openssl-provider-legacy libegl-mesa0; do
+		printf 'Package: %s\nStatus: install ok installed\nArchitecture: %s\n' "$package" "$arch"
+		printf 'Multi-Arch: foreign\nVersion: 999\nMaintainer: none\nDescription: left out\n\n'
+	done
 }
 
 # private_apt SUITE sets up an apt that knows nothing of this system's packages
 # and writes nothing outside of $apt.
 private_apt() {
-	mkdir -p "$apt/lists/partial" "$apt/archives/partial"
-	: >"$apt/status"
-	printf 'deb [signed-by=%s arch=%s] %s %s main\n' "$keyring" "$arch" "$(mirror)" "$1" >"$apt/sources.list"
+	mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/empty/partial"
+	without_ballast >"$apt/status"
+	printf 'deb [signed-by=%s arch=%s] %s %s main\n' "$keyring" "$arch" "$mirror" "$1" >"$apt/sources.list"
 	# Read after the system's own configuration, whose proxies and certificates
 	# stay in force and whose hooks must not run.
 	cat >"$apt/apt.conf" <<-END
@@ -129,6 +170,10 @@ private_apt() {
 		APT::Sandbox::User "$(id -un)";
 		APT::Install-Recommends "false";
 		APT::Get::Assume-Yes "true";
+		APT::Get::AllowUnauthenticated "false";
+		APT::Update::Error-Mode "any";
+		Acquire::AllowInsecureRepositories "false";
+		Acquire::AllowDowngradeToInsecureRepositories "false";
 		Acquire::Languages "none";
 		Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 		Acquire::Retries "3";
@@ -140,10 +185,12 @@ private_apt() {
 # signatures and goes on with what an interrupted run has fetched.
 download() {
 	private_apt "$1"
-	say "reading the package list of Debian $1 from $(mirror)"
+	say "reading the package list of Debian $1 from $mirror"
 	apt-get -c "$apt/apt.conf" -qq update >"$apt/log" 2>&1 || return 1
 	# shellcheck disable=SC2086 # a list of names
-	apt-get -c "$apt/apt.conf" -qq --print-uris install $packages >"$apt/uris" 2>"$apt/log" || return 1
+	# Asked of an empty cache, as apt leaves out what an interrupted run has
+	# fetched, which is to be unpacked all the same.
+	apt-get -c "$apt/apt.conf" -o "Dir::Cache::archives=$apt/empty" -qq --print-uris install $packages >"$apt/uris" 2>"$apt/log" || return 1
 	awk '{ print $2 }' "$apt/uris" >"$apt/files"
 	say "fetching $(wc -l <"$apt/files" | tr -d ' ') packages, $(awk '{ n += $3 } END { printf "%.0f MB", n / 1e6 }' "$apt/uris")"
 	# shellcheck disable=SC2086
@@ -152,19 +199,39 @@ download() {
 
 unpack() {
 	say "unpacking"
-	rm -rf "$dir/root.new"
+	rm -rf "$dir/root.new" "$dir/root.old"
 	mkdir -p "$dir/root.new"
 	while read -r file; do
 		dpkg -x "$apt/archives/$file" "$dir/root.new"
 	done <"$apt/files"
-	rm -rf "$dir/root.new/usr/share/doc" "$dir/root.new/usr/share/man" "$dir/root.new/usr/share/locale"
 	lib=$dir/root.new/usr/lib/$triplet
+	# Nothing here is looked for under this root but programs and libraries.
+	(cd "$dir/root.new" && rm -rf etc var usr/share usr/libexec usr/sbin "$lib/gconv")
 	# ggml looks for its backends beside the running program, which here is the
 	# dynamic loader. The BLAS one is slower than ggml's own kernels.
 	for backend in "$lib"/ggml/backends*/libggml-*.so; do
+		[ -e "$backend" ] || cannot "Debian $suite's packages hold no ggml backend where they used to."
 		case $backend in *libggml-blas.so) continue ;; esac
 		ln -s "${backend#"$lib"/}" "$lib/"
 	done
+	set -- "$lib/$loader" --library-path "$lib:$lib/llama" "$dir/root.new/usr/bin/llama-server"
+	found=$(version_of "$@") || {
+		text=$("$@" --version 2>&1) || true
+		rm -rf "$dir/root.new"
+		cannot "the unpacked llama-server does not run here: $text"
+	}
+	[ "${found#* }" -ge "$min_build" ] || cannot "Debian $suite has build ${found#* }, older than $min_build."
+}
+
+# swap_in puts what unpack left in place of what is there. Nothing counts as
+# installed from here until it is recorded.
+swap_in() {
+	rm -f "$dir/VERSION"
+	if [ -e "$dir/root" ]; then mv "$dir/root" "$dir/root.old"; fi
+	mv "$dir/root.new" "$dir/root"
+	mv "$dir/bin/llama-server.new" "$dir/bin/llama-server"
+	rm -rf "$dir/root.old"
+	version_of "$dir/bin/llama-server" >/dev/null || cannot "$dir/bin/llama-server does not run: $text"
 }
 
 write_wrapper() {
@@ -182,7 +249,7 @@ write_wrapper() {
 
 use_debian() {
 	[ "$(uname -s)" = Linux ] || cannot "there are no packages for $(uname -s) to unpack."
-	for tool in apt-get dpkg awk; do
+	for tool in apt-get dpkg awk flock; do
 		command -v "$tool" >/dev/null || cannot "this system has no $tool, so Debian's packages cannot be unpacked."
 	done
 	arch=$(dpkg --print-architecture)
@@ -197,7 +264,11 @@ use_debian() {
 	if [ "$gpu" = vulkan ]; then
 		packages="$packages libggml0-backend-vulkan libvulkan1 libegl1 libglvnd0 libx11-6 libxcb1 libxau6 libxdmcp6 libxext6"
 	fi
+	mkdir -p "$dir"
+	lock
+	if installed; then return; fi
 	apt=$dir/apt
+	mirror=$(mirror)
 	suite=
 	for candidate in forky sid; do
 		if download "$candidate"; then
@@ -210,15 +281,7 @@ use_debian() {
 	[ -n "$suite" ] || cannot "Debian's packages could not be fetched (see above)."
 	unpack
 	write_wrapper
-	rm -f "$dir/VERSION" # from here on nothing is installed, until it is recorded
-	rm -rf "$dir/root"
-	mv "$dir/root.new" "$dir/root"
-	mv "$dir/bin/llama-server.new" "$dir/bin/llama-server"
-	found=$(version_of "$dir/bin/llama-server") || {
-		"$dir/bin/llama-server" --version >&2 || true
-		cannot "the unpacked llama-server does not run here (see above)."
-	}
-	[ "${found#* }" -ge "$min_build" ] || cannot "Debian $suite has build ${found#* }, older than $min_build."
+	swap_in
 	# Names of package files: name_version_architecture.deb.
 	# shellcheck disable=SC2046
 	record "${found% *}" "${found#* }" "Debian $suite" $(sed 's/%3a/:/g; s/\.deb$//' "$apt/files")
