@@ -16,7 +16,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -27,13 +26,22 @@ func Root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
+// binary is the llama-server that `make llama-server` installed.
+func binary() (string, error) {
+	path := filepath.Join(Root(), ".llama", "bin", "llama-server")
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("no llama-server to test with (%w): run `make llama-server`", err)
+	}
+	return path, nil
+}
+
 // Binary returns the llama-server that `make llama-server` installed. A test
 // that needs it fails without it: skipping would hide that nothing was tested.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(Root(), ".llama", "bin", "llama-server")
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no llama-server to test with (%v): run `make llama-server`", err)
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
@@ -56,20 +64,55 @@ func Adapters() map[string]string {
 
 // Server is a llama-server as a user would start it, with no gateway.
 type Server struct {
+	dir    string
 	socket string
 	client *http.Client
+	cmd    *exec.Cmd
+	exited chan struct{}
 }
 
-// Start runs llama-server with the demo base, the adapters and further
-// arguments, waits until it is ready and ends it with the test.
+// Start is Launch for tests: the server ends with the test.
 func Start(t testing.TB, adapters []string, args ...string) *Server {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "lt-") // t.TempDir's paths are too long for a socket
+	s, err := Launch(adapters, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := &Server{socket: filepath.Join(dir, "s.sock")}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// StartPlain is Start with nothing but the given arguments and a socket.
+func StartPlain(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s, err := launch(args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Launch runs llama-server with the demo base, the adapters and further
+// arguments and waits until it is ready. The caller closes it.
+func Launch(adapters []string, args ...string) (*Server, error) {
+	argv := []string{"--model", Base(), "--slot-save-path", os.TempDir()}
+	if len(adapters) > 0 {
+		argv = append(argv, "--lora", strings.Join(adapters, ","))
+	}
+	return launch(append(argv, args...))
+}
+
+func launch(args []string) (*Server, error) {
+	program, err := binary()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "lt-") // short: a socket's path is at most 107 bytes
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: dir, socket: filepath.Join(dir, "s.sock"), exited: make(chan struct{})}
 	s.client = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -78,31 +121,39 @@ func Start(t testing.TB, adapters []string, args ...string) *Server {
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     time.Second,
 	}}
-	t.Cleanup(s.client.CloseIdleConnections)
-
-	argv := []string{"--host", s.socket, "--model", Base(), "--no-webui", "--slot-save-path", dir}
-	if len(adapters) > 0 {
-		argv = append(argv, "--lora", strings.Join(adapters, ","))
-	}
 	var log lockedBuffer
-	cmd := exec.Command(Binary(t), append(argv, args...)...)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	s.cmd = exec.Command(program, append([]string{"--host", s.socket, "--no-webui"}, args...)...)
+	s.cmd.Stdout, s.cmd.Stderr = &log, &log
+	if err := s.cmd.Start(); err != nil {
+		os.RemoveAll(dir)
+		return nil, err
 	}
-	exited := make(chan struct{})
-	go func() { cmd.Wait(); close(exited) }()
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGKILL)
-		<-exited
-	})
-	if err := s.waitReady(exited); err != nil {
-		t.Fatalf("llama-server: %v\n%s", err, log.String())
+	go func() {
+		s.cmd.Wait()
+		close(s.exited)
+	}()
+	if err := s.waitReady(); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("llama-server: %w\n%s", err, log.String())
 	}
-	return s
+	return s, nil
 }
 
-func (s *Server) waitReady(exited <-chan struct{}) error {
+// Dial opens a connection to the server; the caller closes it.
+func (s *Server) Dial() (net.Conn, error) { return net.Dial("unix", s.socket) }
+
+// Signal sends the server a signal.
+func (s *Server) Signal(sig os.Signal) { s.cmd.Process.Signal(sig) }
+
+// Close kills the server and removes its files.
+func (s *Server) Close() {
+	s.cmd.Process.Kill()
+	<-s.exited
+	s.client.CloseIdleConnections()
+	os.RemoveAll(s.dir)
+}
+
+func (s *Server) waitReady() error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	deadline := time.After(time.Minute)
@@ -111,7 +162,7 @@ func (s *Server) waitReady(exited <-chan struct{}) error {
 			return nil
 		}
 		select {
-		case <-exited:
+		case <-s.exited:
 			return fmt.Errorf("ended while starting")
 		case <-deadline:
 			return fmt.Errorf("not ready after a minute")

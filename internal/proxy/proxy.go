@@ -136,8 +136,6 @@ func (p *Proxy) health(c echo.Context) error {
 	return p.writeJSON(c, map[string]string{"status": "ok"})
 }
 
-var errNotReady = errors.New("no worker is ready")
-
 // ready tells whether requests can be served.
 func (p *Proxy) ready(c echo.Context) error {
 	if p.draining.Load() {
@@ -153,7 +151,7 @@ func (p *Proxy) ready(c echo.Context) error {
 	if up == 0 {
 		return &apiError{
 			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
-			Message: "No worker is ready.", RetryAfter: time.Second, Cause: errNotReady,
+			Message: "No worker is ready.", RetryAfter: time.Second,
 		}
 	}
 	return p.writeJSON(c, map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up})

@@ -88,7 +88,7 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 		level = slog.LevelWarn
 	}
 	req := c.Request()
-	if level == slog.LevelInfo && (req.URL.Path == "/health" || req.URL.Path == "/ready") {
+	if req.URL.Path == "/health" || req.URL.Path == "/ready" {
 		level = slog.LevelDebug // probes come every few seconds
 	}
 	attrs := []slog.Attr{
