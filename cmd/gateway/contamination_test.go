@@ -154,7 +154,7 @@ func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
 	case want.Judge(got) == llamatest.Rounding:
 		c.roundoff++
 	default:
-		c.wrong = append(c.wrong, fmt.Sprintf("%+v\n got  %q\n want %q", tr, got, want.Text))
+		c.wrong = append(c.wrong, fmt.Sprintf("%+v, parted at a gap of %.3f\n got  %q\n want %q", tr, want.Gap(got), got, want.Text))
 	}
 }
 

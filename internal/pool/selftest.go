@@ -15,8 +15,10 @@ const (
 		"for many years. They spoke about their work, their health, their contracts and the programs they wrote. "
 	testTokens = 8
 	// nearTie is the difference of two log-probabilities below which rounding
-	// alone, as it comes with other batch sizes, may choose either token.
-	nearTie = 0.05
+	// alone, as it comes with other batch sizes, may choose either token. On an
+	// H100 through Vulkan the choice between two tokens that the CPU tells apart
+	// by 0.27 depended on the batch; a wrong KV cache shows at any gap.
+	nearTie = 0.5
 )
 
 var testEndings = []string{"Then one of them asked:", "After a while the other answered:"}
