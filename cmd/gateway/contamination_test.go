@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -158,6 +159,47 @@ func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
 	}
 }
 
+// TestCancelsContaminateNothing breaks every third request off, before or in the
+// middle of its answer, and compares the others: a slot must not change hands
+// while llama-server still works on what was cancelled.
+func TestCancelsContaminateNothing(t *testing.T) {
+	const requests = 300
+	g := serve(t, realConfig(t, 2, 4))
+	ref := llamatest.NewReference(t)
+	rng := rand.New(rand.NewPCG(11, 1))
+	list := trials(rng, requests)
+	wants := make([]llamatest.Answer, requests)
+	for i, tr := range list {
+		wants[i] = tr.want(ref)
+	}
+	var c tally
+	each(8, requests, func(i int) {
+		if i%3 != 0 {
+			got, err := list[i].ask(g)
+			c.count(list[i], wants[i], got, err)
+			return
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if i%2 == 0 {
+			go cancel() // before it is sent, or while it waits or runs
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+list[i].path(), strings.NewReader(list[i].body()))
+		if err != nil {
+			t.Error(err)
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Read(make([]byte, 1))
+			cancel()
+			resp.Body.Close()
+		}
+		cancel()
+	})
+	t.Logf("%d equal, %d parted at a near tie, %d wrong", c.equal, c.roundoff, len(c.wrong))
+	for _, w := range c.wrong[:min(5, len(c.wrong))] {
+		t.Errorf("wrong: %s", w)
+	}
+}
+
 // TestNoContamination is the gateway's first promise: whatever runs before or
 // beside a request, its greedy answer is that of a fresh llama-server that holds
 // only its adapter. One request at a time it is so to the letter; in batches
@@ -177,21 +219,10 @@ func TestNoContamination(t *testing.T) {
 				wants[i] = tr.want(ref)
 			}
 			var c tally
-			next := make(chan int)
-			var wg sync.WaitGroup
-			for range round.clients {
-				wg.Go(func() {
-					for i := range next {
-						got, err := list[i].ask(g)
-						c.count(list[i], wants[i], got, err)
-					}
-				})
-			}
-			for i := range list {
-				next <- i
-			}
-			close(next)
-			wg.Wait()
+			each(round.clients, len(list), func(i int) {
+				got, err := list[i].ask(g)
+				c.count(list[i], wants[i], got, err)
+			})
 			t.Logf("%d equal, %d parted at a near tie, %d wrong", c.equal, c.roundoff, len(c.wrong))
 			for _, w := range c.wrong[:min(5, len(c.wrong))] {
 				t.Errorf("wrong: %s", w)

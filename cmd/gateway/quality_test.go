@@ -31,7 +31,7 @@ func TestDemoQuality(t *testing.T) {
 	g := serve(t, realConfig(t, 2, 4))
 	for _, model := range []string{"demo", "coding", "chat", "medical", "legal"} {
 		answers := make([]reply, len(heldOut))
-		g.each(len(heldOut), func(i int) { answers[i] = g.ask(model, heldOut[i].Question) })
+		each(8, len(heldOut), func(i int) { answers[i] = g.ask(model, heldOut[i].Question) })
 		own, foreign, ended := 0, 0, 0
 		for _, a := range answers {
 			others := 0
@@ -74,11 +74,11 @@ func readDemo(t *testing.T, name string, v any) {
 	}
 }
 
-// each calls f for 0 to n-1, eight at once.
-func (g *gatewayProcess) each(n int, f func(i int)) {
+// each calls f for 0 to n-1, so many at once.
+func each(atOnce, n int, f func(i int)) {
 	next := make(chan int)
 	var wg sync.WaitGroup
-	for range 8 {
+	for range atOnce {
 		wg.Go(func() {
 			for i := range next {
 				f(i)
