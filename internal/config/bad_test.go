@@ -18,6 +18,7 @@ var bad = []struct{ name, want string }{
 	{"alias_own", `FILE: adapters.list[0].aliases[0]: "a": is the adapter's own name`},
 	{"alias_reserved", `FILE: adapters.list[0].aliases[0]: "a@b": '@' is reserved for later use`},
 	{"alias_taken", `FILE: adapters.list[1].aliases[1]: "x": already used by adapters.list[0].aliases[0]`},
+	{"args_embeddings", `FILE: workers.args[0]: "--embeddings": --embeddings is not yours to set: llama-server would serve that and end at the first completion`},
 	{"args_equals", `FILE: workers.args[0]: "--lora=x.gguf": --lora is not yours to set: the gateway loads and applies the adapters: use adapters instead`},
 	{"args_model", `FILE: workers.args[2]: "-m": -m is not yours to set: set model.name and model.path instead`},
 	{"args_port", `FILE: workers.args[0]: "--port": --port is not yours to set: the gateway reaches its workers over sockets of its own`},

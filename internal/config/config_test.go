@@ -208,7 +208,7 @@ func TestOwnedFlags(t *testing.T) {
 			}
 		}
 	}
-	for _, arg := range []string{"-ngl", "99", "--flash-attn", "--embeddings", "--threads=4", "", "-", "--", "model"} {
+	for _, arg := range []string{"-ngl", "99", "--flash-attn", "--metrics", "--threads=4", "", "-", "--", "model"} {
 		if _, why, ok := ownedFlag(arg); ok {
 			t.Errorf("%q is refused: %s", arg, why)
 		}

@@ -15,6 +15,7 @@ const (
 	ownErase   = "the gateway saves and erases slots through it"
 	ownUI      = "the gateway's clients cannot reach it"
 	ownTools   = "it lets requests do more than inference"
+	ownAnswers = "llama-server would serve that and end at the first completion"
 	ownRouter  = "a worker serves one model"
 	ownSleep   = "a worker that wakes up has forgotten which adapter is applied"
 	ownExit    = "llama-server would exit instead of serving"
@@ -40,9 +41,10 @@ var ownedFlags = owned(map[string]string{
 		"--webui-config-file",
 	ownTools: "--tools --tools-runtime --mcp-servers-config --mcp-servers-json -ag --agent --ui-mcp-proxy " +
 		"--webui-mcp-proxy",
-	ownRouter: "--models-dir --models-preset --models-max --models-autoload --no-models-autoload",
-	ownSleep:  "--sleep-idle-seconds",
-	ownExit:   "-h --help --usage --version -cl --cache-list --list-devices --completion-bash",
+	ownRouter:  "--models-dir --models-preset --models-max --models-autoload --no-models-autoload",
+	ownAnswers: "--embedding --embeddings --rerank --reranking",
+	ownSleep:   "--sleep-idle-seconds",
+	ownExit:    "-h --help --usage --version -cl --cache-list --list-devices --completion-bash",
 })
 
 func owned(reasons map[string]string) map[string]string {
