@@ -310,8 +310,8 @@ func (s *state) swapped(m *member, gen uint64, err error) {
 		return
 	}
 	if err != nil {
-		s.effects.kill(m, fmt.Sprintf("swap failed: %v", err))
-		return // down comes next and requeues what was being prepared
+		s.condemn(m, fmt.Sprintf("swap failed: %v", err))
+		return
 	}
 	m.swapping = false
 	for _, l := range slices.Clone(m.preparing) {
@@ -325,7 +325,7 @@ func (s *state) erased(l *Lease, err error) {
 		return
 	}
 	if err != nil {
-		s.effects.kill(l.member, fmt.Sprintf("erasing failed: %v", err))
+		s.condemn(l.member, fmt.Sprintf("erasing failed: %v", err))
 		return
 	}
 	s.ready(l)
@@ -358,11 +358,18 @@ func (s *state) probed(m *member, gen uint64, err error) {
 		return
 	}
 	if err != nil {
-		s.effects.kill(m, fmt.Sprintf("no sign of life: %v", err))
-		return // it stays suspect until it is down
+		s.condemn(m, fmt.Sprintf("no sign of life: %v", err))
+		return
 	}
 	m.suspect = false
 	s.schedule()
+}
+
+// condemn ends a process that cannot be trusted. Nothing is placed on it until
+// it is down, which comes next and lets what was being made ready wait again.
+func (s *state) condemn(m *member, cause string) {
+	m.suspect = true
+	s.effects.kill(m, cause)
 }
 
 // settled frees the slots of a released lease.

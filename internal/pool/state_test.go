@@ -371,6 +371,9 @@ func TestFailedSwapOrEraseKillsTheWorker(t *testing.T) {
 	if granted(tk) != nil {
 		t.Error("granted after a failed swap")
 	}
+	if next := b.ask("a"); next.lease != nil {
+		t.Error("placed on a worker that is being killed")
+	}
 }
 
 func TestCloseTurnsAwayWhatWaits(t *testing.T) {

@@ -53,6 +53,8 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 		err = p.attempt(c, r, lease)
 		var failed *workerError
 		switch {
+		case err == nil:
+			return nil
 		case c.Request().Context().Err() != nil:
 			return clientLeft(err)
 		case !errors.As(err, &failed):

@@ -71,8 +71,11 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 			Status: http.StatusRequestTimeout, Type: typeInvalid, Code: "request_timeout",
 			Message: fmt.Sprintf("The request body did not arrive within %s.", p.opts.ReadTimeout),
 		}
-	case err != nil:
-		return nil, clientLeft(err)
+	case err != nil: // the client left, which it will not read, or sent nonsense
+		return nil, &apiError{
+			Status: http.StatusBadRequest, Type: typeInvalid,
+			Message: "The request body could not be read to its end.", Cause: err,
+		}
 	}
 	_ = rc.SetReadDeadline(time.Time{})
 	return text, nil

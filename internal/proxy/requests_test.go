@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -63,6 +65,23 @@ func TestTooLargeWithoutALength(t *testing.T) {
 	}
 	if readAll(t, resp); resp.StatusCode != 413 {
 		t.Errorf("status %d, want 413", resp.StatusCode)
+	}
+}
+
+func TestBodyThatBreaksOff(t *testing.T) {
+	s := start(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", chatPath)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := readAll(t, resp); resp.StatusCode != 400 || !strings.Contains(text, "could not be read") {
+		t.Errorf("status %d: %s", resp.StatusCode, text)
 	}
 }
 
