@@ -117,17 +117,14 @@ const watchInterval = 5 * time.Second
 
 func (g *gateway) poolOptions(command string) pool.Options {
 	w := g.cfg.Workers
-	adapters := make([]string, len(g.models.Adapters()))
-	for i, a := range g.models.Adapters() {
-		adapters[i] = a.Path
-	}
+	files := g.models.Files()
 	opts := pool.Options{
 		Count: w.Count, Slots: w.Slots,
 		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
 		Start: func(ctx context.Context, id int) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprint(id), Command: command, Args: w.Args,
-				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: adapters,
+				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: files,
 				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})

@@ -55,7 +55,7 @@ type Model struct {
 // Adapter is a LoRA GGUF for the base.
 type Adapter struct {
 	Name   string
-	Path   string
+	Path   string // the first file that was found with these bytes
 	Digest string // SHA-256 of the file's bytes, in hex
 	Scale  float64
 }
@@ -124,13 +124,36 @@ func (c *Catalog) addAdapter(e Entry) error {
 	if err != nil {
 		return fmt.Errorf("adapter %q: %w", e.Name, err)
 	}
-	a := &Adapter{Name: e.Name, Path: e.Path, Digest: digest, Scale: e.Scale}
+	a := &Adapter{Name: e.Name, Path: c.fileOf(digest, e.Path), Digest: digest, Scale: e.Scale}
 	c.adapters = append(c.adapters, a)
 	problems := []error{c.add(&Model{Name: e.Name, Kind: KindAdapter, Target: e.Name, Created: created, Adapter: a})}
 	for _, alias := range e.Aliases {
 		problems = append(problems, c.add(&Model{Name: alias, Kind: KindAlias, Target: e.Name, Created: created, Adapter: a}))
 	}
 	return errors.Join(problems...)
+}
+
+// fileOf returns the file that holds those bytes: one of an adapter before, or
+// path. llama-server takes two files for two adapters, and does not decode them
+// together, even if their bytes are equal.
+func (c *Catalog) fileOf(digest, path string) string {
+	for _, a := range c.adapters {
+		if a.Digest == digest {
+			return a.Path
+		}
+	}
+	return path
+}
+
+// Files returns the files of all adapters, each once, in a fixed order.
+func (c *Catalog) Files() []string {
+	var files []string
+	for _, a := range c.adapters {
+		if !slices.Contains(files, a.Path) {
+			files = append(files, a.Path)
+		}
+	}
+	return files
 }
 
 func (c *Catalog) add(m *Model) error {

@@ -65,6 +65,26 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+func TestEqualBytesAreLoadedOnce(t *testing.T) {
+	dir := files(t, map[string]string{"base.gguf": "GGUF", "a.gguf": "GGUF same", "b.gguf": "GGUF same", "c.gguf": "GGUF other"})
+	c, err := Open(Options{BaseName: "demo", BasePath: filepath.Join(dir, "base.gguf"), Entries: []Entry{
+		{Name: "a", Path: filepath.Join(dir, "a.gguf"), Scale: 1},
+		{Name: "b", Path: filepath.Join(dir, "b.gguf"), Scale: 1},
+		{Name: "c", Path: filepath.Join(dir, "c.gguf"), Scale: 1},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := c.Resolve("a")
+	b, _ := c.Resolve("b")
+	if a.Adapter.Path != b.Adapter.Path || a.Adapter.Identity() != b.Adapter.Identity() {
+		t.Errorf("a is %s, b is %s: one identity must be one file", a.Adapter.Path, b.Adapter.Path)
+	}
+	if got := len(c.Files()); got != 2 {
+		t.Errorf("%d files to load, want 2", got)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := files(t, map[string]string{"base.gguf": "GGUF", "a.gguf": "GGUF a", "text.gguf": "text", "short.gguf": "GG"})
 	file := func(name string) string { return filepath.Join(dir, name) }

@@ -85,9 +85,12 @@ type Outcome int
 const (
 	// Done: the worker's answer came whole.
 	Done Outcome = iota
-	// Cut: the request was broken off. Its slot stays taken until llama-server
-	// has stopped working on it.
+	// Cut: the request was broken off in the middle of its answer, or ended with
+	// an error. Its slot stays taken until llama-server has stopped working on it.
 	Cut
+	// CutEarly: the request was broken off before anything of its answer came, so
+	// llama-server may not even have begun: an idle slot is no proof yet.
+	CutEarly
 	// Failed: the worker broke off. It gets no requests until it has given a sign
 	// of life, so that the same request does not meet the same dead process.
 	Failed

@@ -232,25 +232,60 @@ func (p *Pool) erase(l *Lease, slots []int) {
 }
 
 // settleInterval is how often a worker is asked whether it has stopped working
-// on a request whose client left; it looks once a second itself.
+// on a request whose client left.
 const settleInterval = 50 * time.Millisecond
 
-func (p *Pool) settle(l *Lease) {
+func (p *Pool) settle(l *Lease, early bool) {
 	p.call(func(ctx context.Context) {
-		ticker := time.NewTicker(settleInterval)
-		defer ticker.Stop()
-		for {
-			busy, err := l.Worker.Busy(ctx)
-			if err != nil || !anyOf(busy, l.slots) {
-				break // an error is the watcher's to judge
+		err := awaitIdle(ctx, l, settling{seen: !early, since: p.now()})
+		p.post(func() {
+			if err != nil {
+				p.state.unsettled(l, err)
+				return
 			}
-			select {
-			case <-ticker.C:
-			case <-ctx.Done():
-			}
-		}
-		p.post(func() { p.state.settled(l) })
+			p.state.settled(l)
+		})
 	})
+}
+
+// awaitIdle blocks until the lease's slots have settled, its process has ended
+// or ctx ends, which is the only error.
+func awaitIdle(ctx context.Context, l *Lease, s settling) error {
+	ticker := time.NewTicker(settleInterval)
+	defer ticker.Stop()
+	for {
+		busy, err := l.Worker.Busy(ctx)
+		if err == nil && s.settled(anyOf(busy, l.slots), time.Now()) {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-l.Worker.Exited():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// settling judges whether llama-server has done with a cancelled request. A
+// request that it has read but not yet queued leaves its slot idle for a moment;
+// it notices that a client is gone about once a second.
+type settling struct {
+	seen  bool // it was at work on the request
+	since time.Time
+}
+
+// settleGrace is how long slots must have been idle if no work was ever seen:
+// twice the time in which llama-server looks for its client.
+const settleGrace = 2 * time.Second
+
+func (s *settling) settled(busy bool, now time.Time) bool {
+	if busy {
+		s.seen = true
+		return false
+	}
+	return s.seen || now.Sub(s.since) >= settleGrace
 }
 
 func anyOf(busy []bool, slots []int) bool {

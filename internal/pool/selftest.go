@@ -34,14 +34,16 @@ func SelfTest(slots int, targets []Target, limit time.Duration) func(ctx context
 	return func(ctx context.Context, r Runner) error {
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
-		t := selfTest{runner: r, slots: slots, targets: targets}
+		// One slot less than targets, so that one changes hands and one stays warm.
+		t := selfTest{runner: r, slots: min(slots, max(1, len(targets)-1)), all: slots, targets: targets}
 		return t.run(ctx)
 	}
 }
 
 type selfTest struct {
 	runner  Runner
-	slots   int
+	slots   int // that it uses
+	all     int // that there are
 	targets []Target
 }
 
@@ -93,7 +95,7 @@ func (t *selfTest) ask(ctx context.Context, target, ending int, cold bool) ([]wo
 }
 
 func (t *selfTest) clean(ctx context.Context) error {
-	for slot := range t.slots {
+	for slot := range t.all {
 		if err := t.runner.Erase(ctx, slot); err != nil {
 			return err
 		}

@@ -28,8 +28,9 @@ type effects interface {
 	swap(m *member, target Target)
 	// erase drops the KV of the lease's slots that are listed.
 	erase(l *Lease, slots []int)
-	// settle waits until the slots of a lease that was cut short are idle.
-	settle(l *Lease)
+	// settle waits until llama-server has stopped working on a lease that was cut
+	// short; early says that it may not have begun.
+	settle(l *Lease, early bool)
 	// probe asks the worker that m is now for a sign of life.
 	probe(m *member)
 	// kill ends the worker that m is now.
@@ -348,7 +349,14 @@ func (s *state) release(l *Lease, o Outcome) {
 			m.suspect = true
 			s.effects.probe(m)
 		}
-		s.effects.settle(l)
+		early := o != Cut
+		if early {
+			// Whatever comes of it, nobody knows what is left in the slots.
+			for _, slot := range l.slots {
+				m.slots.Put(slot, unknown)
+			}
+		}
+		s.effects.settle(l, early)
 	}
 }
 
@@ -370,6 +378,13 @@ func (s *state) probed(m *member, gen uint64, err error) {
 func (s *state) condemn(m *member, cause string) {
 	m.suspect = true
 	s.effects.kill(m, cause)
+}
+
+// unsettled is settled for a worker that would not stop.
+func (s *state) unsettled(l *Lease, err error) {
+	if !l.gone() {
+		s.condemn(l.member, fmt.Sprintf("does not stop working on a cancelled request: %v", err))
+	}
 }
 
 // settled frees the slots of a released lease.

@@ -22,9 +22,11 @@ type fakeEffects struct {
 func (e *fakeEffects) note(format string, args ...any) {
 	e.log = append(e.log, fmt.Sprintf(format, args...))
 }
-func (e *fakeEffects) swap(m *member, t Target)     { e.note("swap %d to %q", m.id, t.Identity) }
-func (e *fakeEffects) erase(l *Lease, slots []int)  { e.note("erase %d %v", l.Member, slots) }
-func (e *fakeEffects) settle(l *Lease)              { e.note("settle %d %v", l.Member, l.slots) }
+func (e *fakeEffects) swap(m *member, t Target)    { e.note("swap %d to %q", m.id, t.Identity) }
+func (e *fakeEffects) erase(l *Lease, slots []int) { e.note("erase %d %v", l.Member, slots) }
+func (e *fakeEffects) settle(l *Lease, early bool) {
+	e.note("settle %d %v early=%v", l.Member, l.slots, early)
+}
 func (e *fakeEffects) probe(m *member)              { e.note("probe %d", m.id) }
 func (e *fakeEffects) kill(m *member, cause string) { e.note("kill %d", m.id) }
 func (e *fakeEffects) now() time.Time               { return e.clock }
@@ -220,7 +222,7 @@ func TestCutReleaseWaitsForTheSlot(t *testing.T) {
 	other := b.ask("b")
 	b.fx.take()
 	b.release(l, Cut)
-	b.expect("settle 0 [0]")
+	b.expect("settle 0 [0] early=false")
 	if other.lease != nil {
 		t.Fatal("swapped while the cut request may still be decoding")
 	}
@@ -233,7 +235,7 @@ func TestFailedWorkerGetsNothingUntilItIsAlive(t *testing.T) {
 	l := b.mustGrant("a")
 	b.fx.take()
 	b.release(l, Failed)
-	b.expect("probe 0", "settle 0 [0]")
+	b.expect("probe 0", "settle 0 [0] early=true")
 	again := b.ask("a")
 	if again.lease != nil {
 		t.Fatal("the request met the worker that just failed")
@@ -246,6 +248,43 @@ func TestFailedWorkerGetsNothingUntilItIsAlive(t *testing.T) {
 	b.fx.take()
 	b.probed(b.members[0], b.members[0].gen, errors.New("no answer"))
 	b.expect("kill 0")
+}
+
+// TestEarlyCutLeavesTheSlotUnknown: llama-server may still write into it.
+func TestEarlyCutLeavesTheSlotUnknown(t *testing.T) {
+	b := newBench(t, 1)
+	l, other := b.mustGrant("a"), b.mustGrant("a")
+	b.fx.take()
+	b.release(l, CutEarly)
+	b.expect("settle 0 [0] early=true")
+	b.settled(l)
+	next := b.ask("a") // slot 1 is taken
+	b.expect("erase 0 [0]")
+	b.erased(next.lease, nil)
+	b.release(other, Done)
+	b.release(next.lease, Cut)
+	b.fx.take()
+	b.unsettled(next.lease, errors.New("still busy"))
+	b.expect("kill 0")
+}
+
+func TestSettling(t *testing.T) {
+	at := func(ms int) time.Time { return time.UnixMilli(int64(ms)) }
+	late := settling{seen: true, since: at(0)}
+	if late.settled(true, at(1)) || !late.settled(false, at(2)) {
+		t.Error("cut in the middle: idle is idle")
+	}
+	early := settling{since: at(0)}
+	if early.settled(false, at(5)) {
+		t.Error("cut early: idle at once proves nothing")
+	}
+	if early.settled(true, at(10)) || !early.settled(false, at(15)) {
+		t.Error("cut early: busy and then idle is done")
+	}
+	never := settling{since: at(0)}
+	if !never.settled(false, at(int(settleGrace.Milliseconds()))) {
+		t.Error("cut early: idle all the time is done after the grace")
+	}
 }
 
 func TestReleaseTwiceIsHarmless(t *testing.T) {

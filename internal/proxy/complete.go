@@ -83,10 +83,10 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 // returns a *workerError if the worker failed before anything reached the
 // client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
-	outcome := pool.Cut
+	outcome := pool.CutEarly
 	defer func() {
 		if c.Request().Context().Err() != nil && outcome == pool.Failed {
-			outcome = pool.Cut // it was the client who broke off
+			outcome = pool.CutEarly // it was the client who broke off
 		}
 		l.Release(outcome)
 	}()
@@ -122,12 +122,14 @@ func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *http.Res
 		return pool.Failed, &workerError{p.cause(c, l, err)}
 	}
 	if resp.StatusCode != http.StatusOK {
-		return pool.Done, fromWorker(resp.StatusCode, text)
+		// Further prompts of the same request may still be at work.
+		return pool.Cut, fromWorker(resp.StatusCode, text)
 	}
 	object, ok := rawjson.Scan(text)
 	if !ok {
 		return pool.Failed, &workerError{errors.New("the answer is not a JSON object")}
 	}
+	l.Release(pool.Done) // the client may take its time to read
 	rec := recordOf(c)
 	rec.count(object)
 	rec.first = time.Since(rec.start)

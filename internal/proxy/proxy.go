@@ -86,6 +86,9 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		c.Set(recordKey, rec)
 		c.Response().Header().Set("X-Request-Id", rec.id)
 		p.extend(c) // the deadline of the connection's last answer may be over
+		// For bodies that no handler reads, too: the server reads them to their end
+		// before it answers.
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(rec.start.Add(p.opts.ReadTimeout))
 		err := protect(next, c)
 		status := c.Response().Status
 		if err != nil {

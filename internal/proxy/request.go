@@ -57,10 +57,7 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 	if req.ContentLength > p.opts.MaxBody {
 		return nil, p.tooLarge()
 	}
-	// The deadline ends slow senders; without clearing it, it would end the
-	// connection in the middle of a long answer.
-	rc := http.NewResponseController(c.Response())
-	_ = rc.SetReadDeadline(time.Now().Add(p.opts.ReadTimeout))
+	// The deadline that observe has set ends slow senders.
 	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, p.opts.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -77,7 +74,8 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 			Message: "The request body could not be read to its end.", Cause: err,
 		}
 	}
-	_ = rc.SetReadDeadline(time.Time{})
+	// It would end the connection in the middle of a long answer.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	return text, nil
 }
 

@@ -49,7 +49,7 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader)
 		case eventDone:
 			return pool.Done, nil
 		case eventError:
-			return pool.Done, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
+			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
 		if event, err = events.next(); err != nil {
 			return pool.Failed, p.breakOff(c, p.cause(c, l, err))

@@ -223,6 +223,23 @@ func TestSlowBodyIsEnded(t *testing.T) {
 	}
 }
 
+// TestBodyThatNobodyReadsDoesNotHoldTheConnection: the server reads a body to its
+// end before it answers, also on routes that have no use for one.
+func TestBodyThatNobodyReadsDoesNotHoldTheConnection(t *testing.T) {
+	s := start(t, func(s *settings) { s.readTimeout = 50 * time.Millisecond })
+	for _, line := range []string{"POST /v1/nope", "GET /health"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", line)
+		if _, err := io.ReadAll(conn); err != nil { // to the end: the server hangs up
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
 // TestClientThatDoesNotReadIsDropped lets a stream run into a client that reads
 // nothing: its buffers fill up, and it must not keep the slot.
 func TestClientThatDoesNotReadIsDropped(t *testing.T) {
