@@ -256,7 +256,7 @@ func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {
 // TestHungWorkerIsReplaced stops a worker's process: it is alive and answers
 // nothing.
 func TestHungWorkerIsReplaced(t *testing.T) {
-	g := serve(t, fakeConfig(t, 1, ", hang_timeout: 200ms"))
+	g := serve(t, fakeConfig(t, 1, ", hang_timeout: 1s"))
 	pid := g.workerPIDs(1)[0]
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)

@@ -141,7 +141,7 @@ func TestPoisonousRequest(t *testing.T) {
 }
 
 func TestQueueFullAndWaitedTooLong(t *testing.T) {
-	s := start(t, func(s *settings) { s.slots, s.queue, s.maxWait = 1, 1, 200*time.Millisecond })
+	s := start(t, func(s *settings) { s.slots, s.queue, s.maxWait = 1, 1, 2*time.Second })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	resp := s.open(ctx, chat("coding", "idle=1", `,"stream":true`))
@@ -260,7 +260,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 // TestConnectionOutlivesTheWriteDeadline uses a connection again when the write
 // deadline of its last answer is over.
 func TestConnectionOutlivesTheWriteDeadline(t *testing.T) {
-	s := start(t, func(s *settings) { s.writeTimeout = 30 * time.Millisecond })
+	s := start(t, func(s *settings) { s.writeTimeout = 300 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
@@ -280,7 +280,7 @@ func TestConnectionOutlivesTheWriteDeadline(t *testing.T) {
 			t.Fatal(err)
 		}
 		readAll(t, resp)
-		<-time.After(2 * 30 * time.Millisecond) // the deadline is the matter of this test
+		<-time.After(2 * 300 * time.Millisecond) // the deadline is the matter of this test
 	}
 }
 
