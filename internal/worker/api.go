@@ -9,10 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 )
-
-const killSignal = syscall.SIGKILL
 
 // maxReply bounds what is read of an answer to one of our own calls.
 const maxReply = 8 << 20

@@ -17,6 +17,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -48,7 +50,7 @@ type Worker struct {
 	process *process
 	tail    *tail
 	client  *http.Client
-	killed  chan string // at most one cause, of Kill
+	killed  atomic.Pointer[string] // the cause of the first Kill
 }
 
 // ExitError says how a worker's process ended.
@@ -104,11 +106,10 @@ func prepare(opts Options) (*Worker, error) {
 	secret := make([]byte, 24)
 	rand.Read(secret) // never fails, by its contract
 	w := &Worker{
-		opts:   opts,
-		dir:    dir,
-		key:    hex.EncodeToString(secret),
-		tail:   &tail{each: func(line string) { opts.Log.Debug("llama-server", "worker", opts.Name, "line", line) }},
-		killed: make(chan string, 1),
+		opts: opts,
+		dir:  dir,
+		key:  hex.EncodeToString(secret),
+		tail: &tail{each: func(line string) { opts.Log.Debug("llama-server", "worker", opts.Name, "line", line) }},
 	}
 	w.client = newClient(w.socket(), opts.Slots)
 	if err := w.link(); err != nil {
@@ -255,25 +256,20 @@ func (w *Worker) Err() error {
 		return nil
 	}
 	e := &ExitError{Worker: w.opts.Name, Status: w.process.status, Log: w.tail.String()}
-	select {
-	case e.Cause = <-w.killed:
-		w.killed <- e.Cause
-	default:
+	if cause := w.killed.Load(); cause != nil {
+		e.Cause = *cause
 	}
 	return e
 }
 
-// Kill ends the process group at once, without waiting. The cause, which must
-// not be empty, appears in Err. Only the first call counts.
+// Kill ends the process group at once, without waiting. The cause appears in
+// Err; that of the first call counts.
 func (w *Worker) Kill(cause string) {
-	select {
-	case w.killed <- cause:
-	default:
-	}
+	w.killed.CompareAndSwap(nil, &cause)
 	select {
 	case <-w.process.exited: // its id may be another's by now
 	default:
-		w.process.signal(killSignal)
+		w.process.signal(syscall.SIGKILL)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -134,6 +135,31 @@ func TestKillTellsItsCause(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
+}
+
+// TestErrAndKillAtOnce: many ask why a process ended while others still kill it.
+func TestErrAndKillAtOnce(t *testing.T) {
+	w, err := Start(t.Context(), fakeOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Stop)
+	w.Kill("the first")
+	<-w.Exited()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 1000 {
+				w.Kill("another")
+				var exit *ExitError
+				if err := w.Err(); !errors.As(err, &exit) || exit.Cause != "the first" {
+					t.Errorf("error %v", err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestClosedConnectionIsTriedAgain puts a client in front of a server that closes
