@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -283,6 +284,74 @@ func (g *gatewayProcess) post(path, body string) (int, string) {
 		g.t.Fatal(err)
 	}
 	return resp.StatusCode, string(text)
+}
+
+// open starts a request and returns its answer as it comes.
+func (g *gatewayProcess) open(ctx context.Context, body string) *http.Response {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath, strings.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return resp
+}
+
+// descendants returns all processes below pid.
+func descendants(t *testing.T, pid int) []int {
+	t.Helper()
+	children := map[int][]int{}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil || len(stats) == 0 {
+		t.Skip("no /proc: descendants cannot be listed here")
+	}
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		var id, parent int
+		var state string
+		fmt.Sscanf(string(text), "%d", &id)
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fmt.Sscanf(rest, "%s %d", &state, &parent)
+		children[parent] = append(children[parent], id)
+	}
+	var all []int
+	queue := []int{pid}
+	for len(queue) > 0 {
+		below := children[queue[0]]
+		queue = append(queue[1:], below...)
+		all = append(all, below...)
+	}
+	return all
+}
+
+// isServer reports whether a process is a llama-server and not its guard.
+func isServer(pid int) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && strings.Contains(string(args), "--slot-save-path")
+}
+
+// each calls f for 0 to n-1, so many at once.
+func each(atOnce, n int, f func(i int)) {
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range atOnce {
+		wg.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
 }
 
 func chat(model, content, more string) string {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -75,20 +74,6 @@ func TestBusyPort(t *testing.T) {
 	if code := second.end(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-}
-
-// open starts a request and returns its answer as it comes.
-func (g *gatewayProcess) open(ctx context.Context, body string) *http.Response {
-	g.t.Helper()
-	req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath, strings.NewReader(body))
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	return resp
 }
 
 func TestStopDrains(t *testing.T) {
@@ -191,42 +176,6 @@ func TestNoOrphans(t *testing.T) {
 			gone(t, family)
 		})
 	}
-}
-
-// descendants returns all processes below pid.
-func descendants(t *testing.T, pid int) []int {
-	t.Helper()
-	children := map[int][]int{}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil || len(stats) == 0 {
-		t.Skip("no /proc: descendants cannot be listed here")
-	}
-	for _, file := range stats {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			continue // it ended meanwhile
-		}
-		var id, parent int
-		var state string
-		fmt.Sscanf(string(text), "%d", &id)
-		_, rest, _ := strings.Cut(string(text), ") ")
-		fmt.Sscanf(rest, "%s %d", &state, &parent)
-		children[parent] = append(children[parent], id)
-	}
-	var all []int
-	queue := []int{pid}
-	for len(queue) > 0 {
-		below := children[queue[0]]
-		queue = append(queue[1:], below...)
-		all = append(all, below...)
-	}
-	return all
-}
-
-// isServer reports whether a process is a llama-server and not its guard.
-func isServer(pid int) bool {
-	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && strings.Contains(string(args), "--slot-save-path")
 }
 
 func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {

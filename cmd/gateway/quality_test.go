@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/loragate/loragate/internal/llamatest"
@@ -72,24 +71,6 @@ func readDemo(t *testing.T, name string, v any) {
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-}
-
-// each calls f for 0 to n-1, so many at once.
-func each(atOnce, n int, f func(i int)) {
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range atOnce {
-		wg.Go(func() {
-			for i := range next {
-				f(i)
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
 }
 
 // reply is a chat answer's text and why it ended.

@@ -77,12 +77,11 @@ type Catalog struct {
 // every problem it finds, joined; each names the file or the two places that
 // clash.
 func Open(opts Options) (*Catalog, error) {
-	entries := opts.Entries
 	found, err := scan(opts.Dir)
 	if err != nil {
 		return nil, err
 	}
-	entries = append(slices.Clone(entries), found...)
+	entries := append(slices.Clone(opts.Entries), found...)
 
 	c := &Catalog{byName: make(map[string]*Model)}
 	created, err := modified(opts.BasePath)

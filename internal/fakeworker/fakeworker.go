@@ -1,10 +1,10 @@
 // Package fakeworker is a program that looks like llama-server from outside, for
 // what a real one cannot be made to do: die at a chosen byte, hang, stream for
-// ever without work. A test's TestMain hands over to Main when the test binary
-// was started again under the name Name.
+// ever without work. A test's TestMain calls MaybeMain, which takes over when the
+// test binary was started again under the name Name.
 //
-// The last message of a chat request, or the prompt, says what to do: words
-// separated by spaces, see the do* methods.
+// The last message of a chat request, or the prompt, says what to do in words
+// separated by spaces; see the method run of answer.
 package fakeworker
 
 import (
@@ -23,7 +23,7 @@ import (
 	"testing"
 )
 
-// Name is the program's name; Main runs when the test binary has it.
+// Name is the program's name; MaybeMain runs it when the test binary has it.
 const Name = "fake-llama-server"
 
 // Link puts a link to the running test binary under Name into a temporary
@@ -54,9 +54,8 @@ type server struct {
 	key      string
 	adapters []string
 
-	mu    sync.Mutex
-	busy  []bool // by slot
-	scale map[int]float64
+	mu   sync.Mutex
+	busy []bool // by slot
 }
 
 func run(args []string) int {
@@ -80,7 +79,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "fake: told to fail at the start")
 		return 1
 	}
-	s := &server{alias: *alias, key: os.Getenv("LLAMA_API_KEY"), busy: make([]bool, *slots), scale: map[int]float64{}}
+	s := &server{alias: *alias, key: os.Getenv("LLAMA_API_KEY"), busy: make([]bool, *slots)}
 	if *lora != "" {
 		s.adapters = strings.Split(*lora, ",")
 	}
@@ -107,7 +106,7 @@ func (s *server) routes(deaf bool) http.Handler {
 		io.WriteString(w, `{"status":"ok"}`)
 	})
 	mux.HandleFunc("GET /lora-adapters", s.listAdapters)
-	mux.HandleFunc("POST /lora-adapters", s.apply)
+	mux.HandleFunc("POST /lora-adapters", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"success":true}`) })
 	mux.HandleFunc("GET /slots", s.listSlots)
 	mux.HandleFunc("POST /slots/{id}", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{}`) })
 	mux.HandleFunc("POST /completion", func(w http.ResponseWriter, r *http.Request) {
@@ -136,24 +135,6 @@ func (s *server) listAdapters(w http.ResponseWriter, _ *http.Request) {
 	json.NewEncoder(w).Encode(list)
 }
 
-func (s *server) apply(w http.ResponseWriter, r *http.Request) {
-	var scales []struct {
-		ID    int     `json:"id"`
-		Scale float64 `json:"scale"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&scales); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.scale)
-	for _, a := range scales {
-		s.scale[a.ID] = a.Scale
-	}
-	io.WriteString(w, `{"success":true}`)
-}
-
 func (s *server) listSlots(w http.ResponseWriter, _ *http.Request) {
 	type slot struct {
 		ID         int  `json:"id"`
@@ -173,10 +154,9 @@ type order struct {
 	Messages []struct {
 		Content string `json:"content"`
 	} `json:"messages"`
-	Prompt string          `json:"prompt"`
-	Stream bool            `json:"stream"`
-	Slot   *int            `json:"id_slot"`
-	LoRA   json.RawMessage `json:"lora"`
+	Prompt string `json:"prompt"`
+	Stream bool   `json:"stream"`
+	Slot   *int   `json:"id_slot"`
 }
 
 func (s *server) complete(w http.ResponseWriter, r *http.Request) {

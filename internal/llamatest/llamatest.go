@@ -74,12 +74,7 @@ type Server struct {
 // Start is Launch for tests: the server ends with the test.
 func Start(t testing.TB, adapters []string, args ...string) *Server {
 	t.Helper()
-	s, err := Launch(adapters, args...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
+	return StartPlain(t, append(arguments(adapters), args...)...)
 }
 
 // StartPlain is Start with nothing but the given arguments and a socket.
@@ -96,11 +91,16 @@ func StartPlain(t testing.TB, args ...string) *Server {
 // Launch runs llama-server with the demo base, the adapters and further
 // arguments and waits until it is ready. The caller closes it.
 func Launch(adapters []string, args ...string) (*Server, error) {
-	argv := []string{"--model", Base(), "--slot-save-path", os.TempDir()}
+	return launch(append(arguments(adapters), args...))
+}
+
+// arguments names the demo base and the adapters on a command line.
+func arguments(adapters []string) []string {
+	args := []string{"--model", Base(), "--slot-save-path", os.TempDir()}
 	if len(adapters) > 0 {
-		argv = append(argv, "--lora", strings.Join(adapters, ","))
+		args = append(args, "--lora", strings.Join(adapters, ","))
 	}
-	return launch(append(argv, args...))
+	return args
 }
 
 func launch(args []string) (*Server, error) {

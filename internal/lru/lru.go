@@ -24,7 +24,7 @@ type Entry[K comparable, V any] struct {
 // used. A pinned entry is in use: it counts towards the capacity, is never
 // evicted and becomes the most recently used one when its last pin goes.
 //
-// All methods take constant time except Keys. A Set is not safe for concurrent
+// All methods take constant time except Idle. A Set is not safe for concurrent
 // use: the goroutine that owns the state around it owns the Set as well.
 type Set[K comparable, V any] struct {
 	capacity int
@@ -48,6 +48,9 @@ func New[K comparable, V any](capacity int) *Set[K, V] {
 
 // Len returns the number of entries, pinned ones included.
 func (s *Set[K, V]) Len() int { return s.idle.Len() + len(s.pinned) }
+
+// IdleLen returns the number of unpinned entries.
+func (s *Set[K, V]) IdleLen() int { return s.idle.Len() }
 
 // Get returns the value of key and marks it as just used.
 func (s *Set[K, V]) Get(key K) (V, bool) {

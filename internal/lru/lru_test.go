@@ -160,7 +160,7 @@ func TestAgainstModel(t *testing.T) {
 				touch(k)
 			}
 		}
-		if got := s.Idle(); !slices.Equal(got, order) || s.Len() != len(order)+len(pins) {
+		if got := s.Idle(); !slices.Equal(got, order) || s.IdleLen() != len(order) || s.Len() != len(order)+len(pins) {
 			t.Fatalf("idle %v, want %v", got, order)
 		}
 	}

@@ -15,7 +15,7 @@ type scope string
 
 const (
 	clean   scope = ""        // nothing in it
-	unknown scope = "unknown" // llama-server picked the slot for a request by itself
+	unknown scope = "unknown" // anything: llama-server used it as it pleased, or may still be
 )
 
 // scopeOf cannot collide with the two above: identities get a prefix.
@@ -204,7 +204,7 @@ func (s *state) snapshot() []sched.Worker {
 			return
 		}
 		applied, _ := s.applied.Peek(m.id)
-		free := len(m.slots.Idle())
+		free := m.slots.IdleLen()
 		if m.whole {
 			free = 0
 		}
@@ -307,7 +307,7 @@ func (s *state) ready(l *Lease) {
 // swapped ends a swap of the worker's process gen. With an error the process
 // cannot be trusted any more: nobody knows what is in force.
 func (s *state) swapped(m *member, gen uint64, err error) {
-	if m.gen != gen || m.up == nil {
+	if m.gen != gen {
 		return
 	}
 	if err != nil {
@@ -404,8 +404,7 @@ func (s *state) settled(l *Lease) {
 	s.schedule()
 }
 
-// upWith takes a started worker in; its slots are clean and
-// the base is in force.
+// upWith takes a started worker in; its slots are clean and the base is in force.
 func (s *state) upWith(m *member, r Runner, slots int) {
 	m.gen++
 	m.up = r

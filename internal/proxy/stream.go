@@ -23,8 +23,7 @@ var (
 // relay passes a worker's stream of events on, each as it comes. Nothing is sent
 // before the first event is there, so that until then the request can still run
 // elsewhere. A stream that the worker breaks off ends with an error event, never
-// as if it were complete. relay tells how the
-// worker's part of it ended.
+// as if it were complete. relay tells how the worker's part of it ended.
 func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader) (pool.Outcome, error) {
 	events := newEventReader(body)
 	event, err := events.next()
