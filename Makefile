@@ -43,7 +43,7 @@ demo-contamination: llama-server ## Show how a bare llama-server mixes adapters 
 
 .PHONY: lint
 lint: ## Check formatting, vet and staticcheck
-	@unformatted=$$(gofmt -l cmd internal test); \
+	@unformatted=$$(gofmt -l bench cmd internal test); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	go vet -tags conformance ./...
 	go tool staticcheck -tags conformance ./...

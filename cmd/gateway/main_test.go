@@ -219,6 +219,7 @@ func fakeConfig(t *testing.T, count int, more string) string {
 	t.Helper()
 	return fmt.Sprintf(`
 listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
 model: {name: demo, path: %s}
 adapters: {dir: %s}
 workers: {command: %s, count: %d, slots: 4, self_test: false%s}
@@ -235,6 +236,7 @@ func realConfig(t *testing.T, count, slots int) string {
 	}
 	return fmt.Sprintf(`
 listen: 127.0.0.1:0
+admin: {listen: "127.0.0.1:0"}
 model: {name: demo, path: %s}
 adapters:
   dir: %s

@@ -157,7 +157,7 @@ func TestNoOrphans(t *testing.T) {
 	}
 	for name, args := range map[string]string{"serving": "", "starting": `, args: ["--deaf"]`} {
 		t.Run(name, func(t *testing.T) {
-			text := fmt.Sprintf("listen: 127.0.0.1:0\nmodel: {name: demo, path: %s}\nworkers: {command: %s, count: 2, slots: 2, self_test: false%s}\nlog: {format: json, level: debug}\n",
+			text := fmt.Sprintf("listen: 127.0.0.1:0\nadmin: {listen: \"127.0.0.1:0\"}\nmodel: {name: demo, path: %s}\nworkers: {command: %s, count: 2, slots: 2, self_test: false%s}\nlog: {format: json, level: debug}\n",
 				llamatest.Base(), wrapper, args)
 			g := run(t, "serve", "--config", write(t, text))
 			seen := map[any]bool{}

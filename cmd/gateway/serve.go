@@ -17,6 +17,7 @@ import (
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
 	"github.com/loragate/loragate/internal/worker"
@@ -59,7 +60,10 @@ func newLogger(cfg *config.Config, cmd *cobra.Command) *slog.Logger {
 func openCatalog(cfg *config.Config) (*catalog.Catalog, error) {
 	entries := make([]catalog.Entry, len(cfg.Adapters.List))
 	for i, a := range cfg.Adapters.List {
-		entries[i] = catalog.Entry{Name: a.Name, Path: a.Path, Scale: a.Scale, Aliases: a.Aliases}
+		entries[i] = catalog.Entry{
+			Name: a.Name, Path: a.Path, Scale: a.Scale, Aliases: a.Aliases,
+			Weight: a.Weight, MaxConcurrency: a.MaxConcurrency,
+		}
 	}
 	return catalog.Open(catalog.Options{
 		BaseName: cfg.Model.Name, BasePath: cfg.Model.Path,
@@ -74,6 +78,8 @@ type gateway struct {
 	models   *catalog.Catalog
 	dir      *runtimeDir
 	listener net.Listener
+	admin    net.Listener // nil for none
+	metrics  *metrics.Metrics
 	pool     *pool.Pool
 	proxy    *proxy.Proxy
 }
@@ -96,20 +102,39 @@ func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	dir, err := newRuntimeDir(cfg.Workers.RuntimeDir)
-	if err != nil {
-		listener.Close()
+	g := &gateway{cfg: cfg, log: log, models: models, listener: listener}
+	if err := g.open(); err != nil {
+		g.close()
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, log: log, models: models, dir: dir, listener: listener}
+	g.metrics = newMetrics(g)
 	g.pool = pool.New(g.poolOptions(command))
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Log: log,
+		Observer: observer{g.metrics}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil
+}
+
+// open opens what newGateway has not opened yet.
+func (g *gateway) open() (err error) {
+	if g.cfg.Admin.Listen != "" {
+		if g.admin, err = net.Listen("tcp", g.cfg.Admin.Listen); err != nil {
+			return fmt.Errorf("admin.listen: %w", err)
+		}
+	}
+	g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir)
+	return err
+}
+
+// close closes what was opened.
+func (g *gateway) close() {
+	g.listener.Close()
+	if g.admin != nil {
+		g.admin.Close()
+	}
 }
 
 // watchInterval is how often each worker is asked for a sign of life.
@@ -120,16 +145,18 @@ func (g *gateway) poolOptions(command string) pool.Options {
 	files := g.models.Files()
 	opts := pool.Options{
 		Count: w.Count, Slots: w.Slots,
-		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
+		Devices: w.Devices,
+		Queue:   g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
+		Quantum: g.cfg.Scheduler.Quantum, Spread: g.cfg.Scheduler.Spread,
 		Start: func(ctx context.Context, id int) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprint(id), Command: command, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: files,
-				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Dir: g.dir.path,
+				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Device: device(w.Devices, id), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
-		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Log: g.log,
+		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0
@@ -138,6 +165,14 @@ func (g *gateway) poolOptions(command string) pool.Options {
 		opts.SelfTest = pool.SelfTest(w.Slots, testTargets(g.models), w.StartTimeout)
 	}
 	return opts
+}
+
+// device returns what a worker runs on; "" leaves it to llama-server.
+func device(devices []string, worker int) string {
+	if len(devices) == 0 {
+		return ""
+	}
+	return devices[worker%len(devices)]
 }
 
 // threads returns each worker's share of the processors. llama-server takes them
@@ -162,8 +197,10 @@ func testTargets(models *catalog.Catalog) []pool.Target {
 // started has ended.
 func (g *gateway) run(signals <-chan os.Signal) error {
 	server := g.proxy.Server()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- server.Serve(g.listener) }()
+	admin := g.serveAdmin(failed)
+	defer admin.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {

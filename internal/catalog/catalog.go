@@ -33,6 +33,9 @@ type Entry struct {
 	Path    string // its GGUF, absolute
 	Scale   float64
 	Aliases []string
+	Weight  float64 // its share against other adapters
+	// MaxConcurrency bounds how many of its requests run at once; 0 is no bound.
+	MaxConcurrency int
 }
 
 // Options says what a catalog is made of.
@@ -58,6 +61,9 @@ type Adapter struct {
 	Path   string // the first file that was found with these bytes
 	Digest string // SHA-256 of the file's bytes, in hex
 	Scale  float64
+	// How its requests are scheduled, as in Entry.
+	Weight         float64
+	MaxConcurrency int
 }
 
 // Identity tells apart what gives different answers: the file's bytes and the
@@ -123,7 +129,8 @@ func (c *Catalog) addAdapter(e Entry) error {
 	if err != nil {
 		return fmt.Errorf("adapter %q: %w", e.Name, err)
 	}
-	a := &Adapter{Name: e.Name, Path: c.fileOf(digest, e.Path), Digest: digest, Scale: e.Scale}
+	a := &Adapter{Name: e.Name, Path: c.fileOf(digest, e.Path), Digest: digest, Scale: e.Scale,
+		Weight: e.Weight, MaxConcurrency: e.MaxConcurrency}
 	c.adapters = append(c.adapters, a)
 	problems := []error{c.add(&Model{Name: e.Name, Kind: KindAdapter, Target: e.Name, Created: created, Adapter: a})}
 	for _, alias := range e.Aliases {
@@ -200,7 +207,7 @@ func scan(dir string) ([]Entry, error) {
 			problems = append(problems, fmt.Errorf("%s: %q cannot name a model: letters, digits and ._:- only, beginning with a letter or digit, at most 128", path, name))
 			continue
 		}
-		entries = append(entries, Entry{Name: name, Path: path, Scale: 1})
+		entries = append(entries, Entry{Name: name, Path: path, Scale: 1, Weight: 1})
 	}
 	return entries, errors.Join(problems...)
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Workers   Workers   `mapstructure:"workers"`
 	Scheduler Scheduler `mapstructure:"scheduler"`
 	Limits    Limits    `mapstructure:"limits"`
+	Admin     Admin     `mapstructure:"admin"`
 	Log       Log       `mapstructure:"log"`
 
 	// Warnings are things that are probably mistakes but no errors, one a
@@ -81,6 +82,12 @@ type Adapter struct {
 	Scale float64 `mapstructure:"scale"`
 	// Aliases are further names of the adapter. Default none.
 	Aliases []string `mapstructure:"aliases"`
+	// Weight is the adapter's share of the workers against others when there is
+	// not enough for all, 0.1 to 10. Default 1, which the base has, too.
+	Weight float64 `mapstructure:"weight"`
+	// MaxConcurrency bounds how many of the adapter's requests run at once; 0 is
+	// no bound. Default 0.
+	MaxConcurrency int `mapstructure:"max_concurrency"`
 }
 
 // Workers is about the llama-server processes.
@@ -96,6 +103,9 @@ type Workers struct {
 	// Context is the context of each slot in tokens, at least 64; times Slots it
 	// must fit into 31 bits. Default 4096.
 	Context int `mapstructure:"context"`
+	// Devices are given to the workers in turn, as llama-server's --device names
+	// them. None leaves the choice to llama-server, the same for all. Default none.
+	Devices []string `mapstructure:"devices"`
 	// Args are handed to llama-server as they are. Flags that the gateway owns
 	// are refused. Default none.
 	Args []string `mapstructure:"args"`
@@ -124,6 +134,19 @@ type Scheduler struct {
 	Queue int `mapstructure:"queue"`
 	// MaxWait is how long one request may wait, more than 0. Default 60s.
 	MaxWait time.Duration `mapstructure:"max_wait"`
+	// Quantum is how long an adapter of weight 1 keeps a worker that others wait
+	// for; its running requests end after that. At least 10ms. Default 1s.
+	Quantum time.Duration `mapstructure:"quantum"`
+	// Spread is how long requests wait for a slot before their adapter gets a
+	// second worker of the same device, if one is idle. Default 200ms.
+	Spread time.Duration `mapstructure:"spread"`
+}
+
+// Admin is about the second listener, for those who run the gateway.
+type Admin struct {
+	// Listen is its address as host:port, or "" for none; port 0 picks a free one.
+	// Default 127.0.0.1:8081.
+	Listen string `mapstructure:"listen"`
 }
 
 // Limits bounds what one client may take.
@@ -153,7 +176,7 @@ type Log struct {
 }
 
 // defaults returns what holds where neither the file nor the environment says
-// otherwise. The default of an entry of the list of adapters is defaultScale.
+// otherwise.
 func defaults() Config {
 	return Config{
 		Listen:   "127.0.0.1:8080",
@@ -163,24 +186,33 @@ func defaults() Config {
 			Count:        1,
 			Slots:        8,
 			Context:      4096,
+			Devices:      []string{},
 			Args:         []string{},
 			SelfTest:     true,
 			StartTimeout: 2 * time.Minute,
 			StopTimeout:  10 * time.Second,
 			HangTimeout:  60 * time.Second,
 		},
-		Scheduler: Scheduler{Queue: 1024, MaxWait: 60 * time.Second},
+		Scheduler: Scheduler{
+			Queue: 1024, MaxWait: 60 * time.Second,
+			Quantum: time.Second, Spread: 200 * time.Millisecond,
+		},
 		Limits: Limits{
 			Body:  16 << 20,
 			Drain: 30 * time.Second,
 			Read:  30 * time.Second,
 			Write: 30 * time.Second,
 		},
-		Log: Log{Level: slog.LevelInfo, Format: "text"},
+		Admin: Admin{Listen: "127.0.0.1:8081"},
+		Log:   Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }
 
-const defaultScale = 1.0
+// What an entry of the list of adapters has where it says nothing.
+const (
+	defaultScale  = 1.0
+	defaultWeight = 1.0
+)
 
 // ResolveCommand returns the absolute path of the llama-server program. A bare
 // name is looked up in .llama/bin beside the configuration file, then on PATH; a

@@ -38,17 +38,19 @@ func TestGoodFiles(t *testing.T) {
 			Listen: "[::1]:0",
 			Model:  Model{Name: "org/base:8b-q4_0.v1", Path: base},
 			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), List: []Adapter{
-				{Name: "coding", Path: adapter, Scale: -0.5, Aliases: []string{"gpt-4o-mini", "4o"}},
-				{Name: "Coding", Path: adapter, Scale: 2},
-				{Name: "writing", Path: adapter, Scale: 1},
+				{Name: "coding", Path: adapter, Scale: -0.5, Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3},
+				{Name: "Coding", Path: adapter, Scale: 2, Weight: 1},
+				{Name: "writing", Path: adapter, Scale: 1, Weight: 1},
 			}},
 			Workers: Workers{
 				Command: "./bin/llama-server", Count: 64, Slots: 256, Context: 64,
+				Devices:      []string{"CUDA0", "CUDA1"},
 				Args:         []string{"-ngl", "99", "--no-warmup"},
 				StartTimeout: 90 * time.Second, RuntimeDir: "/tmp",
 			},
-			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond},
+			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: 10 * time.Millisecond},
 			Limits:    Limits{Body: 1e9, Read: time.Hour, Write: time.Millisecond},
+			Admin:     Admin{Listen: "[::]:9"},
 			Log:       Log{Level: slog.LevelWarn, Format: "json"},
 		}},
 	}

@@ -141,6 +141,9 @@ func toAdapter(value any) (any, error) {
 	if _, ok := entry["scale"]; !ok {
 		entry["scale"] = defaultScale
 	}
+	if _, ok := entry["weight"]; !ok {
+		entry["weight"] = defaultWeight
+	}
 	return entry, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -31,6 +32,13 @@ func validate(c *Config, p *problems) {
 	k.workers(&c.Workers)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
+	if c.Scheduler.Quantum < leastQuantum {
+		k.add("scheduler.quantum", "must be at least %s", leastQuantum)
+	}
+	k.notNegative("scheduler.spread", c.Scheduler.Spread)
+	if c.Admin.Listen != "" {
+		k.listen("admin.listen", c.Admin.Listen)
+	}
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")
 	}
@@ -41,6 +49,9 @@ func validate(c *Config, p *problems) {
 		k.add("log.format", "must be text or json")
 	}
 }
+
+// leastQuantum is several times what a swap takes.
+const leastQuantum = 10 * time.Millisecond
 
 var hostname = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
 
@@ -85,6 +96,10 @@ func (k *checker) adapters(a *Adapters) {
 		if s := adapter.Scale; s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 			k.add(key+".scale", "must be a finite number other than 0")
 		}
+		if w := adapter.Weight; !(w >= 0.1 && w <= 10) {
+			k.add(key+".weight", "must be from 0.1 to 10")
+		}
+		k.between(key+".max_concurrency", adapter.MaxConcurrency, 0, math.MaxInt32)
 		for j, alias := range adapter.Aliases {
 			k.alias(index(key+".aliases", j), alias, adapter.Name)
 		}
@@ -102,7 +117,15 @@ func (k *checker) workers(w *Workers) {
 	} else if w.Slots > 0 && w.Context > math.MaxInt32/w.Slots {
 		k.add("workers.context", "times %d slots it must be at most %d", w.Slots, math.MaxInt32)
 	}
+	for i, device := range w.Devices {
+		if device == "" {
+			k.add(index("workers.devices", i), "must be a device's name, as llama-server --list-devices shows them")
+		}
+	}
 	for i, arg := range w.Args {
+		if flag, _, _ := strings.Cut(arg, "="); len(w.Devices) > 0 && (flag == "-dev" || flag == "--device") {
+			k.add(index("workers.args", i), "%s is not yours to set beside workers.devices", flag)
+		}
 		if flag, why, ok := ownedFlag(arg); ok {
 			k.add(index("workers.args", i), "%s is not yours to set: %s", flag, why)
 		}

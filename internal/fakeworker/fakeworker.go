@@ -67,10 +67,11 @@ func run(args []string) int {
 	failStart := flags.String("fail-start", "", "exit with 1 if this file exists")
 	deaf := flags.Bool("deaf", false, "never become healthy")
 	forget := flags.Bool("forget-last", false, "hold one adapter less than asked for")
-	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads"} {
+	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device"} {
 		flags.String(ignored, "", "")
 	}
 	flags.Bool("no-webui", false, "")
+	flags.Bool("metrics", false, "")
 	flags.Bool("lora-init-without-apply", false, "")
 	if err := flags.Parse(args); err != nil {
 		return 2

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/upstream"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -15,6 +15,12 @@ import (
 type (
 	// Identity tells targets apart; equal ones give equal answers.
 	Identity = sched.Identity
+	// Chain tells conversations apart.
+	Chain = sched.Chain
+	// Link is one step of a Chain.
+	Link = sched.Link
+	// Usage is what a request took, in tokens.
+	Usage = sched.Usage
 	// Part is one adapter's file and the factor it is applied with.
 	Part = worker.Part
 )
@@ -26,6 +32,10 @@ const Base = sched.Base
 type Target struct {
 	Identity Identity
 	Parts    []Part // none for the plain base
+	// Weight is its share against other targets, 1 if 0.
+	Weight float64
+	// MaxConcurrency bounds how many of its requests run at once; 0 is no bound.
+	MaxConcurrency int
 }
 
 // Request asks for a place on a worker.
@@ -34,6 +44,8 @@ type Request struct {
 	// Whole asks for a worker with nothing else on it and clean slots: for
 	// requests whose slots llama-server picks by itself.
 	Whole bool
+	// Chain is the conversation that it continues, if any.
+	Chain Chain
 	// Again is when the request was first asked for, if it runs a second time
 	// because its worker failed. It keeps its place in the order, is not refused
 	// for a full queue, and is not tried a third time.
@@ -51,7 +63,7 @@ const (
 )
 
 // NoSlot is the slot of a lease that has its worker whole.
-const NoSlot = -1
+const NoSlot = sched.NoSlot
 
 // Lease is the right to run one request on one worker. Whoever acquired it must
 // Release it, exactly once; more are harmless.
@@ -63,14 +75,15 @@ type Lease struct {
 	Target Target
 	Queued time.Duration // from Acquire to the grant
 
-	release func(Outcome)
+	pool *Pool
 
-	// Owned by the pool's loop.
+	// Owned by the pool's state.
 	member    *member
 	gen       uint64
 	ticket    *ticket
-	slots     []int // what is pinned for it
+	slots     []int // what it has
 	erase     []int // what must be erased before use
+	usage     Usage // what it took, once released
 	abandoned bool  // its client left before the grant
 	granted   bool
 	released  bool
@@ -96,8 +109,11 @@ const (
 	Failed
 )
 
-// Release gives the place back; it does not block.
-func (l *Lease) Release(o Outcome) { l.release(o) }
+// Release gives the place back and tells what was used of it, as far as it is
+// known; it does not block.
+func (l *Lease) Release(o Outcome, u Usage) {
+	l.pool.post(func() { l.pool.state.release(l, o, u) })
+}
 
 // Runner is the pool's view of a worker; *worker.Worker is the real one.
 type Runner interface {
@@ -107,7 +123,8 @@ type Runner interface {
 	Erase(ctx context.Context, slot int) error
 	Busy(ctx context.Context) ([]bool, error)
 	Complete(ctx context.Context, probe worker.Probe) ([]worker.Token, error)
-	Forward(ctx context.Context, path string, body []byte) (*http.Response, error)
+	Forward(ctx context.Context, path string, body []byte) (*upstream.Response, error)
+	Metrics(ctx context.Context) ([]byte, error)
 	Exited() <-chan struct{}
 	Err() error
 	Kill(cause string)
@@ -144,5 +161,8 @@ type WorkerError struct{ Cause error }
 func (e *WorkerError) Error() string { return fmt.Sprintf("worker failed: %v", e.Cause) }
 func (e *WorkerError) Unwrap() error { return e.Cause }
 
-// retrySoon is the shortest Retry-After, which counts in whole seconds.
-const retrySoon = time.Second
+// The bounds of Retry-After, which counts in whole seconds.
+const (
+	retrySoon = time.Second
+	retryLate = time.Minute
+)

@@ -1,9 +1,9 @@
 // Package pool keeps a number of workers running and lends them out: one
 // adapter at a time on a worker, no slot's KV cache ever used under another.
 //
-// One goroutine, the loop, owns the state (state.go). Everything that blocks
-// (starting, swapping, erasing) runs in goroutines of its own and reports back
-// to the loop.
+// The state (state.go) decides nothing by itself: the scheduler does. Everything
+// that blocks (starting, swapping, erasing) runs in goroutines of its own and
+// reports back.
 package pool
 
 import (
@@ -20,8 +20,11 @@ import (
 type Options struct {
 	Count   int           // workers
 	Slots   int           // of each worker
+	Devices []string      // what the workers run on, given to them in turn; none is one that all share
 	Queue   int           // requests that may wait
 	MaxWait time.Duration // how long each may
+	Quantum time.Duration // how long a target keeps a worker for which others wait
+	Spread  time.Duration // how long requests wait before a target gets a second worker of a device
 
 	// Start starts worker number id and blocks until it is ready. It is called
 	// again for every restart.
@@ -34,6 +37,8 @@ type Options struct {
 	CallTimeout time.Duration
 	// WatchInterval is how often a worker is asked for a sign of life; 0 never.
 	WatchInterval time.Duration
+	// Swapped is told of every swap; it must not block. Nil is nobody.
+	Swapped func(worker int, took time.Duration)
 
 	Log *slog.Logger
 }
@@ -43,15 +48,19 @@ type Pool struct {
 	opts   Options
 	ctx    context.Context // ends when the workers are to stop
 	cancel context.CancelFunc
-	events chan func()    // run by the loop, one after the other
-	quit   chan struct{}  // closed to end the loop
-	done   chan struct{}  // closed when the loop has ended
+	done   chan struct{}  // closed when the pool is
 	tasks  sync.WaitGroup // supervisors and effects
 
 	started chan error    // how the first start of each worker ended
 	tested  chan struct{} // closed when the self-test has passed
 
-	state *state // owned by the loop
+	// mu guards everything below. It is held for moments only: whoever has it never
+	// waits for anything. A lock rather than a goroutine that owns the state,
+	// because a request would wait for that to be woken, twice.
+	mu     sync.Mutex
+	state  *state
+	closed bool
+	timer  *time.Timer // calls schedule
 }
 
 // New starts a pool and returns at once; the workers come up in the background
@@ -59,39 +68,28 @@ type Pool struct {
 func New(opts Options) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{
-		opts: opts, ctx: ctx, cancel: cancel,
-		events: make(chan func()), quit: make(chan struct{}), done: make(chan struct{}),
+		opts: opts, ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		started: make(chan error, opts.Count), tested: make(chan struct{}),
 	}
-	p.state = newState(p, opts.Count, opts.Queue)
+	p.state = newState(p, opts.Count, opts.Devices,
+		sched.Options{Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue})
+	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
 	for _, m := range p.state.members {
 		p.tasks.Go(func() { p.supervise(m) })
 	}
-	go p.loop()
 	return p
 }
 
-func (p *Pool) loop() {
-	defer close(p.done)
-	for {
-		select {
-		case event := <-p.events:
-			event()
-		case <-p.quit:
-			return
-		}
-	}
-}
-
-// post hands an event to the loop. It blocks only while the loop runs other
-// events, which never block, and reports false when the pool is closed.
+// post runs an event, which must not block, as the owner of the state. It
+// reports false, and does nothing, when the pool is closed.
 func (p *Pool) post(event func()) bool {
-	select {
-	case p.events <- event:
-		return true
-	case <-p.done:
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
 		return false
 	}
+	event()
+	return true
 }
 
 // Started blocks until every worker has come up once and returns nil, or returns
@@ -128,46 +126,41 @@ func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	if !posted {
 		return nil, ErrStopping
 	}
+	select {
+	case r := <-t.result: // most often: nobody had to wait
+		return p.granted(r)
+	default:
+		return p.await(ctx, t)
+	}
+}
+
+func (p *Pool) granted(r result) (*Lease, error) {
+	if r.lease != nil {
+		r.lease.pool = p
+	}
+	return r.lease, r.err
+}
+
+// await blocks until a queued request is granted or refused.
+func (p *Pool) await(ctx context.Context, t *ticket) (*Lease, error) {
 	timer := time.NewTimer(p.opts.MaxWait)
 	defer timer.Stop()
 	select {
 	case r := <-t.result:
-		if l := r.lease; l != nil {
-			l.release = func(o Outcome) { p.post(func() { p.state.release(l, o) }) }
-		}
-		return r.lease, r.err
+		return p.granted(r)
 	case <-ctx.Done():
 		p.post(func() { p.state.cancel(t) })
 		return nil, context.Cause(ctx)
 	case <-timer.C:
-		p.post(func() { p.state.cancel(t) })
-		return nil, &BusyError{Reason: ReasonWaited, RetryAfter: retrySoon}
+		busy := &BusyError{Reason: ReasonWaited, RetryAfter: retrySoon}
+		p.post(func() {
+			p.state.cancel(t)
+			busy.RetryAfter = p.state.retryAfter()
+		})
+		return nil, busy
 	case <-p.done:
 		return nil, ErrStopping
 	}
-}
-
-// Stats is what the pool looks like at one moment.
-type Stats struct {
-	Waiting int
-	Workers []WorkerStats // by worker number
-}
-
-// WorkerStats is one worker of Stats.
-type WorkerStats struct {
-	Up       bool
-	Applied  sched.Identity
-	InFlight int // leases out, including those whose work is being cancelled
-	Restarts int // processes that died after they were up
-}
-
-// Stats returns the present state; it blocks only while the loop runs events.
-func (p *Pool) Stats() Stats {
-	reply := make(chan Stats, 1)
-	if !p.post(func() { reply <- p.state.stats() }) {
-		return Stats{Workers: make([]WorkerStats, p.opts.Count)}
-	}
-	return <-reply
 }
 
 // Close turns away what waits, stops the workers and returns when they are
@@ -176,8 +169,13 @@ func (p *Pool) Close() {
 	p.post(func() { p.state.close() })
 	p.cancel()
 	p.tasks.Wait()
-	close(p.quit)
-	<-p.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		p.timer.Stop()
+		close(p.done)
+	}
 }
 
 // Kill ends every worker that is up at once; only useful when the pool is to be
@@ -192,7 +190,7 @@ func (p *Pool) Kill(cause string) {
 	})
 }
 
-// The effects of the state. All are called by the loop.
+// The effects of the state. All are called by its owner.
 
 var _ effects = (*Pool)(nil)
 
@@ -211,10 +209,17 @@ func (p *Pool) call(f func(ctx context.Context)) {
 	})
 }
 
+// wake may leave a call of an earlier time behind, which does no harm.
+func (p *Pool) wake(after time.Duration) { p.timer.Reset(after) }
+
 func (p *Pool) swap(m *member, target Target) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
+		begun := p.now()
 		err := r.Apply(ctx, target.Parts)
+		if err == nil && p.opts.Swapped != nil {
+			p.opts.Swapped(m.id, p.now().Sub(begun))
+		}
 		p.post(func() { p.state.swapped(m, gen, err) })
 	})
 }

@@ -3,26 +3,13 @@ package pool
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"time"
 
-	"github.com/loragate/loragate/internal/lru"
 	"github.com/loragate/loragate/internal/sched"
 )
 
-// scope says whose KV cache a slot holds. Two different scopes never share KV.
-type scope string
-
-const (
-	clean   scope = ""        // nothing in it
-	unknown scope = "unknown" // anything: llama-server used it as it pleased, or may still be
-)
-
-// scopeOf cannot collide with the two above: identities get a prefix.
-func scopeOf(id sched.Identity) scope { return scope("id:" + string(id)) }
-
 // effects is what a state asks for. Each call returns at once; the outcome
-// comes back as a call of swapped, erased, settled, probed or down.
+// comes back as a call of swapped, erased, settled, probed, schedule or down.
 type effects interface {
 	// swap puts target in force on the worker that m is now.
 	swap(m *member, target Target)
@@ -35,20 +22,25 @@ type effects interface {
 	probe(m *member)
 	// kill ends the worker that m is now.
 	kill(m *member, cause string)
+	// wake calls schedule after a while; a later call replaces an earlier one.
+	wake(after time.Duration)
 	now() time.Time
 }
 
-// state is the pool's whole state. One goroutine owns it, in the program the
-// pool's loop and in tests the test; nothing in it is locked.
+// state is the pool's whole state. One at a time owns it, in the program whoever
+// holds the pool's lock and in tests the test; nothing in it is locked.
+//
+// Who runs where and in which slot is the scheduler's to know; the state knows
+// processes, and what is being made ready on them.
 type state struct {
-	effects  effects
-	maxQueue int
+	effects effects
+	sched   *sched.Scheduler
+	start   time.Time // of the scheduler's time
 
 	members []*member
-	applied *lru.Set[int, sched.Identity] // what each member that is up applies, by last use; pinned while leased
-	queue   []*ticket                     // in order of arrival
-	tickets sched.Ticket                  // the last number given out
-	closing bool                          // nothing is admitted any more
+	waiting map[sched.Ticket]*ticket
+	tickets sched.Ticket // the last number given out
+	closing bool         // nothing is admitted any more
 }
 
 // ticket is one request that waits or is being made ready.
@@ -68,16 +60,14 @@ type result struct {
 
 // member is one worker of the pool through all its restarts.
 type member struct {
-	id  int
-	gen uint64 // counts the processes; what concerns an older one is void
-	up  Runner // nil while there is none that can serve
+	id     int
+	device string
+	gen    uint64 // counts the processes; what concerns an older one is void
+	up     Runner // nil while there is none that can serve
+	slots  int    // of the process
 
 	suspect   bool // it broke a request off and has given no sign of life since
 	swapping  bool
-	slots     *lru.Set[int, scope] // pinned while leased
-	inFlight  int
-	whole     bool // a lease has it for itself
-	reserved  sched.Ticket
 	preparing []*Lease // placed and not yet granted, in order
 
 	failing  bool      // it died more than once in a short time
@@ -85,13 +75,24 @@ type member struct {
 	restarts int
 }
 
-func newState(e effects, workers, maxQueue int) *state {
-	s := &state{effects: e, maxQueue: maxQueue, applied: lru.New[int, sched.Identity](workers)}
+func newState(e effects, workers int, devices []string, opts sched.Options) *state {
+	s := &state{
+		effects: e, sched: sched.New(opts), start: e.now(),
+		waiting: make(map[sched.Ticket]*ticket),
+	}
 	for id := range workers {
-		s.members = append(s.members, &member{id: id})
+		m := &member{id: id}
+		if len(devices) > 0 {
+			m.device = devices[id%len(devices)]
+		}
+		s.members = append(s.members, m)
 	}
 	return s
 }
+
+// at is a moment in the scheduler's time.
+func (s *state) at(t time.Time) sched.Time { return t.Sub(s.start) }
+func (s *state) now() sched.Time           { return s.at(s.effects.now()) }
 
 // admit queues a request, or says why not.
 func (s *state) admit(t *ticket) error {
@@ -101,24 +102,41 @@ func (s *state) admit(t *ticket) error {
 	if err := s.unavailable(); err != nil {
 		return err
 	}
-	// A request that runs again was admitted once already.
-	if len(s.queue) >= s.maxQueue && !t.request.again() {
-		return &BusyError{Reason: ReasonQueueFull, RetryAfter: retrySoon}
+	if !s.enqueue(t) {
+		return s.queueFull()
 	}
-	s.tickets++
-	t.number = s.tickets
-	s.enqueue(t)
 	s.schedule()
 	return nil
 }
 
-// enqueue keeps the queue in order of arrival, also for a request that waits
-// again after its worker failed.
-func (s *state) enqueue(t *ticket) {
-	at := sort.Search(len(s.queue), func(i int) bool { return s.queue[i].since.After(t.since) })
-	s.queue = append(s.queue, nil)
-	copy(s.queue[at+1:], s.queue[at:])
-	s.queue[at] = t
+func (s *state) queueFull() *BusyError {
+	return &BusyError{Reason: ReasonQueueFull, RetryAfter: s.retryAfter()}
+}
+
+// retryAfter is when a request that is turned away now may hope for a place.
+func (s *state) retryAfter() time.Duration {
+	return min(max(s.sched.RetryAfter(s.now()), retrySoon), retryLate)
+}
+
+// enqueue hands a request to the scheduler, unless the queue is full.
+func (s *state) enqueue(t *ticket) bool {
+	s.tickets++
+	t.number = s.tickets
+	r := t.request
+	evicted, admitted := s.sched.Arrive(sched.Request{
+		Ticket: t.number, Identity: r.Target.Identity, Whole: r.Whole, Chain: r.Chain,
+		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
+		Since: s.at(t.since), Again: r.again() || t.tries > 0,
+	}, s.now())
+	if !admitted {
+		return false
+	}
+	s.waiting[t.number] = t
+	if e, ok := s.waiting[evicted]; ok {
+		delete(s.waiting, evicted)
+		e.result <- result{err: s.queueFull()}
+	}
+	return true
 }
 
 // unavailable returns an error when waiting would be idle: every worker is down
@@ -142,104 +160,46 @@ func (s *state) cancel(t *ticket) {
 		// Placed: being made ready, or granted in the same moment.
 		t.lease.abandoned = true
 		if t.lease.granted {
-			s.release(t.lease, Done)
+			s.release(t.lease, Done, Usage{})
 		}
 		return
 	}
-	for i, q := range s.queue {
-		if q == t {
-			s.queue = append(s.queue[:i], s.queue[i+1:]...)
-			s.schedule() // it may have held a reservation
-			return
-		}
+	if _, waits := s.waiting[t.number]; waits {
+		delete(s.waiting, t.number)
+		s.sched.Leave(t.number, s.now())
+		s.schedule() // a worker may be draining for it
 	}
 }
 
 // schedule asks for a decision and carries it out.
 func (s *state) schedule() {
-	if len(s.queue) == 0 && !s.anyReserved() {
-		return
+	now := s.now()
+	actions, wake := s.sched.Decide(now)
+	for _, a := range actions {
+		s.place(a)
 	}
-	byNumber := make(map[sched.Ticket]*ticket, len(s.queue))
-	requests := make([]sched.Request, len(s.queue))
-	for i, t := range s.queue {
-		byNumber[t.number] = t
-		requests[i] = sched.Request{Ticket: t.number, Identity: t.request.Target.Identity, Whole: t.request.Whole}
+	if wake != sched.Never {
+		s.effects.wake(wake - now)
 	}
-	for _, a := range sched.Decide(requests, s.snapshot()) {
-		m := s.members[a.Worker]
-		switch a.Kind {
-		case sched.Open:
-			m.reserved = 0
-		case sched.Reserve:
-			m.reserved = a.Ticket
-		case sched.Serve, sched.Swap:
-			s.place(byNumber[a.Ticket], m, a.Kind)
-		}
-	}
-	waiting := s.queue[:0]
-	for _, t := range s.queue {
-		if t.lease == nil {
-			waiting = append(waiting, t)
-		}
-	}
-	clear(s.queue[len(waiting):])
-	s.queue = waiting
 }
 
-func (s *state) anyReserved() bool {
-	for _, m := range s.members {
-		if m.reserved != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// snapshot lists the workers that can serve, least recently used first.
-func (s *state) snapshot() []sched.Worker {
-	list := make([]sched.Worker, 0, len(s.members))
-	add := func(m *member) {
-		if m.suspect {
-			return
-		}
-		applied, _ := s.applied.Peek(m.id)
-		free := m.slots.IdleLen()
-		if m.whole {
-			free = 0
-		}
-		list = append(list, sched.Worker{
-			ID: m.id, Applied: applied, InFlight: m.inFlight, Free: free, Reserved: m.reserved,
-		})
-	}
-	for _, id := range s.applied.Idle() {
-		add(s.members[id])
-	}
-	for _, m := range s.members {
-		if m.up != nil && s.applied.Pinned(m.id) {
-			add(m)
-		}
-	}
-	return list
-}
-
-// place gives the request slots on m and starts making them ready.
-func (s *state) place(t *ticket, m *member, kind sched.Kind) {
-	id := t.request.Target.Identity
+// place starts making a request ready on its worker.
+func (s *state) place(a sched.Action) {
+	t, m := s.waiting[a.Ticket], s.members[a.Worker]
+	delete(s.waiting, a.Ticket)
 	l := &Lease{
-		Worker: m.up, Member: m.id, State: StateWarm, Target: t.request.Target,
-		member: m, gen: m.gen, ticket: t,
+		Worker: m.up, Member: m.id, Slot: a.Slot, State: StateWarm, Target: t.request.Target,
+		member: m, gen: m.gen, ticket: t, slots: []int{a.Slot}, erase: a.Erase,
+	}
+	if a.Slot == NoSlot {
+		l.slots = m.allSlots()
 	}
 	t.lease = l
-	m.inFlight++
 	m.preparing = append(m.preparing, l)
-	s.applied.Pin(m.id)
-	if kind == sched.Swap {
-		s.applied.Put(m.id, id) // cannot evict: it is in already
+	if a.Kind == sched.Swap {
 		m.swapping = true
 		s.effects.swap(m, t.request.Target)
 	}
-	s.takeSlots(l, scopeOf(id), t.request.Whole)
 	if m.swapping {
 		l.State = StateSwap
 		return
@@ -247,42 +207,12 @@ func (s *state) place(t *ticket, m *member, kind sched.Kind) {
 	s.ready(l)
 }
 
-// takeSlots picks the lease's slots and notes which must be erased before use.
-// A request gets the slot of its scope that was used last, else a clean one,
-// else the one least recently used. A whole worker's slots are all cleaned:
-// llama-server may use any of them.
-func (s *state) takeSlots(l *Lease, want scope, whole bool) {
-	m := l.member
-	if whole {
-		m.whole = true
-		l.Slot = NoSlot
-		for _, slot := range m.slots.Idle() {
-			s.takeSlot(l, slot, unknown)
-		}
-		return
+func (m *member) allSlots() []int {
+	all := make([]int, m.slots)
+	for i := range all {
+		all[i] = i
 	}
-	idle := m.slots.Idle() // the decision saw a free one
-	pick, rank := idle[0], 0
-	for _, slot := range idle {
-		switch held, _ := m.slots.Peek(slot); {
-		case held == want:
-			pick, rank = slot, 2
-		case held == clean && rank == 0:
-			pick, rank = slot, 1
-		}
-	}
-	l.Slot = pick
-	s.takeSlot(l, pick, want)
-}
-
-func (s *state) takeSlot(l *Lease, slot int, want scope) {
-	slots := l.member.slots
-	if held, _ := slots.Peek(slot); held != clean && (held != want || want == unknown) {
-		l.erase = append(l.erase, slot)
-	}
-	slots.Put(slot, want) // cannot evict: there is an entry for every slot
-	slots.Pin(slot)
-	l.slots = append(l.slots, slot)
+	return all
 }
 
 // ready does what is left to do before the lease can be handed out.
@@ -296,7 +226,7 @@ func (s *state) ready(l *Lease) {
 	m := l.member
 	m.preparing = slices.DeleteFunc(m.preparing, func(p *Lease) bool { return p == l })
 	if l.abandoned {
-		s.release(l, Done)
+		s.release(l, Done, Usage{})
 		return
 	}
 	l.granted = true
@@ -335,29 +265,33 @@ func (s *state) erased(l *Lease, err error) {
 // release takes a lease back. One that did not run to its end keeps its slots
 // until llama-server has really stopped: a swap before that would decode two
 // adapters at once.
-func (s *state) release(l *Lease, o Outcome) {
+func (s *state) release(l *Lease, o Outcome, u Usage) {
 	if l.released {
 		return
 	}
-	l.released = true
+	l.released, l.usage = true, u
 	switch m := l.member; {
 	case l.gone():
 	case o == Done:
 		s.settled(l)
 	default:
 		if o == Failed && !m.suspect {
-			m.suspect = true
+			s.suspect(m)
 			s.effects.probe(m)
 		}
 		early := o != Cut
 		if early {
 			// Whatever comes of it, nobody knows what is left in the slots.
-			for _, slot := range l.slots {
-				m.slots.Put(slot, unknown)
-			}
+			s.sched.Taint(l.ticket.number)
 		}
 		s.effects.settle(l, early)
 	}
+}
+
+// suspect keeps requests from a worker until it has shown that it is alive.
+func (s *state) suspect(m *member) {
+	m.suspect = true
+	s.sched.Suspend(m.id, s.now())
 }
 
 // probed ends a probe. A process that cannot answer is replaced.
@@ -370,13 +304,14 @@ func (s *state) probed(m *member, gen uint64, err error) {
 		return
 	}
 	m.suspect = false
+	s.sched.Resume(m.id, s.now())
 	s.schedule()
 }
 
 // condemn ends a process that cannot be trusted. Nothing is placed on it until
 // it is down, which comes next and lets what was being made ready wait again.
 func (s *state) condemn(m *member, cause string) {
-	m.suspect = true
+	s.suspect(m)
 	s.effects.kill(m, cause)
 }
 
@@ -387,34 +322,21 @@ func (s *state) unsettled(l *Lease, err error) {
 	}
 }
 
-// settled frees the slots of a released lease.
+// settled ends a released lease: its slots are free.
 func (s *state) settled(l *Lease) {
 	if l.gone() {
 		return
 	}
-	m := l.member
-	for _, slot := range l.slots {
-		m.slots.Unpin(slot)
-	}
-	if l.Slot == NoSlot {
-		m.whole = false
-	}
-	m.inFlight--
-	s.applied.Unpin(m.id)
+	s.sched.Finish(l.ticket.number, l.usage, s.now())
 	s.schedule()
 }
 
 // upWith takes a started worker in; its slots are clean and the base is in force.
 func (s *state) upWith(m *member, r Runner, slots int) {
 	m.gen++
-	m.up = r
-	m.suspect, m.swapping, m.whole, m.reserved, m.inFlight = false, false, false, 0, 0
-	m.failing = false
-	m.slots = lru.New[int, scope](slots)
-	for slot := range slots {
-		m.slots.Put(slot, clean)
-	}
-	s.applied.Put(m.id, sched.Base)
+	m.up, m.slots = r, slots
+	m.suspect, m.swapping, m.failing = false, false, false
+	s.sched.Up(m.id, slots, m.device, s.now())
 	s.schedule()
 }
 
@@ -427,7 +349,7 @@ func (s *state) down(m *member, failing bool, restart time.Time, cause error) {
 		m.up = nil
 		m.gen++
 		m.restarts++
-		s.applied.Remove(m.id)
+		s.sched.Down(m.id, s.now())
 	}
 	lost := m.preparing
 	m.preparing = nil
@@ -451,27 +373,19 @@ func (s *state) requeue(t *ticket, cause error) {
 		t.result <- result{err: &WorkerError{Cause: cause}}
 		return
 	}
-	s.enqueue(t)
+	s.enqueue(t) // cannot be refused: it was admitted once
 }
 
 func (s *state) rejectAll(err error) {
-	for _, t := range s.queue {
+	for number, t := range s.waiting {
+		s.sched.Leave(number, s.now())
 		t.result <- result{err: err}
 	}
-	s.queue = nil
+	clear(s.waiting)
 }
 
 // close turns everything away, now and from now on.
 func (s *state) close() {
 	s.closing = true
 	s.rejectAll(ErrStopping)
-}
-
-func (s *state) stats() Stats {
-	st := Stats{Waiting: len(s.queue), Workers: make([]WorkerStats, len(s.members))}
-	for i, m := range s.members {
-		st.Workers[i] = WorkerStats{Up: m.up != nil, InFlight: m.inFlight, Restarts: m.restarts}
-		st.Workers[i].Applied, _ = s.applied.Peek(i)
-	}
-	return st
 }

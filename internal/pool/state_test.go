@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/upstream"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -17,6 +17,7 @@ import (
 type fakeEffects struct {
 	log   []string
 	clock time.Time
+	alarm time.Time // when the state wants to be asked again
 }
 
 func (e *fakeEffects) note(format string, args ...any) {
@@ -29,17 +30,19 @@ func (e *fakeEffects) settle(l *Lease, early bool) {
 }
 func (e *fakeEffects) probe(m *member)              { e.note("probe %d", m.id) }
 func (e *fakeEffects) kill(m *member, cause string) { e.note("kill %d", m.id) }
+func (e *fakeEffects) wake(after time.Duration)     { e.alarm = e.clock.Add(after) }
 func (e *fakeEffects) now() time.Time               { return e.clock }
 func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; return log }
 
 // stubRunner stands for a process; a state never calls it.
 type stubRunner struct{}
 
-func (stubRunner) PID() int                                   { panic("not called") }
+func (stubRunner) PID() int                                   { return 42 }
 func (stubRunner) Apply(context.Context, []worker.Part) error { panic("not called") }
 func (stubRunner) LoRA([]worker.Part) ([]byte, error)         { panic("not called") }
 func (stubRunner) Erase(context.Context, int) error           { panic("not called") }
 func (stubRunner) Busy(context.Context) ([]bool, error)       { panic("not called") }
+func (stubRunner) Metrics(context.Context) ([]byte, error)    { panic("not called") }
 func (stubRunner) Exited() <-chan struct{}                    { panic("not called") }
 func (stubRunner) Err() error                                 { panic("not called") }
 func (stubRunner) Kill(string)                                { panic("not called") }
@@ -47,7 +50,7 @@ func (stubRunner) Stop()                                      { panic("not calle
 func (stubRunner) Complete(context.Context, worker.Probe) ([]worker.Token, error) {
 	panic("not called")
 }
-func (stubRunner) Forward(context.Context, string, []byte) (*http.Response, error) {
+func (stubRunner) Forward(context.Context, string, []byte) (*upstream.Response, error) {
 	panic("not called")
 }
 
@@ -58,11 +61,14 @@ type bench struct {
 	fx *fakeEffects
 }
 
+// quantum is the tests' quantum.
+const quantum = 2 * time.Second
+
 // newBench returns a state with workers up that have two slots each, and room
 // for four waiting requests.
 func newBench(t *testing.T, workers int) *bench {
 	fx := &fakeEffects{clock: time.Unix(1000, 0)}
-	b := &bench{state: newState(fx, workers, 4), t: t, fx: fx}
+	b := &bench{state: newState(fx, workers, nil, sched.Options{Quantum: quantum, Spread: quantum / 10, Queue: 4}), t: t, fx: fx}
 	for _, m := range b.members {
 		b.upWith(m, stubRunner{}, 2)
 	}
@@ -85,6 +91,27 @@ func (b *bench) ticket(id sched.Identity, whole ...bool) *ticket {
 		since:   b.fx.clock, result: make(chan result, 1),
 	}
 }
+
+// later lets time pass, and wakes the state if it asked for that.
+func (b *bench) later(d time.Duration) {
+	b.t.Helper()
+	b.fx.clock = b.fx.clock.Add(d)
+	if b.fx.alarm.IsZero() || b.fx.alarm.After(b.fx.clock) {
+		b.t.Fatalf("the state does not want to be woken within %s", d)
+	}
+	b.schedule()
+}
+
+// stat returns how a worker looks from outside.
+func (b *bench) stat(worker int) WorkerStats {
+	st := Stats{Workers: make([]WorkerStats, len(b.members))}
+	b.fill(&st)
+	return st.Workers[worker]
+}
+
+func (b *bench) inFlight(worker int) int { return b.stat(worker).InFlight }
+
+func (w WorkerStats) closing() bool { return w.Health == Draining }
 
 // granted returns the ticket's lease, or nil while it waits.
 func granted(t *ticket) *Lease {
@@ -157,8 +184,8 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 	b := newBench(t, 1)
 	for range 2 { // both slots hold KV of a
 		x, y := b.mustGrant("a"), b.mustGrant("a")
-		b.release(x, Done)
-		b.release(y, Done)
+		b.release(x, Done, Usage{})
+		b.release(y, Done, Usage{})
 	}
 	b.fx.take()
 
@@ -173,7 +200,7 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 	if granted(tk) == nil {
 		t.Fatal("not granted after the slot was erased")
 	}
-	b.release(tk.lease, Done)
+	b.release(tk.lease, Done, Usage{})
 
 	// b's slot is b's now, and a still has the other: nobody erases.
 	slotOfA := 1 - tk.lease.Slot
@@ -182,15 +209,15 @@ func TestSlotThatChangesScopeIsErasedFirst(t *testing.T) {
 		if want := map[sched.Identity]int{"a": slotOfA, "b": tk.lease.Slot}[id]; l.Slot != want {
 			t.Errorf("%s ran in slot %d, its KV is in %d", id, l.Slot, want)
 		}
-		b.release(l, Done)
+		b.release(l, Done, Usage{})
 	}
 	b.expect(`swap 0 to "a"`, `swap 0 to "b"`, `swap 0 to "a"`)
 }
 
 func TestBaseAndAdaptersNeverShareASlot(t *testing.T) {
 	b := newBench(t, 1)
-	b.release(b.mustGrant(sched.Base), Done)
-	b.release(b.mustGrant("a"), Done)
+	b.release(b.mustGrant(sched.Base), Done, Usage{})
+	b.release(b.mustGrant("a"), Done, Usage{})
 	b.fx.take()
 	l := b.mustGrant(sched.Base)
 	b.expect(`swap 0 to ""`)
@@ -201,7 +228,7 @@ func TestBaseAndAdaptersNeverShareASlot(t *testing.T) {
 
 func TestWholeRequestGetsCleanSlotsAndLeavesThemUnknown(t *testing.T) {
 	b := newBench(t, 1)
-	b.release(b.mustGrant("a"), Done)
+	b.release(b.mustGrant("a"), Done, Usage{})
 	b.fx.take()
 	w := b.mustGrant("a", true)
 	b.expect("erase 0 [0]")
@@ -212,7 +239,7 @@ func TestWholeRequestGetsCleanSlotsAndLeavesThemUnknown(t *testing.T) {
 	if waiting.lease != nil {
 		t.Fatal("a request joined a worker that was lent whole")
 	}
-	b.release(w, Done)
+	b.release(w, Done, Usage{})
 	b.expect(fmt.Sprintf("erase 0 [%d]", waiting.lease.Slot)) // whatever llama-server left there
 }
 
@@ -221,7 +248,7 @@ func TestCutReleaseWaitsForTheSlot(t *testing.T) {
 	l := b.mustGrant("a")
 	other := b.ask("b")
 	b.fx.take()
-	b.release(l, Cut)
+	b.release(l, Cut, Usage{})
 	b.expect("settle 0 [0] early=false")
 	if other.lease != nil {
 		t.Fatal("swapped while the cut request may still be decoding")
@@ -234,7 +261,7 @@ func TestFailedWorkerGetsNothingUntilItIsAlive(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
 	b.fx.take()
-	b.release(l, Failed)
+	b.release(l, Failed, Usage{})
 	b.expect("probe 0", "settle 0 [0] early=true")
 	again := b.ask("a")
 	if again.lease != nil {
@@ -244,7 +271,7 @@ func TestFailedWorkerGetsNothingUntilItIsAlive(t *testing.T) {
 	if granted(again) == nil {
 		t.Error("the worker is alive and gets nothing")
 	}
-	b.release(again.lease, Failed)
+	b.release(again.lease, Failed, Usage{})
 	b.fx.take()
 	b.probed(b.members[0], b.members[0].gen, errors.New("no answer"))
 	b.expect("kill 0")
@@ -255,14 +282,14 @@ func TestEarlyCutLeavesTheSlotUnknown(t *testing.T) {
 	b := newBench(t, 1)
 	l, other := b.mustGrant("a"), b.mustGrant("a")
 	b.fx.take()
-	b.release(l, CutEarly)
+	b.release(l, CutEarly, Usage{})
 	b.expect("settle 0 [0] early=true")
 	b.settled(l)
 	next := b.ask("a") // slot 1 is taken
 	b.expect("erase 0 [0]")
 	b.erased(next.lease, nil)
-	b.release(other, Done)
-	b.release(next.lease, Cut)
+	b.release(other, Done, Usage{})
+	b.release(next.lease, Cut, Usage{})
 	b.fx.take()
 	b.unsettled(next.lease, errors.New("still busy"))
 	b.expect("kill 0")
@@ -290,10 +317,10 @@ func TestSettling(t *testing.T) {
 func TestReleaseTwiceIsHarmless(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
-	b.release(l, Done)
-	b.release(l, Done)
-	if b.members[0].inFlight != 0 {
-		t.Errorf("in flight %d", b.members[0].inFlight)
+	b.release(l, Done, Usage{})
+	b.release(l, Done, Usage{})
+	if n := b.inFlight(0); n != 0 {
+		t.Errorf("in flight %d", n)
 	}
 }
 
@@ -301,16 +328,17 @@ func TestCancelWhileQueuedFreesThePlace(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
 	waiting := b.ask("b")
-	if b.members[0].reserved != waiting.number {
+	b.later(quantum)
+	if !b.stat(0).closing() {
 		t.Fatal("the worker does not drain for b")
 	}
 	b.cancel(waiting)
 	if again := b.ask("a"); granted(again) == nil {
 		t.Error("the worker still drains for a request that left")
 	}
-	b.release(l, Done)
-	if len(b.queue) != 0 {
-		t.Errorf("%d wait", len(b.queue))
+	b.release(l, Done, Usage{})
+	if n := b.sched.Waiting() + len(b.waiting); n != 0 {
+		t.Errorf("%d wait", n)
 	}
 }
 
@@ -319,8 +347,8 @@ func TestCancelWhileBeingMadeReady(t *testing.T) {
 	tk := b.ask("a")
 	b.cancel(tk)
 	b.swapped(b.members[0], b.members[0].gen, nil)
-	if m := b.members[0]; m.inFlight != 0 || granted(tk) != nil {
-		t.Errorf("in flight %d after the client left", m.inFlight)
+	if n := b.inFlight(0); n != 0 || granted(tk) != nil {
+		t.Errorf("in flight %d after the client left", n)
 	}
 }
 
@@ -328,7 +356,7 @@ func TestCancelInTheMomentOfTheGrant(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
 	b.cancel(l.ticket)
-	if b.members[0].inFlight != 0 {
+	if b.inFlight(0) != 0 {
 		t.Error("a lease that nobody has is still out")
 	}
 }
@@ -375,9 +403,9 @@ func TestLeaseOfADeadProcessDoesNotTouchTheNext(t *testing.T) {
 	m := b.members[0]
 	b.down(m, false, b.fx.clock, errors.New("died"))
 	b.upWith(m, stubRunner{}, 2)
-	b.release(l, Done)
-	if m.inFlight != 0 {
-		t.Errorf("in flight %d", m.inFlight)
+	b.release(l, Done, Usage{})
+	if n := b.inFlight(0); n != 0 {
+		t.Errorf("in flight %d", n)
 	}
 	if next := b.mustGrant("a"); next.State != StateSwap {
 		t.Error("the new process is taken to have the adapter in force")

@@ -13,11 +13,13 @@ import (
 
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
+	"github.com/loragate/loragate/internal/upstream"
 )
 
 // complete serves one completion endpoint of the worker's API.
 func (p *Proxy) complete(path string) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		recordOf(c).completion = true
 		if p.draining.Load() {
 			return stopping()
 		}
@@ -43,7 +45,7 @@ func (e *workerError) Unwrap() error { return e.cause }
 // that kills workers must not get to them all.
 func (p *Proxy) run(c echo.Context, r *request) error {
 	arrived := time.Now()
-	place := pool.Request{Target: TargetOf(r.model.Adapter), Whole: r.whole}
+	place := pool.Request{Target: TargetOf(r.model.Adapter), Whole: r.whole, Chain: r.chain()}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
@@ -88,7 +90,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 		if c.Request().Context().Err() != nil && outcome == pool.Failed {
 			outcome = pool.CutEarly // it was the client who broke off
 		}
-		l.Release(outcome)
+		l.Release(outcome, recordOf(c).usage())
 	}()
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
@@ -103,7 +105,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 		return &workerError{p.cause(c, l, err)}
 	}
 	defer resp.Body.Close()
-	if r.stream && resp.StatusCode == http.StatusOK {
+	if r.stream && resp.Status == http.StatusOK {
 		outcome, err = p.relay(c, r, l, resp.Body)
 		return err
 	}
@@ -116,22 +118,22 @@ const maxAnswer = 256 << 20
 
 // answer passes on an answer that is not a stream, and tells how the worker's
 // part of it ended.
-func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *http.Response) (pool.Outcome, error) {
+func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return pool.Failed, &workerError{p.cause(c, l, err)}
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.Status != http.StatusOK {
 		// Further prompts of the same request may still be at work.
-		return pool.Cut, fromWorker(resp.StatusCode, text)
+		return pool.Cut, fromWorker(resp.Status, text)
 	}
 	object, ok := rawjson.Scan(text)
 	if !ok {
 		return pool.Failed, &workerError{errors.New("the answer is not a JSON object")}
 	}
-	l.Release(pool.Done) // the client may take its time to read
 	rec := recordOf(c)
 	rec.count(object)
+	l.Release(pool.Done, rec.usage()) // the client may take its time to read
 	rec.first = time.Since(rec.start)
 	return pool.Done, p.write(c, http.StatusOK, r.rename(object))
 }

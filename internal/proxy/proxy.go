@@ -28,8 +28,24 @@ type Options struct {
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 
-	Log *slog.Logger
+	Observer Observer // nil is nobody
+	Log      *slog.Logger
 }
+
+// Observer is told what becomes of requests. Its methods are called on the path
+// of requests, by many at once: they must be quick.
+type Observer interface {
+	// Finished is called once for every completion request.
+	Finished(Report)
+	// Chunk is called with the time between two events of a stream.
+	Chunk(gap time.Duration)
+}
+
+// nobody observes nothing.
+type nobody struct{}
+
+func (nobody) Finished(Report)     {}
+func (nobody) Chunk(time.Duration) {}
 
 // Pool is what the proxy needs of a pool; *pool.Pool is the real one.
 type Pool interface {
@@ -46,6 +62,9 @@ type Proxy struct {
 
 // New returns a proxy.
 func New(opts Options) *Proxy {
+	if opts.Observer == nil {
+		opts.Observer = nobody{}
+	}
 	p := &Proxy{opts: opts, echo: echo.New()}
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
@@ -95,6 +114,9 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			status = p.fail(c, asAPIError(err))
 		}
 		p.access(c, rec, status, err)
+		if rec.completion {
+			p.opts.Observer.Finished(rec.report(status, err))
+		}
 		var bug *panicError
 		if errors.As(err, &bug) && c.Response().Committed {
 			panic(http.ErrAbortHandler) // or half an answer would look like a whole one
@@ -147,7 +169,7 @@ func (p *Proxy) ready(c echo.Context) error {
 	stats := p.opts.Pool.Stats()
 	up := 0
 	for _, w := range stats.Workers {
-		if w.Up {
+		if w.Up() {
 			up++
 		}
 	}

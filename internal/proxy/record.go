@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"regexp"
 	"time"
@@ -28,11 +29,39 @@ type record struct {
 	state  pool.AdapterState // "" until a lease was had
 	queued time.Duration
 	first  time.Duration // from arrival to the first byte of the answer; 0 is none
-	tokens *tokens       // nil until the worker told
+	tokens *pool.Usage   // nil until the worker told; for n above 1 that of one choice
+	chunks int           // events of a stream that reached the client
+
+	completion bool // it is a request for a completion
 }
 
-// tokens are llama-server's counts. For n above 1 they are those of one choice.
-type tokens struct{ prompt, cached, completion int }
+// Report is what became of one completion request.
+type Report struct {
+	Model  string // what answered, by the catalog's name; "" if it got no further
+	Status int    // 499 is a client that left
+	Err    bool   // it did not end as it should
+	// Refused is why it was turned away before it ran, in the error's code; "" if
+	// it was not.
+	Refused string
+	Stream  bool
+	State   pool.AdapterState // "" if it never had a lease
+	Queued  time.Duration
+	First   time.Duration // from arrival to the first byte of the answer; 0 is none
+	Took    time.Duration
+	Usage   pool.Usage
+}
+
+func (rec *record) report(status int, err error) Report {
+	r := Report{
+		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
+		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
+	}
+	var refusal *apiError
+	if rec.state == "" && errors.As(err, &refusal) && refusal.RetryAfter > 0 {
+		r.Refused = refusal.Code
+	}
+	return r
+}
 
 const recordKey = "loragate.record"
 
@@ -58,11 +87,10 @@ func (rec *record) count(o rawjson.Object) {
 	if raw, ok := o.Raw("usage"); ok {
 		var u openai.Usage
 		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
-			t := &tokens{prompt: u.PromptTokens, completion: u.CompletionTokens}
+			rec.tokens = &pool.Usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens}
 			if u.PromptTokensDetails != nil {
-				t.cached = u.PromptTokensDetails.CachedTokens
+				rec.tokens.Cached = u.PromptTokensDetails.CachedTokens
 			}
-			rec.tokens = t
 			return
 		}
 	}
@@ -73,9 +101,18 @@ func (rec *record) count(o rawjson.Object) {
 			Predicted int `json:"predicted_n"`
 		}
 		if json.Unmarshal(raw, &t) == nil {
-			rec.tokens = &tokens{prompt: t.Cached + t.Prompt, cached: t.Cached, completion: t.Predicted}
+			rec.tokens = &pool.Usage{Prompt: t.Cached + t.Prompt, Cached: t.Cached, Completion: t.Predicted}
 		}
 	}
+}
+
+// usage is what the request took, as far as it is known: a stream that was cut
+// tells no counts, but most of its events were a token each.
+func (rec *record) usage() pool.Usage {
+	if rec.tokens == nil {
+		return pool.Usage{Completion: rec.chunks}
+	}
+	return *rec.tokens
 }
 
 // access writes the one line that a request leaves in the log.
@@ -113,7 +150,7 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
 	if t := rec.tokens; t != nil {
-		attrs = append(attrs, slog.Int("prompt_tokens", t.prompt), slog.Int("cached_tokens", t.cached), slog.Int("completion_tokens", t.completion))
+		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached), slog.Int("completion_tokens", t.Completion))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

@@ -121,6 +121,7 @@ func TargetOf(a *catalog.Adapter) pool.Target {
 	return pool.Target{
 		Identity: pool.Identity(a.Identity()),
 		Parts:    []pool.Part{{Path: a.Path, Scale: a.Scale}},
+		Weight:   a.Weight, MaxConcurrency: a.MaxConcurrency,
 	}
 }
 

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
+	"github.com/loragate/loragate/internal/upstream"
 )
 
 var (
@@ -24,8 +24,8 @@ var (
 // before the first event is there, so that until then the request can still run
 // elsewhere. A stream that the worker breaks off ends with an error event, never
 // as if it were complete. relay tells how the worker's part of it ended.
-func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader) (pool.Outcome, error) {
-	events := newEventReader(body)
+func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body lines) (pool.Outcome, error) {
+	events := eventReader{r: body}
 	event, err := events.next()
 	if err != nil {
 		return pool.Failed, &workerError{p.cause(c, l, err)}
@@ -36,12 +36,15 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader)
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx in front would hold events back
-	p.extend(c)
+	out := p.newSender(c)
 	c.Response().WriteHeader(http.StatusOK)
 
 	for {
-		out, kind := r.rewrite(event, rec)
-		if err := p.send(c, out, !events.ready()); err != nil {
+		rewritten, kind := r.rewrite(event, rec)
+		if gap := out.mark(); gap > 0 {
+			p.opts.Observer.Chunk(gap)
+		}
+		if err := out.send(rewritten, !events.ready()); err != nil {
 			return pool.Cut, clientLeft(err)
 		}
 		switch kind {
@@ -51,18 +54,18 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body io.Reader)
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
 		if event, err = events.next(); err != nil {
-			return pool.Failed, p.breakOff(c, p.cause(c, l, err))
+			return pool.Failed, breakOff(c, out, p.cause(c, l, err))
 		}
 	}
 }
 
 // breakOff ends a stream that cannot go on, with an error event.
-func (p *Proxy) breakOff(c echo.Context, cause error) error {
+func breakOff(c echo.Context, out *sender, cause error) error {
 	if err := c.Request().Context().Err(); err != nil {
 		return clientLeft(err)
 	}
 	died := workerDied(cause)
-	if err := p.send(c, errorEvent(died), true); err != nil {
+	if err := out.send(errorEvent(died), true); err != nil {
 		return clientLeft(err)
 	}
 	return died
@@ -72,17 +75,45 @@ func errorEvent(e *apiError) []byte {
 	return bytes.Join([][]byte{dataPrefix, e.envelope(), []byte("\n\n")}, nil)
 }
 
+// sender writes a stream's events to its client.
+type sender struct {
+	w        *echo.Response
+	control  *http.ResponseController
+	timeout  time.Duration
+	last     time.Time // when the last event came
+	extended time.Time // when the write deadline was set last
+}
+
+func (p *Proxy) newSender(c echo.Context) *sender {
+	return &sender{w: c.Response(), control: http.NewResponseController(c.Response().Writer), timeout: p.opts.WriteTimeout}
+}
+
+// mark notes that an event has come and returns how long that took; 0 for the
+// first one.
+func (s *sender) mark() (gap time.Duration) {
+	now := time.Now()
+	if !s.last.IsZero() {
+		gap = now.Sub(s.last)
+	}
+	s.last = now
+	return gap
+}
+
 // send writes an event and, unless the next one is there already, sees to it
 // that it leaves.
-func (p *Proxy) send(c echo.Context, event []byte, flush bool) error {
-	p.extend(c)
-	if _, err := c.Response().Write(event); err != nil {
+func (s *sender) send(event []byte, flush bool) error {
+	// Not at every event: setting a deadline costs as much as writing one.
+	if s.last.Sub(s.extended) > s.timeout/8 {
+		s.extended = s.last
+		_ = s.control.SetWriteDeadline(s.last.Add(s.timeout))
+	}
+	if _, err := s.w.Write(event); err != nil {
 		return err
 	}
 	if !flush {
 		return nil
 	}
-	return http.NewResponseController(c.Response()).Flush()
+	return s.control.Flush()
 }
 
 type eventKind int
@@ -112,6 +143,7 @@ func (r *request) rewrite(event []byte, rec *record) ([]byte, eventKind) {
 	if failure, ok := object.Raw("error"); ok {
 		return errorEvent(fromEvent(failure)), eventError
 	}
+	rec.chunks++
 	rec.count(object)
 	out := make([]byte, 0, len(event)+len(r.asked)+16)
 	out = append(out, dataPrefix...)
@@ -119,15 +151,18 @@ func (r *request) rewrite(event []byte, rec *record) ([]byte, eventKind) {
 	return append(out, event[len(line):]...), eventData
 }
 
+// lines is what an eventReader reads from; *upstream.Body is the real one.
+type lines interface {
+	ReadSlice(delim byte) ([]byte, error)
+	Peek(n int) ([]byte, error)
+	Buffered() int
+}
+
 // eventReader cuts a stream into server-sent events, each with the blank line
 // that ends it.
 type eventReader struct {
-	r   *bufio.Reader
+	r   lines
 	buf []byte
-}
-
-func newEventReader(r io.Reader) *eventReader {
-	return &eventReader{r: bufio.NewReaderSize(r, 16<<10)}
 }
 
 // maxEvent bounds what one event may take of memory.
@@ -146,7 +181,7 @@ func (e *eventReader) next() ([]byte, error) {
 		e.buf = append(e.buf, part...)
 		switch {
 		case err == nil:
-		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, upstream.ErrBufferFull):
 			if len(e.buf) > maxEvent {
 				return nil, errEventTooLong
 			}

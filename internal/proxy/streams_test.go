@@ -115,7 +115,7 @@ func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
 			t.Error("no worker died, so nothing was tested")
 		}
 		s.eventually(func(st pool.Stats) bool {
-			return st.Workers[0].Up && st.Workers[1].Up && st.Workers[0].Restarts+st.Workers[1].Restarts == 1
+			return st.Workers[0].Up() && st.Workers[1].Up() && st.Workers[0].Restarts+st.Workers[1].Restarts == 1
 		})
 	}
 }
@@ -131,7 +131,7 @@ func TestPoisonousRequest(t *testing.T) {
 	s.eventually(func(st pool.Stats) bool {
 		restarts := 0
 		for _, w := range st.Workers {
-			if !w.Up {
+			if !w.Up() {
 				return false
 			}
 			restarts += w.Restarts

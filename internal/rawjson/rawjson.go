@@ -295,3 +295,24 @@ func (s *scanner) scalar() {
 		s.pos++
 	}
 }
+
+// Elements returns the elements of an array that is known to be valid JSON, each
+// as it stands in the text; nil if it is no array.
+func Elements(array []byte) [][]byte {
+	s := scanner{text: array}
+	if !s.take('[') || s.take(']') {
+		return nil
+	}
+	var all [][]byte
+	for {
+		s.space()
+		start := s.pos
+		if !s.skip() {
+			return nil
+		}
+		all = append(all, array[start:s.pos])
+		if !s.take(',') {
+			return all
+		}
+	}
+}

@@ -1,7 +1,17 @@
-// Package sched decides which waiting request runs on which worker. It is
-// pure: no goroutines, no clock, no processes. The pool asks it whenever
-// something changed and carries out what it answers.
+// Package sched decides which waiting request runs on which worker, in which
+// slot, and which worker is cleared for whom. It is pure: no goroutines, no
+// clock, no processes. Whoever owns a Scheduler tells it what happened (Arrive,
+// Leave, Finish, Up, Down, ...) and asks Decide what to do; the pool does so for
+// real workers, the simulator for modelled ones.
+//
+// docs/scheduling.md says what it promises and why.
 package sched
+
+import (
+	"time"
+
+	"github.com/loragate/loragate/internal/lru"
+)
 
 // Identity says what must be in force on a worker to serve a request: the
 // plain base, one adapter at a scale, or a sum of adapters. Equal identities
@@ -11,193 +21,286 @@ type Identity string
 // Base is the identity of the base model with no adapter.
 const Base Identity = ""
 
-// Ticket numbers a waiting request; it is unique and never 0.
+// Ticket numbers a request; it is unique and never 0.
 type Ticket uint64
 
-// Request is one waiting request.
+// Time is a moment, counted from a start that the owner chose. It never runs
+// backwards.
+type Time = time.Duration
+
+// Request is one request that asks for a place.
 type Request struct {
 	Ticket   Ticket
 	Identity Identity
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool
+	// Chain tells conversations apart; none is a request that continues nothing.
+	Chain Chain
+	// Weight is the identity's share against others, 1 if 0.
+	Weight float64
+	// MaxConcurrency bounds how many of the identity's requests run at once; 0 is
+	// no bound.
+	MaxConcurrency int
+	// Since is when the request arrived. One that runs a second time keeps the
+	// time of the first, and its place before those that came after it.
+	Since Time
+	// Again admits it though the queue is full: it was admitted once already.
+	Again bool
 }
 
-// Worker is what a decision needs to know of one worker that can serve.
-type Worker struct {
-	ID       int
-	Applied  Identity // in force, or about to be
-	InFlight int      // leases out
-	Free     int      // slots that a new lease could take; 0 while a Whole request runs
-	// Reserved is the request this worker drains for: it takes no others until
-	// that one runs on it or leaves the queue. 0 is none.
-	Reserved Ticket
+// Options sets a Scheduler's knobs.
+type Options struct {
+	// Quantum is how long an identity of weight 1 keeps a worker for which others
+	// wait. It must be positive.
+	Quantum time.Duration
+	// Spread is how long requests wait for a slot of their identity's worker
+	// before a second worker on the same device is taken for it. A worker on
+	// another device is taken at once.
+	Spread time.Duration
+	// Queue is how many requests may wait.
+	Queue int
 }
 
 // Kind names what to do.
 type Kind int
 
 const (
-	// Serve runs the request where its identity is already applied.
+	// Serve runs the request on a worker where its identity is applied.
 	Serve Kind = iota
 	// Swap applies the request's identity on an idle worker and runs it there.
 	Swap
-	// Reserve closes the worker to others until the request can run on it.
-	Reserve
-	// Open takes a reservation back whose request is gone.
-	Open
 )
 
-// Action is one thing to do, in the order of the slice that Decide returns.
+// NoSlot is the slot of a request that has its worker whole.
+const NoSlot = -1
+
+// Action places one request.
 type Action struct {
 	Kind   Kind
-	Ticket Ticket // not set for Open
-	Worker int    // Worker.ID
+	Ticket Ticket
+	Worker int
+	Slot   int   // to run it in, or NoSlot
+	Erase  []int // slots whose KV must be dropped before
+	// Warm is how many bytes of the request's prompt the slot already holds.
+	Warm int
 }
 
-// Decide places waiting requests, first come first served.
-//
-// queue is in order of arrival; workers lists those that can serve, least
-// recently used first, so the first idle one is the one to swap. Neither is
-// changed.
-//
-// A request joins a worker where its identity is applied, else swaps an idle
-// one. Everything that can be placed is placed first, so that requests of one
-// identity run as one batch. Then each identity that is left waiting, oldest
-// first, reserves one busy worker, which drains: newcomers cannot overtake
-// forever, and the wait is bounded by the generations running now for each
-// identity ahead.
-func Decide(queue []Request, workers []Worker) []Action {
-	d := decision{
-		queue:    queue,
-		workers:  append([]Worker(nil), workers...),
-		byTicket: make(map[Ticket]Request, len(queue)),
-	}
-	for _, r := range queue {
-		d.byTicket[r.Ticket] = r
-	}
-	d.openStale()
-	waiting := d.place()
-	d.reserve(waiting)
-	return d.actions
+// Usage is what a finished request took, in tokens.
+type Usage struct {
+	Prompt, Cached, Completion int
 }
 
-// decision is the state of one call of Decide.
-type decision struct {
-	queue    []Request
-	workers  []Worker
-	byTicket map[Ticket]Request
-	actions  []Action
+// promptCost is what a prompt's token costs against one that is generated. A
+// prompt is read in big batches: on GPUs and CPUs alike an order of magnitude
+// faster (docs/benchmarks.md).
+const promptCost = 0.1
+
+// cost is the currency of fairness.
+func (u Usage) cost() float64 {
+	return float64(u.Completion) + promptCost*float64(max(0, u.Prompt-u.Cached))
 }
 
-func (d *decision) openStale() {
-	for i := range d.workers {
-		w := &d.workers[i]
-		if _, waits := d.byTicket[w.Reserved]; w.Reserved != 0 && !waits {
-			w.Reserved = 0
-			d.actions = append(d.actions, Action{Kind: Open, Worker: w.ID})
-		}
-	}
+// Scheduler holds the queue and what it knows of the workers, indexed, so that
+// a decision costs little however many identities and workers there are. It is
+// not safe for concurrent use: one owner has it.
+type Scheduler struct {
+	opts Options
+
+	flows   map[flowKey]*flow
+	swept   int // flows that were left after the last sweep
+	workers map[int]*worker
+	list    []*worker            // the same, by number
+	applied *lru.Set[int, *flow] // workers by last use; busy ones are pinned
+	devices map[string]*device
+
+	waiting map[Ticket]*request
+	running map[Ticket]*run
+
+	line    heap[*flow] // flows that wait for a worker, first the one whose turn it is
+	longest heap[*flow] // flows that have waiting requests, first the one with most
+	dirty   []*flow     // flows that may have become servable since the last decision
+
+	rate       float64       // tokens a second of a worker's turn, smoothed
+	usualDrain time.Duration // how long a closed flow's requests take to end, smoothed
+	finished   finishRate
+	counts     Counts
 }
 
-// place starts every request that can start and returns the others.
-func (d *decision) place() []Request {
-	var waiting []Request
-	for _, r := range d.queue {
-		w := d.find(r)
-		if w == nil {
-			waiting = append(waiting, r)
-			continue
-		}
-		kind := Serve
-		if w.Applied != r.Identity {
-			kind = Swap
-		}
-		d.actions = append(d.actions, Action{Kind: kind, Ticket: r.Ticket, Worker: w.ID})
-		w.Applied = r.Identity
-		w.InFlight++
-		w.Free--
-		if r.Whole {
-			w.Free = 0
-		}
-		d.settle(r)
-	}
-	return waiting
+// Counts are totals since the start.
+type Counts struct {
+	Swaps      uint64
+	WarmHits   uint64 // requests that continued a conversation in the slot that holds it
+	WarmMisses uint64 // requests that had a chain and found nothing of it
+	KVKept     uint64 // tokens of prompts that came out of slots
+	KVLost     uint64 // tokens in slots that were given to somebody else
 }
 
-// settle ends every reservation that r held: it runs now.
-func (d *decision) settle(r Request) {
-	for i := range d.workers {
-		if w := &d.workers[i]; w.Reserved == r.Ticket {
-			w.Reserved = 0
-			d.actions = append(d.actions, Action{Kind: Open, Worker: w.ID})
-		}
-	}
+// request is one that waits. It is a node of its flow's queue.
+type request struct {
+	Request
+	flow       *flow
+	prev, next *request
 }
 
-// find returns the worker on which r can run now, or nil.
-func (d *decision) find(r Request) *Worker {
-	var idle *Worker
-	for i := range d.workers {
-		w := &d.workers[i]
-		if !d.admits(w, r) {
-			continue
-		}
-		switch {
-		case w.Applied == r.Identity && (!r.Whole || w.InFlight == 0):
-			return w
-		case w.InFlight == 0 && (idle == nil || w.Reserved == r.Ticket):
-			idle = w
-		}
-	}
-	return idle
+// run is one that was placed and has not finished.
+type run struct {
+	flow    *flow
+	worker  *worker
+	slots   []int
+	started Time
 }
 
-// admits reports whether w has room for r and is not kept for somebody else.
-// A reservation lets requests of its own identity in, for they run in the same
-// batch, unless it needs the worker whole.
-func (d *decision) admits(w *Worker, r Request) bool {
-	if w.Free == 0 {
-		return false
+// New returns a scheduler without workers.
+func New(opts Options) *Scheduler {
+	s := &Scheduler{
+		opts:    opts,
+		flows:   make(map[flowKey]*flow),
+		workers: make(map[int]*worker),
+		applied: lru.New[int, *flow](maxWorkers),
+		devices: make(map[string]*device),
+		waiting: make(map[Ticket]*request),
+		running: make(map[Ticket]*run),
 	}
-	if w.Reserved == 0 || w.Reserved == r.Ticket {
-		return true
-	}
-	holder := d.byTicket[w.Reserved]
-	return holder.Identity == r.Identity && w.Applied == r.Identity && !holder.Whole && !r.Whole
+	s.line = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.lineIndex }}
+	s.longest = heap[*flow]{less: (*flow).longer, index: func(f *flow) *int { return &f.longestIndex }}
+	return s
 }
 
-// reserve drains one worker for each identity that waits, oldest first.
-func (d *decision) reserve(waiting []Request) {
-	served := make(map[Identity]bool)
-	for i := range d.workers {
-		if t := d.workers[i].Reserved; t != 0 {
-			served[d.byTicket[t].Identity] = true
+// maxWorkers is more than a configuration can have.
+const maxWorkers = 1 << 16
+
+// Arrive queues a request. It reports false when the queue is full. When it is
+// full of a flow that takes more than its share of it, that flow's newest
+// request makes room instead: it is forgotten, and evicted is its ticket.
+func (s *Scheduler) Arrive(r Request, now Time) (evicted Ticket, admitted bool) {
+	f := s.flowOf(r, now)
+	if len(s.waiting) >= s.opts.Queue && !r.Again {
+		victim := s.pushOut(f, now)
+		if victim == 0 {
+			s.forget(f, now)
+			return 0, false
 		}
+		evicted = victim
 	}
-	for _, r := range waiting {
-		if served[r.Identity] {
-			continue
-		}
-		w := d.leastBusy()
-		if w == nil {
-			return
-		}
-		w.Reserved = r.Ticket
-		served[r.Identity] = true
-		d.actions = append(d.actions, Action{Kind: Reserve, Ticket: r.Ticket, Worker: w.ID})
+	if f.waiting == 0 {
+		f.since = now
+	}
+	s.enqueue(&request{Request: r, flow: f})
+	return evicted, true
+}
+
+// pushOut forgets the newest request of the flow with the longest queue, if that
+// is longer than f's would be with one more, and returns its ticket, or 0.
+func (s *Scheduler) pushOut(f *flow, now Time) Ticket {
+	most, ok := s.longest.first()
+	if !ok || float64(f.waiting+1)/f.weight >= most.share() {
+		return 0
+	}
+	last := most.tail
+	s.Leave(last.Ticket, now)
+	return last.Ticket
+}
+
+// Leave forgets a request that waits. One that does not wait is ignored.
+func (s *Scheduler) Leave(t Ticket, now Time) {
+	if r, ok := s.waiting[t]; ok {
+		s.dequeue(r)
+		s.forget(r.flow, now)
 	}
 }
 
-// leastBusy returns the worker that will be idle soonest, as far as the number
-// of its generations tells, or nil when all are reserved. Of equals it takes
-// the least recently used.
-func (d *decision) leastBusy() *Worker {
-	var best *Worker
-	for i := range d.workers {
-		if w := &d.workers[i]; w.Reserved == 0 && (best == nil || w.InFlight < best.InFlight) {
-			best = w
+// Finish takes back what a placed request had: its client and llama-server are
+// done with it.
+func (s *Scheduler) Finish(t Ticket, u Usage, now Time) {
+	r, ok := s.running[t]
+	if !ok {
+		return
+	}
+	delete(s.running, t)
+	f, w := r.flow, r.worker
+	s.charge(r, u, now)
+	for _, slot := range r.slots {
+		w.release(slot, u)
+	}
+	f.running--
+	s.vacate(w, now)
+	s.finished.count(now)
+	s.touch(f)
+	if w.flow != f {
+		s.touch(w.flow) // a whole request gave its worker back
+	}
+	s.forget(f, now)
+}
+
+// Taint says that nobody knows what a placed request leaves in its slots.
+func (s *Scheduler) Taint(t Ticket) {
+	if r, ok := s.running[t]; ok {
+		for _, slot := range r.slots {
+			r.worker.slots[slot].taint()
 		}
 	}
-	return best
+}
+
+// Waiting returns how many requests wait.
+func (s *Scheduler) Waiting() int { return len(s.waiting) }
+
+// Counts returns the totals so far.
+func (s *Scheduler) Counts() Counts { return s.counts }
+
+// RetryAfter estimates how long a request that came last would wait now: the
+// queue's length over the rate at which requests finished of late.
+func (s *Scheduler) RetryAfter(now Time) time.Duration {
+	rate := s.finished.perSecond(now)
+	if rate <= 0 {
+		return s.opts.Quantum
+	}
+	return time.Duration(float64(len(s.waiting)) / rate * float64(time.Second))
+}
+
+// WorkerView is what a worker looks like at one moment.
+type WorkerView struct {
+	ID       int
+	Applied  Identity
+	InFlight int
+	Closing  bool // it drains for others
+	Slots    []SlotView
+}
+
+// SlotView is one slot of a WorkerView.
+type SlotView struct {
+	Busy   bool
+	Owned  bool     // its KV is Owner's
+	Owner  Identity // if Owned
+	Tokens int      // in its KV, after the last request that finished
+}
+
+// Workers returns a view of every worker that is up, by number.
+func (s *Scheduler) Workers() []WorkerView {
+	views := make([]WorkerView, len(s.list))
+	for i, w := range s.list {
+		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight, Closing: w.closing}
+		for j := range w.slots {
+			sl := &w.slots[j]
+			view := SlotView{Busy: sl.busy, Tokens: sl.tokens}
+			if sl.owner != nil {
+				view.Owned, view.Owner = true, sl.owner.key.identity
+			}
+			v.Slots = append(v.Slots, view)
+		}
+		views[i] = v
+	}
+	return views
+}
+
+// Queues returns how many requests wait, by identity, and when the oldest of
+// them arrived; that is meaningless when none waits.
+func (s *Scheduler) Queues() (waiting map[Identity]int, oldest Time) {
+	waiting = make(map[Identity]int)
+	oldest = Never
+	for _, f := range s.longest.items {
+		waiting[f.key.identity] += f.waiting
+		oldest = min(oldest, f.head.Since)
+	}
+	return waiting, oldest
 }

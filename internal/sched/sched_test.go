@@ -2,173 +2,331 @@ package sched
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
-func req(t Ticket, id Identity) Request   { return Request{Ticket: t, Identity: id} }
-func whole(t Ticket, id Identity) Request { return Request{Ticket: t, Identity: id, Whole: true} }
-
-func TestDecide(t *testing.T) {
-	idle := func(id int, applied Identity) Worker { return Worker{ID: id, Applied: applied, Free: 4} }
-	busy := func(id int, applied Identity, n int) Worker {
-		return Worker{ID: id, Applied: applied, InFlight: n, Free: 4 - n}
-	}
-	reserved := func(w Worker, t Ticket) Worker { w.Reserved = t; return w }
-	tests := []struct {
-		name    string
-		queue   []Request
-		workers []Worker
-		want    []Action
-	}{
-		{"nothing waits", nil, []Worker{idle(0, "a")}, nil},
-		{"joins where it is applied", []Request{req(1, "a")}, []Worker{idle(1, ""), busy(0, "a", 2)}, []Action{{Serve, 1, 0}}},
-		{"swaps the least recently used", []Request{req(1, "c")}, []Worker{idle(1, "b"), idle(0, "a")}, []Action{{Swap, 1, 1}}},
-		{"the base is an identity like others", []Request{req(1, Base)}, []Worker{idle(0, "a"), idle(1, Base)}, []Action{{Serve, 1, 1}}},
-		{"a batch runs together", []Request{req(1, "a"), req(2, "b"), req(3, "a")}, []Worker{idle(0, "")},
-			[]Action{{Swap, 1, 0}, {Serve, 3, 0}, {Reserve, 2, 0}}},
-		{"no more than there are slots", []Request{req(1, "a"), req(2, "a")}, []Worker{busy(0, "a", 3)},
-			[]Action{{Serve, 1, 0}, {Reserve, 2, 0}}},
-		{"the least busy one drains", []Request{req(1, "c")}, []Worker{busy(0, "a", 3), busy(1, "b", 1)}, []Action{{Reserve, 1, 1}}},
-		{"one drains for an identity", []Request{req(1, "c"), req(2, "c")}, []Worker{busy(0, "a", 3), busy(1, "b", 1)}, []Action{{Reserve, 1, 1}}},
-		{"a drained worker takes no newcomers", []Request{req(1, "c"), req(2, "a")}, []Worker{reserved(busy(0, "a", 1), 1), busy(1, "b", 4)},
-			[]Action{{Reserve, 2, 1}}},
-		{"a drained worker goes to its request", []Request{req(1, "c"), req(2, "a")}, []Worker{reserved(idle(0, "a"), 1)},
-			[]Action{{Swap, 1, 0}, {Open, 0, 0}, {Reserve, 2, 0}}},
-		{"its request went elsewhere", []Request{req(1, "c")}, []Worker{reserved(busy(0, "a", 1), 1), idle(1, "b")},
-			[]Action{{Swap, 1, 1}, {Open, 0, 0}}},
-		{"its request left", []Request{req(2, "a")}, []Worker{reserved(busy(0, "a", 1), 1)},
-			[]Action{{Open, 0, 0}, {Serve, 2, 0}}},
-		{"whole waits for the others", []Request{whole(1, "a")}, []Worker{busy(0, "a", 1)}, []Action{{Reserve, 1, 0}}},
-		{"whole takes an idle one", []Request{whole(1, "a"), req(2, "a")}, []Worker{idle(0, "a")},
-			[]Action{{Serve, 1, 0}, {Reserve, 2, 0}}},
-		{"nobody slips in before a whole one", []Request{whole(1, "a"), req(2, "a")}, []Worker{reserved(busy(0, "a", 1), 1)}, nil},
-		{"no workers", []Request{req(1, "a")}, nil, nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := Decide(tt.queue, tt.workers); !slices.Equal(got, tt.want) {
-				t.Errorf("got  %v\nwant %v", got, tt.want)
-			}
-		})
+func (w *world) expect(want ...string) {
+	w.t.Helper()
+	if got := w.running(); !slices.Equal(got, want) {
+		w.t.Errorf("running %q, want %q", got, want)
 	}
 }
 
-// world plays Decide's decisions on imaginary workers in virtual time.
-type world struct {
-	workers  []Worker
-	running  [][]run // by worker
-	queue    []Request
-	next     Ticket
-	ahead    map[Ticket]int // how many waited when it came
-	arrived  map[Ticket]int
-	longest  int
-	now      int
-	finished int
-}
-
-type run struct {
-	ticket   Ticket
-	identity Identity
-	until    int
-	whole    bool
-}
-
-func (w *world) arrive(id Identity, whole bool) {
-	w.next++
-	w.ahead[w.next], w.arrived[w.next] = len(w.queue), w.now
-	w.queue = append(w.queue, Request{Ticket: w.next, Identity: id, Whole: whole})
-}
-
-// step carries out one decision and returns what breaks a rule.
-func (w *world) step(rng *rand.Rand) error {
-	for _, a := range Decide(w.queue, w.workers) {
-		i := slices.IndexFunc(w.workers, func(x Worker) bool { return x.ID == a.Worker })
-		m := &w.workers[i]
-		switch a.Kind {
-		case Open:
-			m.Reserved = 0
-			continue
-		case Reserve:
-			m.Reserved = a.Ticket
-			continue
-		}
-		q := slices.IndexFunc(w.queue, func(r Request) bool { return r.Ticket == a.Ticket })
-		r := w.queue[q]
-		w.queue = slices.Delete(w.queue, q, q+1)
-		if a.Kind == Swap && m.InFlight > 0 {
-			return fmt.Errorf("swap on a busy worker: %v", a)
-		}
-		if a.Kind == Serve && m.Applied != r.Identity {
-			return fmt.Errorf("%v served under %q", r, m.Applied)
-		}
-		if m.Free == 0 || r.Whole && m.InFlight > 0 {
-			return fmt.Errorf("no room for %v on %v", r, *m)
-		}
-		m.Applied = r.Identity
-		m.InFlight++
-		m.Free--
-		if r.Whole {
-			m.Free = 0
-		}
-		w.running[m.ID] = append(w.running[m.ID], run{r.Ticket, r.Identity, w.now + 1 + rng.IntN(w.longest), r.Whole})
-		if waited := w.now - w.arrived[r.Ticket]; waited > w.bound(r) {
-			return fmt.Errorf("%v waited %d, more than %d", r, waited, w.bound(r))
-		}
+func TestRequestsOfOneIdentityRunAsABatch(t *testing.T) {
+	w := withWorkers(t, 2, 3)
+	for range 3 {
+		w.ask("a")
 	}
-	return nil
-}
-
-// bound is how long a request may wait: requests ahead of it take turns of one
-// generation at most, as many at once as a worker has slots, and so does it.
-func (w *world) bound(r Request) int { return (w.ahead[r.Ticket] + 1) * w.longest }
-
-func (w *world) tick(slots int) {
-	w.now++
-	for i := range w.workers {
-		m := &w.workers[i]
-		runs := &w.running[m.ID]
-		before := len(*runs)
-		*runs = slices.DeleteFunc(*runs, func(r run) bool { return r.until <= w.now })
-		w.finished += before - len(*runs)
-		m.InFlight = len(*runs)
-		m.Free = slots - m.InFlight
-		if slices.ContainsFunc(*runs, func(r run) bool { return r.whole }) {
-			m.Free = 0
-		}
+	w.expect("0/0 a", "0/1 a", "0/2 a")
+	if w.log[0].Kind != Swap || w.log[1].Kind != Serve || w.log[2].Kind != Serve {
+		t.Errorf("actions %+v", w.log)
 	}
 }
 
-// TestNobodyStarves floods two workers with one identity and checks, in virtual
-// time, that others get their turn and that no rule is broken.
-func TestNobodyStarves(t *testing.T) {
-	const slots = 4
-	for seed := range uint64(20) {
-		rng := rand.New(rand.NewPCG(seed, 1))
-		w := &world{longest: 10, ahead: map[Ticket]int{}, arrived: map[Ticket]int{}, running: make([][]run, 2)}
-		for id := range 2 {
-			w.workers = append(w.workers, Worker{ID: id, Free: slots})
+func TestBaseIsAnIdentityLikeOthers(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	if w.ask(Base); w.log[0].Kind != Serve {
+		t.Errorf("the base is in force at the start: %+v", w.log)
+	}
+}
+
+func TestLeastRecentlyUsedWorkerIsSwapped(t *testing.T) {
+	w := withWorkers(t, 2, 4)
+	a := w.ask("a")
+	b := w.ask("b")
+	w.finish(b, Usage{})
+	w.finish(a, Usage{})
+	c := w.ask("c")
+	if c.worker != b.worker {
+		t.Errorf("c swapped worker %d, which was used last", c.worker)
+	}
+}
+
+func TestNewcomersWaitForTheQuantumAndTheDrain(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	a1, a2 := w.ask("a"), w.ask("a")
+	b := w.ask("b")
+	w.pass(time.Second)
+	w.finish(a1, Usage{})
+	a3 := w.ask("a") // the quantum is not over
+	if a3.worker != 0 {
+		t.Fatal("a's own request does not run in a's turn")
+	}
+	w.pass(time.Second)
+	w.finish(a2, Usage{})
+	a4 := w.ask("a") // the quantum is over and b waits
+	if a4.worker >= 0 {
+		t.Fatal("a request joined a worker that is closing")
+	}
+	w.finish(a3, Usage{})
+	if b.worker != 0 || a4.worker >= 0 {
+		t.Fatalf("after the drain b is on %d, a on %d", b.worker, a4.worker)
+	}
+	w.pass(3 * time.Second)
+	w.finish(b, Usage{})
+	if a4.worker != 0 {
+		t.Error("a does not get its next turn")
+	}
+}
+
+func TestNobodyIsClosedForWhenNobodyWaits(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	w.ask("a")
+	w.pass(time.Hour)
+	if j := w.ask("a"); j.worker != 0 {
+		t.Error("a lone adapter lost its worker after its quantum")
+	}
+}
+
+func TestAWorkerIsOpenedAgainWhenNobodyWaitsAnyMore(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	w.ask("a")
+	b := w.ask("b")
+	w.pass(3 * time.Second)
+	if !w.s.workers[0].closing {
+		t.Fatal("not closed")
+	}
+	w.leave(b)
+	if j := w.ask("a"); j.worker != 0 {
+		t.Error("the worker still drains for a request that left")
+	}
+}
+
+func TestOldestWaitingIdentityFirst(t *testing.T) {
+	w := withWorkers(t, 1, 1)
+	running := w.ask("a")
+	var line []*job
+	for i := range 5 {
+		w.pass(100 * time.Millisecond)
+		line = append(line, w.ask(Identity(fmt.Sprint("b", i))))
+		w.ask("a")
+	}
+	w.pass(3 * time.Second)
+	for i, next := range line {
+		w.finish(running, Usage{})
+		if next.worker != 0 {
+			t.Fatalf("%s is not the next, running %q", next.Identity, w.running())
 		}
-		for range 3000 {
-			if len(w.queue) < 12 {
-				w.arrive("hot", false)
-			}
-			if rng.IntN(10) == 0 {
-				w.arrive(Identity(fmt.Sprint(rng.IntN(5))), rng.IntN(10) == 0)
-			}
-			if err := w.step(rng); err != nil {
-				t.Fatalf("seed %d, at %d: %v", seed, w.now, err)
-			}
-			w.tick(slots)
-		}
-		for _, r := range w.queue {
-			if waited := w.now - w.arrived[r.Ticket]; waited > w.bound(r) {
-				t.Errorf("seed %d: %v still waits after %d", seed, r, waited)
-			}
-		}
-		if w.finished < 1000 {
-			t.Errorf("seed %d: only %d requests ended", seed, w.finished)
-		}
+		running = next
+		w.pass(3 * time.Second)
+		_ = i
+	}
+}
+
+func TestSpreadOverDevicesAtOnce(t *testing.T) {
+	w := newWorld(t, quick)
+	w.up(0, 2, "gpu0")
+	w.up(1, 2, "gpu0")
+	w.up(2, 2, "gpu1")
+	for range 3 {
+		w.ask("a")
+	}
+	w.expect("0/0 a", "0/1 a", "2/0 a")
+}
+
+func TestSpreadOnOneDeviceOnlyAfterAWhile(t *testing.T) {
+	w := withWorkers(t, 2, 2)
+	for range 3 {
+		w.ask("a")
+	}
+	w.expect("0/0 a", "0/1 a")
+	w.pass(quick.Spread)
+	w.expect("0/0 a", "0/1 a", "1/0 a")
+	// Taken back: the fuller worker is filled first, the other becomes idle.
+	w.finish(w.oldest(0), Usage{})
+	w.ask("a")
+	w.expect("0/0 a", "0/1 a", "1/0 a")
+}
+
+func TestASpreadFlowGivesAWorkerToOneWithFewer(t *testing.T) {
+	w := withWorkers(t, 3, 1)
+	for range 9 {
+		w.ask("a")
+		w.pass(quick.Spread)
+	}
+	w.expect("0/0 a", "1/0 a", "2/0 a")
+	for range 3 {
+		w.ask("b")
+	}
+	w.pass(quick.Quantum)
+	w.finish(w.oldest(0), Usage{})
+	w.finish(w.oldest(1), Usage{})
+	w.finish(w.oldest(2), Usage{})
+	count := map[Identity]int{}
+	for _, j := range w.placed {
+		count[j.Identity]++
+	}
+	if count["a"] != 2 || count["b"] != 1 {
+		t.Fatalf("running %v: b has a right to one worker, and to no more than a", count)
+	}
+}
+
+func TestMaxConcurrency(t *testing.T) {
+	w := withWorkers(t, 2, 4)
+	limited := Request{Identity: "a", MaxConcurrency: 2}
+	first := w.do(limited)
+	w.do(limited)
+	third := w.do(limited)
+	if third.worker >= 0 {
+		t.Fatal("a third runs")
+	}
+	w.pass(time.Minute)
+	if b := w.ask("b"); b.worker < 0 {
+		t.Error("b does not run beside them")
+	}
+	w.finish(first, Usage{})
+	if third.worker < 0 {
+		t.Error("the third does not run after the first")
+	}
+}
+
+func TestWholeRequests(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	a := w.ask("a")
+	whole := w.do(Request{Identity: "a", Whole: true})
+	if whole.worker >= 0 {
+		t.Fatal("runs beside another")
+	}
+	w.pass(quick.Quantum)
+	w.finish(a, Usage{})
+	if whole.worker != 0 || whole.kind != Serve {
+		t.Fatalf("%+v: should run without a swap", whole)
+	}
+	beside := w.ask("a")
+	if beside.worker >= 0 {
+		t.Fatal("joined a worker that is lent whole")
+	}
+	w.finish(whole, Usage{})
+	if beside.worker != 0 {
+		t.Error("does not run after it")
+	}
+	if last := w.log[len(w.log)-1]; !slices.Equal(last.Erase, []int{last.Slot}) {
+		t.Errorf("%+v: nobody knows what the whole request left in the slot", last)
+	}
+}
+
+func TestWeightsStretchTurns(t *testing.T) {
+	w := withWorkers(t, 1, 4)
+	w.do(Request{Identity: "heavy", Weight: 3})
+	w.ask("b")
+	w.pass(3 * quick.Quantum / 2)
+	if w.s.workers[0].closing {
+		t.Error("closed after one quantum and a half, its weight is 3")
+	}
+	w.pass(3 * quick.Quantum / 2)
+	if !w.s.workers[0].closing {
+		t.Error("not closed after three quanta")
+	}
+}
+
+// TestTokensAreTheCurrency: after a turn whose drain gave an identity far more
+// than its share, others get longer than a quantum to catch up.
+func TestTokensAreTheCurrency(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	long := w.ask("long")
+	w.ask("long")
+	short := w.ask("short")
+	w.pass(30 * time.Second) // its quantum, and 28 seconds of drain
+	w.finish(long, Usage{Completion: 1000})
+	w.ask("long")
+	w.finish(w.oldest(0), Usage{Completion: 1000})
+	if short.worker != 0 {
+		t.Fatal("short does not run")
+	}
+	w.pass(5 * quick.Quantum)
+	if w.s.workers[0].closing {
+		t.Error("short's worker is closed: long has not paid")
+	}
+	w.pass(28*time.Second - 5*quick.Quantum)
+	if !w.s.workers[0].closing {
+		t.Error("long stands back for longer than its drain took")
+	}
+}
+
+func TestFullQueuePushesTheLongestFlowOut(t *testing.T) {
+	w := newWorld(t, Options{Quantum: time.Second, Queue: 3})
+	flood := []*job{w.arrive(Request{Identity: "a"}), w.arrive(Request{Identity: "a"}), w.arrive(Request{Identity: "a"})}
+	if w.arrive(Request{Identity: "a"}) != nil {
+		t.Error("a fourth request of the flood is admitted")
+	}
+	if w.arrive(Request{Identity: "b"}) == nil {
+		t.Fatal("b is refused because of a's flood")
+	}
+	if w.queued[flood[2].Ticket] != nil || w.queued[flood[0].Ticket] == nil {
+		t.Error("not the newest of the flood made room")
+	}
+	w.arrive(Request{Identity: "c"})
+	if w.arrive(Request{Identity: "d"}) != nil {
+		t.Error("d is admitted though nobody has more than one")
+	}
+	if w.arrive(Request{Identity: "b", Again: true}) == nil {
+		t.Error("a request that runs again is refused")
+	}
+}
+
+func TestRequestThatRunsAgainKeepsItsPlace(t *testing.T) {
+	w := withWorkers(t, 1, 1)
+	a := w.ask("a")
+	w.ask("a")
+	early := Request{Identity: "a", Ticket: 99, Since: -1, Again: true}
+	w.s.Arrive(early, w.now)
+	w.queued[99] = &job{Request: early, worker: -1}
+	w.finish(a, Usage{})
+	if w.oldest(0).Ticket != 99 {
+		t.Error("a newer request went first")
+	}
+}
+
+func TestSuspendedWorkerGetsNothing(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	w.s.Suspend(0, w.now)
+	j := w.ask(Base)
+	if j.worker >= 0 {
+		t.Fatal("placed on a suspended worker")
+	}
+	w.s.Resume(0, w.now)
+	w.decide()
+	if j.worker != 0 {
+		t.Error("not placed after Resume")
+	}
+}
+
+func TestWorkerDownForgetsWhatRan(t *testing.T) {
+	w := withWorkers(t, 2, 1)
+	a := w.ask("a")
+	b := w.ask("a")
+	w.pass(quick.Spread)
+	w.down(a.worker)
+	w.s.Finish(a.Ticket, Usage{}, w.now) // late: ignored
+	w.decide()
+	if b.worker != 1 || w.s.flows[flowKey{identity: "a"}].running != 1 {
+		t.Errorf("b on %d, %d running", b.worker, w.s.flows[flowKey{identity: "a"}].running)
+	}
+}
+
+func TestRetryAfterReflectsTheQueue(t *testing.T) {
+	w := withWorkers(t, 1, 1)
+	for range 21 {
+		w.ask("a")
+	}
+	for range 10 { // two a second
+		w.pass(500 * time.Millisecond)
+		w.finish(w.oldest(0), Usage{})
+	}
+	// Eleven wait; the rate is smoothed over 10 s, of which 5 have passed.
+	if got := w.s.RetryAfter(w.now); got < 5*time.Second || got > 15*time.Second {
+		t.Errorf("retry after %s, want about 5 to 15 s", got)
+	}
+}
+
+func TestIdleFlowsAreForgotten(t *testing.T) {
+	w := withWorkers(t, 1, 1)
+	for i := range 1000 {
+		w.finish(w.ask(Identity(fmt.Sprint(i))), Usage{Completion: 1})
+	}
+	if n := len(w.s.flows); n > 100 {
+		t.Errorf("%d flows are kept, one is applied and has the slot", n)
 	}
 }

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/loragate/loragate/internal/upstream"
 )
 
 // maxReply bounds what is read of an answer to one of our own calls.
@@ -147,62 +148,45 @@ func (w *Worker) Complete(ctx context.Context, probe Probe) ([]Token, error) {
 
 // Forward posts a JSON body to path and returns the answer as it comes; the
 // caller closes its body. Ending ctx cancels the work in llama-server.
-func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*http.Response, error) {
-	return w.do(ctx, http.MethodPost, path, bytes.NewReader(body))
+func (w *Worker) Forward(ctx context.Context, path string, body []byte) (*upstream.Response, error) {
+	return w.client.Do(ctx, http.MethodPost, path, body)
 }
 
-// do sends a request with the worker's key.
-//
-// llama-server closes the connection after a streamed answer, although its
-// header promises to keep it; to a request that reuses it this looks like a
-// worker that broke off. The empty Idempotency-Key, which is not sent, lets the
-// transport try a request again on another connection if the one it reused
-// brought no byte of an answer. All our requests may run twice; on a worker that
-// is gone the next dial fails.
-func (w *Worker) do(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://worker"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+w.key)
-	req.Header["Idempotency-Key"] = nil
-	return w.client.Do(req)
+// Metrics returns llama-server's own metrics, in Prometheus' text format.
+func (w *Worker) Metrics(ctx context.Context) ([]byte, error) {
+	return w.fetch(ctx, http.MethodGet, "/metrics", nil)
 }
 
 // call makes one of the gateway's own requests and decodes the answer into
 // reply unless that is nil.
 func (w *Worker) call(ctx context.Context, method, path string, body, reply any) error {
-	payload, err := encode(body)
-	if err != nil {
+	var payload []byte
+	if body != nil {
+		var err error
+		if payload, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	text, err := w.fetch(ctx, method, path, payload)
+	if err != nil || reply == nil {
 		return err
-	}
-	resp, err := w.do(ctx, method, path, payload)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("llama-server refused %s %s: %s: %s", method, path, resp.Status, strings.TrimSpace(string(text)))
-	}
-	if reply == nil {
-		return nil
 	}
 	return json.Unmarshal(text, reply)
 }
 
-// encode returns body as JSON, or nothing for nil.
-func encode(body any) (io.Reader, error) {
-	if body == nil {
-		return http.NoBody, nil
-	}
-	text, err := json.Marshal(body)
+// fetch makes one request and returns the whole answer.
+func (w *Worker) fetch(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+	resp, err := w.client.Do(ctx, method, path, body)
 	if err != nil {
 		return nil, err
 	}
-	return bytes.NewReader(text), nil
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, err
+	}
+	if resp.Status != http.StatusOK {
+		return nil, fmt.Errorf("llama-server refused %s %s: status %d: %s", method, path, resp.Status, strings.TrimSpace(string(text)))
+	}
+	return text, nil
 }

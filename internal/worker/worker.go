@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/loragate/loragate/internal/upstream"
 )
 
 // Options says how to start a worker. All paths must be absolute.
@@ -33,6 +34,7 @@ type Options struct {
 	Slots    int      // sequences decoded at once
 	Context  int      // tokens a slot
 	Threads  int      // for the CPU's part of the work; 0 leaves it to llama-server
+	Device   string   // as --device names it; "" leaves it to llama-server
 	Dir      string   // a private directory that exists; the worker makes its own in it
 
 	StartTimeout time.Duration // from start until ready
@@ -49,7 +51,7 @@ type Worker struct {
 	key     string
 	process *process
 	tail    *tail
-	client  *http.Client
+	client  *upstream.Client
 	killed  atomic.Pointer[string] // the cause of the first Kill
 }
 
@@ -111,7 +113,8 @@ func prepare(opts Options) (*Worker, error) {
 		key:  hex.EncodeToString(secret),
 		tail: &tail{each: func(line string) { opts.Log.Debug("llama-server", "worker", opts.Name, "line", line) }},
 	}
-	w.client = newClient(w.socket(), opts.Slots)
+	// A request a slot, and the pool's own calls beside them.
+	w.client = upstream.New(w.socket(), "Authorization: Bearer "+w.key+"\r\n", 2*opts.Slots+4)
 	if err := w.link(); err != nil {
 		w.clean()
 		return nil, err
@@ -150,6 +153,9 @@ func (w *Worker) arguments() []string {
 	if o.Threads > 0 {
 		args = append(args, "--threads", strconv.Itoa(o.Threads)) // Args may say otherwise
 	}
+	if o.Device != "" {
+		args = append(args, "--device", o.Device)
+	}
 	args = append(args, o.Args...)
 	args = append(args,
 		"--host", w.socket(), // a path that ends in .sock is a Unix socket
@@ -159,6 +165,7 @@ func (w *Worker) arguments() []string {
 		"--ctx-size", strconv.Itoa(o.Slots*o.Context),
 		"--cache-ram", "0", // the host cache is not keyed by adapter
 		"--slot-save-path", w.slotDir(), // without it slots cannot be erased
+		"--metrics",
 		"--no-webui",
 	)
 	if len(o.Adapters) > 0 {
@@ -282,7 +289,7 @@ func (w *Worker) Stop() {
 	default:
 		w.process.stop(w.opts.StopTimeout)
 	}
-	w.client.CloseIdleConnections()
+	w.client.Close()
 	w.clean()
 }
 
@@ -298,21 +305,4 @@ func (w *Worker) withLog(err error) error {
 		return fmt.Errorf("%w; its last lines:\n%s", err, log)
 	}
 	return err
-}
-
-// newClient returns a client that talks to one Unix socket.
-func newClient(socket string, slots int) *http.Client {
-	var dialer net.Dialer
-	// A request a slot, and the pool's own calls beside them.
-	conns := 2*slots + 4
-	return &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
-		MaxIdleConns:        conns,
-		MaxIdleConnsPerHost: conns,
-		// llama-server closes idle connections after 5 s; better to be first.
-		IdleConnTimeout:    2 * time.Second,
-		DisableCompression: true,
-	}}
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/fakeworker"
+
+	"github.com/loragate/loragate/internal/upstream"
 )
 
 func TestMain(m *testing.M) {
@@ -184,8 +186,8 @@ func TestClosedConnectionIsTriedAgain(t *testing.T) {
 			go answerOnce(conn)
 		}
 	}()
-	w := &Worker{dir: dir, client: newClient(filepath.Join(dir, "s.sock"), 1)}
-	t.Cleanup(w.client.CloseIdleConnections)
+	w := &Worker{dir: dir, client: upstream.New(filepath.Join(dir, "s.sock"), "", 6)}
+	t.Cleanup(w.client.Close)
 	for i := range 5 {
 		if err := w.Erase(t.Context(), 0); err != nil {
 			t.Fatalf("request %d: %v", i, err)

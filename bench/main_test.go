@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/loragate/loragate/bench/load"
+	"github.com/loragate/loragate/bench/report"
+)
+
+// runQuick runs a benchmark from the repository's root against the real
+// llama-server and returns its only table, as it is in the JSON file.
+func runQuick(t *testing.T, name string, args ...string) *report.Table {
+	t.Helper()
+	t.Chdir("..")
+	file := filepath.Join(t.TempDir(), "out.json")
+	args = append([]string{name, "-quick", "-json", file}, args...)
+	var out, progress bytes.Buffer
+	if err := run(t.Context(), args, &out, &progress); err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []*report.Table
+	if err := json.Unmarshal(text, &tables); err != nil {
+		t.Fatal(err)
+	}
+	if len(tables) != 1 || tables[0].Name != name || !strings.Contains(out.String(), tables[0].About) {
+		t.Fatalf("%d tables, printed:\n%s", len(tables), &out)
+	}
+	return tables[0]
+}
+
+func TestMixed(t *testing.T) {
+	table := runQuick(t, "mixed", "-check", "-near-tie", "0.5", "-traffic", "zipf", "-requests", "8")
+	if len(table.Rows) != 2 {
+		t.Fatalf("%d rows", len(table.Rows))
+	}
+	for _, row := range table.Rows {
+		v := row.Values
+		if v["answers"] != 8 || v["errors"] != 0 || v["wrong"] != 0 || v["output"] <= 0 || v["ttft_p50"] <= 0 {
+			t.Errorf("%s: %v", row.Labels, v)
+		}
+	}
+}
+
+func TestConversation(t *testing.T) {
+	table := runQuick(t, "conversation")
+	for _, row := range table.Rows {
+		v := row.Values
+		if v["errors"] != 0 || v["requests"] < 4 || v["ttft_p50"] <= 0 {
+			t.Errorf("%s: %v", row.Labels, v)
+		}
+		if whole := v["computed_share"] == 1; strings.Contains(row.Labels[0], "no cache") && !whole {
+			t.Errorf("%s computes only %v of its prompts", row.Labels, v["computed_share"])
+		}
+	}
+}
+
+func TestCalibrate(t *testing.T) {
+	table := runQuick(t, "calibrate", "-concurrency", "1,2")
+	seen := map[string]bool{}
+	for _, row := range table.Rows {
+		seen[row.Labels[0]] = true
+		for key, v := range row.Values {
+			if v <= 0 {
+				t.Errorf("%s: %s is %v", row.Labels, key, v)
+			}
+		}
+	}
+	for _, measure := range []string{"base", "adapter", "two adapters", "prefill", "apply", "erase",
+		"first token, same adapter", "first token, another adapter", "two servers"} {
+		if !seen[measure] {
+			t.Errorf("%s was not measured", measure)
+		}
+	}
+}
+
+func TestBadCommandLines(t *testing.T) {
+	for want, args := range map[string][]string{
+		"name a benchmark":      {},
+		`no benchmark "miksed"`: {"miksed"},
+		"what is":               {"mixed", "fast"},
+		"-warm":                 {"mixed", "-warm", "hot"},
+		"not a positive number": {"mixed", "-workers", "1,0"},
+		"it is key=value":       {"mixed", "-set", "scheduler.queue"},
+		"absent":                {"calibrate", "-adapters", "absent/*.gguf"},
+		"tiny or 3b":            {"calibrate", "-random", "7b"},
+	} {
+		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: the error is %v, not %q", args, err, want)
+		}
+	}
+}
+
+func TestLengths(t *testing.T) {
+	for text, want := range map[string]load.Lengths{"": {Min: 7, Max: 7}, "30": {Min: 30, Max: 30}, "mix": {Min: 20, Max: 400}} {
+		if got, err := lengths(text, 7); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if _, err := lengths("long", 7); err == nil {
+		t.Error("any word is a length")
+	}
+}
+
+func TestResultsReplaceATableOfTheSameName(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.json")
+	r := &results{file: file}
+	for _, table := range []*report.Table{{Name: "a", About: "first"}, {Name: "b"}, {Name: "a", About: "second"}} {
+		if err := r.save(table); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []report.Table
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || got[0].About != "second" || got[1].Name != "b" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,148 @@
+package admin
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/loragate/loragate/internal/metrics"
+)
+
+// State is the answer of GET /admin/v1/state. Fields are added, never renamed
+// or given another meaning. Names that end in _total only grow as long as
+// Started stays the same.
+type State struct {
+	Time    time.Time `json:"time"`    // when it was read
+	Started time.Time `json:"started"` // when counting began
+	Queue   Queue     `json:"queue"`
+	Totals  Totals    `json:"totals"`
+	// TTFT is of streams, from a request's arrival to its first byte.
+	TTFT    Histogram `json:"time_to_first_token"`
+	Workers []Worker  `json:"workers"` // by number
+	Models  []Model   `json:"models"`  // those with a request now or before, by name
+}
+
+// Queue is what waits for a worker.
+type Queue struct {
+	Waiting           int     `json:"waiting"`
+	OldestWaitSeconds float64 `json:"oldest_wait_seconds"`
+}
+
+// Totals are the whole gateway's counts.
+type Totals struct {
+	Requests         uint64 `json:"requests_total"` // that have ended, in whatever way
+	Errors           uint64 `json:"errors_total"`   // of the requests, those that failed
+	Rejected         uint64 `json:"rejected_total"` // turned away before they ran
+	PromptTokens     uint64 `json:"prompt_tokens_total"`
+	CachedTokens     uint64 `json:"cached_tokens_total"` // of the prompts, found in a KV cache
+	CompletionTokens uint64 `json:"completion_tokens_total"`
+	Swaps            uint64 `json:"swaps_total"`
+	WarmHits         uint64 `json:"kv_warm_hits_total"`   // leases whose slot held KV of their own
+	WarmMisses       uint64 `json:"kv_warm_misses_total"` // leases whose slot did not
+	KVTokensKept     uint64 `json:"kv_tokens_kept_total"`
+	KVTokensLost     uint64 `json:"kv_tokens_lost_total"`
+}
+
+// Histogram counts durations. Counts[i] are those of at most Bounds[i], all
+// smaller ones included.
+type Histogram struct {
+	Bounds []float64 `json:"bounds_seconds"`
+	Counts []uint64  `json:"counts_total"`
+	Count  uint64    `json:"count_total"` // of all, those above the last bound included
+	Sum    float64   `json:"sum_seconds_total"`
+}
+
+// Worker is one llama-server under the gateway's supervision.
+type Worker struct {
+	ID         int      `json:"id"`
+	State      string   `json:"state"` // starting, up, draining, suspect or down
+	PID        int      `json:"pid"`   // 0 is no process
+	Restarts   int      `json:"restarts_total"`
+	Applied    string   `json:"applied"` // the model in force; "" is none
+	Loaded     []string `json:"loaded"`  // the models in its memory
+	InFlight   int      `json:"in_flight"`
+	Slots      int      `json:"slots"`
+	SlotOwners []Slot   `json:"slot_owners"` // by slot; may be shorter than slots
+	Device     string   `json:"device"`
+}
+
+// Slot is what one slot's KV cache holds.
+type Slot struct {
+	Model  string `json:"model"` // "" is nobody's
+	Tokens int    `json:"tokens"`
+	Busy   bool   `json:"busy"`
+}
+
+// Model is one model's share. The name "other" stands for all that the catalog
+// does not have.
+type Model struct {
+	Name             string `json:"name"`
+	Waiting          int    `json:"waiting"`
+	Requests         uint64 `json:"requests_total"`
+	Errors           uint64 `json:"errors_total"`
+	PromptTokens     uint64 `json:"prompt_tokens_total"`
+	CachedTokens     uint64 `json:"cached_tokens_total"`
+	CompletionTokens uint64 `json:"completion_tokens_total"`
+}
+
+// stateOf puts what the metrics know in the form of the API.
+func stateOf(m metrics.State) State {
+	s := State{
+		Time: m.Time.UTC(), Started: m.Started.UTC(),
+		Queue: Queue{Waiting: m.Waiting, OldestWaitSeconds: m.OldestWait.Seconds()},
+		Totals: Totals{
+			Rejected: m.Rejected, Swaps: m.Counters.Swaps,
+			WarmHits: m.Counters.WarmHits, WarmMisses: m.Counters.WarmMisses,
+			KVTokensKept: m.Counters.KVTokensKept, KVTokensLost: m.Counters.KVTokensLost,
+		},
+		TTFT:    Histogram(m.TTFT),
+		Workers: make([]Worker, 0, len(m.Workers)),
+		Models:  modelsOf(m),
+	}
+	for _, c := range s.Models {
+		s.Totals.Requests += c.Requests
+		s.Totals.Errors += c.Errors
+		s.Totals.PromptTokens += c.PromptTokens
+		s.Totals.CachedTokens += c.CachedTokens
+		s.Totals.CompletionTokens += c.CompletionTokens
+	}
+	for _, w := range m.Workers {
+		s.Workers = append(s.Workers, workerOf(w))
+	}
+	return s
+}
+
+func modelsOf(m metrics.State) []Model {
+	byName := make(map[string]Model, len(m.Models))
+	for name, c := range m.Models {
+		byName[name] = Model{
+			Name: name, Requests: c.Requests, Errors: c.Errors,
+			PromptTokens: c.PromptTokens, CachedTokens: c.CachedTokens, CompletionTokens: c.CompletionTokens,
+		}
+	}
+	for name, n := range m.WaitingByModel {
+		if n == 0 {
+			continue
+		}
+		entry := byName[name]
+		entry.Name, entry.Waiting = name, n
+		byName[name] = entry
+	}
+	models := make([]Model, 0, len(byName)) // an empty list is [], not null
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		models = append(models, byName[name])
+	}
+	return models
+}
+
+func workerOf(w metrics.WorkerSnapshot) Worker {
+	worker := Worker{
+		ID: w.ID, State: string(w.State), PID: w.PID, Restarts: w.Restarts,
+		Applied: w.Applied, Loaded: append([]string{}, w.Loaded...),
+		InFlight: w.InFlight, Slots: w.Slots, SlotOwners: make([]Slot, 0, len(w.SlotOwners)), Device: w.Device,
+	}
+	for _, slot := range w.SlotOwners {
+		worker.SlotOwners = append(worker.SlotOwners, Slot(slot))
+	}
+	return worker
+}

@@ -1,0 +1,189 @@
+package metrics
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Snapshot is the gateway's state at one moment. Model names are the catalog's.
+type Snapshot struct {
+	Waiting        int            // requests in the queue
+	WaitingByModel map[string]int // adds up to Waiting
+	OldestWait     time.Duration  // of the requests in the queue; 0 is an empty one
+	Workers        []WorkerSnapshot
+	Counters       Counters
+}
+
+// Counters only grow as long as the gateway runs.
+type Counters struct {
+	Swaps        uint64 // changes of what is applied on a worker
+	WarmHits     uint64 // leases whose slot held KV of their own scope
+	WarmMisses   uint64 // leases whose slot did not
+	KVTokensKept uint64 // tokens of KV that leases found in their slot
+	KVTokensLost uint64 // tokens of KV that were erased for another scope
+}
+
+// WorkerState says what a worker is doing.
+type WorkerState string
+
+const (
+	Starting WorkerState = "starting"
+	Up       WorkerState = "up"
+	Draining WorkerState = "draining" // up, and closed to newcomers until it is idle
+	Suspect  WorkerState = "suspect"  // under examination; nothing is placed on it
+	Down     WorkerState = "down"
+)
+
+var workerStates = [...]WorkerState{Starting, Up, Draining, Suspect, Down}
+
+// serves reports whether requests run on a worker in this state.
+func (s WorkerState) serves() bool { return s == Up || s == Draining }
+
+// WorkerSnapshot is one worker of a Snapshot.
+type WorkerSnapshot struct {
+	ID         int // unique in the snapshot
+	State      WorkerState
+	PID        int // 0 is no process
+	Restarts   int
+	Applied    string   // the model in force; "" is none or not known
+	Loaded     []string // the models that it holds in memory
+	InFlight   int      // leases out
+	Slots      int
+	SlotOwners []Slot // by slot; may be shorter than Slots where nothing is known
+	Device     string // "" is not known
+}
+
+// Slot is what one slot's KV cache holds.
+type Slot struct {
+	Model  string // whose KV it is; "" is nobody's
+	Tokens int
+	Busy   bool
+}
+
+// snapshotCollector exposes one Snapshot. One is made for each scrape.
+type snapshotCollector struct {
+	snap  Snapshot
+	label func(model string) string
+	max   int // series of each kind of residency
+}
+
+var (
+	queueDepth   = desc("queue_depth", "Requests that wait for a worker.")
+	modelQueue   = desc("model_queue_depth", "Requests that wait for a worker, of models for which any wait.", "model")
+	oldestWait   = desc("queue_oldest_wait_seconds", "How long the oldest request in the queue has waited.")
+	swapsTotal   = desc("swaps_total", "Changes of the applied adapter.")
+	warmHits     = desc("kv_warm_hits_total", "Requests whose slot held KV of their own adapter.")
+	warmMisses   = desc("kv_warm_misses_total", "Requests whose slot held no KV of their own adapter.")
+	tokensKept   = desc("kv_tokens_kept_total", "Tokens of KV that requests found in their slot.")
+	tokensLost   = desc("kv_tokens_lost_total", "Tokens of KV that were erased to make room for another adapter's.")
+	workerUp     = desc("worker_up", "Whether the worker serves requests.", "worker")
+	workerState  = desc("worker_state", "1 for the state that the worker is in.", "worker", "state")
+	workerInfo   = desc("worker_info", "What the worker runs on; always 1.", "worker", "device")
+	restarts     = desc("worker_restarts_total", "Restarts of the worker after it was up.", "worker")
+	inFlight     = desc("worker_in_flight", "Requests that run on the worker.", "worker")
+	slots        = desc("worker_slots", "Slots that the worker has.", "worker")
+	applied      = desc("adapter_applied", "1 for the model in force on the worker.", "worker", "model")
+	loaded       = desc("adapter_loaded", "1 for each model in the worker's memory.", "worker", "model")
+	kvTokens     = desc("kv_tokens", "Tokens of KV that the worker's slots hold, by whose they are.", "worker", "model")
+	residencyCut = desc("residency_series_dropped", "Series of adapter_loaded and kv_tokens that this scrape lacks because there are too many.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("loragate_"+name, help, labels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, tokensKept, tokensLost,
+		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *snapshotCollector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	s := c.snap
+	gauge(queueDepth, float64(s.Waiting))
+	gauge(oldestWait, s.OldestWait.Seconds())
+	waiting := map[string]float64{}
+	for model, n := range s.WaitingByModel {
+		waiting[c.label(model)] += float64(n) // several may be "other"
+	}
+	for model, n := range waiting {
+		gauge(modelQueue, n, model)
+	}
+	count(swapsTotal, float64(s.Counters.Swaps))
+	count(warmHits, float64(s.Counters.WarmHits))
+	count(warmMisses, float64(s.Counters.WarmMisses))
+	count(tokensKept, float64(s.Counters.KVTokensKept))
+	count(tokensLost, float64(s.Counters.KVTokensLost))
+	for _, w := range s.Workers {
+		id := strconv.Itoa(w.ID)
+		gauge(workerUp, number(w.State.serves()), id)
+		for _, state := range workerStates {
+			gauge(workerState, number(w.State == state), id, string(state))
+		}
+		gauge(workerInfo, 1, id, strings.ToValidUTF8(w.Device, "?"))
+		count(restarts, float64(w.Restarts), id)
+		gauge(inFlight, float64(w.InFlight), id)
+		gauge(slots, float64(w.Slots), id)
+	}
+	c.residency(gauge)
+}
+
+// residency tells which worker holds which model. Nothing here can exceed
+// workers times models; the maximum keeps a large catalog from flooding
+// Prometheus, and what it cuts is said. One model a worker is in force at most,
+// so that those are never cut.
+func (c *snapshotCollector) residency(gauge func(*prometheus.Desc, float64, ...string)) {
+	dropped, loadedLeft, kvLeft := 0, c.max, c.max
+	emit := func(d *prometheus.Desc, left *int, id string, values map[string]float64) {
+		for _, model := range slices.Sorted(maps.Keys(values)) {
+			if *left == 0 {
+				dropped++
+				continue
+			}
+			*left--
+			gauge(d, values[model], id, model)
+		}
+	}
+	for _, w := range c.snap.Workers {
+		id := strconv.Itoa(w.ID)
+		if w.Applied != "" {
+			gauge(applied, 1, id, c.label(w.Applied))
+		}
+		held := map[string]float64{}
+		for _, model := range w.Loaded {
+			held[c.label(model)] = 1
+		}
+		emit(loaded, &loadedLeft, id, held)
+		tokens := map[string]float64{}
+		for _, slot := range w.SlotOwners {
+			if slot.Model != "" {
+				tokens[c.label(slot.Model)] += float64(slot.Tokens)
+			}
+		}
+		emit(kvTokens, &kvLeft, id, tokens)
+	}
+	gauge(residencyCut, float64(dropped))
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,68 @@
+package proxy
+
+import (
+	"hash/maphash"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// chainSeed makes the hashes of this process; they are compared in it only.
+var chainSeed = maphash.MakeSeed()
+
+const (
+	// maxLinks bounds a chain's memory. Of a longer conversation the last messages
+	// count: each link stands for everything before it, too.
+	maxLinks = 128
+	// headBlock is the least that two prompts must share to count as one
+	// conversation.
+	headBlock = 512
+)
+
+// chain returns the links by which the scheduler knows a conversation again:
+// after each message, or after each block of a plain prompt. Equal links mean
+// equal bytes up to there, of everything that comes before the first token.
+func (r *request) chain() pool.Chain {
+	var h maphash.Hash
+	h.SetSeed(chainSeed)
+	h.WriteString(r.path)
+	for _, key := range []string{"tools", "chat_template_kwargs"} { // templates put them first
+		raw, _ := r.body.Raw(key)
+		h.Write(raw)
+	}
+	if messages, ok := r.body.Raw("messages"); ok {
+		return messageChain(&h, rawjson.Elements(messages))
+	}
+	if prompt, ok := r.body.Raw("prompt"); ok {
+		return promptChain(&h, prompt)
+	}
+	return nil
+}
+
+func messageChain(h *maphash.Hash, messages [][]byte) pool.Chain {
+	skip := max(0, len(messages)-maxLinks)
+	chain := make(pool.Chain, 0, len(messages)-skip)
+	total := 0
+	for i, m := range messages {
+		h.Write(m)
+		if total += len(m); i >= skip {
+			chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: total})
+		}
+	}
+	return chain
+}
+
+// promptChain takes blocks of a size that grows with the prompt by powers of
+// two, so that a prompt and its continuation have boundaries in common.
+func promptChain(h *maphash.Hash, prompt []byte) pool.Chain {
+	block := headBlock
+	for len(prompt)/block > maxLinks {
+		block *= 2
+	}
+	var chain pool.Chain
+	for at := 0; at+block <= len(prompt); at += block {
+		h.Write(prompt[at : at+block])
+		chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: at + block})
+	}
+	return chain
+}

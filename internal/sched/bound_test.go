@@ -1,0 +1,241 @@
+package sched
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// The property tests run random traffic in virtual time. The world checks every
+// single decision; here are the promises that span many.
+
+const (
+	swapTime = 20 * time.Millisecond
+	longest  = 3 * time.Second // of a generation
+)
+
+// traffic is random load on a world.
+type traffic struct {
+	*world
+	rng     *rand.Rand
+	flows   []Request
+	rates   []float64 // requests a second
+	next    []Time    // when each flow's next request arrives
+	ends    map[Ticket]Time
+	stop    Time    // no arrivals after it
+	cancels float64 // the share of requests whose clients leave
+}
+
+// wait is what a flow has seen since it last was given something.
+type wait struct {
+	since Time
+	ahead map[flowKey]bool // flows that were given a worker meanwhile
+}
+
+func newTraffic(t *testing.T, rng *rand.Rand, devices int) *traffic {
+	tr := &traffic{
+		world: newWorld(t, Options{Quantum: time.Second, Spread: 100 * time.Millisecond, Queue: 200}),
+		rng:   rng, ends: map[Ticket]Time{}, stop: time.Minute,
+	}
+	for id := range 1 + rng.IntN(4) {
+		tr.up(id, 1+rng.IntN(4), fmt.Sprint(rng.IntN(devices)))
+	}
+	for i := range 2 + rng.IntN(8) {
+		r := Request{Identity: Identity(fmt.Sprint("f", i)), Weight: []float64{1, 1, 0.5, 2}[rng.IntN(4)]}
+		if rng.IntN(8) == 0 {
+			r.Whole = true
+		}
+		if rng.IntN(8) == 0 {
+			r.MaxConcurrency = 1 + rng.IntN(2)
+		}
+		tr.flows = append(tr.flows, r)
+		tr.rates = append(tr.rates, 0.1+2*rng.Float64())
+	}
+	tr.rates[0] *= 20 // a flood
+	tr.next = make([]Time, len(tr.flows))
+	for i := range tr.next {
+		tr.next[i] = tr.pause(i)
+	}
+	return tr
+}
+
+func (tr *traffic) pause(flow int) Time {
+	return tr.now + Time(tr.rng.ExpFloat64()/tr.rates[flow]*float64(time.Second))
+}
+
+// step moves to the next event and lets it happen; false is the end.
+func (tr *traffic) step() bool {
+	next, what := tr.wake, func() { tr.decide() }
+	for i, at := range tr.next {
+		if at < next && at < tr.stop {
+			next, what = at, func() { tr.arrival(i) }
+		}
+	}
+	for ticket, at := range tr.ends {
+		if at < next {
+			next, what = at, func() { tr.end(ticket) }
+		}
+	}
+	if next == Never {
+		return false
+	}
+	tr.now = next
+	tr.log = tr.log[:0]
+	what()
+	tr.begin()
+	return true
+}
+
+// begin gives what was placed in this step its length.
+func (tr *traffic) begin() {
+	for _, a := range tr.log {
+		if tr.placed[a.Ticket] != nil && tr.ends[a.Ticket] == 0 {
+			tr.ends[a.Ticket] = tr.now + swapTime + Time(tr.rng.Float64()*float64(longest-swapTime))
+		}
+	}
+}
+
+func (tr *traffic) arrival(flow int) {
+	tr.next[flow] = tr.pause(flow)
+	r := tr.flows[flow]
+	if tr.rng.IntN(2) == 0 {
+		r.Chain = talk(uint64(tr.rng.IntN(20)), 1+tr.rng.IntN(4))
+	}
+	j := tr.arrive(r)
+	if j != nil && tr.rng.Float64() < tr.cancels {
+		tr.leave(j)
+		return
+	}
+	tr.decide()
+}
+
+func (tr *traffic) end(ticket Ticket) {
+	j := tr.placed[ticket]
+	delete(tr.ends, ticket)
+	if tr.rng.Float64() < tr.cancels {
+		tr.s.Taint(ticket)
+	}
+	tokens := int((tr.now - j.started) / (10 * time.Millisecond))
+	tr.finish(j, Usage{Prompt: 100, Completion: tokens})
+}
+
+// TestWaitsAreBounded is the third promise: a flow that has requests gets a
+// worker after those ahead of it had one each, a quantum and a drain long, after
+// it has stood back for what it took itself; however hot the others are.
+func TestWaitsAreBounded(t *testing.T) {
+	worst := 0.0
+	for i, rng := range seeds(300) {
+		tr := newTraffic(t, rng, 2)
+		waits := map[flowKey]*wait{}
+		for tr.step() {
+			worst = max(worst, tr.follow(t, i, waits))
+		}
+		if len(tr.queued)+len(tr.placed) > 0 {
+			t.Fatalf("seed %d: %d wait and %d run at the end", i, len(tr.queued), len(tr.placed))
+		}
+	}
+	t.Logf("the longest wait was %.0f %% of its bound", 100*worst)
+}
+
+// follow keeps what each flow waits for up to date, after a step. It returns the
+// longest wait that has just ended, in units of its bound.
+func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (worst float64) {
+	given := map[flowKey]bool{}
+	for _, a := range tr.log {
+		j := tr.placed[a.Ticket]
+		key := flowKey{j.Identity, j.Whole}
+		given[key] = true
+		for other, w := range waits {
+			if other != key {
+				w.ahead[key] = true
+			}
+		}
+	}
+	for _, r := range tr.flows {
+		key := flowKey{r.Identity, r.Whole}
+		f := tr.s.flows[key]
+		waiting := f != nil && f.waiting > 0 && f.running == 0
+		w := waits[key]
+		if w != nil && (given[key] || !waiting) {
+			limit := tr.bound(r, len(w.ahead))
+			if took := tr.now - w.since; took > limit {
+				t.Fatalf("seed %d: %q waited %s behind %d others, the bound is %s", seed, r.Identity, took, len(w.ahead), limit)
+			} else {
+				worst = max(worst, float64(took)/float64(limit))
+			}
+			delete(waits, key)
+		}
+		if waiting && waits[key] == nil {
+			waits[key] = &wait{since: tr.now, ahead: map[flowKey]bool{}}
+		}
+	}
+	return worst
+}
+
+// bound is what docs/scheduling.md promises for a flow that nothing runs of and
+// that saw so many others served: their turns, on as many workers as there are,
+// and one that was under way; and a turn for its own debt.
+func (tr *traffic) bound(r Request, ahead int) time.Duration {
+	workers := len(tr.slots)
+	turns := 1 + (ahead+workers-1)/workers
+	heaviest := 2.0
+	turn := time.Duration(heaviest*float64(tr.s.opts.Quantum)) + longest
+	debt := tr.s.opts.Quantum + longest
+	return time.Duration(turns)*turn + debt
+}
+
+// TestNothingIsLost lets workers come and go and clients leave: every request
+// ends, and the scheduler's books are empty at the end.
+func TestNothingIsLost(t *testing.T) {
+	for i, rng := range seeds(200) {
+		tr := newTraffic(t, rng, 3)
+		tr.cancels = 0.2
+		for tr.step() || tr.resumeAll() {
+			switch id := rng.IntN(len(tr.slots)); rng.IntN(60) {
+			case 0:
+				tr.restart(id)
+			case 1:
+				tr.s.Suspend(id, tr.now)
+			default:
+				tr.s.Resume(id, tr.now)
+			}
+			tr.decide()
+			tr.begin()
+		}
+		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.line.len() > 0 || tr.s.longest.len() > 0 {
+			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
+		}
+		for _, w := range tr.s.list {
+			if w.inFlight != 0 || w.device.inFlight != 0 || w.unused.IdleLen() != len(w.slots) {
+				t.Fatalf("seed %d: worker %d has %d in flight, its device %d, %d free slots of %d",
+					i, w.id, w.inFlight, w.device.inFlight, w.unused.IdleLen(), len(w.slots))
+			}
+		}
+	}
+}
+
+// resumeAll ends every Suspend and reports whether somebody waited for that.
+func (tr *traffic) resumeAll() bool {
+	for id := range len(tr.slots) {
+		tr.s.Resume(id, tr.now)
+	}
+	waiting := tr.s.Waiting()
+	tr.decide()
+	tr.begin()
+	return waiting > 0
+}
+
+// restart replaces a worker; what ran on it comes again.
+func (tr *traffic) restart(id int) {
+	lost := tr.on(id)
+	for _, j := range lost {
+		delete(tr.ends, j.Ticket)
+	}
+	tr.up(id, tr.slots[id], fmt.Sprint(tr.rng.IntN(3)))
+	for _, j := range lost {
+		again := j.Request
+		again.Again = true
+		tr.arrive(again)
+	}
+}

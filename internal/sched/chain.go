@@ -1,0 +1,97 @@
+package sched
+
+import "slices"
+
+// Link is one step of a conversation: the hash of its prompt from the beginning
+// up to here, and how many bytes that is.
+type Link struct {
+	Hash  uint64
+	Bytes int
+}
+
+// Chain is a conversation's links, shortest prefix first. Two chains that share
+// a link share everything before it.
+type Chain []Link
+
+// bytes returns the length of the whole.
+func (c Chain) bytes() int {
+	if len(c) == 0 {
+		return 0
+	}
+	return c[len(c)-1].Bytes
+}
+
+// slot is one sequence of a worker. What KV it holds is known or tainted; an
+// owner of nil and not tainted is nothing.
+type slot struct {
+	worker  *worker
+	number  int
+	busy    bool
+	owner   *flow
+	tainted bool
+	chain   Chain
+	tokens  int // in its KV, as far as llama-server told
+}
+
+// prefixIndex finds the slots that hold a prefix of a conversation of one flow.
+type prefixIndex map[uint64][]*slot
+
+// maxCandidates bounds how many slots with the same prefix are looked at: a
+// system prompt may be in all of them.
+const maxCandidates = 32
+
+// own gives the slot to a conversation of f.
+func (sl *slot) own(f *flow, chain Chain) {
+	sl.disown()
+	sl.owner, sl.chain, sl.tainted = f, chain, false
+	f.owned++
+	if f.index == nil {
+		f.index = make(prefixIndex)
+	}
+	for _, link := range chain {
+		f.index[link.Hash] = append(f.index[link.Hash], sl)
+	}
+}
+
+// disown takes the slot from its owner.
+func (sl *slot) disown() {
+	f := sl.owner
+	if f == nil {
+		return
+	}
+	for _, link := range sl.chain {
+		rest := slices.DeleteFunc(f.index[link.Hash], func(x *slot) bool { return x == sl })
+		if len(rest) == 0 {
+			delete(f.index, link.Hash)
+		} else {
+			f.index[link.Hash] = rest
+		}
+	}
+	f.owned--
+	sl.owner, sl.chain, sl.tokens = nil, nil, 0
+}
+
+// taint says that nobody knows what the slot holds.
+func (sl *slot) taint() {
+	sl.disown()
+	sl.tainted = true
+}
+
+// blank reports whether nothing of use is in the slot.
+func (sl *slot) blank() bool { return sl.owner == nil }
+
+// continues returns the idle slot that holds most of the conversation, and how
+// many bytes of it, among those on workers that fit. A slot that would lose more
+// than it gives does not count: its own conversation may come back.
+func (f *flow) continues(chain Chain, fits func(*worker) bool) (best *slot, warm int) {
+	for i := len(chain) - 1; i >= 0; i-- {
+		link := chain[i]
+		holders := f.index[link.Hash]
+		for _, sl := range holders[:min(len(holders), maxCandidates)] {
+			if !sl.busy && sl.chain.bytes() <= 2*link.Bytes && fits(sl.worker) {
+				return sl, link.Bytes
+			}
+		}
+	}
+	return nil, 0
+}

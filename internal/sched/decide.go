@@ -1,0 +1,467 @@
+package sched
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// Never is a wake-up time that does not come.
+const Never Time = math.MaxInt64
+
+// Decide places every waiting request that can be placed and clears workers for
+// those that cannot. It returns what is to be done, in order, and when to ask
+// again if nothing happens before.
+//
+//  1. A request joins a worker where its identity is applied and that has a free
+//     slot, so that llama-server batches them.
+//  2. An idle worker goes to the flow that has waited longest for one.
+//  3. A worker whose flow has had its quantum takes no more requests while others
+//     wait; it drains, and is then idle.
+//  4. What idle workers are left help flows that have more requests than slots.
+func (s *Scheduler) Decide(now Time) ([]Action, Time) {
+	d := decision{s: s, now: now}
+	d.clear()
+	d.fillDirty()
+	d.assign()
+	d.spread()
+	d.clear()
+	d.balance()
+	d.reopenRest()
+	return d.actions, d.wake()
+}
+
+// decision is one call of Decide.
+type decision struct {
+	s       *Scheduler
+	now     Time
+	actions []Action
+}
+
+// fillDirty gives flows that may be servable the free slots of their workers.
+func (d *decision) fillDirty() {
+	for len(d.s.dirty) > 0 {
+		last := len(d.s.dirty) - 1
+		f := d.s.dirty[last]
+		d.s.dirty = d.s.dirty[:last]
+		f.touched = false
+		d.fill(f)
+	}
+}
+
+// fill serves a flow's requests in order of arrival while an open worker has a
+// free slot.
+func (d *decision) fill(f *flow) {
+	for f.waiting > 0 && !f.capped() {
+		w, sl := d.choose(f, f.head)
+		if w == nil {
+			return
+		}
+		d.place(f.head, w, sl)
+	}
+}
+
+// affinity is how many bytes of a conversation are worth a swap: reading so much
+// again takes longer than the few milliseconds of a swap.
+const affinity = 2 << 10
+
+// choose returns the worker to serve a request on without waiting, and the slot
+// that continues its conversation, if there is one.
+func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
+	open := func(w *worker) bool { return w.isOpen && w.flow == f && w.free() > 0 }
+	if sl, _ := f.continues(r.Chain, open); sl != nil {
+		return sl.worker, sl
+	}
+	var best *worker
+	for _, w := range f.open {
+		if w.free() > 0 && (best == nil || fuller(w, best) < 0) {
+			best = w
+		}
+	}
+	if best == nil || d.s.line.len() > 0 {
+		return best, nil
+	}
+	// Nobody waits for a worker: one that is idle and has the conversation is better.
+	elsewhere := func(w *worker) bool { return w.idle() && w.flow != f }
+	if sl, warm := f.continues(r.Chain, elsewhere); sl != nil && warm >= affinity {
+		return sl.worker, sl
+	}
+	return best, nil
+}
+
+// fuller orders a flow's workers by where one more request costs least: on the
+// device with the least to do, and there on the worker with the most, so that
+// batches are large and other workers become idle.
+func fuller(a, b *worker) int {
+	return cmp.Or(
+		cmp.Compare(a.device.inFlight, b.device.inFlight),
+		cmp.Compare(b.inFlight, a.inFlight),
+		cmp.Compare(a.id, b.id),
+	)
+}
+
+// assign gives idle workers to the flows that wait for one, longest first.
+func (d *decision) assign() {
+	for {
+		f, waits := d.s.line.first()
+		if !waits {
+			return
+		}
+		w, sl := d.idleFor(f)
+		if w == nil {
+			return
+		}
+		d.give(w, sl, f)
+	}
+}
+
+// give runs a flow's first request on an idle worker, and its next ones beside
+// it.
+func (d *decision) give(w *worker, sl *slot, f *flow) {
+	d.place(f.head, w, sl)
+	d.fill(f)
+}
+
+// idleFor returns the idle worker on which a flow's first request costs least,
+// or nil. It is the least recently used one, unless another keeps more warm KV.
+func (d *decision) idleFor(f *flow) (*worker, *slot) {
+	r := f.head
+	target := d.target(f)
+	if sl, _ := target.continues(r.Chain, (*worker).idle); sl != nil && !r.Whole {
+		return sl.worker, sl
+	}
+	var best *worker
+	bestLoss := 0
+	for _, id := range d.s.applied.Idle() {
+		w := d.s.workers[id]
+		if !w.idle() {
+			continue
+		}
+		loss := w.loss(r, target)
+		if best == nil || cheaper(w, best, target, loss, bestLoss) {
+			best, bestLoss = w, loss
+		}
+	}
+	return best, nil
+}
+
+// cheaper reports whether to take a rather than b, which was used before it.
+func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
+	applied := func(w *worker) int {
+		if w.flow == f {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(a.device.inFlight, b.device.inFlight),
+		cmp.Compare(applied(a), applied(b)),
+		cmp.Compare(lossA, lossB),
+	) < 0
+}
+
+// loss is how many tokens of others' KV the request would overwrite on an idle
+// worker.
+func (w *worker) loss(r *request, f *flow) int {
+	if r.Whole {
+		lost := 0
+		for i := range w.slots {
+			lost += w.slots[i].tokens
+		}
+		return lost
+	}
+	sl := w.pick(f)
+	return sl.tokens
+}
+
+// pick returns the slot for a request that continues nothing: one without use,
+// else the one that was used least recently.
+func (w *worker) pick(f *flow) *slot {
+	tainted := (*slot)(nil)
+	for i := range w.slots {
+		sl := &w.slots[i]
+		switch {
+		case sl.busy || !sl.blank():
+		case !sl.tainted:
+			return sl
+		case tainted == nil:
+			tainted = sl
+		}
+	}
+	if tainted != nil {
+		return tainted
+	}
+	n, _, _ := w.unused.Oldest() // the caller saw a free one
+	return &w.slots[n]
+}
+
+// target is the flow whose identity a worker applies to run f's requests.
+func (d *decision) target(f *flow) *flow {
+	if !f.key.whole {
+		return f
+	}
+	return d.s.flow(flowKey{identity: f.key.identity}, d.now)
+}
+
+// place runs a request on a worker: in sl, or where it costs least.
+func (d *decision) place(r *request, w *worker, sl *slot) {
+	s, f := d.s, r.flow
+	target := d.target(f)
+	a := Action{Kind: Serve, Ticket: r.Ticket, Worker: w.id, Slot: NoSlot}
+	if w.flow != target {
+		a.Kind = Swap
+		s.counts.Swaps++
+	}
+	// A worker that has just finished its flow's last request goes on with its turn
+	// if others wait: one that ran idle for moments would never have had it.
+	if w.flow != target || w.inFlight == 0 && s.line.len() == 0 {
+		s.apply(w, target, d.now)
+	}
+	var slots []int
+	if r.Whole {
+		slots = w.allSlots()
+		w.whole = true
+		s.reopen(w, d.now)
+	} else {
+		if sl == nil {
+			sl = w.pick(f)
+		}
+		slots, a.Slot = []int{sl.number}, sl.number
+		a.Warm = s.countWarm(sl, r)
+	}
+	a.Erase = s.occupy(w, r, slots, d.now)
+	s.running[r.Ticket] = &run{flow: f, worker: w, slots: slots, started: d.now}
+	f.running++
+	if r.Whole { // its next one waits anew
+		f.since, f.closedAt, f.debt, f.payback = d.now, d.now, 0, 0
+	}
+	s.dequeue(r)
+	d.actions = append(d.actions, a)
+}
+
+func (w *worker) allSlots() []int {
+	all := make([]int, len(w.slots))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// countWarm returns how many bytes of the request's prompt the slot holds.
+func (s *Scheduler) countWarm(sl *slot, r *request) int {
+	if len(r.Chain) == 0 {
+		return 0
+	}
+	warm := 0
+	if sl.owner == r.flow {
+		for i := 0; i < min(len(sl.chain), len(r.Chain)) && sl.chain[i].Hash == r.Chain[i].Hash; i++ {
+			warm = r.Chain[i].Bytes
+		}
+	}
+	if warm > 0 {
+		s.counts.WarmHits++
+	} else {
+		s.counts.WarmMisses++
+	}
+	return warm
+}
+
+// spread takes idle workers for flows that have more requests than slots, when
+// nobody waits for a first one. On another device that is a gain at once; on the
+// same one it splits the batch, which pays only if requests would wait long.
+func (d *decision) spread() {
+	s := d.s
+	if s.applied.IdleLen() == 0 || s.line.len() > 0 {
+		return
+	}
+	for _, f := range s.crowded() {
+		for f.waiting > 0 && !f.capped() {
+			w, sl := d.idleFor(f)
+			if w == nil || w.isOpen && w.flow == f {
+				return
+			}
+			if f.sharesDevice(w) && d.now-f.head.Since < s.opts.Spread {
+				break
+			}
+			d.give(w, sl, f)
+		}
+	}
+}
+
+// crowded returns the flows that have workers and yet requests that wait, those
+// with the fewest workers for their weight first. There are no more of them than
+// workers.
+func (s *Scheduler) crowded() []*flow {
+	var list []*flow
+	for _, w := range s.list {
+		f := w.flow
+		if w.isOpen && f.open[0] == w && f.waiting > 0 && !f.capped() {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(f, g *flow) int {
+		return cmp.Or(
+			cmp.Compare(float64(len(f.open)+1)/f.weight, float64(len(g.open)+1)/g.weight),
+			cmp.Compare(f.head.Since, g.head.Since),
+			cmp.Compare(f.head.Ticket, g.head.Ticket))
+	})
+	return list
+}
+
+func (f *flow) sharesDevice(w *worker) bool {
+	for _, x := range f.open {
+		if x.device == w.device {
+			return true
+		}
+	}
+	return false
+}
+
+// clear closes workers whose flows have had their turn: as many as flows wait
+// for one and will not have an idle one.
+func (d *decision) clear() {
+	needed := d.needed() - d.closing()
+	for ; needed > 0; needed-- {
+		w := d.expired()
+		if w == nil {
+			return
+		}
+		w.closing = true
+		d.s.reopen(w, d.now)
+	}
+}
+
+// needed is how many flows are due that no idle worker is there for.
+func (d *decision) needed() int {
+	due := d.s.line.count(len(d.s.workers), func(f *flow) bool { return f.place() <= d.now })
+	return due - d.s.idleWorkers()
+}
+
+func (s *Scheduler) idleWorkers() int {
+	n := 0
+	for _, id := range s.applied.Idle() {
+		if s.workers[id].idle() {
+			n++
+		}
+	}
+	return n
+}
+
+// closing counts the workers that drain for somebody, or run one request that
+// will leave them idle.
+func (d *decision) closing() int {
+	n := 0
+	for _, w := range d.s.list {
+		if !w.suspended && w.inFlight > 0 && (w.closing || w.whole) {
+			n++
+		}
+	}
+	return n
+}
+
+// expired returns the open worker to close next, or nil: of those whose turn is
+// over one of the flow that has the most, and of these the one that has been
+// over longest.
+func (d *decision) expired() *worker {
+	var best *worker
+	for _, w := range d.s.list {
+		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now {
+			continue
+		}
+		if best == nil || cmp.Or(
+			cmp.Compare(len(best.flow.open), len(w.flow.open)),
+			cmp.Compare(d.s.expiry(w), d.s.expiry(best)),
+			cmp.Compare(w.id, best.id),
+		) < 0 {
+			best = w
+		}
+	}
+	return best
+}
+
+// reopenRest opens workers again that were closed for flows that no longer wait:
+// nothing would come of draining them.
+func (d *decision) reopenRest() {
+	for d.closing() > max(0, d.needed()) || d.s.line.len() == 0 {
+		w := d.lastClosed()
+		if w == nil {
+			return
+		}
+		w.closing, w.handover = false, false
+		d.s.reopen(w, d.now)
+		d.fillDirty()
+	}
+}
+
+// balance closes a worker of a flow that spread over several, once its turn is
+// over, for a flow that has requests waiting and fewer workers for its weight,
+// if that leaves them closer.
+func (d *decision) balance() {
+	crowded := d.s.crowded()
+	if len(crowded) == 0 || d.s.line.len() > 0 {
+		return
+	}
+	poor := crowded[0]
+	w := d.expired()
+	if w == nil || w.flow == poor || d.handovers() > 0 {
+		return
+	}
+	if float64(len(poor.open)+1)/poor.weight < float64(len(w.flow.open))/w.flow.weight {
+		w.closing, w.handover = true, true
+		d.s.reopen(w, d.now)
+	}
+}
+
+func (d *decision) handovers() int {
+	n := 0
+	for _, w := range d.s.list {
+		if w.handover {
+			n++
+		}
+	}
+	return n
+}
+
+// lastClosed returns a closing worker that would take longest to drain, or an
+// idle one that nobody took.
+func (d *decision) lastClosed() *worker {
+	var best *worker
+	for _, w := range d.s.list {
+		if !w.closing || w.suspended || w.handover && w.inFlight > 0 {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(w.inFlight, best.inFlight), cmp.Compare(best.id, w.id)) > 0 {
+			best = w
+		}
+	}
+	return best
+}
+
+// wake is the next moment at which time alone changes a decision.
+func (d *decision) wake() Time {
+	s := d.s
+	next := Never
+	at := func(t Time) {
+		if t > d.now {
+			next = min(next, t)
+		}
+	}
+	if f, waits := s.line.first(); waits {
+		at(f.place())
+		for _, w := range s.list {
+			if w.isOpen && w.inFlight > 0 {
+				at(s.expiry(w))
+			}
+		}
+		return next
+	}
+	for _, f := range s.crowded() {
+		at(f.head.Since + s.opts.Spread)
+		for _, w := range s.list { // one of them may be handed over
+			if w.isOpen && len(w.flow.open) > 1 {
+				at(s.expiry(w))
+			}
+		}
+	}
+	return next
+}

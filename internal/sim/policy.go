@@ -1,0 +1,122 @@
+package sim
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/loragate/loragate/internal/sched"
+)
+
+// Names of the policies.
+const (
+	Ours  = "ours"  // the gateway's scheduler
+	Naive = "naive" // raw llama-servers, one on each device, which get everything
+	LRU   = "lru"   // a gateway that swaps the least recently used idle worker
+)
+
+// Policies lists the policies' names.
+func Policies() []string { return []string{Naive, LRU, Ours} }
+
+// policy decides what runs where. It is told of everything before decide is
+// called, once for each moment at which something happened.
+type policy interface {
+	// servers says what the policy wants to drive: how many servers there are, how
+	// many slots each has, and whether they are raw.
+	servers(o *Options) (count, slots int, raw bool)
+	// arrive queues a request. It may refuse it, or push out another one.
+	arrive(j *job, now sched.Time) (evicted *job, admitted bool)
+	leave(j *job, now sched.Time)  // a request that waits goes away
+	finish(j *job, now sched.Time) // a request that was placed has ended
+	decide(now sched.Time) (placed []placement, wake sched.Time)
+	waiting() int
+	retryAfter(now sched.Time) sched.Time
+}
+
+// placement puts a request into a slot.
+type placement struct {
+	job    *job
+	server int
+	slot   int
+	swap   bool
+	erase  int // slots
+	warm   int // bytes of the prompt that the slot holds
+}
+
+func newPolicy(name string, o *Options) (policy, error) {
+	switch name {
+	case Ours:
+		return newOurs(o), nil
+	case Naive:
+		return newNaive(o), nil
+	case LRU:
+		return newLRU(o), nil
+	}
+	return nil, fmt.Errorf("no policy %q: there are %v", name, Policies())
+}
+
+// ours drives the gateway's scheduler.
+type ours struct {
+	s    *sched.Scheduler
+	jobs map[sched.Ticket]*job
+}
+
+func newOurs(o *Options) *ours {
+	s := sched.New(sched.Options{Quantum: o.Quantum.time(), Spread: o.Spread.time(), Queue: o.Queue})
+	for i := range o.Workers {
+		s.Up(i, o.Slots, fmt.Sprint("device", o.deviceOf(i)), 0)
+	}
+	return &ours{s: s, jobs: make(map[sched.Ticket]*job)}
+}
+
+func (p *ours) servers(o *Options) (int, int, bool) { return o.Workers, o.Slots, false }
+
+func (p *ours) arrive(j *job, now sched.Time) (*job, bool) {
+	evicted, admitted := p.s.Arrive(sched.Request{
+		Ticket:         j.ticket,
+		Identity:       sched.Identity(j.Adapter),
+		Whole:          j.Whole,
+		Chain:          j.chain,
+		Weight:         j.Weight,
+		MaxConcurrency: j.MaxConcurrency,
+		Since:          now,
+	}, now)
+	if !admitted {
+		return nil, false
+	}
+	p.jobs[j.ticket] = j
+	victim := p.jobs[evicted]
+	delete(p.jobs, evicted)
+	return victim, true
+}
+
+func (p *ours) leave(j *job, now sched.Time) {
+	p.s.Leave(j.ticket, now)
+	delete(p.jobs, j.ticket)
+}
+
+func (p *ours) finish(j *job, now sched.Time) {
+	u := sched.Usage{Completion: j.tokens}
+	if j.tokens > 0 {
+		u.Prompt, u.Cached = j.PromptTokens, j.warm/bytesPerToken
+	}
+	p.s.Finish(j.ticket, u, now)
+	delete(p.jobs, j.ticket)
+}
+
+func (p *ours) decide(now sched.Time) ([]placement, sched.Time) {
+	actions, wake := p.s.Decide(now)
+	placed := make([]placement, len(actions))
+	for i, a := range actions {
+		placed[i] = placement{
+			job: p.jobs[a.Ticket], server: a.Worker, slot: max(0, a.Slot),
+			swap: a.Kind == sched.Swap, erase: len(a.Erase), warm: a.Warm,
+		}
+	}
+	return placed, wake
+}
+
+func (p *ours) waiting() int                         { return p.s.Waiting() }
+func (p *ours) retryAfter(now sched.Time) sched.Time { return p.s.RetryAfter(now) }
+
+// never is the wake-up time of policies that only wait for events.
+const never sched.Time = math.MaxInt64

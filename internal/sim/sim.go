@@ -1,0 +1,107 @@
+// Package sim runs the gateway's scheduling in virtual time: the scheduler is the
+// real one, llama-servers and clients are modelled. It answers what a policy, a
+// quantum or more workers would do under a load, in seconds and without a GPU.
+//
+// Runs are deterministic: the same Options give the same Result, but for the
+// real time that decisions took.
+package sim
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Options says what to simulate.
+type Options struct {
+	Name  string `json:"name,omitempty"`
+	About string `json:"about,omitempty"`
+	Seed  uint64 `json:"seed"`
+	// Seconds is how long requests arrive. The run ends then, with requests that
+	// wait and run, unless it drains.
+	Seconds Seconds `json:"seconds"`
+	Drain   bool    `json:"drain,omitempty"`
+
+	Workers int `json:"workers"`
+	Slots   int `json:"slots"`   // of each worker
+	Devices int `json:"devices"` // that the workers are spread over, evenly
+	Queue   int `json:"queue"`   // requests that may wait
+
+	Quantum Seconds `json:"quantum"` // of the gateway's scheduler, as is Spread
+	Spread  Seconds `json:"spread"`
+
+	Model   Model    `json:"model"`
+	Streams []Stream `json:"streams,omitempty"`
+	// Trace, if there is one, is replayed in place of Streams.
+	Trace []Request `json:"trace,omitempty"`
+	// Timeline keeps what DrawTimeline needs.
+	Timeline bool `json:"-"`
+}
+
+// deviceOf returns which device a worker is on.
+func (o *Options) deviceOf(worker int) int { return worker * o.Devices / o.Workers }
+
+func (o *Options) check() error {
+	switch {
+	case o.Workers < 1 || o.Slots < 1 || o.Devices < 1 || o.Queue < 1:
+		return errors.New("workers, slots, devices and queue must be positive")
+	case o.Devices > o.Workers:
+		return errors.New("there are more devices than workers")
+	case o.Quantum <= 0 || o.Spread < 0:
+		return errors.New("quantum must be positive, spread not negative")
+	case o.Seconds <= 0 && len(o.Trace) == 0:
+		return errors.New("seconds must be positive")
+	case len(o.Streams) == 0 && len(o.Trace) == 0:
+		return errors.New("there is neither a stream nor a trace")
+	}
+	if err := o.Model.check(); err != nil {
+		return err
+	}
+	names := map[string]bool{}
+	for i := range o.Streams {
+		if err := o.Streams[i].check(); err != nil {
+			return err
+		}
+		if names[o.Streams[i].Name] {
+			return fmt.Errorf("two streams are called %q", o.Streams[i].Name)
+		}
+		names[o.Streams[i].Name] = true
+	}
+	return checkTrace(o.Trace)
+}
+
+// Run simulates the gateway's scheduler. It blocks, for seconds at the most with
+// any preset.
+func Run(o Options) (*Result, error) { return RunPolicy(o, Ours) }
+
+// RunPolicy simulates one policy by its name; see Policies.
+func RunPolicy(o Options, policy string) (*Result, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("simulation: %w", err)
+	}
+	e, err := newEngine(policy, &o)
+	if err != nil {
+		return nil, fmt.Errorf("simulation: %w", err)
+	}
+	if err := e.run(); err != nil {
+		return nil, fmt.Errorf("simulation of %s: %w", policy, err)
+	}
+	return e.result(o.Name, policy), nil
+}
+
+// Compare simulates several policies under the same load, all of them if none is
+// named. In closed loops the requests are the same, and come when earlier ones
+// have ended.
+func Compare(o Options, policies []string) ([]*Result, error) {
+	if len(policies) == 0 {
+		policies = Policies()
+	}
+	var results []*Result
+	for _, p := range policies {
+		r, err := RunPolicy(o, p)
+		if err != nil {
+			return nil, err
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
