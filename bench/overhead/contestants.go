@@ -288,6 +288,7 @@ workers:
   context: 256
   self_test: false  # the fake is no model
   runtime_dir: %q
+admin: {listen: "127.0.0.1:0"}  # on, as users have it
 log:
   level: %s
 `

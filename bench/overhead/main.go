@@ -41,10 +41,11 @@ func upstreamMain(args []string) error {
 	port := flags.Int("port", 0, "TCP port")
 	lora := flags.String("lora", "", "adapters' paths, separated by commas")
 	slots := flags.Int("parallel", 1, "slots to tell of")
-	for _, ignored := range []string{"model", "alias", "ctx-size", "cache-ram", "slot-save-path", "threads"} {
+	for _, ignored := range []string{"model", "alias", "ctx-size", "cache-ram", "slot-save-path", "threads", "device"} {
 		flags.String(ignored, "", "")
 	}
 	flags.Bool("no-webui", false, "")
+	flags.Bool("metrics", false, "")
 	flags.Bool("lora-init-without-apply", false, "")
 	if err := flags.Parse(args); err != nil {
 		return err

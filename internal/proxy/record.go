@@ -80,10 +80,11 @@ func newRecord(given string) *record {
 	return rec
 }
 
-// count takes the token counts out of an answer or a chunk, if it has them.
+// count takes the token counts out of an answer or a chunk and reports whether
+// it has them.
 // llama-server puts `usage` into answers, into streams only when asked, and
 // `timings` into both, in streams into the last chunk.
-func (rec *record) count(o rawjson.Object) {
+func (rec *record) count(o rawjson.Object) (counted bool) {
 	if raw, ok := o.Raw("usage"); ok {
 		var u openai.Usage
 		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
@@ -91,7 +92,7 @@ func (rec *record) count(o rawjson.Object) {
 			if u.PromptTokensDetails != nil {
 				rec.tokens.Cached = u.PromptTokensDetails.CachedTokens
 			}
-			return
+			return true
 		}
 	}
 	if raw, ok := o.Raw("timings"); ok {
@@ -102,8 +103,10 @@ func (rec *record) count(o rawjson.Object) {
 		}
 		if json.Unmarshal(raw, &t) == nil {
 			rec.tokens = &pool.Usage{Prompt: t.Cached + t.Prompt, Cached: t.Cached, Completion: t.Predicted}
+			return true
 		}
 	}
+	return false
 }
 
 // usage is what the request took, as far as it is known: a stream that was cut

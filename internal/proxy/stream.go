@@ -11,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/pool"
-	"github.com/loragate/loragate/internal/rawjson"
 	"github.com/loragate/loragate/internal/upstream"
 )
 
@@ -39,12 +38,13 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body lines) (po
 	out := p.newSender(c)
 	c.Response().WriteHeader(http.StatusOK)
 
+	w := rewriter{r: r, rec: rec}
 	for {
-		rewritten, kind := r.rewrite(event, rec)
+		rewritten, kind := w.rewrite(event)
 		if gap := out.mark(); gap > 0 {
 			p.opts.Observer.Chunk(gap)
 		}
-		if err := out.send(rewritten, !events.ready()); err != nil {
+		if err := out.send(rewritten, kind != eventData || !events.ready()); err != nil {
 			return pool.Cut, clientLeft(err)
 		}
 		switch kind {
@@ -80,6 +80,7 @@ type sender struct {
 	w        *echo.Response
 	control  *http.ResponseController
 	timeout  time.Duration
+	waiting  []byte    // events that are to leave with the next ones
 	last     time.Time // when the last event came
 	extended time.Time // when the write deadline was set last
 }
@@ -99,9 +100,20 @@ func (s *sender) mark() (gap time.Duration) {
 	return gap
 }
 
+// maxWaiting bounds the events that leave together, in bytes.
+const maxWaiting = 16 << 10
+
 // send writes an event and, unless the next one is there already, sees to it
 // that it leaves.
 func (s *sender) send(event []byte, flush bool) error {
+	if !flush && len(s.waiting)+len(event) < maxWaiting {
+		s.waiting = append(s.waiting, event...)
+		return nil
+	}
+	if len(s.waiting) > 0 {
+		event = append(s.waiting, event...)
+		s.waiting = event[:0]
+	}
 	// Not at every event: setting a deadline costs as much as writing one.
 	if s.last.Sub(s.extended) > s.timeout/8 {
 		s.extended = s.last
@@ -114,41 +126,6 @@ func (s *sender) send(event []byte, flush bool) error {
 		return nil
 	}
 	return s.control.Flush()
-}
-
-type eventKind int
-
-const (
-	eventData  eventKind = iota
-	eventDone            // the stream is complete
-	eventError           // the worker reports an error, and that is the end
-)
-
-// rewrite gives an event the model's name that the client asked for, counts
-// what it tells, and says what it is. What is not one line of JSON data passes
-// as it is.
-func (r *request) rewrite(event []byte, rec *record) ([]byte, eventKind) {
-	line := bytes.TrimRight(event, "\r\n")
-	if bytes.Equal(line, doneEvent) {
-		return event, eventDone
-	}
-	data, ok := bytes.CutPrefix(line, dataPrefix)
-	if !ok || bytes.IndexByte(data, '\n') >= 0 {
-		return event, eventData
-	}
-	object, ok := rawjson.Scan(data)
-	if !ok {
-		return event, eventData
-	}
-	if failure, ok := object.Raw("error"); ok {
-		return errorEvent(fromEvent(failure)), eventError
-	}
-	rec.chunks++
-	rec.count(object)
-	out := make([]byte, 0, len(event)+len(r.asked)+16)
-	out = append(out, dataPrefix...)
-	out = append(out, r.rename(object)...)
-	return append(out, event[len(line):]...), eventData
 }
 
 // lines is what an eventReader reads from; *upstream.Body is the real one.

@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// TestRewriteAgreesWithItself compares the quick way, which later events of a
+// stream take, with the careful one that the first takes.
+func TestRewriteAgreesWithItself(t *testing.T) {
+	const first = `data: {"choices":[{"delta":{"content":"x"}}],"model":"base","object":"chunk"}`
+	like := func(text string) string {
+		return `data: {"choices":[{"delta":{"content":"` + text + `"}}],"model":"base","object":"chunk"}`
+	}
+	events := []string{
+		like("plain"), like(""), like(`\n\t`), like(`a \"quote\"`), like(`\\`), like(`x"}}],"model":"base","y":"`),
+		`data: {"choices":[{"delta":{"content":"a \"model\":\"base\" b"}}],"model":"base"}`,
+		`data: {"model":"base","choices":[{"delta":{"content":"\\"}}]}`,
+		`data: {"choices":[],"model":"base","timings":{"cache_n":3,"prompt_n":4,"predicted_n":5}}`,
+		`data: {"choices":[],"model":"base","usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}`,
+		`data: {"inner":{"model":"base"},"model":"base"}`,
+		`data: {"choices":[],"model":"other"}`,
+		`data: {"choices":[], "model" : "base"}`,
+		`data: {"error":{"code":500,"message":"m"},"model":"base"}`,
+		`data: [DONE]`,
+		`data: not JSON "model":`,
+		`: comment`,
+	}
+	for _, event := range events {
+		event += "\n\n"
+		r := &request{asked: `my "own" name`}
+		careful := rewriter{r: r, rec: &record{}}
+		want, wantKind := careful.rewrite([]byte(event))
+		quick := rewriter{r: r, rec: &record{}}
+		quick.rewrite([]byte(first + "\n\n"))
+		quick.rec.chunks = 0
+		got, kind := quick.rewrite([]byte(event))
+		if string(got) != string(want) || kind != wantKind {
+			t.Errorf("%s\n got  %q\n want %q", event, got, want)
+		}
+		if a, b := fmt.Sprint(quick.rec.usage()), fmt.Sprint(careful.rec.usage()); a != b {
+			t.Errorf("%s counted as %s, want %s", event, a, b)
+		}
+	}
+}
+
+func BenchmarkRewrite(b *testing.B) {
+	event := []byte(`data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" word"}}],"created":1795000000,` +
+		`"id":"chatcmpl-0123456789abcdefghijklmnopqrstuv","model":"base","system_fingerprint":"b11669","object":"chat.completion.chunk"}` + "\n\n")
+	w := rewriter{r: &request{asked: "coding"}, rec: &record{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.rewrite(event)
+	}
+	if _, ok := rawjson.Scan(event[len(dataPrefix):]); !ok {
+		b.Fatal("not JSON")
+	}
+}
