@@ -68,7 +68,9 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 			Status: http.StatusRequestTimeout, Type: typeInvalid, Code: "request_timeout",
 			Message: fmt.Sprintf("The request body did not arrive within %s.", p.opts.ReadTimeout),
 		}
-	case err != nil: // the client left, which it will not read, or sent nonsense
+	case req.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, clientLeft(err)
+	case err != nil: // it sent nonsense
 		return nil, &apiError{
 			Status: http.StatusBadRequest, Type: typeInvalid,
 			Message: "The request body could not be read to its end.", Cause: err,
