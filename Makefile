@@ -41,6 +41,16 @@ conformance: llama-server ## Check what docs/llama-server.md says of llama-serve
 demo-contamination: llama-server ## Show how a bare llama-server mixes adapters up
 	go run ./test/demo-contamination
 
+.PHONY: soak
+soak: llama-server ## Two minutes of mixed traffic, cancels and killed workers
+	LORAGATE_SOAK=120s go test -race -timeout 6m -count 1 -v -run '^TestSoak$$' ./cmd/gateway
+
+# On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
+.PHONY: bench
+bench: llama-server build ## Measure overhead, conversations and mixed traffic on this machine
+	go run ./bench all -gateway bin/gateway -args "--threads 1" \
+		-concurrency 8 -workers 1,2 -tokens 60 -requests 64 -check -json bench.json
+
 .PHONY: lint
 lint: ## Check formatting, vet and staticcheck
 	@unformatted=$$(gofmt -l bench cmd internal test); \

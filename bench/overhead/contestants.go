@@ -19,14 +19,17 @@ const (
 	Direct       = "direct"       // no proxy: the load generator asks the fake upstream
 	Nginx        = "nginx"        // with one upstream, keep-alive and no buffering
 	ReverseProxy = "ReverseProxy" // Go's httputil.ReverseProxy
-	LlamaSwap    = "llama-swap"   // with one model, which is loaded
-	Gateway      = "gateway"      // with its defaults; its log goes to a file
-	GatewayQuiet = "gateway-warn" // the same with log.level warn: no line for each request
+	// ReverseProxyUnix is the same with its upstream on a Unix socket, as the
+	// gateway has it: many small writes cost their reader more there.
+	ReverseProxyUnix = "ReverseProxy-unix"
+	LlamaSwap        = "llama-swap"   // with one model, which is loaded
+	Gateway          = "gateway"      // with its defaults; its log goes to a file
+	GatewayQuiet     = "gateway-warn" // the same with log.level warn: no line for each request
 )
 
 // All lists the contestants in the order of the tables.
 func All() []string {
-	return []string{Direct, Nginx, ReverseProxy, LlamaSwap, Gateway, GatewayQuiet}
+	return []string{Direct, Nginx, ReverseProxy, ReverseProxyUnix, LlamaSwap, Gateway, GatewayQuiet}
 }
 
 // contestant is a proxy that runs, or none.
@@ -62,7 +65,7 @@ func newArena(ctx context.Context, opts Options, progress io.Writer) (*arena, er
 		}
 	}
 	starters := map[string]func(context.Context) (*contestant, error){
-		Nginx: a.startNginx, ReverseProxy: a.startReverseProxy, LlamaSwap: a.startLlamaSwap,
+		Nginx: a.startNginx, ReverseProxy: a.startReverseProxy, ReverseProxyUnix: a.startReverseProxyUnix, LlamaSwap: a.startLlamaSwap,
 		Gateway:      func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, Gateway, "info") },
 		GatewayQuiet: func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, GatewayQuiet, "warn") },
 	}
@@ -128,6 +131,23 @@ func (a *arena) startUpstream(ctx context.Context) (*contestant, error) {
 	}
 	c.pids = nil
 	return c, nil
+}
+
+// startReverseProxyUnix starts an upstream of its own, too: one listens in one
+// place.
+func (a *arena) startReverseProxyUnix(ctx context.Context) (*contestant, error) {
+	host, port, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(a.dir, "upstream.sock")
+	p, err := start(a.dir, "upstream-unix", filepath.Join(a.dir, upstreamName), "--host", socket)
+	if err != nil {
+		return nil, err
+	}
+	a.processes = append(a.processes, p)
+	address := net.JoinHostPort(host, port)
+	return a.launch(ctx, ReverseProxyUnix, address, filepath.Join(a.dir, reverseProxyName), "--listen", address, "--upstream", socket)
 }
 
 func (a *arena) startReverseProxy(ctx context.Context) (*contestant, error) {

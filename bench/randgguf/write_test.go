@@ -74,7 +74,7 @@ func TestAdapterOfThreeB(t *testing.T) {
 		{nil, 2*(3072+3072) + 2*(3072+1024) + 3*(3072+8192)},
 	} {
 		data := content(t, func(path string) error { return WriteAdapter(path, ThreeB, 2, 4, 1, c.modules...) })
-		weights := 28 * 2 * c.inOut * 2 // layers, rank, bytes
+		weights := 28 * 2 * c.inOut * 4 // layers, rank, bytes
 		if extra := int64(len(data)) - weights; extra < 0 || extra > 64<<10 {
 			t.Errorf("%v: %d bytes, want %d and a small header", c.modules, len(data), weights)
 		}

@@ -125,7 +125,7 @@ func (tr *traffic) end(ticket Ticket) {
 // it has stood back for what it took itself; however hot the others are.
 func TestWaitsAreBounded(t *testing.T) {
 	worst := 0.0
-	for i, rng := range seeds(300) {
+	for i, rng := range seeds(150) {
 		tr := newTraffic(t, rng, 2)
 		waits := map[flowKey]*wait{}
 		for tr.step() {
@@ -188,7 +188,7 @@ func (tr *traffic) bound(r Request, ahead int) time.Duration {
 // TestNothingIsLost lets workers come and go and clients leave: every request
 // ends, and the scheduler's books are empty at the end.
 func TestNothingIsLost(t *testing.T) {
-	for i, rng := range seeds(200) {
+	for i, rng := range seeds(100) {
 		tr := newTraffic(t, rng, 3)
 		tr.cancels = 0.2
 		for tr.step() || tr.resumeAll() {
