@@ -112,7 +112,8 @@ func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Observer: observer{g.metrics}, Log: log,
+		Generation: cfg.Limits.Generation,
+		Observer:   observer{g.metrics}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil

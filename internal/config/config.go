@@ -164,6 +164,9 @@ type Limits struct {
 	// Write is how long a single write to a slow client may block, more than 0.
 	// Default 30s.
 	Write time.Duration `mapstructure:"write"`
+	// Generation is how long one answer may take once it runs: others wait for it
+	// when its worker drains. 0 is no bound. Default 10m.
+	Generation time.Duration `mapstructure:"generation"`
 }
 
 // Log is about the gateway's own log.
@@ -201,7 +204,7 @@ func defaults() Config {
 			Body:  16 << 20,
 			Drain: 30 * time.Second,
 			Read:  30 * time.Second,
-			Write: 30 * time.Second,
+			Write: 30 * time.Second, Generation: 10 * time.Minute,
 		},
 		Admin: Admin{Listen: "127.0.0.1:8081"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text"},

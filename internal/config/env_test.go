@@ -44,6 +44,7 @@ func overrides(base, adapter string) map[string]struct {
 		"limits.drain":          {"1s", time.Second},
 		"limits.read":           {"2s", 2 * time.Second},
 		"limits.write":          {"4s", 4 * time.Second},
+		"limits.generation":     {"5s", 5 * time.Second},
 		"log.level":             {"error", slog.LevelError},
 		"log.format":            {"json", "json"},
 	}

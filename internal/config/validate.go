@@ -45,6 +45,7 @@ func validate(c *Config, p *problems) {
 	k.notNegative("limits.drain", c.Limits.Drain)
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)
+	k.notNegative("limits.generation", c.Limits.Generation)
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		k.add("log.format", "must be text or json")
 	}

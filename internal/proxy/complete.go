@@ -85,10 +85,13 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 // returns a *workerError if the worker failed before anything reached the
 // client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
+	// Ending this context cancels the work in llama-server.
+	ctx, cancel := p.generation(c.Request().Context())
+	defer cancel()
 	outcome := pool.CutEarly
 	defer func() {
-		if c.Request().Context().Err() != nil && outcome == pool.Failed {
-			outcome = pool.CutEarly // it was the client who broke off
+		if ctx.Err() != nil && outcome == pool.Failed {
+			outcome = pool.CutEarly // not the worker broke off: the client, or we did
 		}
 		l.Release(outcome, recordOf(c).usage())
 	}()
@@ -96,21 +99,35 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	if err != nil {
 		return err
 	}
-	// Ending this context cancels the work in llama-server.
-	ctx, cancel := context.WithCancel(c.Request().Context())
-	defer cancel()
 	resp, err := l.Worker.Forward(ctx, r.path, body)
 	if err != nil {
 		outcome = pool.Failed
-		return &workerError{p.cause(c, l, err)}
+		return failed(ctx, p.cause(c, l, err))
 	}
 	defer resp.Body.Close()
 	if r.stream && resp.Status == http.StatusOK {
-		outcome, err = p.relay(c, r, l, resp.Body)
+		outcome, err = p.relay(ctx, c, r, l, resp.Body)
 		return err
 	}
-	outcome, err = p.answer(c, r, l, resp)
+	outcome, err = p.answer(ctx, c, r, l, resp)
 	return err
+}
+
+// generation bounds how long an answer may take.
+func (p *Proxy) generation(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.opts.Generation == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, p.opts.Generation, errTooLong)
+}
+
+// failed is the error for a worker that broke off before anything reached the
+// client, unless it did so because the answer took too long.
+func failed(ctx context.Context, cause error) error {
+	if context.Cause(ctx) == errTooLong {
+		return ranTooLong(cause)
+	}
+	return &workerError{cause}
 }
 
 // maxAnswer bounds what a worker's answer may take of memory.
@@ -118,10 +135,10 @@ const maxAnswer = 256 << 20
 
 // answer passes on an answer that is not a stream, and tells how the worker's
 // part of it ended.
-func (p *Proxy) answer(c echo.Context, r *request, l *pool.Lease, resp *upstream.Response) (pool.Outcome, error) {
+func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return pool.Failed, &workerError{p.cause(c, l, err)}
+		return pool.Failed, failed(ctx, p.cause(c, l, err))
 	}
 	if resp.Status != http.StatusOK {
 		// Further prompts of the same request may still be at work.

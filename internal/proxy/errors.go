@@ -81,6 +81,17 @@ func workerDied(cause error) *apiError {
 	}
 }
 
+// errTooLong ends a request that runs for longer than it may.
+var errTooLong = errors.New("longer than limits.generation")
+
+// ranTooLong is what its client gets.
+func ranTooLong(cause error) *apiError {
+	return &apiError{
+		Status: http.StatusGatewayTimeout, Type: typeServer, Code: "generation_timeout",
+		Message: "The answer took longer than the gateway allows.", Cause: cause,
+	}
+}
+
 // fromPool turns a refusal of the pool into an answer.
 func fromPool(err error) *apiError {
 	var busy *pool.BusyError

@@ -27,6 +27,7 @@ type Options struct {
 	MaxBody      int64         // bytes of a request's body
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
+	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
 
 	Observer Observer // nil is nobody
 	Log      *slog.Logger

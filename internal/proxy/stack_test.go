@@ -44,6 +44,7 @@ type settings struct {
 	body                  int64
 	readTimeout           time.Duration
 	writeTimeout          time.Duration
+	generation            time.Duration
 	args                  []string
 }
 
@@ -63,7 +64,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	}
 	st.proxy = proxy.New(proxy.Options{
 		Catalog: models, Pool: st.pool, Alias: "base",
-		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Log: log,
+		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = st.proxy.Server()

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,11 +24,11 @@ var (
 // before the first event is there, so that until then the request can still run
 // elsewhere. A stream that the worker breaks off ends with an error event, never
 // as if it were complete. relay tells how the worker's part of it ended.
-func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body lines) (pool.Outcome, error) {
+func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.Lease, body lines) (pool.Outcome, error) {
 	events := eventReader{r: body}
 	event, err := events.next()
 	if err != nil {
-		return pool.Failed, &workerError{p.cause(c, l, err)}
+		return pool.Failed, failed(ctx, p.cause(c, l, err))
 	}
 	rec := recordOf(c)
 	rec.first = time.Since(rec.start)
@@ -54,17 +55,20 @@ func (p *Proxy) relay(c echo.Context, r *request, l *pool.Lease, body lines) (po
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
 		if event, err = events.next(); err != nil {
-			return pool.Failed, breakOff(c, out, p.cause(c, l, err))
+			return pool.Failed, breakOff(ctx, c, out, p.cause(c, l, err))
 		}
 	}
 }
 
 // breakOff ends a stream that cannot go on, with an error event.
-func breakOff(c echo.Context, out *sender, cause error) error {
+func breakOff(ctx context.Context, c echo.Context, out *sender, cause error) error {
 	if err := c.Request().Context().Err(); err != nil {
 		return clientLeft(err)
 	}
 	died := workerDied(cause)
+	if context.Cause(ctx) == errTooLong {
+		died = ranTooLong(cause)
+	}
 	if err := out.send(errorEvent(died), true); err != nil {
 		return clientLeft(err)
 	}

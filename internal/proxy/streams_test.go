@@ -103,6 +103,25 @@ func TestWorkerDiesInMidStream(t *testing.T) {
 	}
 }
 
+// TestAnswerThatTakesTooLong: it ends, its worker lives, and it does not run
+// again.
+func TestAnswerThatTakesTooLong(t *testing.T) {
+	s := start(t, func(s *settings) { s.generation = 100 * time.Millisecond })
+	resp, text := s.post(chatPath, chat("coding", "hang", ""))
+	if resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(text, `"generation_timeout"`) {
+		t.Errorf("whole: %d %s", resp.StatusCode, text)
+	}
+	_, text = s.post(chatPath, chat("coding", "idle=2", `,"stream":true`))
+	list := events(t, strings.NewReader(text))
+	if len(list) != 3 || !strings.Contains(list[2], `"generation_timeout"`) {
+		t.Errorf("streamed: %q", list)
+	}
+	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight == 0 })
+	if n := s.pool.Stats().Workers[0].Restarts; n != 0 {
+		t.Errorf("the worker was replaced %d times", n)
+	}
+}
+
 func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
 	for _, stream := range []string{"", `,"stream":true`} {
 		s := start(t, func(s *settings) { s.workers = 2 })
