@@ -68,6 +68,15 @@ func DefaultModel() Model {
 	}
 }
 
+// H200Model is a 3 B q4_0 model on one H200 with rank 8 adapters on q and v, as
+// docs/benchmarks.md has it. Batches of 2 to 16 are no faster than one request
+// there: llama-server's Vulkan backend multiplies adapters slowly at these sizes.
+func H200Model() Model {
+	m := DefaultModel()
+	m.Batch = []BatchSpeed{{1, 260}, {2, 157}, {4, 206}, {8, 265}, {16, 323}, {32, 1467}}
+	return m
+}
+
 func (m *Model) check() error {
 	switch {
 	case len(m.Batch) == 0:

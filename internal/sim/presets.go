@@ -2,7 +2,7 @@ package sim
 
 // Presets are named scenarios.
 func Presets() map[string]Options {
-	list := []Options{mixed(), mixed4(), flood(), longShort(), conversations(), scale(), timelineScenario()}
+	list := []Options{mixed(), mixedH200(), mixed4(), flood(), longShort(), conversations(), scale(), timelineScenario()}
 	presets := make(map[string]Options, len(list))
 	for _, o := range list {
 		presets[o.Name] = o
@@ -25,6 +25,14 @@ func mixed() Options {
 		Name: "clients", Arrivals: "closed", Clients: 32, Adapters: 16, Zipf: 1, Prefix: "a",
 		Prompt: Fixed(64), Answer: Fixed(200),
 	}}
+	return o
+}
+
+func mixedH200() Options {
+	o := mixed()
+	o.Name, o.Model = "mixed-h200", H200Model()
+	o.About = "as mixed, with answers of 64 tokens, on the H200 that was measured"
+	o.Streams[0].Answer = Fixed(64)
 	return o
 }
 
