@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/loragate/loragate/internal/admin"
 	"github.com/loragate/loragate/internal/catalog"
@@ -111,7 +110,7 @@ func (o observer) Finished(r proxy.Report) {
 	case r.Refused != "":
 		outcome = metrics.Rejected
 		o.Rejected(r.Refused)
-	case r.Status == statusClientLeft:
+	case r.Status == proxy.StatusClientClosed:
 		outcome = metrics.ClientGone
 	case r.Err || r.Status >= http.StatusBadRequest:
 		outcome = metrics.Failed
@@ -122,8 +121,3 @@ func (o observer) Finished(r proxy.Report) {
 		PromptTokens: r.Usage.Prompt, CachedTokens: r.Usage.Cached, CompletionTokens: r.Usage.Completion,
 	})
 }
-
-func (o observer) Chunk(gap time.Duration) { o.Metrics.Chunk(gap) }
-
-// statusClientLeft is what the proxy reports for a client that left.
-const statusClientLeft = 499

@@ -19,9 +19,7 @@ func topCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&opts.Interval, "interval", 0, "the time between two looks (default 1s)")
 	cmd.Flags().BoolVar(&opts.Once, "once", false, "print one frame and end")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if f := cmd.OutOrStdout(); f != nil {
-			opts.Out = f
-		}
+		opts.Out = cmd.OutOrStdout()
 		return top.Run(cmd.Context(), opts)
 	}
 	return cmd

@@ -64,7 +64,6 @@ type member struct {
 	device string
 	gen    uint64 // counts the processes; what concerns an older one is void
 	up     Runner // nil while there is none that can serve
-	slots  int    // of the process
 
 	suspect   bool // it broke a request off and has given no sign of life since
 	swapping  bool
@@ -189,10 +188,7 @@ func (s *state) place(a sched.Action) {
 	delete(s.waiting, a.Ticket)
 	l := &Lease{
 		Worker: m.up, Member: m.id, Slot: a.Slot, State: StateWarm, Target: t.request.Target,
-		member: m, gen: m.gen, ticket: t, slots: []int{a.Slot}, erase: a.Erase,
-	}
-	if a.Slot == NoSlot {
-		l.slots = m.allSlots()
+		member: m, gen: m.gen, ticket: t, slots: a.Slots, erase: a.Erase,
 	}
 	t.lease = l
 	m.preparing = append(m.preparing, l)
@@ -205,14 +201,6 @@ func (s *state) place(a sched.Action) {
 		return
 	}
 	s.ready(l)
-}
-
-func (m *member) allSlots() []int {
-	all := make([]int, m.slots)
-	for i := range all {
-		all[i] = i
-	}
-	return all
 }
 
 // ready does what is left to do before the lease can be handed out.
@@ -334,7 +322,7 @@ func (s *state) settled(l *Lease) {
 // upWith takes a started worker in; its slots are clean and the base is in force.
 func (s *state) upWith(m *member, r Runner, slots int) {
 	m.gen++
-	m.up, m.slots = r, slots
+	m.up = r
 	m.suspect, m.swapping, m.failing = false, false, false
 	s.sched.Up(m.id, slots, m.device, s.now())
 	s.schedule()

@@ -102,7 +102,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	resp, err := l.Worker.Forward(ctx, r.path, body)
 	if err != nil {
 		outcome = pool.Failed
-		return failed(ctx, p.cause(c, l, err))
+		return brokeOff(ctx, p.cause(c, l, err))
 	}
 	defer resp.Body.Close()
 	if r.stream && resp.Status == http.StatusOK {
@@ -121,9 +121,9 @@ func (p *Proxy) generation(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeoutCause(ctx, p.opts.Generation, errTooLong)
 }
 
-// failed is the error for a worker that broke off before anything reached the
+// brokeOff is the error for a worker that broke off before anything reached the
 // client, unless it did so because the answer took too long.
-func failed(ctx context.Context, cause error) error {
+func brokeOff(ctx context.Context, cause error) error {
 	if context.Cause(ctx) == errTooLong {
 		return ranTooLong(cause)
 	}
@@ -138,7 +138,7 @@ const maxAnswer = 256 << 20
 func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return pool.Failed, failed(ctx, p.cause(c, l, err))
+		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
 	if resp.Status != http.StatusOK {
 		// Further prompts of the same request may still be at work.

@@ -41,9 +41,9 @@ const (
 	typeInvalid   = "invalid_request_error"
 	typeServer    = "server_error"
 	typeRateLimit = "rate_limit_error"
-	// statusClientClosed is what logs show for a client that left; it is never
+	// StatusClientClosed is what logs show for a client that left; it is never
 	// sent. nginx made the number common.
-	statusClientClosed = 499
+	StatusClientClosed = 499
 )
 
 func invalid(param, format string, args ...any) *apiError {
@@ -120,7 +120,7 @@ func fromPool(err error) *apiError {
 }
 
 func clientLeft(cause error) *apiError {
-	return &apiError{Status: statusClientClosed, Type: typeInvalid, Code: "client_closed", Message: "The client left.", Cause: cause}
+	return &apiError{Status: StatusClientClosed, Type: typeInvalid, Code: "client_closed", Message: "The client left.", Cause: cause}
 }
 
 // fromWorker puts llama-server's own error into OpenAI's envelope and terms. It

@@ -147,12 +147,12 @@ func protect(next echo.HandlerFunc, c echo.Context) (err error) {
 // fail answers with the error, unless an answer has begun already or nobody is
 // there to read it. It returns the status for the log.
 func (p *Proxy) fail(c echo.Context, e *apiError) int {
-	if c.Response().Committed || e.Status == statusClientClosed {
+	if c.Response().Committed || e.Status == StatusClientClosed {
 		return e.Status
 	}
 	e.setRetryAfter(c.Response().Header())
 	if err := p.write(c, e.Status, e.envelope()); err != nil {
-		return statusClientClosed
+		return StatusClientClosed
 	}
 	return e.Status
 }

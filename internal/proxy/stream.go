@@ -28,7 +28,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 	events := eventReader{r: body}
 	event, err := events.next()
 	if err != nil {
-		return pool.Failed, failed(ctx, p.cause(c, l, err))
+		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
 	rec := recordOf(c)
 	rec.first = time.Since(rec.start)

@@ -137,7 +137,7 @@ func (d *decision) idleFor(f *flow) (*worker, *slot) {
 		if !w.idle() {
 			continue
 		}
-		loss := w.loss(r, target)
+		loss := w.loss(r)
 		if best == nil || cheaper(w, best, target, loss, bestLoss) {
 			best, bestLoss = w, loss
 		}
@@ -162,7 +162,7 @@ func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
 
 // loss is how many tokens of others' KV the request would overwrite on an idle
 // worker.
-func (w *worker) loss(r *request, f *flow) int {
+func (w *worker) loss(r *request) int {
 	if r.Whole {
 		lost := 0
 		for i := range w.slots {
@@ -170,13 +170,12 @@ func (w *worker) loss(r *request, f *flow) int {
 		}
 		return lost
 	}
-	sl := w.pick(f)
-	return sl.tokens
+	return w.pick().tokens
 }
 
 // pick returns the slot for a request that continues nothing: one without use,
 // else the one that was used least recently.
-func (w *worker) pick(f *flow) *slot {
+func (w *worker) pick() *slot {
 	tainted := (*slot)(nil)
 	for i := range w.slots {
 		sl := &w.slots[i]
@@ -217,23 +216,22 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	if w.flow != target || w.inFlight == 0 && s.line.len() == 0 {
 		s.apply(w, target, d.now)
 	}
-	var slots []int
 	if r.Whole {
-		slots = w.allSlots()
+		a.Slots = w.allSlots()
 		w.whole = true
 		s.reopen(w, d.now)
 	} else {
 		if sl == nil {
-			sl = w.pick(f)
+			sl = w.pick()
 		}
-		slots, a.Slot = []int{sl.number}, sl.number
+		a.Slots, a.Slot = []int{sl.number}, sl.number
 		a.Warm = s.countWarm(sl, r)
 	}
-	a.Erase = s.occupy(w, r, slots, d.now)
-	s.running[r.Ticket] = &run{flow: f, worker: w, slots: slots, started: d.now}
+	a.Erase = s.occupy(w, r, a.Slots, d.now)
+	s.running[r.Ticket] = &run{flow: f, worker: w, slots: a.Slots, started: d.now}
 	f.running++
 	if r.Whole { // its next one waits anew
-		f.since, f.closedAt, f.debt, f.payback = d.now, d.now, 0, 0
+		f.waitFrom(d.now)
 	}
 	s.dequeue(r)
 	d.actions = append(d.actions, a)
@@ -309,12 +307,7 @@ func (s *Scheduler) crowded() []*flow {
 }
 
 func (f *flow) sharesDevice(w *worker) bool {
-	for _, x := range f.open {
-		if x.device == w.device {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.open, func(x *worker) bool { return x.device == w.device })
 }
 
 // clear closes workers whose flows have had their turn: as many as flows wait
@@ -339,8 +332,8 @@ func (d *decision) needed() int {
 
 func (s *Scheduler) idleWorkers() int {
 	n := 0
-	for _, id := range s.applied.Idle() {
-		if s.workers[id].idle() {
+	for _, w := range s.list {
+		if w.idle() {
 			n++
 		}
 	}
@@ -403,23 +396,13 @@ func (d *decision) balance() {
 	}
 	poor := crowded[0]
 	w := d.expired()
-	if w == nil || w.flow == poor || d.handovers() > 0 {
+	if w == nil || w.flow == poor || slices.ContainsFunc(d.s.list, func(x *worker) bool { return x.handover }) {
 		return
 	}
 	if float64(len(poor.open)+1)/poor.weight < float64(len(w.flow.open))/w.flow.weight {
 		w.closing, w.handover = true, true
 		d.s.reopen(w, d.now)
 	}
-}
-
-func (d *decision) handovers() int {
-	n := 0
-	for _, w := range d.s.list {
-		if w.handover {
-			n++
-		}
-	}
-	return n
 }
 
 // lastClosed returns a closing worker that would take longest to drain, or an

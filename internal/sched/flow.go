@@ -44,6 +44,11 @@ type flow struct {
 // it.
 func (f *flow) place() Time { return max(f.since, f.closedAt+f.payback) }
 
+// waitFrom lets the flow begin to wait for a worker, with no debt yet.
+func (f *flow) waitFrom(now Time) {
+	f.since, f.closedAt, f.debt, f.payback = now, now, 0, 0
+}
+
 func (f *flow) before(g *flow) bool { return f.place() < g.place() }
 func (f *flow) longer(g *flow) bool { return f.share() > g.share() }
 

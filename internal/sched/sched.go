@@ -81,6 +81,7 @@ type Action struct {
 	Ticket Ticket
 	Worker int
 	Slot   int   // to run it in, or NoSlot
+	Slots  []int // that it has: this one, or all
 	Erase  []int // slots whose KV must be dropped before
 	// Warm is how many bytes of the request's prompt the slot already holds.
 	Warm int

@@ -162,7 +162,7 @@ func (s *Scheduler) close(w *worker, now Time) {
 	w.isOpen = false
 	f.open = slices.DeleteFunc(f.open, func(x *worker) bool { return x == w })
 	if len(f.open) == 0 {
-		f.since, f.closedAt, f.debt, f.payback = now, now, 0, 0
+		f.waitFrom(now)
 	}
 	s.refresh(f)
 }
