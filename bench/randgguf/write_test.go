@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/ggufwrite"
 )
 
 // content returns what write wrote.
@@ -44,7 +46,11 @@ func TestSeedDecidesTheBytes(t *testing.T) {
 func TestTensorsDiffer(t *testing.T) {
 	tensors := baseTensors(Tiny)
 	data := content(t, func(path string) error { return WriteBase(path, Tiny, 1) })
-	at := len(header(baseMetadata(Tiny), tensors))
+	header, err := ggufwrite.Header(entries(baseMetadata(Tiny)), streams(tensors, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := len(header)
 	seen := map[string]string{}
 	for _, x := range tensors {
 		all, zero := x.size()
@@ -58,7 +64,7 @@ func TestTensorsDiffer(t *testing.T) {
 				t.Errorf("%s: its first rows are not zero", x.name)
 			}
 		}
-		at += int(padded(all))
+		at += int(ggufwrite.Padded(all))
 	}
 	if at != len(data) {
 		t.Errorf("tensors end at %d of %d bytes", at, len(data))
