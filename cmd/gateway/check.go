@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
 )
 
@@ -27,13 +33,43 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		models, err := openCatalog(cfg)
+		adapters, err := checkAdapters(cmd.Context(), cfg)
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d adapters of %s, %d workers of %s\n",
-			*file, len(models.Adapters()), cfg.Model.Name, cfg.Workers.Count, command)
+			*file, adapters, cfg.Model.Name, cfg.Workers.Count, command)
 		return nil
 	}
 	return cmd
+}
+
+// checkAdapters looks at every adapter as serve would, but downloads none, and
+// returns how many there are. All that are rejected are in the error.
+func checkAdapters(ctx context.Context, cfg *config.Config) (n int, err error) {
+	dir, err := os.MkdirTemp("", "loragate-check-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	local := *cfg
+	local.State.Dir = dir
+	local.Adapters.List = slices.DeleteFunc(slices.Clone(cfg.Adapters.List), func(a config.Adapter) bool { return a.Path == "" })
+	g := &gateway{cfg: &local, log: slog.New(slog.DiscardHandler)}
+	defer g.close()
+	if err := g.openCatalog(ctx); err != nil {
+		return 0, err
+	}
+	remote := len(cfg.Adapters.List) - len(local.Adapters.List)
+	var problems []error
+	for _, r := range g.models.List() {
+		needsRemote := r.Kind == catalog.KindComposition && remote > 0
+		if r.State != catalog.Ready && !needsRemote {
+			problems = append(problems, fmt.Errorf("adapter %q: %s", r.Name, r.Reason))
+		}
+		if r.Kind == catalog.KindAdapter {
+			n++
+		}
+	}
+	return n + remote, errors.Join(problems...)
 }

@@ -14,26 +14,22 @@ import (
 // newMetrics returns the gateway's metrics. They look at the pool, which must be
 // there before the first scrape.
 func newMetrics(g *gateway) *metrics.Metrics {
-	names := namesOf(g.models)
-	opts := metrics.Options{
-		Version:  version,
-		Snapshot: func() metrics.Snapshot { return snapshot(g.pool.Stats(), names) },
+	return metrics.New(metrics.Options{
+		Version: version, Models: metricNames(g.models),
+		Snapshot: func() metrics.Snapshot { return snapshot(g.pool.Stats(), namesOf(g.models)) },
 		Scrape: func(ctx context.Context, worker int) ([]byte, error) {
 			return g.pool.WorkerMetrics(ctx, worker)
 		},
-	}
-	for _, m := range g.models.Models() {
-		if m.Kind != catalog.KindAlias {
-			opts.Models = append(opts.Models, m.Name)
-		}
-	}
-	return metrics.New(opts)
+	})
 }
 
 // serveAdmin serves the second listener, if there is one, and sends on failed
 // when that ends.
 func (g *gateway) serveAdmin(failed chan<- error) *http.Server {
-	server := admin.New(admin.Options{Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log})
+	server := admin.New(admin.Options{
+		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
+		Catalog: g.models, Pool: adminPool{g.pool}, Token: g.cfg.Admin.Token, MaxUpload: g.cfg.Sources.MaxSize,
+	})
 	if g.admin != nil {
 		g.log.Info("admin", "url", "http://"+g.admin.Addr().String())
 		go func() { failed <- server.Serve(g.admin) }()
@@ -41,27 +37,54 @@ func (g *gateway) serveAdmin(failed chan<- error) *http.Server {
 	return server
 }
 
-// modelNames gives identities back their names in the catalog.
+// modelNames gives identities and files back their names in the catalog.
 type modelNames struct {
 	byIdentity map[pool.Identity]string
-	all        []string
+	byFile     map[pool.File]string
 }
 
+// namesOf looks at every model: for scrapes and people, not for requests. Of
+// names with one identity the first stands for all.
 func namesOf(models *catalog.Catalog) modelNames {
-	n := modelNames{byIdentity: map[pool.Identity]string{pool.Base: models.Base().Name}}
-	for _, a := range models.Adapters() {
-		id := proxy.TargetOf(a).Identity
-		if _, shared := n.byIdentity[id]; !shared {
-			n.byIdentity[id] = a.Name // of names with one identity the first stands for all
-			n.all = append(n.all, a.Name)
+	n := modelNames{byIdentity: make(map[pool.Identity]string), byFile: make(map[pool.File]string)}
+	for _, m := range models.Models() {
+		id := pool.Identity(m.Identity())
+		if _, named := n.byIdentity[id]; !named {
+			n.byIdentity[id] = m.Target
+		}
+		if len(m.Parts) != 1 || m.Kind != catalog.KindAdapter {
+			continue
+		}
+		file := pool.File(m.Parts[0].Version.Path)
+		if _, named := n.byFile[file]; !named {
+			n.byFile[file] = m.Name
 		}
 	}
 	return n
 }
 
+// identity names an identity; an expression and a version that was replaced have
+// no name in the catalog.
+func (n modelNames) identity(id pool.Identity) string {
+	if name, ok := n.byIdentity[id]; ok {
+		return name
+	}
+	return proxy.Adhoc
+}
+
+func (n modelNames) files(files []pool.File) (names []string) {
+	for _, file := range files {
+		if name, ok := n.byFile[file]; ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 var workerStates = map[pool.Health]metrics.WorkerState{
 	pool.Down: metrics.Down, pool.Up: metrics.Up,
 	pool.Draining: metrics.Draining, pool.Suspect: metrics.Suspect,
+	pool.Reloading: metrics.Reloading, pool.Drained: metrics.Drained, pool.Spare: metrics.Spare,
 }
 
 // snapshot puts what the pool looks like into the metrics' words.
@@ -71,10 +94,11 @@ func snapshot(st pool.Stats, names modelNames) metrics.Snapshot {
 		Counters: metrics.Counters{
 			Swaps: st.Counts.Swaps, WarmHits: st.Counts.WarmHits, WarmMisses: st.Counts.WarmMisses,
 			KVTokensKept: st.Counts.KVKept, KVTokensLost: st.Counts.KVLost,
+			LoadedHits: st.Counts.Hits, LoadedMisses: st.Counts.Misses, Reloads: st.Counts.Reloads,
 		},
 	}
 	for id, n := range st.ByIdentity {
-		s.WaitingByModel[names.byIdentity[id]] += n
+		s.WaitingByModel[names.identity(id)] += n
 	}
 	for i, w := range st.Workers {
 		s.Workers = append(s.Workers, workerSnapshot(i, w, names))
@@ -89,12 +113,12 @@ func workerSnapshot(id int, w pool.WorkerStats, names modelNames) metrics.Worker
 	if !w.Up() {
 		return out
 	}
-	out.Applied, out.Loaded = names.byIdentity[w.Applied], names.all
+	out.Applied, out.Loaded = names.identity(w.Applied), names.files(w.Loaded)
 	out.InFlight, out.Slots = w.InFlight, len(w.Slots)
 	for _, sl := range w.Slots {
 		slot := metrics.Slot{Busy: sl.Busy, Tokens: sl.Tokens}
 		if sl.Owned {
-			slot.Model = names.byIdentity[sl.Owner]
+			slot.Model = names.identity(sl.Owner)
 		}
 		out.SlotOwners = append(out.SlotOwners, slot)
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/state"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -40,53 +43,79 @@ func serveCommand() *cobra.Command {
 		signals := make(chan os.Signal, 2)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 		defer signal.Stop(signals)
-		g, err := newGateway(cfg, newLogger(cfg, cmd))
+		log, level := newLogger(cfg, cmd)
+		g, err := openUnlessStopped(signals, func(ctx context.Context) (*gateway, error) {
+			return newGateway(ctx, cfg, log, level)
+		})
 		if err != nil {
 			return err
 		}
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer signal.Stop(hangup)
+		ctx, cancel := context.WithCancel(cmd.Context())
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			g.watchConfig(ctx, func() (*config.Config, error) { return config.Load(*file) }, hangup)
+		}()
+		defer func() { cancel(); <-watched }()
 		return g.run(signals)
 	}
 	return cmd
 }
 
-func newLogger(cfg *config.Config, cmd *cobra.Command) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: cfg.Log.Level}
-	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opts))
-	}
-	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opts))
+// openUnlessStopped opens a gateway, which takes a while with many adapters; a
+// signal ends that.
+func openUnlessStopped(signals <-chan os.Signal, open func(context.Context) (*gateway, error)) (*gateway, error) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	opened := make(chan struct{})
+	defer cancel(nil)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(fmt.Errorf("stopped by signal: %s", s))
+		case <-opened:
+		}
+	}()
+	g, err := open(ctx)
+	close(opened)
+	return g, err
 }
 
-func openCatalog(cfg *config.Config) (*catalog.Catalog, error) {
-	entries := make([]catalog.Entry, len(cfg.Adapters.List))
-	for i, a := range cfg.Adapters.List {
-		entries[i] = catalog.Entry{
-			Name: a.Name, Path: a.Path, Scale: a.Scale, Aliases: a.Aliases,
-			Weight: a.Weight, MaxConcurrency: a.MaxConcurrency,
-		}
+// newLogger returns a logger whose level can be changed.
+func newLogger(cfg *config.Config, cmd *cobra.Command) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.Level)
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opts)), level
 	}
-	return catalog.Open(catalog.Options{
-		BaseName: cfg.Model.Name, BasePath: cfg.Model.Path,
-		Dir: cfg.Adapters.Dir, Entries: entries,
-	})
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opts)), level
 }
 
 // gateway is everything that one process serves with.
 type gateway struct {
-	cfg      *config.Config
+	cfg      *config.Config // as it was at the start
 	log      *slog.Logger
-	models   *catalog.Catalog
+	level    *slog.LevelVar
 	dir      *runtimeDir
+	state    *state.DB
+	models   *catalog.Catalog
 	listener net.Listener
 	admin    net.Listener // nil for none
 	metrics  *metrics.Metrics
 	pool     *pool.Pool
 	proxy    *proxy.Proxy
+
+	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
+	changing sync.Mutex                // held while a change of the catalog is passed on
 }
 
 // newGateway opens the files and the port and starts the workers, which come up
-// in the background. What fails here fails before a model is loaded.
-func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
+// in the background. What fails here fails before a model is loaded. It blocks
+// while adapters are looked at, until ctx ends.
+func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level *slog.LevelVar) (*gateway, error) {
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
@@ -94,47 +123,66 @@ func newGateway(cfg *config.Config, log *slog.Logger) (*gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	models, err := openCatalog(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", cfg.File, err)
-	}
-	listener, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	g := &gateway{cfg: cfg, log: log, models: models, listener: listener}
-	if err := g.open(); err != nil {
+	g := &gateway{cfg: cfg, log: log, level: level}
+	if err := g.open(ctx); err != nil {
 		g.close()
 		return nil, err
 	}
 	g.metrics = newMetrics(g)
-	g.pool = pool.New(g.poolOptions(command))
+	g.pool = pool.New(g.poolOptions(command), stock(g.models))
+	g.running.Store(g.pool)
+	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
-		Catalog: models, Pool: g.pool, Alias: cfg.Model.Name,
+		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Generation: cfg.Limits.Generation,
-		Observer:   observer{g.metrics}, Log: log,
+		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
+		Observer: observer{g.metrics}, Log: log,
 	})
-	log.Info("starting", "version", version, "models", len(models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
+	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil
 }
 
-// open opens what newGateway has not opened yet.
-func (g *gateway) open() (err error) {
+// vllm is what vLLM's endpoints for adapters work on, or nil if they are off.
+func (g *gateway) vllm() proxy.Adapters {
+	if !g.cfg.Catalog.VLLMEndpoints {
+		return nil
+	}
+	return g.models
+}
+
+// open opens what newGateway needs.
+func (g *gateway) open(ctx context.Context) (err error) {
+	if g.listener, err = net.Listen("tcp", g.cfg.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
 	if g.cfg.Admin.Listen != "" {
 		if g.admin, err = net.Listen("tcp", g.cfg.Admin.Listen); err != nil {
 			return fmt.Errorf("admin.listen: %w", err)
 		}
 	}
-	g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir)
-	return err
+	if g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir); err != nil {
+		return err
+	}
+	return g.openCatalog(ctx)
 }
 
 // close closes what was opened.
 func (g *gateway) close() {
-	g.listener.Close()
-	if g.admin != nil {
-		g.admin.Close()
+	for _, l := range []net.Listener{g.listener, g.admin} {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if g.models != nil {
+		g.models.Close()
+	}
+	if g.state != nil {
+		if err := g.state.Close(); err != nil {
+			g.log.Error("closing the state", "error", err)
+		}
+	}
+	if g.dir != nil {
+		g.dir.remove()
 	}
 }
 
@@ -143,56 +191,44 @@ const watchInterval = 5 * time.Second
 
 func (g *gateway) poolOptions(command string) pool.Options {
 	w := g.cfg.Workers
-	files := g.models.Files()
 	opts := pool.Options{
 		Count: w.Count, Slots: w.Slots,
 		Devices: w.Devices,
 		Queue:   g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
 		Quantum: g.cfg.Scheduler.Quantum, Spread: g.cfg.Scheduler.Spread,
-		Start: func(ctx context.Context, id int) (pool.Runner, error) {
+		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
+		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
-				Name: fmt.Sprint(id), Command: command, Args: w.Args,
-				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: files,
-				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Device: device(w.Devices, id), Dir: g.dir.path,
+				Name: fmt.Sprint(s.ID), Command: command, Args: w.Args,
+				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: paths(s.Files),
+				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Device: s.Device, Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
+		Loaded: g.loaded, Spoiled: g.spoiled,
 		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0
 	}
 	if w.SelfTest {
-		opts.SelfTest = pool.SelfTest(w.Slots, testTargets(g.models), w.StartTimeout)
+		opts.SelfTest = pool.SelfTest(w.Slots, w.StartTimeout)
 	}
 	return opts
 }
 
-// device returns what a worker runs on; "" leaves it to llama-server.
-func device(devices []string, worker int) string {
-	if len(devices) == 0 {
-		return ""
+func paths(files []pool.File) []string {
+	list := make([]string, len(files))
+	for i, file := range files {
+		list[i] = string(file)
 	}
-	return devices[worker%len(devices)]
+	return list
 }
 
 // threads returns each worker's share of the processors. llama-server takes them
 // all by default, and its threads spin while they wait for one another: several
 // workers would slow each other down many times over.
 func threads(workers int) int { return max(1, runtime.NumCPU()/workers) }
-
-// testTargets picks what the self-test swaps between: the base and two adapters,
-// which is all it takes, however many there are.
-func testTargets(models *catalog.Catalog) []pool.Target {
-	targets := []pool.Target{{Identity: pool.Base}}
-	for _, a := range models.Adapters() {
-		if len(targets) == 3 {
-			break
-		}
-		targets = append(targets, proxy.TargetOf(a))
-	}
-	return targets
-}
 
 // run serves until a signal or a failure, and returns when everything that it
 // started has ended.
@@ -223,7 +259,7 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	}
 	server.Close()
 	g.pool.Close()
-	g.dir.remove()
+	g.close()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

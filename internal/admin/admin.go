@@ -1,39 +1,101 @@
 // Package admin is the gateway's second listener: what operators and their
-// tools look at, apart from what clients use.
+// tools look at and change, apart from what clients use. docs/openapi.yaml
+// describes it.
 //
-// It has no access control. Whoever listens on more than loopback must keep
-// strangers away from it.
+// Without a token it has no access control: whoever listens on more than
+// loopback must set one.
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
 
+	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/metrics"
 )
 
-// StatePath is where the State is.
-const StatePath = "/admin/v1/state"
+// Where things are. A name's "/" is sent as %2F.
+const (
+	StatePath    = "/admin/v1/state"
+	AdaptersPath = "/admin/v1/adapters"
+	WorkersPath  = "/admin/v1/workers"
+)
 
-// Options says what the listener shows. All are required.
+// Options says what the listener shows and changes.
 type Options struct {
 	Listen  string // the address listened on, host:port, as it is configured
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
+
+	// Catalog is behind the routes of adapters. Without it, or without Pool, they
+	// answer 501.
+	Catalog Catalog
+	// Pool is behind the routes of workers. Without it they answer 501, and no
+	// adapter is known to be loaded anywhere.
+	Pool Pool
+	// Token is the bearer token that everything but /health asks for; "" asks for
+	// none.
+	Token string
+	// MaxUpload is the largest upload in bytes; 0 is no bound.
+	MaxUpload int64
 }
 
-// New returns a server for the handler; the caller listens and serves.
+// Catalog is what the API needs of a catalog.Catalog; the rules are there. Errors
+// are *catalog.Error. All methods may wait for the disk.
+type Catalog interface {
+	List() []catalog.Record
+	Get(name string) (catalog.Record, bool)
+	Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error)
+	Upload(ctx context.Context, spec catalog.Spec, r io.Reader, filename string) (catalog.Record, error)
+	Remove(name string) error
+	Pin(name string, pin bool) (catalog.Record, error)
+	Rollback(name string) (catalog.Record, error)
+}
+
+// Pool is what the API needs of the workers. No method waits for a request to
+// end: what was asked for shows in Workers later.
+type Pool interface {
+	Files() map[string]FileView // by path, for those that a worker has or should have
+	Workers() []WorkerView      // by number
+	// Drain keeps new requests from a worker until Resume. Restart replaces its
+	// process. Errors that are ErrConflict are shown, others are only logged.
+	Drain(id int) error
+	Resume(id int) error
+	Restart(id int) error
+}
+
+// FileView is where an adapter's file is at one moment.
+type FileView struct {
+	LoadedOn  []int     // the workers that have it in memory
+	AppliedOn []int     // those where it is in force, alone or with others
+	LastUsed  time.Time // zero: not since the start
+	Wanted    bool      // some worker is to load it
+}
+
+// WorkerView is what only the pool knows of a worker.
+type WorkerView struct {
+	ID      int
+	Drained bool // it takes no requests because an operator said so
+}
+
+const (
+	writeTimeout = 30 * time.Second // for an answer, once it is there
+	readTimeout  = 10 * time.Second // for a request that is not an upload
+	uploadPause  = 30 * time.Second // without a byte ends an upload
+)
+
+// New returns a server for the handler; the caller listens and serves. Requests
+// that take longer, such as uploads, lift its timeouts for themselves.
 func New(opts Options) *http.Server {
 	return &http.Server{
 		Handler:           Handler(opts),
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       10 * time.Second, // no request here has a body
-		WriteTimeout:      30 * time.Second, // nothing here streams
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
@@ -44,63 +106,87 @@ func New(opts Options) *http.Server {
 //
 // On a loopback address it serves only requests that name such an address as
 // their Host: a web page whose name was made to point at 127.0.0.1 would
-// otherwise read everything here through its visitor's browser.
+// otherwise read everything here through its visitor's browser. For the same
+// reason it takes no changes from pages of other origins.
 func Handler(opts Options) http.Handler {
+	a := &api{opts: opts}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", opts.Metrics.Handler())
-	mux.HandleFunc("GET "+StatePath, func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, stateOf(opts.Metrics.State()))
-	})
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
-	})
-	return guard(hostOf(opts.Listen), mux)
+	for _, rt := range a.routes() {
+		mux.Handle(rt.method+" "+rt.path, a.handle(rt))
+	}
+	return a.logged(guard(hostOf(opts.Listen), authenticate(opts.Token, sameOrigin(unrouted(mux)))))
 }
 
-// guard refuses foreign hosts when listening on loopback.
-func guard(listen string, next http.Handler) http.Handler {
-	local := loopback(listen)
+// api serves the routes. It has no state of its own.
+type api struct{ opts Options }
+
+// route is one operation; docs/openapi.yaml has all of them.
+type route struct {
+	method, path string
+	serve        func(w http.ResponseWriter, r *http.Request) error
+	missing      bool // what it needs is not there
+}
+
+func (a *api) routes() []route {
+	noCatalog, noPool := a.opts.Catalog == nil, a.opts.Pool == nil
+	return []route{
+		{method: "GET", path: "/health", serve: health},
+		{method: "GET", path: "/metrics", serve: a.metrics},
+		{method: "GET", path: StatePath, serve: a.state},
+
+		{method: "GET", path: AdaptersPath, serve: a.listAdapters, missing: noCatalog},
+		{method: "GET", path: AdaptersPath + "/{name}", serve: a.getAdapter, missing: noCatalog},
+		{method: "PUT", path: AdaptersPath + "/{name}", serve: a.putAdapter, missing: noCatalog},
+		{method: "PUT", path: AdaptersPath + "/{name}/file", serve: a.uploadAdapter, missing: noCatalog},
+		{method: "DELETE", path: AdaptersPath + "/{name}", serve: a.removeAdapter, missing: noCatalog},
+		{method: "POST", path: AdaptersPath + "/{name}/pin", serve: a.pinAdapter, missing: noCatalog},
+		{method: "POST", path: AdaptersPath + "/{name}/rollback", serve: a.rollbackAdapter, missing: noCatalog},
+
+		{method: "GET", path: WorkersPath, serve: a.listWorkers, missing: noPool},
+		{method: "POST", path: WorkersPath + "/{id}/drain", serve: a.change(Pool.Drain), missing: noPool},
+		{method: "POST", path: WorkersPath + "/{id}/resume", serve: a.change(Pool.Resume), missing: noPool},
+		{method: "POST", path: WorkersPath + "/{id}/restart", serve: a.change(Pool.Restart), missing: noPool},
+	}
+}
+
+// handle turns a route's error into an answer.
+func (a *api) handle(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		if host := hostOf(r.Host); local && !loopback(host) && !strings.EqualFold(host, listen) {
-			writeJSON(w, http.StatusForbidden, refusal(host))
+		if rt.missing {
+			a.fail(w, r, &apiError{
+				Status: http.StatusNotImplemented, Type: typeServer, Code: "not_implemented",
+				Message: "This gateway does not offer that.",
+			})
 			return
 		}
-		next.ServeHTTP(w, r)
+		if err := rt.serve(w, r); err != nil {
+			a.fail(w, r, err)
+		}
 	})
 }
 
-// refusal is in the form of all the gateway's errors, which is OpenAI's.
-func refusal(host string) any {
-	return map[string]any{"error": map[string]any{
-		"message": "The admin address answers only requests to localhost, not to the host " + host + ".",
-		"type":    "invalid_request_error", "param": nil, "code": "host_not_allowed",
-	}}
+func health(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
 }
 
-// hostOf takes the port off, if there is one, the brackets of an IPv6 address
-// and the dot at the end of a full name.
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	}
-	return strings.TrimSuffix(host, ".")
+func (a *api) metrics(w http.ResponseWriter, r *http.Request) error {
+	a.opts.Metrics.Handler().ServeHTTP(w, r)
+	return nil
 }
 
-// loopback reports whether the host can only be this machine. Names are not
-// looked up: whoever owns a name decides where it points.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+func (a *api) state(w http.ResponseWriter, _ *http.Request) error {
+	s := stateOf(a.opts.Metrics.State())
+	a.markDrained(s.Workers)
+	writeJSON(w, http.StatusOK, s)
+	return nil
 }
 
+// writeJSON answers. The answer has writeTimeout from now on, however long the
+// request took.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // fails only when nobody reads any more
 }

@@ -61,10 +61,10 @@ const wantState = `{
   },
   "workers": [
     {"id": 0, "state": "up", "pid": 77, "restarts_total": 1, "applied": "legal", "loaded": ["demo", "legal"],
-     "in_flight": 1, "slots": 2, "device": "CPU",
+     "in_flight": 1, "slots": 2, "device": "CPU", "drained": false,
      "slot_owners": [{"model": "legal", "tokens": 12, "busy": true}, {"model": "", "tokens": 0, "busy": false}]},
     {"id": 1, "state": "down", "pid": 0, "restarts_total": 0, "applied": "", "loaded": [],
-     "in_flight": 0, "slots": 2, "device": "", "slot_owners": []}
+     "in_flight": 0, "slots": 2, "device": "", "drained": false, "slot_owners": []}
   ],
   "models": [
     {"name": "coding", "waiting": 2, "requests_total": 0, "errors_total": 0,

@@ -55,7 +55,7 @@ type Histogram struct {
 // Worker is one llama-server under the gateway's supervision.
 type Worker struct {
 	ID         int      `json:"id"`
-	State      string   `json:"state"` // starting, up, draining, suspect or down
+	State      string   `json:"state"` // starting, up, draining, drained, reloading, suspect, spare or down
 	PID        int      `json:"pid"`   // 0 is no process
 	Restarts   int      `json:"restarts_total"`
 	Applied    string   `json:"applied"` // the model in force; "" is none
@@ -64,6 +64,7 @@ type Worker struct {
 	Slots      int      `json:"slots"`
 	SlotOwners []Slot   `json:"slot_owners"` // by slot; may be shorter than slots
 	Device     string   `json:"device"`
+	Drained    bool     `json:"drained"` // an operator keeps requests from it
 }
 
 // Slot is what one slot's KV cache holds.

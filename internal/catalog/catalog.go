@@ -1,243 +1,312 @@
 // Package catalog knows every model that a client can name and what it takes to
-// serve it.
+// serve it. Models come from the watched directory, the configuration and the
+// admin API, and change while the gateway runs.
 package catalog
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
+	"cmp"
+	"context"
 	"fmt"
 	"io"
-	"io/fs"
+	"log/slog"
 	"os"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/loragate/loragate/internal/state"
 )
 
-// Kind says what a model is.
-type Kind string
-
-const (
-	KindBase    Kind = "base"
-	KindAdapter Kind = "adapter"
-	KindAlias   Kind = "alias"
-)
-
-// Entry is a LoRA adapter as it is configured.
-type Entry struct {
-	Name    string
-	Path    string // its GGUF, absolute
-	Scale   float64
-	Aliases []string
-	Weight  float64 // its share against other adapters
-	// MaxConcurrency bounds how many of its requests run at once; 0 is no bound.
-	MaxConcurrency int
-}
-
-// Options says what a catalog is made of.
+// Options says what a catalog is made of, and what it works with. Functions
+// without a word on it may be called from several goroutines at once and may
+// block.
 type Options struct {
 	BaseName string
-	BasePath string
-	Dir      string  // every *.gguf in it is an adapter named after its file; "" is none
-	Entries  []Entry // adapters one by one
+	BasePath string // the base model's GGUF
+
+	// Dir is watched: each *.gguf, each folder with a PEFT adapter and each archive
+	// (.zip, .tar, .tar.gz, .tgz) of one in it is an adapter. "" is none.
+	Dir    string
+	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
+	Rescan time.Duration // how often Dir is read without being told of a change; 0 is 30 s
+
+	Entries      []Spec // the configuration's adapters and compositions, as for Configure
+	Adhoc        bool   // expressions such as "coding@0.7+chat@0.3" are models
+	KeepVersions int    // how many versions of an adapter are kept, the active one included; 0 is 3
+	MaxBytes     int64  // the largest GGUF that a worker can load; 0 is no bound
+
+	// Store keeps what must survive a restart. The catalog does not close it.
+	Store *state.DB
+
+	// Intake gets a source to a local GGUF: it fetches, unpacks and converts. The
+	// file must not change until release is called, which is not nil unless err is.
+	// An error that is an *Error keeps its code (Refused, TooLarge, Invalid: the
+	// source is at fault; Failed: it may work later); any other is Failed. Its text
+	// becomes Record.Reason.
+	Intake func(ctx context.Context, source, digest string, progress func(done, total int64)) (path string, release func(), err error)
+	// Receive does the same with bytes that are sent.
+	Receive func(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (path string, release func(), err error)
+	// Check tells whether the base can be served with the GGUF; errors are as of
+	// Intake.
+	Check func(ctx context.Context, path string) (CheckInfo, error)
+
+	// Changed is called after every change of Models, Stock or List, from any
+	// goroutine, with no lock held. It must not block.
+	Changed func()
+	// IsLoaded tells whether a worker has the file loaded or is loading it. It must
+	// not call the catalog's blocking methods. nil: none is.
+	IsLoaded func(path string) bool
+	// InUse tells whether a worker or a waiting request may still open the file.
+	// Like IsLoaded.
+	InUse func(path string) bool
+
+	Log *slog.Logger // nil: nothing is logged
 }
 
-// Model is one name that a client can ask for.
-type Model struct {
-	Name    string
-	Kind    Kind
-	Target  string    // the adapter's or base's own name: Name, but for an alias
-	Created time.Time // when its file was last changed
-	Adapter *Adapter  // nil for the base
+// CheckInfo is what Check finds in an adapter's GGUF.
+type CheckInfo struct {
+	Architecture string
+	Rank         int
+	Alpha        float64
 }
 
-// Adapter is a LoRA GGUF for the base.
-type Adapter struct {
-	Name   string
-	Path   string // the first file that was found with these bytes
-	Digest string // SHA-256 of the file's bytes, in hex
-	Scale  float64
-	// How its requests are scheduled, as in Entry.
-	Weight         float64
-	MaxConcurrency int
-}
-
-// Identity tells apart what gives different answers: the file's bytes and the
-// scale. Two names for the same bytes at the same scale share it.
-func (a *Adapter) Identity() string {
-	return a.Digest + "@" + strconv.FormatFloat(a.Scale, 'g', -1, 64)
-}
-
-// Catalog is an immutable set of models; it is safe for concurrent use.
+// Catalog is the set of models. It is safe for concurrent use. Resolve, Models,
+// Base and Stock never block; all others may wait for the disk.
 type Catalog struct {
-	byName   map[string]*Model
-	models   []*Model // the base, then the others by name
-	adapters []*Adapter
+	opts Options
+	base *Model
+	log  *slog.Logger
+
+	snap atomic.Pointer[snapshot] // what Resolve, Models and Stock answer from
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of the catalog
+
+	local, remote chan struct{} // filled by intakes that run
+	// storing is held for reading from when bytes are stored until a record has
+	// them, and for writing while bytes that no record has are deleted.
+	storing sync.RWMutex
+
+	mu        sync.Mutex
+	st        records
+	adhoc     bool
+	published chan struct{} // closed at the next publish
+	dir       folder
 }
 
-// Open reads the adapters' files and returns the catalog of them. It reports
-// every problem it finds, joined; each names the file or the two places that
-// clash.
-func Open(opts Options) (*Catalog, error) {
-	found, err := scan(opts.Dir)
+// Open reads what is stored, the directory and the configuration's list, and
+// returns when each source has been taken in once; until then it blocks. Sources
+// that cannot be served are rejected records. An error means that the base or
+// the directory is missing, that the list clashes with itself or is invalid, or
+// that the store failed; or that ctx ended.
+func Open(ctx context.Context, opts Options) (*Catalog, error) {
+	c, err := newCatalog(opts)
 	if err != nil {
 		return nil, err
 	}
-	entries := append(slices.Clone(opts.Entries), found...)
-
-	c := &Catalog{byName: make(map[string]*Model)}
-	created, err := modified(opts.BasePath)
-	if err != nil {
-		return nil, fmt.Errorf("base model: %w", err)
-	}
-	problems := []error{c.add(&Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: created})}
-	for _, e := range entries {
-		problems = append(problems, c.addAdapter(e))
-	}
-	if err := errors.Join(problems...); err != nil {
+	if err := c.open(ctx); err != nil {
+		c.Close()
 		return nil, err
 	}
-	slices.SortStableFunc(c.models[1:], func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
+	c.collect()
+	c.wg.Go(c.sweep)
 	return c, nil
 }
 
-// Resolve returns the model of that name.
-func (c *Catalog) Resolve(name string) (*Model, bool) {
-	m, ok := c.byName[name]
-	return m, ok
+func newCatalog(opts Options) (*Catalog, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Changed == nil {
+		opts.Changed = func() {}
+	}
+	none := func(string) bool { return false }
+	if opts.IsLoaded == nil {
+		opts.IsLoaded = none
+	}
+	if opts.InUse == nil {
+		opts.InUse = none
+	}
+	opts.KeepVersions = cmp.Or(opts.KeepVersions, 3)
+	opts.Settle = cmp.Or(opts.Settle, 500*time.Millisecond)
+	info, err := os.Stat(opts.BasePath)
+	if err != nil {
+		return nil, fmt.Errorf("base model: %w", err)
+	}
+	c := &Catalog{
+		opts: opts, log: opts.Log,
+		base:  &Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: info.ModTime(), Weight: 1},
+		local: make(chan struct{}, localIntakes), remote: make(chan struct{}, remoteIntakes),
+		adhoc: opts.Adhoc, published: make(chan struct{}),
+		st: records{
+			base: opts.BaseName, keep: opts.KeepVersions,
+			entries: make(map[string]*entry), strays: make(map[string]Record),
+		},
+		dir: newFolder(opts.Dir),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.snap.Store(c.st.build(c.base, c.adhoc))
+	return c, nil
 }
 
-// Models returns all models, the base first. The slice must not be changed.
-func (c *Catalog) Models() []*Model { return c.models }
-
-// Adapters returns all adapters in a fixed order. The slice must not be changed.
-func (c *Catalog) Adapters() []*Adapter { return c.adapters }
-
-// Base returns the base model.
-func (c *Catalog) Base() *Model { return c.models[0] }
-
-func (c *Catalog) addAdapter(e Entry) error {
-	digest, err := inspect(e.Path)
+// open takes everything in that is there at the start.
+func (c *Catalog) open(ctx context.Context) (err error) {
+	if c.st.quarantined, err = c.opts.Store.Quarantined(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	jobs, err := c.begin()
+	c.publish()
+	c.mu.Unlock()
 	if err != nil {
-		return fmt.Errorf("adapter %q: %w", e.Name, err)
+		return err
 	}
-	created, err := modified(e.Path)
-	if err != nil {
-		return fmt.Errorf("adapter %q: %w", e.Name, err)
-	}
-	a := &Adapter{Name: e.Name, Path: c.fileOf(digest, e.Path), Digest: digest, Scale: e.Scale,
-		Weight: e.Weight, MaxConcurrency: e.MaxConcurrency}
-	c.adapters = append(c.adapters, a)
-	problems := []error{c.add(&Model{Name: e.Name, Kind: KindAdapter, Target: e.Name, Created: created, Adapter: a})}
-	for _, alias := range e.Aliases {
-		problems = append(problems, c.add(&Model{Name: alias, Kind: KindAlias, Target: e.Name, Created: created, Adapter: a}))
-	}
-	return errors.Join(problems...)
-}
-
-// fileOf returns the file that holds those bytes: one of an adapter before, or
-// path. llama-server takes two files for two adapters, and does not decode them
-// together, even if their bytes are equal.
-func (c *Catalog) fileOf(digest, path string) string {
-	for _, a := range c.adapters {
-		if a.Digest == digest {
-			return a.Path
+	for _, j := range jobs {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return path
-}
-
-// Files returns the files of all adapters, each once, in a fixed order.
-func (c *Catalog) Files() []string {
-	var files []string
-	for _, a := range c.adapters {
-		if !slices.Contains(files, a.Path) {
-			files = append(files, a.Path)
-		}
+	if c.opts.Dir != "" {
+		return c.watch()
 	}
-	return files
-}
-
-func (c *Catalog) add(m *Model) error {
-	if other, taken := c.byName[m.Name]; taken {
-		return fmt.Errorf("the name %q is taken twice: by %s and by %s", m.Name, other.describe(), m.describe())
-	}
-	c.byName[m.Name] = m
-	c.models = append(c.models, m)
 	return nil
 }
 
-func (m *Model) describe() string {
-	switch m.Kind {
-	case KindBase:
-		return "the base model"
-	case KindAlias:
-		return fmt.Sprintf("an alias of %q", m.Target)
-	default:
-		return "the adapter " + m.Adapter.Path
+// begin fills the records. The configuration comes before the directory, and both
+// before the API: what is written in files is what somebody sees.
+func (c *Catalog) begin() ([]*job, error) {
+	if err := checkEntries(c.opts.Entries); err != nil {
+		return nil, err
 	}
+	kept, err := c.opts.Store.Adapters()
+	if err != nil {
+		return nil, err
+	}
+	past := make(map[string]*entry)
+	for _, a := range kept {
+		past[a.Name] = restored(a, c.opts.Store.Blobs())
+	}
+	jobs, err := c.configure(c.opts.Entries, past)
+	if err != nil {
+		return nil, err
+	}
+	more, err := c.lookAtFolder(past, true)
+	if err != nil {
+		return nil, err
+	}
+	c.restore(past)
+	return append(jobs, more...), c.forget(past)
 }
 
-// namePattern is what a file's name may be to name a model; '@' and '+' are
-// kept for scales and sums.
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
-
-// scan returns an entry for every *.gguf in dir, by name.
-func scan(dir string) ([]Entry, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("adapters.dir: %w", err)
-	}
-	var entries []Entry
-	var problems []error
-	for _, f := range files {
-		name, isGGUF := strings.CutSuffix(f.Name(), ".gguf")
-		if !isGGUF || f.IsDir() || strings.HasPrefix(name, ".") {
+// restore takes the API's own models in from what was kept.
+func (c *Catalog) restore(past map[string]*entry) {
+	for name, e := range past {
+		if e.origin != FromAPI {
 			continue
 		}
-		path := filepath.Join(dir, f.Name())
-		if !namePattern.MatchString(name) {
-			problems = append(problems, fmt.Errorf("%s: %q cannot name a model: letters, digits and ._:- only, beginning with a letter or digit, at most 128", path, name))
+		delete(past, name)
+		if err := c.st.clash(e.spec, nil); err != nil {
+			c.log.Error("a model of the API lost its name", "name", name, "reason", err)
+			c.st.strays["api:"+name] = stray(e.spec, FromAPI, err.Error(), e.updated)
 			continue
 		}
-		entries = append(entries, Entry{Name: name, Path: path, Scale: 1, Weight: 1})
+		c.st.entries[name] = e
+		if e.kind == KindAdapter && len(e.versions) == 0 && e.unfinished {
+			c.take(c.ctx, e, e.spec, nil, c.slotsFor(e.spec.Source), c.source(e.spec))
+		}
 	}
-	return entries, errors.Join(problems...)
 }
 
-// inspect returns the digest of a file that begins like a GGUF.
-func inspect(path string) (digest string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
+// forget deletes what was kept of models that are gone.
+func (c *Catalog) forget(past map[string]*entry) error {
+	for name, e := range past {
+		if c.st.entries[name] != nil || e.origin == FromAPI {
+			continue
+		}
+		if err := c.opts.Store.Delete(name); err != nil {
+			return err
+		}
 	}
-	defer f.Close()
-	var magic [4]byte
-	if _, err := io.ReadFull(f, magic[:]); err != nil || string(magic[:]) != "GGUF" {
-		return "", fmt.Errorf("%s is not a GGUF file", path)
-	}
-	h := sha256.New()
-	h.Write(magic[:])
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return nil
 }
 
-func modified(path string) (time.Time, error) {
-	info, err := os.Stat(path)
+// Close stops watching and every intake, and waits for them. Resolve, Models,
+// Stock and List go on answering; changes are refused.
+func (c *Catalog) Close() {
+	c.cancel()
+	c.wg.Wait()
+}
+
+// publish makes the present records what is answered from. The caller holds the
+// lock, and calls Changed once it has let go of it.
+func (c *Catalog) publish() {
+	c.snap.Store(c.st.build(c.base, c.adhoc))
+	close(c.published)
+	c.published = make(chan struct{})
+}
+
+// change runs a change of the records, publishes them, and tells that they
+// changed.
+func (c *Catalog) change(f func() error) error {
+	c.mu.Lock()
+	err := c.ctx.Err()
 	if err != nil {
-		return time.Time{}, err
+		err = refuse(Failed, "the gateway is stopping")
+	} else if err = f(); err == nil {
+		c.publish()
 	}
-	if !info.Mode().IsRegular() {
-		return time.Time{}, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	c.mu.Unlock()
+	if err == nil {
+		c.opts.Changed()
 	}
-	return info.ModTime(), nil
+	return err
+}
+
+// Resolve returns the model of that name, or of that expression. The error is an
+// *UnknownError (which is ErrUnknown), a *QuarantinedError, or an *Error of code
+// Invalid for an expression that makes no sense. It takes no lock; a name costs
+// one look-up.
+func (c *Catalog) Resolve(name string) (*Model, error) { return c.snap.Load().resolve(name) }
+
+// Models returns all models, the base first, then by name, aliases included and
+// expressions not. The slice must not be changed.
+func (c *Catalog) Models() []*Model { return c.snap.Load().models }
+
+// Base returns the base model.
+func (c *Catalog) Base() *Model { return c.base }
+
+// Stock returns the files that workers may be asked to load, each once, by path:
+// those of active versions, and of staged ones, which are marked Preload. The
+// slice must not be changed.
+func (c *Catalog) Stock() []Stock { return c.snap.Load().stock }
+
+// List returns all records, by name. A file of the directory that cannot have
+// its name is a record, too: two can have one name.
+func (c *Catalog) List() []Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.st.list()
+}
+
+// Get returns the record of the adapter or composition of that name; aliases and
+// the base have none.
+func (c *Catalog) Get(name string) (Record, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.st.entries[name]
+	if !ok {
+		return Record{}, false
+	}
+	return e.record(), true
+}
+
+// SetAdhoc says whether expressions are models.
+func (c *Catalog) SetAdhoc(adhoc bool) {
+	_ = c.change(func() error {
+		c.adhoc = adhoc
+		return nil
+	})
 }

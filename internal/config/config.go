@@ -9,14 +9,7 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -34,60 +27,23 @@ type Config struct {
 	// Default 127.0.0.1:8080.
 	Listen string `mapstructure:"listen"`
 
-	Model     Model     `mapstructure:"model"`
-	Adapters  Adapters  `mapstructure:"adapters"`
-	Workers   Workers   `mapstructure:"workers"`
-	Scheduler Scheduler `mapstructure:"scheduler"`
-	Limits    Limits    `mapstructure:"limits"`
-	Admin     Admin     `mapstructure:"admin"`
-	Log       Log       `mapstructure:"log"`
+	Model    Model    `mapstructure:"model"`
+	State    State    `mapstructure:"state"`
+	Adapters Adapters `mapstructure:"adapters"`
+	// Compositions are models that apply several adapters at once. Default empty.
+	Compositions []Composition `mapstructure:"compositions"`
+	Catalog      Catalog       `mapstructure:"catalog"`
+	Sources      Sources       `mapstructure:"sources"`
+	Workers      Workers       `mapstructure:"workers"`
+	Scheduler    Scheduler     `mapstructure:"scheduler"`
+	Limits       Limits        `mapstructure:"limits"`
+	Admin        Admin         `mapstructure:"admin"`
+	Log          Log           `mapstructure:"log"`
 
 	// Warnings are things that are probably mistakes but no errors, one a
 	// string, sorted: unknown GATEWAY_ variables, since container platforms
 	// inject such names.
 	Warnings []string `mapstructure:"-"`
-}
-
-// Model is the base model.
-//
-// The names of the base, of adapters and of aliases share one space and are
-// unique in it, in exact spelling. A name has at most 128 characters, begins
-// with an ASCII letter or digit, and consists of these and . _ : / -.
-type Model struct {
-	// Name is what clients call the base model. Required.
-	Name string `mapstructure:"name"`
-	// Path is the base model's GGUF file, absolute. Required; the file must
-	// exist and begin with GGUF's magic bytes.
-	Path string `mapstructure:"path"`
-}
-
-// Adapters says where the adapters are: in a folder, in a list, or in both.
-type Adapters struct {
-	// Dir is a folder of adapters, absolute, or "" for none. It must exist; what
-	// is in it is not looked at here. Default "".
-	Dir string `mapstructure:"dir"`
-	// List names adapters one by one. Default empty.
-	List []Adapter `mapstructure:"list"`
-}
-
-// Adapter is one entry of the list of adapters.
-type Adapter struct {
-	// Name is what clients call the adapter. Required.
-	Name string `mapstructure:"name"`
-	// Path is the adapter's GGUF file, absolute. Required; the file must exist
-	// and begin with GGUF's magic bytes.
-	Path string `mapstructure:"path"`
-	// Scale is how strongly the adapter is applied: any finite number but 0.
-	// Default 1.
-	Scale float64 `mapstructure:"scale"`
-	// Aliases are further names of the adapter. Default none.
-	Aliases []string `mapstructure:"aliases"`
-	// Weight is the adapter's share of the workers against others when there is
-	// not enough for all, 0.1 to 10. Default 1, which the base has, too.
-	Weight float64 `mapstructure:"weight"`
-	// MaxConcurrency bounds how many of the adapter's requests run at once; 0 is
-	// no bound. Default 0.
-	MaxConcurrency int `mapstructure:"max_concurrency"`
 }
 
 // Workers is about the llama-server processes.
@@ -126,6 +82,20 @@ type Workers struct {
 	// yet. At most 67 bytes long, so that a socket's path stays within 107.
 	// Default "".
 	RuntimeDir string `mapstructure:"runtime_dir"`
+	// MaxLoaded is how many adapters one process may have loaded at once; 0 is no
+	// bound. There must be room for all that are pinned, and for all parts of any
+	// composition. Default 0.
+	MaxLoaded int `mapstructure:"max_loaded"`
+	// AdapterMemory is how many bytes the files of one process's loaded adapters
+	// may have together; 0 is no bound. In the file it is written as Limits.Body
+	// is. Default 0.
+	AdapterMemory int64 `mapstructure:"adapter_memory"`
+	// Spare is how many processes, 0 or 1, run beside Count and take over from one
+	// that restarts to load other adapters. Default 0.
+	Spare int `mapstructure:"spare"`
+	// ReloadInterval is how long one process serves, at least, before it restarts
+	// again to load other adapters. Default 1s.
+	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 }
 
 // Scheduler is about requests that wait.
@@ -147,6 +117,12 @@ type Admin struct {
 	// Listen is its address as host:port, or "" for none; port 0 picks a free one.
 	// Default 127.0.0.1:8081.
 	Listen string `mapstructure:"listen"`
+	// Token is the bearer token that requests must show there, or "" to serve all.
+	// It has at least 16 printable ASCII characters, no spaces among them. Required
+	// if Listen is an address that other machines can reach: one outside of
+	// 127.0.0.0/8 and ::1, or a name other than localhost. It is secret: neither
+	// errors nor changes show it. Default "".
+	Token string `mapstructure:"token"`
 }
 
 // Limits bounds what one client may take.
@@ -182,8 +158,15 @@ type Log struct {
 // otherwise.
 func defaults() Config {
 	return Config{
-		Listen:   "127.0.0.1:8080",
-		Adapters: Adapters{List: []Adapter{}},
+		Listen:       "127.0.0.1:8080",
+		State:        State{Versions: 3},
+		Adapters:     Adapters{Settle: 500 * time.Millisecond, Rescan: 30 * time.Second, List: []Adapter{}},
+		Compositions: []Composition{},
+		Catalog:      Catalog{Adhoc: true},
+		Sources: Sources{
+			Cache: 10 << 30, MaxSize: 4 << 30,
+			HuggingFace: HuggingFace{Endpoint: "https://huggingface.co"},
+		},
 		Workers: Workers{
 			Command:      "llama-server",
 			Count:        1,
@@ -195,6 +178,8 @@ func defaults() Config {
 			StartTimeout: 2 * time.Minute,
 			StopTimeout:  10 * time.Second,
 			HangTimeout:  60 * time.Second,
+
+			ReloadInterval: time.Second,
 		},
 		Scheduler: Scheduler{
 			Queue: 1024, MaxWait: 60 * time.Second,
@@ -211,63 +196,9 @@ func defaults() Config {
 	}
 }
 
-// What an entry of the list of adapters has where it says nothing.
+// What an entry of the list of adapters, or of compositions and their parts, has
+// where it says nothing.
 const (
 	defaultScale  = 1.0
 	defaultWeight = 1.0
 )
-
-// ResolveCommand returns the absolute path of the llama-server program. A bare
-// name is looked up in .llama/bin beside the configuration file, then on PATH; a
-// command with a separator in it is a path. It is an error if there is no such
-// program or if it is not executable.
-func (c *Config) ResolveCommand() (string, error) {
-	command, dir := c.Workers.Command, filepath.Dir(c.File)
-	fail := func(format string, args ...any) (string, error) {
-		return "", fmt.Errorf("workers.command: %q: %s: run `make llama-server`, or set workers.command to the program's path",
-			command, fmt.Sprintf(format, args...))
-	}
-	if strings.ContainsRune(command, filepath.Separator) {
-		path := absolute(dir, command)
-		if _, err := exec.LookPath(path); err != nil {
-			return fail("cannot run %s: %v", path, cause(err))
-		}
-		return path, nil
-	}
-	local := filepath.Join(dir, ".llama", "bin", command)
-	// One that is there but cannot be run is a mistake to report, not a reason to
-	// run another program of that name.
-	if _, err := os.Stat(local); !errors.Is(err, fs.ErrNotExist) {
-		if _, err := exec.LookPath(local); err != nil {
-			return fail("cannot run %s: %v", local, cause(err))
-		}
-		return local, nil
-	}
-	path, err := exec.LookPath(command)
-	if err != nil {
-		return fail("neither in %s nor on PATH", filepath.Dir(local))
-	}
-	return filepath.Abs(path)
-}
-
-// cause strips the operation and the path, which our messages name themselves,
-// from an error of the file system.
-func cause(err error) error {
-	var pathErr *fs.PathError
-	var execErr *exec.Error
-	switch {
-	case errors.As(err, &pathErr):
-		return pathErr.Err
-	case errors.As(err, &execErr):
-		return cause(execErr.Err)
-	}
-	return err
-}
-
-// absolute returns path, which may be relative to dir, as an absolute one.
-func absolute(dir, path string) string {
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(dir, path)
-}

@@ -26,6 +26,7 @@ func abs(t *testing.T, path string) string {
 
 func TestGoodFiles(t *testing.T) {
 	base, adapter := abs(t, "testdata/base.gguf"), abs(t, "testdata/adapter.gguf")
+	const digest = "abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789"
 	onlyModel := defaults()
 	onlyModel.Model = Model{Name: "demo", Path: base}
 	tests := []struct {
@@ -37,20 +38,35 @@ func TestGoodFiles(t *testing.T) {
 		{"full", Config{
 			Listen: "[::1]:0",
 			Model:  Model{Name: "org/base:8b-q4_0.v1", Path: base},
-			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), List: []Adapter{
+			State:  State{Dir: abs(t, "testdata/state"), Versions: 100},
+			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), Settle: 10 * time.Millisecond, List: []Adapter{
 				{Name: "coding", Path: adapter, Scale: -0.5, Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3},
 				{Name: "Coding", Path: adapter, Scale: 2, Weight: 1},
-				{Name: "writing", Path: adapter, Scale: 1, Weight: 1},
+				{Name: "writing", Path: adapter, Scale: 1, Weight: 1, Pin: true},
+				{Name: "hub", Source: "hf://owner/repo/sub/file.gguf@v1", Digest: digest, Scale: 1, Weight: 1, Preload: true},
+				{Name: "web", Source: "https://user:pass@example.com/a.gguf?sign=x", Scale: 1, Weight: 1},
+				{Name: "local", Source: abs(t, "testdata/nowhere"), Scale: 1, Weight: 1},
 			}},
+			Compositions: []Composition{
+				{Name: "both", Parts: []Part{{"coding", -100}, {"made-by-api", 1}}, Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1},
+				{Name: "one", Parts: []Part{{"hub", 0.5}}, Weight: 1},
+			},
+			Catalog: Catalog{VLLMEndpoints: true},
+			Sources: Sources{
+				Cache: 1e9, MaxSize: 1,
+				HuggingFace: HuggingFace{Endpoint: "http://localhost:1", Token: "hf_x"},
+				S3:          S3{Endpoint: "minio:9000", Region: "eu-central-1", Insecure: true},
+			},
 			Workers: Workers{
 				Command: "./bin/llama-server", Count: 64, Slots: 256, Context: 64,
 				Devices:      []string{"CUDA0", "CUDA1"},
 				Args:         []string{"-ngl", "99", "--no-warmup"},
 				StartTimeout: 90 * time.Second, RuntimeDir: "/tmp",
+				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
 			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: 10 * time.Millisecond},
 			Limits:    Limits{Body: 1e9, Read: time.Hour, Write: time.Millisecond},
-			Admin:     Admin{Listen: "[::]:9"},
+			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
 			Log:       Log{Level: slog.LevelWarn, Format: "json"},
 		}},
 	}
@@ -105,7 +121,8 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Model.Name != "demo" || c.Workers.Count != 2 || c.Workers.Slots != 4 || c.Workers.Context != 1024 {
+	if c.Model.Name != "demo" || c.Workers.Count != 2 || c.Workers.Slots != 4 || c.Workers.Context != 1024 ||
+		c.State.Dir != abs(t, "../../.state") {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -139,6 +156,7 @@ func TestExampleDefaults(t *testing.T) {
 	}
 	want := defaults()
 	want.File, want.Model, want.Adapters.Dir = got.File, got.Model, got.Adapters.Dir
+	want.State.Dir = got.State.Dir
 	want.Workers.Count, want.Workers.Slots, want.Workers.Context = 2, 4, 1024
 	if !reflect.DeepEqual(*got, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", *got, want)

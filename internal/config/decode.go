@@ -17,7 +17,13 @@ import (
 var (
 	durationType = reflect.TypeFor[time.Duration]()
 	levelType    = reflect.TypeFor[slog.Level]()
-	adapterType  = reflect.TypeFor[Adapter]()
+
+	// Entries of lists, and what they have where they say nothing.
+	entryDefaults = map[reflect.Type]map[string]any{
+		reflect.TypeFor[Adapter]():     {"scale": defaultScale, "weight": defaultWeight},
+		reflect.TypeFor[Composition](): {"weight": defaultWeight},
+		reflect.TypeFor[Part]():        {"scale": defaultScale},
+	}
 )
 
 // decode turns what viper holds into c. Nothing is converted silently: a number
@@ -61,8 +67,9 @@ func convert(from, to reflect.Value) (any, error) {
 		return toDuration(value)
 	case levelType:
 		return toLevel(value)
-	case adapterType:
-		return toAdapter(value)
+	}
+	if rest, ok := entryDefaults[to.Type()]; ok {
+		return toEntry(value, rest), nil
 	}
 	switch to.Kind() {
 	case reflect.String:
@@ -131,20 +138,15 @@ func toFloat(value any) (any, error) {
 	return nil, errors.New("must be a number")
 }
 
-// toAdapter adds the defaults of an entry of the list.
-func toAdapter(value any) (any, error) {
+// toEntry adds to an entry of a list what it does not say.
+func toEntry(value any, rest map[string]any) any {
 	entry, ok := value.(map[string]any)
 	if !ok {
-		return value, nil
+		return value
 	}
-	entry = maps.Clone(entry)
-	if _, ok := entry["scale"]; !ok {
-		entry["scale"] = defaultScale
-	}
-	if _, ok := entry["weight"]; !ok {
-		entry["weight"] = defaultWeight
-	}
-	return entry, nil
+	all := maps.Clone(rest)
+	maps.Copy(all, entry)
+	return all
 }
 
 // units are in bytes; the longest suffixes come first.

@@ -19,34 +19,53 @@ func overrides(base, adapter string) map[string]struct {
 		text string
 		want any
 	}{
-		"listen":                {"localhost:1", "localhost:1"},
-		"model.name":            {"7", "7"},
-		"model.path":            {"../base.gguf", base},
-		"adapters.dir":          {"..", strings.TrimSuffix(base, "/base.gguf")},
-		"adapters.list":         {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Aliases: []string{"y"}, Weight: 1}}},
-		"workers.command":       {"a: b # c", "a: b # c"},
-		"workers.count":         {"4", 4},
-		"workers.slots":         {"5", 5},
-		"workers.context":       {"128", 128},
-		"workers.devices":       {`["A"]`, []string{"A"}},
-		"workers.args":          {`["-ngl","99"]`, []string{"-ngl", "99"}},
-		"workers.self_test":     {"false", false},
-		"workers.start_timeout": {"3s", 3 * time.Second},
-		"workers.stop_timeout":  {"0", time.Duration(0)},
-		"workers.hang_timeout":  {"1h", time.Hour},
-		"workers.runtime_dir":   {"/tmp", "/tmp"},
-		"scheduler.queue":       {"9", 9},
-		"scheduler.max_wait":    {"5ms", 5 * time.Millisecond},
-		"scheduler.quantum":     {"20ms", 20 * time.Millisecond},
-		"scheduler.spread":      {"1ms", time.Millisecond},
-		"admin.listen":          {"localhost:2", "localhost:2"},
-		"limits.body":           {"2048", int64(2048)},
-		"limits.drain":          {"1s", time.Second},
-		"limits.read":           {"2s", 2 * time.Second},
-		"limits.write":          {"4s", 4 * time.Second},
-		"limits.generation":     {"5s", 5 * time.Second},
-		"log.level":             {"error", slog.LevelError},
-		"log.format":            {"json", "json"},
+		"listen":                       {"localhost:1", "localhost:1"},
+		"model.name":                   {"7", "7"},
+		"model.path":                   {"../base.gguf", base},
+		"adapters.dir":                 {"..", strings.TrimSuffix(base, "/base.gguf")},
+		"adapters.settle":              {"1s", time.Second},
+		"adapters.rescan":              {"1m", time.Minute},
+		"adapters.list":                {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Aliases: []string{"y"}, Weight: 1}}},
+		"state.dir":                    {"/nowhere/state", "/nowhere/state"},
+		"state.versions":               {"1", 1},
+		"compositions":                 {"[{name: z, parts: [{adapter: a}]}]", []Composition{{Name: "z", Parts: []Part{{"a", 1}}, Weight: 1}}},
+		"catalog.adhoc":                {"false", false},
+		"catalog.vllm_endpoints":       {"true", true},
+		"sources.cache":                {"3GiB", int64(3 << 30)},
+		"sources.max_size":             {"2GiB", int64(2 << 30)},
+		"sources.huggingface.endpoint": {"https://hub.example", "https://hub.example"},
+		"sources.huggingface.token":    {"123", "123"},
+		"sources.s3.endpoint":          {"[::1]:9000", "[::1]:9000"},
+		"sources.s3.region":            {"us-east-1", "us-east-1"},
+		"sources.s3.insecure":          {"true", true},
+		"workers.max_loaded":           {"7", 7},
+		"workers.adapter_memory":       {"1GiB", int64(1 << 30)},
+		"workers.spare":                {"1", 1},
+		"workers.reload_interval":      {"2s", 2 * time.Second},
+		"admin.token":                  {"#0123456789:_abc", "#0123456789:_abc"},
+		"workers.command":              {"a: b # c", "a: b # c"},
+		"workers.count":                {"4", 4},
+		"workers.slots":                {"5", 5},
+		"workers.context":              {"128", 128},
+		"workers.devices":              {`["A"]`, []string{"A"}},
+		"workers.args":                 {`["-ngl","99"]`, []string{"-ngl", "99"}},
+		"workers.self_test":            {"false", false},
+		"workers.start_timeout":        {"3s", 3 * time.Second},
+		"workers.stop_timeout":         {"0", time.Duration(0)},
+		"workers.hang_timeout":         {"1h", time.Hour},
+		"workers.runtime_dir":          {"/tmp", "/tmp"},
+		"scheduler.queue":              {"9", 9},
+		"scheduler.max_wait":           {"5ms", 5 * time.Millisecond},
+		"scheduler.quantum":            {"20ms", 20 * time.Millisecond},
+		"scheduler.spread":             {"1ms", time.Millisecond},
+		"admin.listen":                 {"localhost:2", "localhost:2"},
+		"limits.body":                  {"2048", int64(2048)},
+		"limits.drain":                 {"1s", time.Second},
+		"limits.read":                  {"2s", 2 * time.Second},
+		"limits.write":                 {"4s", 4 * time.Second},
+		"limits.generation":            {"5s", 5 * time.Second},
+		"log.level":                    {"error", slog.LevelError},
+		"log.format":                   {"json", "json"},
 	}
 }
 
@@ -106,7 +125,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"GATEWAY_MODEL_PATH=x", `GATEWAY_MODEL_PATH: model.path: "x": cannot read testdata/good/x: no such file or directory`},
 		{"GATEWAY_ADAPTERS_LIST=[{name: x, pth: y}]",
 			`GATEWAY_ADAPTERS_LIST: adapters.list[0].pth: unknown key; did you mean adapters.list[0].path?` + "\n" +
-				`GATEWAY_ADAPTERS_LIST: adapters.list[0].path: must be set: the adapter's GGUF file`},
+				`GATEWAY_ADAPTERS_LIST: adapters.list[0].path: must be set, or source: the adapter's file, or where to get it from`},
 	}
 	for _, tt := range tests {
 		if _, err := load("testdata/good/full.yaml", []string{tt.variable}); err == nil || err.Error() != tt.want {
@@ -138,5 +157,63 @@ func TestLoadReadsEnvironment(t *testing.T) {
 	c, err := Load(minimal)
 	if err != nil || c.Workers.Count != 7 {
 		t.Fatalf("got %+v, %v", c, err)
+	}
+}
+
+func TestHuggingFaceToken(t *testing.T) {
+	const own = "GATEWAY_SOURCES_HUGGINGFACE_TOKEN="
+	tests := []struct {
+		file    string
+		environ []string
+		want    string
+	}{
+		{minimal, nil, ""},
+		{minimal, []string{"HF_TOKEN=hf_a\n", "HUGGING_FACE_HUB_TOKEN=hf_b"}, "hf_a"},
+		{minimal, []string{"HUGGING_FACE_HUB_TOKEN=hf_b", "HF_TOKEN= "}, "hf_b"},
+		{minimal, []string{"HF_TOKEN=hf_a", own + "hf_c"}, "hf_c"},
+		{minimal, []string{"HF_TOKEN=hf_a", own}, "hf_a"},
+		{"testdata/good/full.yaml", []string{"HF_TOKEN=hf_a"}, "hf_x"},
+		{"testdata/good/full.yaml", []string{"HF_TOKEN=hf_a", own}, "hf_a"},
+	}
+	for _, tt := range tests {
+		c, err := load(tt.file, tt.environ)
+		if err != nil {
+			t.Errorf("%q: %v", tt.environ, err)
+		} else if got := c.Sources.HuggingFace.Token; got != tt.want {
+			t.Errorf("%s and %q: got %q, want %q", tt.file, tt.environ, got, tt.want)
+		}
+	}
+}
+
+// TestSecretsInVariables checks that messages about secrets do not repeat them.
+func TestSecretsInVariables(t *testing.T) {
+	tests := []struct{ variable, want string }{
+		{"GATEWAY_ADMIN_TOKEN=secret", `GATEWAY_ADMIN_TOKEN: admin.token: must have at least 16 characters`},
+		{"GATEWAY_ADMIN_TOKEN=secret-secret-secret\n", `GATEWAY_ADMIN_TOKEN: admin.token: must be printable ASCII characters without spaces`},
+		{"GATEWAY_SOURCES_HUGGINGFACE_TOKEN=sécret", `GATEWAY_SOURCES_HUGGINGFACE_TOKEN: sources.huggingface.token: must be printable ASCII characters without spaces`},
+		{"HF_TOKEN=secret secret", `HF_TOKEN: sources.huggingface.token: must be printable ASCII characters without spaces`},
+		{"GATEWAY_ADAPTERS_LIST=[{name: a, source: 'https://h/a?secret'}",
+			`GATEWAY_ADAPTERS_LIST: adapters.list: "[{name: a, source: 'https://h/a?***": line 1: did not find expected ',' or ']'`},
+	}
+	for _, tt := range tests {
+		if _, err := load(minimal, []string{tt.variable}); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: got\n%v\nwant\n%s", tt.variable, err, tt.want)
+		}
+	}
+}
+
+func TestAdminNeedsToken(t *testing.T) {
+	for listen, needed := range map[string]bool{
+		"": false, "127.0.0.1:1": false, "127.9.9.9:1": false, "[::1]:1": false, "localhost:1": false, "LocalHost:1": false,
+		"[::ffff:127.0.0.1]:1": false,
+		"0.0.0.0:1":            true, "[::]:1": true, "10.0.0.1:1": true, "localhost.example:1": true, "[::ffff:10.0.0.1]:1": true,
+	} {
+		_, err := load(minimal, []string{"GATEWAY_ADMIN_LISTEN=" + listen})
+		if (err != nil) != needed {
+			t.Errorf("%q: got %v", listen, err)
+		}
+		if _, err := load(minimal, []string{"GATEWAY_ADMIN_LISTEN=" + listen, "GATEWAY_ADMIN_TOKEN=0123456789abcdef"}); err != nil {
+			t.Errorf("%q with a token: got %v", listen, err)
+		}
 	}
 }

@@ -48,6 +48,7 @@ func load(path string, environ []string) (*Config, error) {
 		return nil, p.err() // more would only be what follows from this
 	}
 	warnings := mergeEnvironment(v, p, environ)
+	mergeToken(v, p, environ)
 
 	var c Config
 	decode(v, p, &c)
@@ -125,11 +126,29 @@ func mergeEnvironment(v *viper.Viper, p *problems, environ []string) []string {
 	return warnings
 }
 
+// mergeToken takes the token for Hugging Face from the variables that its own
+// tools read, unless there is one already.
+func mergeToken(v *viper.Viper, p *problems, environ []string) {
+	for _, name := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"} {
+		if v.Get(huggingFaceToken) != "" {
+			return
+		}
+		for _, entry := range environ {
+			// Spaces around it, such as a file's last newline, are as good as none to
+			// those tools, too.
+			if value, ok := strings.CutPrefix(entry, name+"="); ok && strings.TrimSpace(value) != "" {
+				p.origins[huggingFaceToken] = origin{source: name}
+				v.Set(huggingFaceToken, strings.TrimSpace(value))
+			}
+		}
+	}
+}
+
 // readVariable returns the value of a variable, or nil after it has reported why
 // there is none. What is written as text in the file is taken literally, so that
 // nobody needs quotes within quotes; numbers, booleans and lists are YAML.
 func readVariable(p *problems, l leaf, value string) any {
-	p.origins[l.key] = origin{source: l.variable, text: quote(value)}
+	p.origins[l.key] = origin{source: l.variable, text: shownText(l.key, value)}
 	switch {
 	case l.typ == levelType, l.typ.Kind() == reflect.String, l.typ.Kind() == reflect.Int64:
 		return value
@@ -145,7 +164,7 @@ func readVariable(p *problems, l leaf, value string) any {
 	r.problems = p
 	parsed := r.read(l.key, root, l.typ)
 	if l.typ.Kind() != reflect.Slice {
-		p.origins[l.key] = origin{source: l.variable, text: quote(value)}
+		p.origins[l.key] = origin{source: l.variable, text: shownText(l.key, value)}
 	}
 	return parsed
 }

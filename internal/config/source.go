@@ -31,7 +31,7 @@ func (r *reader) parse(data []byte) *yaml.Node {
 		r.addSource(r.source, "is empty")
 		return nil
 	case err != nil:
-		r.addSource(r.source, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		r.addSource(r.source, "%s", syntaxError(err))
 		return nil
 	}
 	var second yaml.Node
@@ -39,11 +39,19 @@ func (r *reader) parse(data []byte) *yaml.Node {
 	case err == nil:
 		r.addSource(r.source, "line %d: a second YAML document begins here: only one is read", second.Line)
 	case !errors.Is(err, io.EOF):
-		r.addSource(r.source, "%s", strings.TrimPrefix(err.Error(), "yaml: "))
+		r.addSource(r.source, "%s", syntaxError(err))
 	default:
 		return doc.Content[0]
 	}
 	return nil
+}
+
+var anchor = regexp.MustCompile(`(?s)unknown anchor '.*' referenced`)
+
+// syntaxError returns a parser's error for a message. A secret that begins with *
+// looks like an anchor's name to the parser, so that it must not be repeated.
+func syntaxError(err error) string {
+	return anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "an anchor is referenced that there is not: put text that begins with * in quotes")
 }
 
 func isNull(n *yaml.Node) bool {
@@ -53,7 +61,10 @@ func isNull(n *yaml.Node) bool {
 // read returns the value of n, which is to become a t, or nil if there is none
 // to use.
 func (r *reader) read(key string, n *yaml.Node, t reflect.Type) any {
-	r.origins[key] = origin{source: r.source, text: text(n)}
+	r.origins[key] = origin{source: r.source}
+	if !secrets[key] {
+		r.origins[key] = origin{source: r.source, text: text(n)}
+	}
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		r.add(key, "YAML's anchors and aliases are not supported: write the value out")
@@ -151,9 +162,9 @@ func text(n *yaml.Node) string {
 	case n.Kind == yaml.AliasNode:
 		return "*" + printable(n.Value)
 	case n.Tag == "!!str":
-		return quote(n.Value)
+		return quote(redact(n.Value))
 	}
-	return printable(n.Value)
+	return printable(redact(n.Value))
 }
 
 // printable returns s as it is if it can stand unquoted in a message.

@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math"
@@ -28,17 +27,19 @@ func validate(c *Config, p *problems) {
 	k := checker{problems: p, dir: filepath.Dir(c.File), names: map[string]string{}}
 	k.listen("listen", c.Listen)
 	k.model(&c.Model)
+	k.state(&c.State, &c.Adapters)
 	k.adapters(&c.Adapters)
+	k.compositions(c)
+	k.sources(&c.Sources)
 	k.workers(&c.Workers)
+	k.room(c)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
 	if c.Scheduler.Quantum < leastQuantum {
 		k.add("scheduler.quantum", "must be at least %s", leastQuantum)
 	}
 	k.notNegative("scheduler.spread", c.Scheduler.Spread)
-	if c.Admin.Listen != "" {
-		k.listen("admin.listen", c.Admin.Listen)
-	}
+	k.admin(&c.Admin)
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")
 	}
@@ -75,38 +76,6 @@ func (k *checker) listen(key, value string) {
 	}
 }
 
-func (k *checker) model(m *Model) {
-	k.name("model.name", m.Name, "the name that clients call the base model")
-	k.gguf("model.path", &m.Path, "the base model's GGUF file")
-}
-
-func (k *checker) adapters(a *Adapters) {
-	if a.Dir != "" {
-		shown := k.shown(a.Dir)
-		a.Dir = absolute(k.dir, a.Dir)
-		if info, err := os.Stat(a.Dir); err != nil {
-			k.add("adapters.dir", "cannot read %s: %v", shown, cause(err))
-		} else if !info.IsDir() {
-			k.add("adapters.dir", "%s is not a folder", shown)
-		}
-	}
-	for i := range a.List {
-		adapter, key := &a.List[i], index("adapters.list", i)
-		k.name(key+".name", adapter.Name, "the name that clients call the adapter")
-		k.gguf(key+".path", &adapter.Path, "the adapter's GGUF file")
-		if s := adapter.Scale; s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-			k.add(key+".scale", "must be a finite number other than 0")
-		}
-		if w := adapter.Weight; !(w >= 0.1 && w <= 10) {
-			k.add(key+".weight", "must be from 0.1 to 10")
-		}
-		k.between(key+".max_concurrency", adapter.MaxConcurrency, 0, math.MaxInt32)
-		for j, alias := range adapter.Aliases {
-			k.alias(index(key+".aliases", j), alias, adapter.Name)
-		}
-	}
-}
-
 func (k *checker) workers(w *Workers) {
 	if w.Command == "" {
 		k.add("workers.command", "must be set: the llama-server program")
@@ -137,6 +106,49 @@ func (k *checker) workers(w *Workers) {
 	if w.RuntimeDir != "" {
 		k.runtimeDir("workers.runtime_dir", &w.RuntimeDir)
 	}
+	k.between("workers.max_loaded", w.MaxLoaded, 0, math.MaxInt32)
+	if w.AdapterMemory < 0 {
+		k.add("workers.adapter_memory", "must not be negative")
+	}
+	k.between("workers.spare", w.Spare, 0, 1)
+	k.notNegative("workers.reload_interval", w.ReloadInterval)
+}
+
+// admin refuses to serve others without a token: they could put adapters in.
+func (k *checker) admin(a *Admin) {
+	if a.Token != "" {
+		if len(a.Token) < leastToken {
+			k.add("admin.token", "must have at least %d characters", leastToken)
+		}
+		k.token("admin.token", a.Token)
+	}
+	if a.Listen == "" {
+		return
+	}
+	k.listen("admin.listen", a.Listen)
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.Token == "" && !loopback(host) {
+		k.add("admin.listen", "can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1")
+	}
+}
+
+// leastToken is the fewest characters of a token that nobody guesses.
+const leastToken = 16
+
+// token checks that a token can stand in a header. It never repeats it.
+func (k *checker) token(key, token string) {
+	for _, c := range token {
+		if c <= ' ' || c > '~' {
+			k.add(key, "must be printable ASCII characters without spaces")
+			return
+		}
+	}
+}
+
+// loopback reports whether host can only be this machine. Names are not looked
+// up.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 const (
@@ -151,9 +163,15 @@ func (k *checker) runtimeDir(key string, path *string) {
 		k.add(key, "as an absolute path it has %d bytes: at most %d leave room for the sockets' names", len(*path), most)
 		return
 	}
-	info, err := os.Stat(*path)
+	k.folderToBe(key, *path, shown)
+}
+
+// folderToBe checks a folder that whoever uses it makes; messages name it as
+// shown.
+func (k *checker) folderToBe(key, path, shown string) {
+	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist): // whoever uses it makes it
+	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		k.add(key, "cannot read %s: %v", shown, cause(err))
 	case !info.IsDir():
@@ -222,51 +240,4 @@ func (k *checker) notNegative(key string, value time.Duration) {
 	if value < 0 {
 		k.add(key, "must not be negative")
 	}
-}
-
-// name checks the name of a model and takes it.
-func (k *checker) name(key, name, what string) {
-	if name == "" {
-		k.add(key, "must be set: %s", what)
-		return
-	}
-	if err := checkName(name); err != nil {
-		k.add(key, "%v", err)
-		return
-	}
-	if other, ok := k.names[name]; ok {
-		k.add(key, "already used by %s", other)
-		return
-	}
-	k.names[name] = key
-}
-
-func (k *checker) alias(key, alias, own string) {
-	if alias != "" && alias == own {
-		k.add(key, "is the adapter's own name")
-		return
-	}
-	k.name(key, alias, "a further name of the adapter")
-}
-
-const maxName = 128
-
-// checkName says what keeps name from being the name of a model.
-func checkName(name string) error {
-	for i, c := range name {
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		switch {
-		case letter:
-		case c == '@' || c == '+':
-			return fmt.Errorf("%q is reserved for later use", c)
-		case c != '.' && c != '_' && c != ':' && c != '/' && c != '-':
-			return fmt.Errorf("%q is not allowed in names: use ASCII letters, digits and . _ : / -", c)
-		case i == 0:
-			return errors.New("must begin with an ASCII letter or digit")
-		}
-	}
-	if len(name) > maxName {
-		return fmt.Errorf("has %d characters: names have at most %d", len(name), maxName)
-	}
-	return nil
 }

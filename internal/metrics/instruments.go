@@ -28,7 +28,7 @@ func (o Outcome) index() int {
 }
 
 // states are the label of what a lease found, in the order of stateIndex.
-var states = [...]string{"warm", "swap", Other}
+var states = [...]string{"warm", "swap", "reload", Other}
 
 func stateIndex(state string) int {
 	switch state {
@@ -36,13 +36,15 @@ func stateIndex(state string) int {
 		return 0
 	case states[1]:
 		return 1
+	case states[2]:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // knownReasons have a series from the start, so that a first rejection shows as
 // an increase.
-var knownReasons = [...]string{"queue_full", "queue_wait", "no_worker"}
+var knownReasons = [...]string{"queue_full", "queue_wait", "no_worker", "model_unavailable"}
 
 // instruments are what events are counted with. Children that the hot path
 // needs are looked up once.

@@ -8,9 +8,11 @@ package metrics
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,8 +22,8 @@ import (
 
 // Options says what is measured.
 type Options struct {
-	// Models are the names that the label "model" may have; anything else, such
-	// as what a client made up, is counted as Other.
+	// Models are the names that the label "model" may have at first, see AddModels;
+	// anything else, such as what a client made up, is counted as Other.
 	Models []string
 	// Snapshot returns the present state, with counters that only grow. It is
 	// called at every scrape and by Metrics.State; it must not block for long and
@@ -57,7 +59,7 @@ type Request struct {
 	Outcome  Outcome
 	Status   int // HTTP's
 	Streamed bool
-	// State tells what its lease found: "warm" or "swap"; "" is no lease. Only
+	// State tells what its lease found: "warm", "swap" or "reload"; "" is no lease. Only
 	// requests with a lease count in the histograms.
 	State string
 
@@ -77,7 +79,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	*instruments
 
-	models map[string]*modelCounters // read-only after New
+	models atomic.Pointer[map[string]*modelCounters] // each map is read-only
+	adding sync.Mutex                                // for AddModels
 	other  *modelCounters
 	codes  [600]atomic.Pointer[prometheus.Counter] // by HTTP status, as they come up
 }
@@ -93,7 +96,6 @@ func New(opts Options) *Metrics {
 	m := &Metrics{
 		opts: opts, started: time.Now(),
 		registry: prometheus.NewRegistry(), instruments: newInstruments(),
-		models: make(map[string]*modelCounters, len(opts.Models)),
 	}
 	m.registry.MustRegister(m.collectors()...)
 	m.registry.MustRegister(
@@ -102,10 +104,27 @@ func New(opts Options) *Metrics {
 		buildInfo(opts.Version),
 	)
 	m.other = m.modelCounters(Other)
-	for _, name := range opts.Models {
-		m.models[name] = m.modelCounters(name)
-	}
+	m.models.Store(&map[string]*modelCounters{})
+	m.AddModels(opts.Models)
 	return m
+}
+
+// maxModels bounds how many models have series of their own.
+const maxModels = 10_000
+
+// AddModels adds names that the label "model" may have. None is ever taken away,
+// for counters must not fall; what comes when there are very many counts as
+// Other.
+func (m *Metrics) AddModels(names []string) {
+	m.adding.Lock()
+	defer m.adding.Unlock()
+	models := maps.Clone(*m.models.Load())
+	for _, name := range names {
+		if models[name] == nil && len(models) < maxModels {
+			models[name] = m.modelCounters(name)
+		}
+	}
+	m.models.Store(&models)
 }
 
 // Request counts a finished request. It allocates nothing.
@@ -147,7 +166,7 @@ func (m *Metrics) Swap(worker int, took time.Duration) {
 }
 
 func (m *Metrics) model(name string) *modelCounters {
-	if c, ok := m.models[name]; ok {
+	if c, ok := (*m.models.Load())[name]; ok {
 		return c
 	}
 	return m.other
@@ -155,7 +174,7 @@ func (m *Metrics) model(name string) *modelCounters {
 
 // label is the model's name as a label.
 func (m *Metrics) label(name string) string {
-	if _, ok := m.models[name]; ok {
+	if _, ok := (*m.models.Load())[name]; ok {
 		return name
 	}
 	return Other

@@ -26,6 +26,9 @@ type Counters struct {
 	WarmMisses   uint64 // leases whose slot did not
 	KVTokensKept uint64 // tokens of KV that leases found in their slot
 	KVTokensLost uint64 // tokens of KV that were erased for another scope
+	LoadedHits   uint64 // requests whose adapters some worker had loaded when they came
+	LoadedMisses uint64 // requests whose adapters no worker had
+	Reloads      uint64 // processes that were ended to load something else
 }
 
 // WorkerState says what a worker is doing.
@@ -37,12 +40,16 @@ const (
 	Draining WorkerState = "draining" // up, and closed to newcomers until it is idle
 	Suspect  WorkerState = "suspect"  // under examination; nothing is placed on it
 	Down     WorkerState = "down"
+
+	Reloading WorkerState = "reloading" // up, and to end when it is idle, to load something else
+	Drained   WorkerState = "drained"   // up, and closed because an operator said so
+	Spare     WorkerState = "spare"     // no process, until it takes another's place
 )
 
-var workerStates = [...]WorkerState{Starting, Up, Draining, Suspect, Down}
+var workerStates = [...]WorkerState{Starting, Up, Draining, Reloading, Drained, Suspect, Down, Spare}
 
 // serves reports whether requests run on a worker in this state.
-func (s WorkerState) serves() bool { return s == Up || s == Draining }
+func (s WorkerState) serves() bool { return s == Up || s == Draining || s == Reloading || s == Drained }
 
 // WorkerSnapshot is one worker of a Snapshot.
 type WorkerSnapshot struct {
@@ -81,6 +88,8 @@ var (
 	warmMisses   = desc("kv_warm_misses_total", "Requests whose slot held no KV of their own adapter.")
 	tokensKept   = desc("kv_tokens_kept_total", "Tokens of KV that requests found in their slot.")
 	tokensLost   = desc("kv_tokens_lost_total", "Tokens of KV that were erased to make room for another adapter's.")
+	loadedTotal  = desc("adapter_requests_total", "Requests by whether a worker had their adapters loaded when they came.", "loaded")
+	reloadsTotal = desc("reloads_total", "Processes that were ended to load other adapters.")
 	workerUp     = desc("worker_up", "Whether the worker serves requests.", "worker")
 	workerState  = desc("worker_state", "1 for the state that the worker is in.", "worker", "state")
 	workerInfo   = desc("worker_info", "What the worker runs on; always 1.", "worker", "device")
@@ -100,7 +109,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, tokensKept, tokensLost,
+		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, tokensKept, tokensLost, loadedTotal, reloadsTotal,
 		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
 	} {
 		ch <- d
@@ -130,6 +139,9 @@ func (c *snapshotCollector) Collect(ch chan<- prometheus.Metric) {
 	count(warmMisses, float64(s.Counters.WarmMisses))
 	count(tokensKept, float64(s.Counters.KVTokensKept))
 	count(tokensLost, float64(s.Counters.KVTokensLost))
+	count(loadedTotal, float64(s.Counters.LoadedHits), "hit")
+	count(loadedTotal, float64(s.Counters.LoadedMisses), "miss")
+	count(reloadsTotal, float64(s.Counters.Reloads))
 	for _, w := range s.Workers {
 		id := strconv.Itoa(w.ID)
 		gauge(workerUp, number(w.State.serves()), id)

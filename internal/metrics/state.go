@@ -45,7 +45,7 @@ func (m *Metrics) State() State {
 		Snapshot: m.opts.Snapshot(), Time: time.Now(), Started: m.started,
 		Models: map[string]ModelCounts{}, Rejected: m.rejected(),
 	}
-	for name, c := range m.models {
+	for name, c := range *m.models.Load() {
 		s.addModel(name, c)
 	}
 	s.addModel(Other, m.other)

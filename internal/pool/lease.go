@@ -23,6 +23,10 @@ type (
 	Usage = sched.Usage
 	// Part is one adapter's file and the factor it is applied with.
 	Part = worker.Part
+	// Stock is one file that workers may have loaded.
+	Stock = sched.Stock
+	// File names an adapter's file by its path.
+	File = sched.File
 )
 
 // Base is the identity of the plain base model.
@@ -36,6 +40,15 @@ type Target struct {
 	Weight float64
 	// MaxConcurrency bounds how many of its requests run at once; 0 is no bound.
 	MaxConcurrency int
+}
+
+// files are what a worker must have loaded to serve the target.
+func (t Target) files() []sched.File {
+	var files []sched.File
+	for _, p := range t.Parts {
+		files = append(files, sched.File(p.Path))
+	}
+	return files
 }
 
 // Request asks for a place on a worker.
@@ -58,8 +71,9 @@ func (r Request) again() bool { return !r.Again.IsZero() }
 type AdapterState string
 
 const (
-	StateWarm AdapterState = "warm" // its adapter was in force
-	StateSwap AdapterState = "swap" // its adapter was put in force first
+	StateWarm   AdapterState = "warm"   // its adapter was in force
+	StateSwap   AdapterState = "swap"   // its adapter was put in force first
+	StateReload AdapterState = "reload" // its adapter was not even loaded when it came
 )
 
 // NoSlot is the slot of a lease that has its worker whole.
@@ -160,6 +174,17 @@ type WorkerError struct{ Cause error }
 
 func (e *WorkerError) Error() string { return fmt.Sprintf("worker failed: %v", e.Cause) }
 func (e *WorkerError) Unwrap() error { return e.Cause }
+
+// SpoiledError says that an adapter's file cannot be loaded: it ended the
+// processes that tried, or it is gone.
+type SpoiledError struct {
+	File   File
+	Reason string
+}
+
+func (e *SpoiledError) Error() string {
+	return fmt.Sprintf("%s cannot be loaded: %s", e.File, e.Reason)
+}
 
 // The bounds of Retry-After, which counts in whole seconds.
 const (

@@ -26,12 +26,24 @@ type Options struct {
 	Quantum time.Duration // how long a target keeps a worker for which others wait
 	Spread  time.Duration // how long requests wait before a target gets a second worker of a device
 
-	// Start starts worker number id and blocks until it is ready. It is called
+	// What workers have loaded, as in sched.Options.
+	MaxLoaded      int
+	Memory         int64
+	Spares         int
+	ReloadInterval time.Duration
+
+	// Start starts a worker's process and blocks until it is ready. It is called
 	// again for every restart.
-	Start func(ctx context.Context, id int) (Runner, error)
-	// SelfTest judges the first start of worker 0, before any request runs; it
-	// must leave all slots empty and the base in force. Nil is no test.
-	SelfTest func(ctx context.Context, r Runner) error
+	Start func(ctx context.Context, s Start) (Runner, error)
+	// SelfTest judges the first start of worker 0, which has loaded the files, before
+	// any request runs; it must leave all slots empty and the base in force. Nil is
+	// no test.
+	SelfTest func(ctx context.Context, r Runner, files []File) error
+	// Loaded is told what a process that came up has loaded, and Spoiled of files
+	// that will not be loaded any more, and why. They must not block; they may not
+	// call the pool. Nil is nobody.
+	Loaded  func(files []File)
+	Spoiled func(file File, reason string)
 	// CallTimeout bounds each of the pool's own calls of a worker; one that does
 	// not answer in time is replaced.
 	CallTimeout time.Duration
@@ -43,6 +55,13 @@ type Options struct {
 	Log *slog.Logger
 }
 
+// Start says which process to start.
+type Start struct {
+	ID     int    // the member's number
+	Device string // as in Options.Devices; "" leaves it to llama-server
+	Files  []File // to load
+}
+
 // Pool lends workers out. Its methods are safe for concurrent use.
 type Pool struct {
 	opts   Options
@@ -51,7 +70,7 @@ type Pool struct {
 	done   chan struct{}  // closed when the pool is
 	tasks  sync.WaitGroup // supervisors and effects
 
-	started chan error    // how the first start of each worker ended
+	started chan error    // how the start of each worker ended, spares left out
 	tested  chan struct{} // closed when the self-test has passed
 
 	// mu guards everything below. It is held for moments only: whoever has it never
@@ -64,15 +83,19 @@ type Pool struct {
 }
 
 // New starts a pool and returns at once; the workers come up in the background
-// (see Started). Close must be called.
-func New(opts Options) *Pool {
+// (see Started) and load what they can of the stock. Close must be called.
+func New(opts Options, stock []Stock) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{
 		opts: opts, ctx: ctx, cancel: cancel, done: make(chan struct{}),
 		started: make(chan error, opts.Count), tested: make(chan struct{}),
 	}
-	p.state = newState(p, opts.Count, opts.Devices,
-		sched.Options{Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue})
+	p.state = newState(p, opts.Devices, sched.Options{
+		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue,
+		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
+		Workers: opts.Count, Spares: opts.Spares,
+	})
+	p.state.sched.SetStock(stock, p.state.now())
 	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
 	for _, m := range p.state.members {
 		p.tasks.Go(func() { p.supervise(m) })
@@ -161,6 +184,52 @@ func (p *Pool) await(ctx context.Context, t *ticket) (*Lease, error) {
 	case <-p.done:
 		return nil, ErrStopping
 	}
+}
+
+// SetStock says which files there are now. Workers are restarted, one at a time,
+// when what they have loaded should be something else; see docs/scheduling.md.
+func (p *Pool) SetStock(stock []Stock) {
+	p.post(func() {
+		p.state.sched.SetStock(stock, p.state.now())
+		p.state.schedule()
+	})
+}
+
+// Loaded reports whether a worker that is up has the file loaded.
+func (p *Pool) Loaded(file File) (loaded bool) {
+	p.post(func() { loaded = p.state.sched.Loaded(file) })
+	return loaded
+}
+
+// Uses reports whether a worker has the file loaded or is about to, or a request
+// needs it.
+func (p *Pool) Uses(file File) (uses bool) {
+	p.post(func() { uses = p.state.sched.Uses(file) })
+	return uses
+}
+
+// Drain keeps new requests from a worker, until it is called with false, through
+// its restarts. It reports false if there is no worker of that number.
+func (p *Pool) Drain(id int, drained bool) (exists bool) {
+	p.post(func() {
+		if exists = id >= 0 && id < len(p.state.members); exists {
+			p.state.sched.Drain(id, drained, p.state.now())
+			p.state.schedule()
+		}
+	})
+	return exists
+}
+
+// Restart lets a worker's requests end and replaces its process. It reports false
+// if there is no worker of that number that is up.
+func (p *Pool) Restart(id int) (up bool) {
+	p.post(func() {
+		if up = id >= 0 && id < len(p.state.members) && p.state.members[id].up != nil; up {
+			p.state.sched.Restart(id)
+			p.state.schedule()
+		}
+	})
+	return up
 }
 
 // Close turns away what waits, stops the workers and returns when they are
@@ -311,3 +380,7 @@ func (p *Pool) probe(m *member) {
 }
 
 func (p *Pool) kill(m *member, cause string) { m.up.Kill(cause) }
+
+func (p *Pool) end(m *member) { close(m.ended) }
+
+func (p *Pool) begin(m *member) { m.begin <- struct{}{} }

@@ -24,14 +24,18 @@ const (
 var testEndings = []string{"Then one of them asked:", "After a while the other answered:"}
 
 // SelfTest returns a test that proves, on the llama-server at hand, that the
-// pool's way of using it gives every target its own answers: it swaps the
-// targets over prompts with one shared prefix, with slots that stay warm and
+// pool's way of using it gives every target its own answers: it swaps the base
+// and two of the files that are loaded, which is all it takes, over prompts with one shared prefix, with slots that stay warm and
 // slots that change hands, and compares with answers computed cold.
 //
 // It makes six short requests a target and fails when they take longer than
 // limit. It leaves the worker with empty slots and the base in force.
-func SelfTest(slots int, targets []Target, limit time.Duration) func(ctx context.Context, r Runner) error {
-	return func(ctx context.Context, r Runner) error {
+func SelfTest(slots int, limit time.Duration) func(ctx context.Context, r Runner, files []File) error {
+	return func(ctx context.Context, r Runner, files []File) error {
+		targets := []Target{{Identity: Base}}
+		for _, file := range files[:min(2, len(files))] {
+			targets = append(targets, Target{Identity: Identity(file), Parts: []Part{{Path: string(file), Scale: 1}}})
+		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		// One slot less than targets, so that one changes hands and one stays warm.

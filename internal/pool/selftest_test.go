@@ -28,11 +28,6 @@ func (c careless) Complete(ctx context.Context, probe worker.Probe) ([]worker.To
 // passes, and used carelessly it must not.
 func TestSelfTest(t *testing.T) {
 	files := llamatest.Adapters()
-	var targets []pool.Target
-	targets = append(targets, pool.Target{})
-	for _, name := range []string{"coding", "legal-r4"} {
-		targets = append(targets, pool.Target{Identity: pool.Identity(name), Parts: []pool.Part{{Path: files[name], Scale: 1}}})
-	}
 	dir, err := os.MkdirTemp("", "lg-") // t.TempDir's paths are too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -48,10 +43,11 @@ func TestSelfTest(t *testing.T) {
 	}
 	t.Cleanup(w.Stop)
 
-	if err := pool.SelfTest(2, targets, time.Minute)(t.Context(), w); err != nil {
+	loaded := []pool.File{pool.File(files["coding"]), pool.File(files["legal-r4"])}
+	if err := pool.SelfTest(2, time.Minute)(t.Context(), w, loaded); err != nil {
 		t.Errorf("used our way: %v", err)
 	}
-	err = pool.SelfTest(1, targets, time.Minute)(t.Context(), careless{w})
+	err = pool.SelfTest(1, time.Minute)(t.Context(), careless{w}, loaded)
 	if err == nil || !strings.Contains(err.Error(), "answers wrongly after adapters were swapped") {
 		t.Errorf("used carelessly: %v, want it refused", err)
 	}

@@ -22,6 +22,10 @@ type effects interface {
 	probe(m *member)
 	// kill ends the worker that m is now.
 	kill(m *member, cause string)
+	// end lets the process that m was end; nothing runs on it.
+	end(m *member)
+	// begin lets m, which has no process, have one.
+	begin(m *member)
 	// wake calls schedule after a while; a later call replaces an earlier one.
 	wake(after time.Duration)
 	now() time.Time
@@ -69,18 +73,22 @@ type member struct {
 	swapping  bool
 	preparing []*Lease // placed and not yet granted, in order
 
-	failing  bool      // it died more than once in a short time
-	restart  time.Time // when it is started again, while failing
-	restarts int
+	ended chan struct{} // closed when its process is to end
+	begin chan struct{} // receives when a member without a process is to have one
+
+	suspicion string    // why its last start failed, if files may be to blame
+	failing   bool      // it died more than once in a short time
+	restart   time.Time // when it is started again, while failing
+	restarts  int
 }
 
-func newState(e effects, workers int, devices []string, opts sched.Options) *state {
+func newState(e effects, devices []string, opts sched.Options) *state {
 	s := &state{
 		effects: e, sched: sched.New(opts), start: e.now(),
 		waiting: make(map[sched.Ticket]*ticket),
 	}
-	for id := range workers {
-		m := &member{id: id}
+	for id := range opts.Workers + opts.Spares {
+		m := &member{id: id, begin: make(chan struct{}, 1)}
 		if len(devices) > 0 {
 			m.device = devices[id%len(devices)]
 		}
@@ -123,7 +131,7 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Whole: r.Whole, Chain: r.Chain,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Whole: r.Whole, Chain: r.Chain,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())
@@ -143,6 +151,9 @@ func (s *state) enqueue(t *ticket) bool {
 func (s *state) unavailable() error {
 	var next time.Time
 	for _, m := range s.members {
+		if s.sched.Vacant(m.id) {
+			continue
+		}
 		if m.up != nil || !m.failing {
 			return nil
 		}
@@ -174,12 +185,32 @@ func (s *state) cancel(t *ticket) {
 func (s *state) schedule() {
 	now := s.now()
 	actions, wake := s.sched.Decide(now)
+	replaced := false
 	for _, a := range actions {
-		s.place(a)
+		switch m := s.members[a.Worker]; a.Kind {
+		case sched.Reload, sched.Retire:
+			s.replace(m)
+			replaced = true
+		case sched.Start:
+			m.device = s.members[a.InPlaceOf].device
+			s.effects.begin(m)
+		default:
+			s.place(a)
+		}
 	}
-	if wake != sched.Never {
+	if replaced { // a worker less: that may have changed what is to be done
+		s.schedule()
+	} else if wake != sched.Never {
 		s.effects.wake(wake - now)
 	}
+}
+
+// replace ends a process on which nothing runs.
+func (s *state) replace(m *member) {
+	s.effects.end(m)
+	m.up = nil
+	m.gen++
+	s.sched.Down(m.id, s.now())
 }
 
 // place starts making a request ready on its worker.
@@ -198,9 +229,13 @@ func (s *state) place(a sched.Action) {
 	}
 	if m.swapping {
 		l.State = StateSwap
-		return
 	}
-	s.ready(l)
+	if a.Missed {
+		l.State = StateReload
+	}
+	if !m.swapping {
+		s.ready(l)
+	}
 }
 
 // ready does what is left to do before the lease can be handed out.
@@ -319,13 +354,62 @@ func (s *state) settled(l *Lease) {
 	s.schedule()
 }
 
+// plan returns what the member's next process is to be, or false if it is to have
+// none.
+func (s *state) plan(m *member) (Start, bool) {
+	files, ok := s.sched.Plan(m.id, s.now())
+	return Start{ID: m.id, Device: m.device, Files: files}, ok
+}
+
 // upWith takes a started worker in; its slots are clean and the base is in force.
-func (s *state) upWith(m *member, r Runner, slots int) {
+// It returns the files that turned out to have been to blame when it did not
+// start before, and why.
+func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError) {
 	m.gen++
 	m.up = r
+	m.ended = make(chan struct{})
 	m.suspect, m.swapping, m.failing = false, false, false
 	s.sched.Up(m.id, slots, m.device, s.now())
+	for _, file := range s.sched.Convicted() {
+		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
+	}
+	s.reject(spoiled)
 	s.schedule()
+	return spoiled
+}
+
+// startFailed takes notice of a process that did not come up. It reports true if
+// files that were new in it may be to blame: then it is started again at once,
+// without them.
+func (s *state) startFailed(m *member, cause error) bool {
+	suspicion := s.sched.Failed(m.id, s.now())
+	if suspicion {
+		m.suspicion = cause.Error()
+		s.schedule()
+	}
+	return suspicion
+}
+
+// spoil says that files are not there any more.
+func (s *state) spoil(files []*SpoiledError) {
+	for _, f := range files {
+		s.sched.Spoil(f.File)
+	}
+	s.reject(files)
+	s.schedule()
+}
+
+// reject turns those away that wait for files which cannot be loaded.
+func (s *state) reject(files []*SpoiledError) {
+	for _, f := range files {
+		for number, t := range s.waiting {
+			if slices.Contains(t.request.Target.files(), f.File) {
+				s.sched.Leave(number, s.now())
+				delete(s.waiting, number)
+				t.result <- result{err: f}
+			}
+		}
+	}
 }
 
 // down takes a worker out that died or could not be started. What was being

@@ -30,6 +30,8 @@ func (e *fakeEffects) settle(l *Lease, early bool) {
 }
 func (e *fakeEffects) probe(m *member)              { e.note("probe %d", m.id) }
 func (e *fakeEffects) kill(m *member, cause string) { e.note("kill %d", m.id) }
+func (e *fakeEffects) end(m *member)                { e.note("end %d", m.id) }
+func (e *fakeEffects) begin(m *member)              { e.note("begin %d", m.id) }
 func (e *fakeEffects) wake(after time.Duration)     { e.alarm = e.clock.Add(after) }
 func (e *fakeEffects) now() time.Time               { return e.clock }
 func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; return log }
@@ -68,7 +70,7 @@ const quantum = 2 * time.Second
 // for four waiting requests.
 func newBench(t *testing.T, workers int) *bench {
 	fx := &fakeEffects{clock: time.Unix(1000, 0)}
-	b := &bench{state: newState(fx, workers, nil, sched.Options{Quantum: quantum, Spread: quantum / 10, Queue: 4}), t: t, fx: fx}
+	b := &bench{state: newState(fx, nil, sched.Options{Quantum: quantum, Spread: quantum / 10, Queue: 4, Workers: workers}), t: t, fx: fx}
 	for _, m := range b.members {
 		b.upWith(m, stubRunner{}, 2)
 	}

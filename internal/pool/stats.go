@@ -25,6 +25,10 @@ const (
 	Up       Health = "up"       // it takes requests
 	Draining Health = "draining" // it lets its requests end because others wait for it
 	Suspect  Health = "suspect"  // it takes none until it has given a sign of life
+
+	Drained   Health = "drained"   // it takes none because an operator said so
+	Reloading Health = "reloading" // it lets its requests end to load something else
+	Spare     Health = "spare"     // it has no process until it takes another's place
 )
 
 // WorkerStats is one worker of Stats.
@@ -32,6 +36,8 @@ type WorkerStats struct {
 	Health   Health
 	PID      int // 0 while it is down
 	Device   string
+	Loaded   []File
+	Drained  bool     // an operator said so
 	Applied  Identity // meaningless while it is down, as is the rest but Restarts
 	InFlight int      // leases out, including those whose work is being cancelled
 	Slots    []sched.SlotView
@@ -39,11 +45,11 @@ type WorkerStats struct {
 }
 
 // Up reports whether there is a process that can serve, or soon will again.
-func (w WorkerStats) Up() bool { return w.Health != Down }
+func (w WorkerStats) Up() bool { return w.Health != Down && w.Health != Spare }
 
 // Stats returns the present state.
 func (p *Pool) Stats() Stats {
-	st := Stats{Workers: make([]WorkerStats, p.opts.Count)}
+	st := Stats{Workers: make([]WorkerStats, p.opts.Count+p.opts.Spares)}
 	for i := range st.Workers {
 		st.Workers[i].Health = Down
 	}
@@ -61,13 +67,21 @@ func (s *state) fill(st *Stats) {
 	}
 	for i, m := range s.members {
 		st.Workers[i].Restarts, st.Workers[i].Device = m.restarts, m.device
+		if s.sched.Vacant(m.id) {
+			st.Workers[i].Health = Spare
+		}
 	}
 	for _, v := range s.sched.Workers() {
 		w, m := &st.Workers[v.ID], s.members[v.ID]
 		w.PID, w.Applied, w.InFlight, w.Slots = m.up.PID(), v.Applied, v.InFlight, v.Slots
+		w.Loaded, w.Drained = v.Loaded, v.Drained
 		switch {
 		case m.suspect:
 			w.Health = Suspect
+		case v.Reloading:
+			w.Health = Reloading
+		case v.Drained:
+			w.Health = Drained
 		case v.Closing:
 			w.Health = Draining
 		default:
@@ -84,4 +98,27 @@ func (p *Pool) WorkerMetrics(ctx context.Context, worker int) ([]byte, error) {
 		return nil, fmt.Errorf("worker %d is down", worker)
 	}
 	return r.Metrics(ctx)
+}
+
+// FileStats is where a file is at one moment.
+type FileStats struct {
+	LoadedOn  []int     // the workers that have it loaded
+	AppliedOn []int     // those where it is in force, alone or with others
+	LastUsed  time.Time // zero is not since the start
+	Wanted    bool      // it is in stock and will be loaded without anyone asking
+}
+
+// Files returns the files in stock, and those that are loaded.
+func (p *Pool) Files() map[File]FileStats {
+	files := make(map[File]FileStats)
+	p.post(func() {
+		for _, v := range p.state.sched.Files() {
+			f := FileStats{LoadedOn: v.LoadedOn, AppliedOn: v.AppliedOn, Wanted: v.Wanted}
+			if v.Used > 0 {
+				f.LastUsed = p.state.start.Add(v.Used)
+			}
+			files[v.File] = f
+		}
+	})
+	return files
 }

@@ -5,17 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"time"
 )
 
-// supervise keeps one worker running until the pool is closed.
+// errReplaced ends a process whose member is to load something else, or to have
+// none.
+var errReplaced = errors.New("replaced")
+
+// errSelfTest is llama-server's fault, never an adapter's.
+var errSelfTest = errors.New("self-test")
+
+// supervise keeps one member's process running until the pool is closed.
 func (p *Pool) supervise(m *member) {
 	log := p.opts.Log.With("worker", m.id)
 	pauses := newBackoff(rand.Float64)
-	for first := true; p.ctx.Err() == nil; first = false {
-		err := p.runOnce(m, first)
+	first := m.id < p.opts.Count // nobody waits for a spare's first start
+	for {
+		start, ok := p.plan(m)
+		if !ok {
+			return
+		}
+		err := p.runOnce(m, start, &first)
 		if p.ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errReplaced) {
+			continue
 		}
 		pause := pauses.fail(p.now())
 		failing, restart := pauses.repeated(), p.now().Add(pause)
@@ -28,33 +45,98 @@ func (p *Pool) supervise(m *member) {
 	}
 }
 
-// runOnce runs one process of the worker from start to end and returns why it
-// ended. The process and its files are gone by then.
-func (p *Pool) runOnce(m *member, first bool) error {
+// plan blocks until the member is to have a process and returns which. It reports
+// false when the pool is closed.
+func (p *Pool) plan(m *member) (start Start, ok bool) {
+	for p.ctx.Err() == nil {
+		p.post(func() { start, ok = p.state.plan(m) })
+		if ok {
+			return p.present(start), true
+		}
+		select {
+		case <-m.begin:
+		case <-p.ctx.Done():
+		}
+	}
+	return start, false
+}
+
+// present takes files out that are not there: one is enough to end llama-server.
+func (p *Pool) present(start Start) Start {
+	var lost []*SpoiledError
+	for _, file := range start.Files {
+		if _, err := os.Stat(string(file)); err != nil {
+			lost = append(lost, &SpoiledError{File: file, Reason: err.Error()})
+		}
+	}
+	if len(lost) == 0 {
+		return start
+	}
+	p.post(func() { p.state.spoil(lost) })
+	p.report(lost)
+	start.Files = slices.DeleteFunc(slices.Clone(start.Files), func(file File) bool {
+		return slices.ContainsFunc(lost, func(l *SpoiledError) bool { return l.File == file })
+	})
+	return start
+}
+
+func (p *Pool) report(spoiled []*SpoiledError) {
+	for _, f := range spoiled {
+		if p.opts.Spoiled != nil {
+			p.opts.Spoiled(f.File, f.Reason)
+		}
+	}
+}
+
+// runOnce runs one process of the member from start to end and returns why it
+// ended. The process and its files are gone by then. first says that Started
+// waits for how it starts.
+func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	begun := p.now()
-	r, err := p.start(m.id, first)
-	if first {
+	r, err := p.start(start, *first)
+	if err != nil && p.ctx.Err() == nil {
+		retry := false
+		p.post(func() { retry = p.state.startFailed(m, err) })
+		if retry && !errors.Is(err, errSelfTest) {
+			p.opts.Log.Warn("worker did not start with new adapters, trying without them", "worker", m.id, "error", err)
+			return errReplaced
+		}
+	}
+	if *first {
+		*first = false
 		p.started <- err // buffered for every worker
 	}
 	if err != nil {
 		return err
 	}
 	defer r.Stop()
-	p.opts.Log.Info("worker ready", "worker", m.id, "pid", r.PID(), "took", p.now().Sub(begun).Round(time.Millisecond))
-	p.post(func() { p.state.upWith(m, r, p.opts.Slots) })
-	p.watch(r)
+	p.opts.Log.Info("worker ready", "worker", m.id, "pid", r.PID(), "adapters", len(start.Files),
+		"took", p.now().Sub(begun).Round(time.Millisecond))
+	var spoiled []*SpoiledError
+	var ended chan struct{}
+	p.post(func() {
+		spoiled = p.state.upWith(m, r, p.opts.Slots)
+		ended = m.ended
+	})
+	p.report(spoiled)
+	if p.opts.Loaded != nil {
+		p.opts.Loaded(start.Files)
+	}
+	if p.watch(r, ended) {
+		return errReplaced
+	}
 	return r.Err()
 }
 
 // start brings a process up. At the first start of the pool none is used before
 // the self-test, which worker 0 takes, has passed.
-func (p *Pool) start(id int, first bool) (Runner, error) {
-	r, err := p.opts.Start(p.ctx, id)
+func (p *Pool) start(start Start, first bool) (Runner, error) {
+	r, err := p.opts.Start(p.ctx, start)
 	if err != nil {
 		return nil, err
 	}
-	if first && id == 0 {
-		if err := p.selfTest(r); err != nil {
+	if first && start.ID == 0 {
+		if err := p.selfTest(r, start.Files); err != nil {
 			r.Stop()
 			return nil, err
 		}
@@ -69,21 +151,22 @@ func (p *Pool) start(id int, first bool) (Runner, error) {
 	}
 }
 
-func (p *Pool) selfTest(r Runner) error {
+func (p *Pool) selfTest(r Runner, files []File) error {
 	if p.opts.SelfTest == nil {
 		return nil
 	}
 	begun := p.now()
-	if err := p.opts.SelfTest(p.ctx, r); err != nil {
-		return fmt.Errorf("self-test: %w", err)
+	if err := p.opts.SelfTest(p.ctx, r, files); err != nil {
+		return fmt.Errorf("%w: %w", errSelfTest, err)
 	}
 	p.opts.Log.Info("self-test passed", "took", p.now().Sub(begun).Round(time.Millisecond))
 	return nil
 }
 
-// watch blocks until the process has ended or the pool is closed. It kills one
-// that is alive but gives no sign of life for the call timeout.
-func (p *Pool) watch(r Runner) {
+// watch blocks until the process has ended, is to end, or the pool is closed. It
+// kills one that is alive but gives no sign of life for the call timeout. It
+// reports whether the process is to end because it is replaced.
+func (p *Pool) watch(r Runner, ended <-chan struct{}) (replaced bool) {
 	var tick <-chan time.Time
 	if p.opts.WatchInterval > 0 {
 		ticker := time.NewTicker(p.opts.WatchInterval)
@@ -92,10 +175,12 @@ func (p *Pool) watch(r Runner) {
 	}
 	for {
 		select {
+		case <-ended:
+			return true
 		case <-r.Exited():
-			return
+			return false
 		case <-p.ctx.Done():
-			return
+			return false
 		case <-tick:
 			p.checkAlive(r)
 		}

@@ -29,6 +29,7 @@ func (p *Proxy) complete(path string) echo.HandlerFunc {
 		}
 		rec := recordOf(c)
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
+		rec.adhoc = r.model.Adhoc
 		return p.run(c, r)
 	}
 }
@@ -45,11 +46,11 @@ func (e *workerError) Unwrap() error { return e.cause }
 // that kills workers must not get to them all.
 func (p *Proxy) run(c echo.Context, r *request) error {
 	arrived := time.Now()
-	place := pool.Request{Target: TargetOf(r.model.Adapter), Whole: r.whole, Chain: r.chain()}
+	place := pool.Request{Target: TargetOf(r.model), Whole: r.whole, Chain: r.chain()}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
-			return fromPool(err)
+			return fromPool(r.asked, err)
 		}
 		p.announce(c, r, lease)
 		err = p.attempt(c, r, lease)
@@ -76,6 +77,9 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 	rec.worker, rec.state, rec.queued = l.Member, l.State, rec.queued+l.Queued
 	h := c.Response().Header()
 	h.Set("X-Adapter", r.model.Target)
+	if digest := r.model.Digest(); digest != "" {
+		h.Set("X-Adapter-Digest", digest)
+	}
 	h.Set("X-Worker", strconv.Itoa(l.Member))
 	h.Set("X-Adapter-State", string(l.State))
 	h.Set("X-Queue-Ms", strconv.FormatInt(rec.queued.Milliseconds(), 10))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -57,6 +58,29 @@ func modelNotFound(name string) *apiError {
 	}
 }
 
+// fromCatalog turns a name that stands for nothing into an answer.
+func fromCatalog(name string, err error) *apiError {
+	var quarantined *catalog.QuarantinedError
+	var bad *catalog.Error
+	switch {
+	case errors.As(err, &quarantined):
+		return unavailable(name, err)
+	case errors.As(err, &bad):
+		return invalid("model", "The model %q makes no sense: %s.", shorten(name), bad.Message)
+	default:
+		return modelNotFound(name)
+	}
+}
+
+// unavailable is for a model that exists and cannot be served.
+func unavailable(name string, cause error) *apiError {
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "model_unavailable", Param: "model",
+		Message:    fmt.Sprintf("The model %q cannot be loaded: its adapter is quarantined.", shorten(name)),
+		RetryAfter: time.Minute, Cause: cause,
+	}
+}
+
 // shorten keeps a client's words from filling an error or a log line.
 func shorten(s string) string {
 	const limit = 200
@@ -92,10 +116,13 @@ func ranTooLong(cause error) *apiError {
 	}
 }
 
-// fromPool turns a refusal of the pool into an answer.
-func fromPool(err error) *apiError {
+// fromPool turns a refusal of the pool into an answer to a request for a model.
+func fromPool(model string, err error) *apiError {
 	var busy *pool.BusyError
+	var spoiled *pool.SpoiledError
 	switch {
+	case errors.As(err, &spoiled):
+		return unavailable(model, err)
 	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:
 		return &apiError{
 			Status: http.StatusServiceUnavailable, Type: typeServer, Code: string(busy.Reason),

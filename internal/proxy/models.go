@@ -16,9 +16,9 @@ import (
 type modelObject struct {
 	openai.Model
 	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
-	Kind       string    `json:"kind"`                 // "base", "adapter" or "alias"
+	Kind       string    `json:"kind"`                 // "base", "adapter", "composition" or "alias"
 	Base       string    `json:"base"`                 // the base model's name
-	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file
+	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
 }
 
 func (p *Proxy) describe(m *catalog.Model) modelObject {
@@ -31,8 +31,8 @@ func (p *Proxy) describe(m *catalog.Model) modelObject {
 		Kind: string(m.Kind),
 		Base: base,
 	}
-	if m.Adapter != nil {
-		o.Parent, o.Digest = base, "sha256:"+m.Adapter.Digest
+	if m.Kind != catalog.KindBase {
+		o.Parent, o.Digest = base, m.Digest()
 	}
 	return o
 }
@@ -52,9 +52,9 @@ func (p *Proxy) listModels(c echo.Context) error {
 // showModel serves GET /v1/models/{id}; ids may hold slashes.
 func (p *Proxy) showModel(c echo.Context) error {
 	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	m, ok := p.opts.Catalog.Resolve(name)
-	if !ok {
-		return modelNotFound(name)
+	m, err := p.opts.Catalog.Resolve(name)
+	if err != nil {
+		return fromCatalog(name, err)
 	}
 	return p.writeJSON(c, p.describe(m))
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/loragate/loragate/internal/pool"
 )
 
-// Options says what a proxy serves. All are required.
+// Options says what a proxy serves. All without a word on it are required.
 type Options struct {
 	Catalog *catalog.Catalog
 	Pool    Pool
@@ -28,6 +28,12 @@ type Options struct {
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
+
+	// Adapters is what POST /v1/load_lora_adapter and /v1/unload_lora_adapter, which
+	// are vLLM's, change; nil leaves them out. They ask for AdminToken, unless it
+	// is "".
+	Adapters   Adapters
+	AdminToken string
 
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
@@ -74,6 +80,10 @@ func New(opts Options) *Proxy {
 	p.echo.GET("/v1/models/*", p.showModel)
 	p.echo.POST("/v1/chat/completions", p.complete("/v1/chat/completions"))
 	p.echo.POST("/v1/completions", p.complete("/v1/completions"))
+	if opts.Adapters != nil {
+		p.echo.POST("/v1/load_lora_adapter", p.loadAdapter)
+		p.echo.POST("/v1/unload_lora_adapter", p.unloadAdapter)
+	}
 	p.echo.GET("/health", p.health)
 	p.echo.GET("/ready", p.ready)
 	return p

@@ -24,6 +24,7 @@ type record struct {
 	start  time.Time
 	model  string // as the client named it
 	target string // what answered: the adapter's or the base's name
+	adhoc  bool   // target is an expression, of which there is no end
 	stream bool
 	worker int
 	state  pool.AdapterState // "" until a lease was had
@@ -37,7 +38,7 @@ type record struct {
 
 // Report is what became of one completion request.
 type Report struct {
-	Model  string // what answered, by the catalog's name; "" if it got no further
+	Model  string // what answered, by the catalog's name, or Adhoc; "" if it got no further
 	Status int    // 499 is a client that left
 	Err    bool   // it did not end as it should
 	// Refused is why it was turned away before it ran, in the error's code; "" if
@@ -51,10 +52,16 @@ type Report struct {
 	Usage   pool.Usage
 }
 
+// Adhoc is the Model of a Report on an expression: no model can have this name.
+const Adhoc = "(adhoc)"
+
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
 		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
+	}
+	if rec.adhoc {
+		r.Model = Adhoc
 	}
 	var refusal *apiError
 	if rec.state == "" && errors.As(err, &refusal) && refusal.RetryAfter > 0 {

@@ -44,11 +44,10 @@ func (p *Proxy) decode(c echo.Context, path string) (*request, error) {
 	if err := r.readFields(); err != nil {
 		return nil, err
 	}
-	model, ok := p.opts.Catalog.Resolve(r.asked)
-	if !ok {
-		return nil, modelNotFound(r.asked)
+	r.model, err = p.opts.Catalog.Resolve(r.asked)
+	if err != nil {
+		return nil, fromCatalog(r.asked, err)
 	}
-	r.model = model
 	return r, nil
 }
 
@@ -115,16 +114,15 @@ func (r *request) readFields() error {
 // cache those hold.
 var choiceKeys = []string{"n", "n_cmpl"}
 
-// TargetOf returns what must be in force for an adapter; nil is the plain base.
-func TargetOf(a *catalog.Adapter) pool.Target {
-	if a == nil {
-		return pool.Target{Identity: pool.Base}
+// TargetOf returns what must be in force for a model.
+func TargetOf(m *catalog.Model) pool.Target {
+	t := pool.Target{
+		Identity: pool.Identity(m.Identity()), Weight: m.Weight, MaxConcurrency: m.MaxConcurrency,
 	}
-	return pool.Target{
-		Identity: pool.Identity(a.Identity()),
-		Parts:    []pool.Part{{Path: a.Path, Scale: a.Scale}},
-		Weight:   a.Weight, MaxConcurrency: a.MaxConcurrency,
+	for _, part := range m.Parts {
+		t.Parts = append(t.Parts, pool.Part{Path: part.Version.Path, Scale: part.Scale})
 	}
+	return t
 }
 
 // forWorker returns the body as llama-server gets it on the lease's worker:

@@ -21,6 +21,7 @@ import (
 	"github.com/loragate/loragate/internal/fakeworker"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/state"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -57,7 +58,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st := &stack{t: t, log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(st.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	models := testCatalog(t)
-	st.pool = pool.New(poolOptions(t, s, models, log))
+	st.pool = pool.New(poolOptions(t, s, log), stockOf(models))
 	t.Cleanup(st.pool.Close)
 	if err := st.pool.Started(t.Context()); err != nil {
 		t.Fatal(err)
@@ -85,35 +86,52 @@ func testCatalog(t *testing.T) *catalog.Catalog {
 		}
 		return path
 	}
-	models, err := catalog.Open(catalog.Options{
-		BaseName: "base", BasePath: file("base"),
-		Entries: []catalog.Entry{
-			{Name: "coding", Path: file("coding"), Scale: 1, Aliases: []string{"gpt-4o-mini"}},
-			{Name: "team/legal", Path: file("legal"), Scale: 0.5},
+	db, err := state.Open(filepath.Join(dir, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	models, err := catalog.Open(t.Context(), catalog.Options{
+		BaseName: "base", BasePath: file("base"), Store: db,
+		Entries: []catalog.Spec{
+			{Name: "coding", Source: file("coding"), Aliases: []string{"gpt-4o-mini"}},
+			{Name: "team/legal", Source: file("legal"), Scale: 0.5},
 		},
+		Intake: func(_ context.Context, source, _ string, _ func(done, total int64)) (string, func(), error) {
+			return source, func() {}, nil
+		},
+		Check: func(context.Context, string) (catalog.CheckInfo, error) { return catalog.CheckInfo{Rank: 8}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(models.Close)
 	return models
 }
 
-func poolOptions(t *testing.T, s settings, models *catalog.Catalog, log *slog.Logger) pool.Options {
+func stockOf(models *catalog.Catalog) (stock []pool.Stock) {
+	for _, s := range models.Stock() {
+		stock = append(stock, pool.Stock{File: pool.File(s.Path), Bytes: s.Bytes})
+	}
+	return stock
+}
+
+func poolOptions(t *testing.T, s settings, log *slog.Logger) pool.Options {
 	command := fakeworker.Link(t)
 	dir, err := os.MkdirTemp("", "lg-") // t.TempDir's paths are too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	var adapters []string
-	for _, a := range models.Adapters() {
-		adapters = append(adapters, a.Path)
-	}
 	return pool.Options{
 		Count: s.workers, Slots: s.slots, Queue: s.queue, MaxWait: s.maxWait,
-		Start: func(ctx context.Context, id int) (pool.Runner, error) {
+		Start: func(ctx context.Context, w pool.Start) (pool.Runner, error) {
+			var adapters []string
+			for _, file := range w.Files {
+				adapters = append(adapters, string(file))
+			}
 			return worker.Start(ctx, worker.Options{
-				Name: fmt.Sprint(id), Command: command, Args: s.args, Model: "unused", Alias: "base",
+				Name: fmt.Sprint(w.ID), Command: command, Args: s.args, Model: "unused", Alias: "base",
 				Adapters: adapters, Slots: s.slots, Context: 64, Dir: dir,
 				StartTimeout: time.Minute, StopTimeout: time.Minute, Log: log,
 			})

@@ -203,7 +203,7 @@ func TestNothingIsLost(t *testing.T) {
 			tr.decide()
 			tr.begin()
 		}
-		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.line.len() > 0 || tr.s.longest.len() > 0 {
+		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.anyWaits() || tr.s.missing.len() > 0 || tr.s.longest.len() > 0 {
 			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
 		}
 		for _, w := range tr.s.list {

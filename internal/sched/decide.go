@@ -19,6 +19,7 @@ const Never Time = math.MaxInt64
 //  3. A worker whose flow has had its quantum takes no more requests while others
 //     wait; it drains, and is then idle.
 //  4. What idle workers are left help flows that have more requests than slots.
+//  5. A worker is chosen to load what requests wait for and nobody has.
 func (s *Scheduler) Decide(now Time) ([]Action, Time) {
 	d := decision{s: s, now: now}
 	d.clear()
@@ -28,6 +29,7 @@ func (s *Scheduler) Decide(now Time) ([]Action, Time) {
 	d.clear()
 	d.balance()
 	d.reopenRest()
+	d.reload()
 	return d.actions, d.wake()
 }
 
@@ -78,11 +80,11 @@ func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 			best = w
 		}
 	}
-	if best == nil || d.s.line.len() > 0 {
-		return best, nil
+	if best == nil {
+		return nil, nil
 	}
-	// Nobody waits for a worker: one that is idle and has the conversation is better.
-	elsewhere := func(w *worker) bool { return w.idle() && w.flow != f }
+	// One for which nobody waits and that has the conversation is better.
+	elsewhere := func(w *worker) bool { return w.idle() && w.flow != f && !w.wanted() }
 	if sl, warm := f.continues(r.Chain, elsewhere); sl != nil && warm >= affinity {
 		return sl.worker, sl
 	}
@@ -103,16 +105,26 @@ func fuller(a, b *worker) int {
 // assign gives idle workers to the flows that wait for one, longest first.
 func (d *decision) assign() {
 	for {
-		f, waits := d.s.line.first()
-		if !waits {
+		f := d.nextInLine()
+		if f == nil {
 			return
 		}
 		w, sl := d.idleFor(f)
-		if w == nil {
-			return
-		}
 		d.give(w, sl, f)
 	}
+}
+
+// nextInLine returns the flow that has waited longest of those for which a worker
+// is idle, or nil.
+func (d *decision) nextInLine() *flow {
+	var next *flow
+	for _, id := range d.s.applied.Idle() {
+		w := d.s.workers[id]
+		if p, waits := w.shelf.line.first(); waits && w.idle() && (next == nil || p.flow.before(next)) {
+			next = p.flow
+		}
+	}
+	return next
 }
 
 // give runs a flow's first request on an idle worker, and its next ones beside
@@ -127,14 +139,15 @@ func (d *decision) give(w *worker, sl *slot, f *flow) {
 func (d *decision) idleFor(f *flow) (*worker, *slot) {
 	r := f.head
 	target := d.target(f)
-	if sl, _ := target.continues(r.Chain, (*worker).idle); sl != nil && !r.Whole {
+	fits := func(w *worker) bool { return w.idle() && w.holds(f) }
+	if sl, _ := target.continues(r.Chain, fits); sl != nil && !r.Whole {
 		return sl.worker, sl
 	}
 	var best *worker
 	bestLoss := 0
 	for _, id := range d.s.applied.Idle() {
 		w := d.s.workers[id]
-		if !w.idle() {
+		if !fits(w) {
 			continue
 		}
 		loss := w.loss(r)
@@ -199,21 +212,21 @@ func (d *decision) target(f *flow) *flow {
 	if !f.key.whole {
 		return f
 	}
-	return d.s.flow(flowKey{identity: f.key.identity}, d.now)
+	return d.s.flow(flowKey{identity: f.key.identity}, f.files, d.now)
 }
 
 // place runs a request on a worker: in sl, or where it costs least.
 func (d *decision) place(r *request, w *worker, sl *slot) {
 	s, f := d.s, r.flow
 	target := d.target(f)
-	a := Action{Kind: Serve, Ticket: r.Ticket, Worker: w.id, Slot: NoSlot}
+	a := Action{Kind: Serve, Ticket: r.Ticket, Worker: w.id, Slot: NoSlot, Missed: r.missed}
 	if w.flow != target {
 		a.Kind = Swap
 		s.counts.Swaps++
 	}
 	// A worker that has just finished its flow's last request goes on with its turn
 	// if others wait: one that ran idle for moments would never have had it.
-	if w.flow != target || w.inFlight == 0 && s.line.len() == 0 {
+	if w.flow != target || w.inFlight == 0 && !w.wanted() {
 		s.apply(w, target, d.now)
 	}
 	if r.Whole {
@@ -228,6 +241,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 		a.Warm = s.countWarm(sl, r)
 	}
 	a.Erase = s.occupy(w, r, a.Slots, d.now)
+	s.use(f.files, d.now)
 	s.running[r.Ticket] = &run{flow: f, worker: w, slots: a.Slots, started: d.now}
 	f.running++
 	if r.Whole { // its next one waits anew
@@ -269,14 +283,14 @@ func (s *Scheduler) countWarm(sl *slot, r *request) int {
 // same one it splits the batch, which pays only if requests would wait long.
 func (d *decision) spread() {
 	s := d.s
-	if s.applied.IdleLen() == 0 || s.line.len() > 0 {
+	if s.applied.IdleLen() == 0 {
 		return
 	}
 	for _, f := range s.crowded() {
 		for f.waiting > 0 && !f.capped() {
 			w, sl := d.idleFor(f)
-			if w == nil || w.isOpen && w.flow == f {
-				return
+			if w == nil || w.wanted() || w.isOpen && w.flow == f {
+				break
 			}
 			if f.sharesDevice(w) && d.now-f.head.Since < s.opts.Spread {
 				break
@@ -310,55 +324,73 @@ func (f *flow) sharesDevice(w *worker) bool {
 	return slices.ContainsFunc(f.open, func(x *worker) bool { return x.device == w.device })
 }
 
-// clear closes workers whose flows have had their turn: as many as flows wait
-// for one and will not have an idle one.
+// clear closes workers whose flows have had their turn, for flows that are due
+// and will not have an idle one.
 func (d *decision) clear() {
-	needed := d.needed() - d.closing()
-	for ; needed > 0; needed-- {
-		w := d.expired()
-		if w == nil {
-			return
-		}
-		w.closing = true
-		d.s.reopen(w, d.now)
+	if d.expired(nil) == nil {
+		return
 	}
-}
-
-// needed is how many flows are due that no idle worker is there for.
-func (d *decision) needed() int {
-	due := d.s.line.count(len(d.s.workers), func(f *flow) bool { return f.place() <= d.now })
-	return due - d.s.idleWorkers()
-}
-
-func (s *Scheduler) idleWorkers() int {
-	n := 0
-	for _, w := range s.list {
-		if w.idle() {
-			n++
+	unmet, _ := d.match()
+	for _, f := range unmet {
+		if w := d.expired(f); w != nil {
+			w.closing = true
+			d.s.reopen(w, d.now)
 		}
 	}
-	return n
 }
 
-// closing counts the workers that drain for somebody, or run one request that
-// will leave them idle.
-func (d *decision) closing() int {
-	n := 0
+// match pairs the flows that are due with workers that are idle or will be. It
+// returns the flows that are left, longest wait first, and the workers that are.
+func (d *decision) match() (unmet []*flow, unused []*worker) {
+	unused = d.coming()
+	for _, f := range d.due() {
+		i := slices.IndexFunc(unused, func(w *worker) bool { return w.holds(f) })
+		if i < 0 {
+			unmet = append(unmet, f)
+			continue
+		}
+		unused = slices.Delete(unused, i, i+1)
+	}
+	return unmet, unused
+}
+
+// due returns flows that should have a worker by now, longest wait first: no more
+// of a line than there are workers.
+func (d *decision) due() []*flow {
+	var list []*flow
+	for _, sh := range d.s.shelves {
+		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place() <= d.now }) {
+			if len(p.flow.spots) == 1 || !slices.Contains(list, p.flow) {
+				list = append(list, p.flow)
+			}
+		}
+	}
+	if len(d.s.shelves) > 1 {
+		slices.SortFunc(list, func(f, g *flow) int { return cmp.Compare(f.place(), g.place()) })
+	}
+	return list
+}
+
+// coming returns the workers that are idle, then those that drain for somebody or
+// run one request that will leave them idle, those with least to do first.
+func (d *decision) coming() []*worker {
+	var list []*worker
 	for _, w := range d.s.list {
-		if !w.suspended && w.inFlight > 0 && (w.closing || w.whole) {
-			n++
+		if w.idle() || !w.kept() && (w.closing || w.whole) {
+			list = append(list, w)
 		}
 	}
-	return n
+	slices.SortStableFunc(list, func(a, b *worker) int { return cmp.Compare(a.inFlight, b.inFlight) })
+	return list
 }
 
 // expired returns the open worker to close next, or nil: of those whose turn is
 // over one of the flow that has the most, and of these the one that has been
-// over longest.
-func (d *decision) expired() *worker {
+// over longest. It is one that has loaded what f needs, unless f is nil.
+func (d *decision) expired(f *flow) *worker {
 	var best *worker
 	for _, w := range d.s.list {
-		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now {
+		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now || f != nil && !w.holds(f) {
 			continue
 		}
 		if best == nil || cmp.Or(
@@ -375,7 +407,7 @@ func (d *decision) expired() *worker {
 // reopenRest opens workers again that were closed for flows that no longer wait:
 // nothing would come of draining them.
 func (d *decision) reopenRest() {
-	for d.closing() > max(0, d.needed()) || d.s.line.len() == 0 {
+	for d.closed() {
 		w := d.lastClosed()
 		if w == nil {
 			return
@@ -386,16 +418,21 @@ func (d *decision) reopenRest() {
 	}
 }
 
+// closed reports whether any worker drains for others, or did.
+func (d *decision) closed() bool {
+	return slices.ContainsFunc(d.s.list, func(w *worker) bool { return w.closing })
+}
+
 // balance closes a worker of a flow that spread over several, once its turn is
 // over, for a flow that has requests waiting and fewer workers for its weight,
 // if that leaves them closer.
 func (d *decision) balance() {
 	crowded := d.s.crowded()
-	if len(crowded) == 0 || d.s.line.len() > 0 {
+	if len(crowded) == 0 || d.s.anyWaits() {
 		return
 	}
 	poor := crowded[0]
-	w := d.expired()
+	w := d.expired(poor)
 	if w == nil || w.flow == poor || slices.ContainsFunc(d.s.list, func(x *worker) bool { return x.handover }) {
 		return
 	}
@@ -405,12 +442,13 @@ func (d *decision) balance() {
 	}
 }
 
-// lastClosed returns a closing worker that would take longest to drain, or an
-// idle one that nobody took.
+// lastClosed returns the closing worker that would take longest to drain, of
+// those that nobody needs.
 func (d *decision) lastClosed() *worker {
 	var best *worker
-	for _, w := range d.s.list {
-		if !w.closing || w.suspended || w.handover && w.inFlight > 0 {
+	_, unused := d.match()
+	for _, w := range unused {
+		if !w.closing || w.handover && w.inFlight > 0 {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(w.inFlight, best.inFlight), cmp.Compare(best.id, w.id)) > 0 {
@@ -429,13 +467,20 @@ func (d *decision) wake() Time {
 			next = min(next, t)
 		}
 	}
-	if f, waits := s.line.first(); waits {
-		at(f.place())
-		for _, w := range s.list {
-			if w.isOpen && w.inFlight > 0 {
-				at(s.expiry(w))
-			}
+	waits := false
+	for _, sh := range s.shelves {
+		if p, ok := sh.line.first(); ok {
+			at(p.flow.place())
+			waits = true
 		}
+	}
+	for _, w := range s.list {
+		if waits && w.isOpen && w.inFlight > 0 {
+			at(s.expiry(w))
+		}
+	}
+	d.wakeReload(at)
+	if waits && len(s.shelves) == 1 {
 		return next
 	}
 	for _, f := range s.crowded() {

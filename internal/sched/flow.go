@@ -16,6 +16,7 @@ type flowKey struct {
 // is applied.
 type flow struct {
 	key    flowKey
+	files  []File // that must be loaded
 	weight float64
 	limit  int // requests that may run at once; 0 is no limit
 
@@ -36,8 +37,9 @@ type flow struct {
 	owned   int       // slots that hold its KV
 	index   prefixIndex
 
-	lineIndex, longestIndex int // in the heaps, one-based; 0 is not there
-	touched                 bool
+	spots                      []*spot // in the lines of the shelves that have its files
+	missingIndex, longestIndex int     // in the heaps, one-based; 0 is not there
+	touched                    bool
 }
 
 // place orders the flows that wait for a worker; from then on one is cleared for
@@ -60,7 +62,7 @@ func (f *flow) capped() bool { return f.limit > 0 && f.running >= f.limit }
 
 // flowOf returns the request's flow, with its present settings.
 func (s *Scheduler) flowOf(r Request, now Time) *flow {
-	f := s.flow(flowKey{r.Identity, r.Whole}, now)
+	f := s.flow(flowKey{r.Identity, r.Whole}, r.Files, now)
 	weight := r.Weight
 	if weight <= 0 {
 		weight = 1
@@ -75,12 +77,14 @@ func (s *Scheduler) flowOf(r Request, now Time) *flow {
 	return f
 }
 
-func (s *Scheduler) flow(key flowKey, now Time) *flow {
+// flow returns the flow of that key, which needs these files.
+func (s *Scheduler) flow(key flowKey, files []File, now Time) *flow {
 	f, ok := s.flows[key]
 	if !ok {
 		s.sweep(now)
-		f = &flow{key: key, weight: 1}
+		f = &flow{key: key, files: files, weight: 1}
 		s.flows[key] = f
+		s.locate(f)
 	}
 	return f
 }
@@ -159,16 +163,6 @@ func (s *Scheduler) touch(f *flow) {
 	if !f.touched && f.waiting > 0 {
 		f.touched = true
 		s.dirty = append(s.dirty, f)
-	}
-}
-
-// refresh keeps the line true: in it are the flows that have requests which may
-// run and no worker that takes them.
-func (s *Scheduler) refresh(f *flow) {
-	if f.waiting > 0 && len(f.open) == 0 && !f.capped() {
-		s.line.fix(f)
-	} else {
-		s.line.remove(f)
 	}
 }
 

@@ -47,20 +47,31 @@ func (h *heap[T]) remove(x T) {
 	}
 }
 
-// count returns how many elements fit, at most limit. What does not fit must
-// have no descendant that fits.
-func (h *heap[T]) count(limit int, fits func(T) bool) int {
-	return h.countFrom(0, limit, fits)
-}
-
-func (h *heap[T]) countFrom(i, limit int, fits func(T) bool) int {
-	if i >= len(h.items) || limit <= 0 || !fits(h.items[i]) {
-		return 0
+// least returns the smallest elements that fit, at most n, smallest first. What
+// does not fit must have no descendant that fits.
+func (h *heap[T]) least(n int, fits func(T) bool) []T {
+	var list []T
+	var front []int // the smallest of them comes next; descendants of what is in list
+	if len(h.items) > 0 && fits(h.items[0]) {
+		front = append(front, 0)
 	}
-	n := 1
-	n += h.countFrom(2*i+1, limit-n, fits)
-	n += h.countFrom(2*i+2, limit-n, fits)
-	return n
+	for len(list) < n && len(front) > 0 {
+		next := 0
+		for i := range front {
+			if h.less(h.items[front[i]], h.items[front[next]]) {
+				next = i
+			}
+		}
+		at := front[next]
+		list = append(list, h.items[at])
+		front = append(front[:next], front[next+1:]...)
+		for child := 2*at + 1; child <= 2*at+2 && child < len(h.items); child++ {
+			if fits(h.items[child]) {
+				front = append(front, child)
+			}
+		}
+	}
+	return list
 }
 
 func (h *heap[T]) swap(i, j int) {

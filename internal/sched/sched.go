@@ -8,6 +8,8 @@
 package sched
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/loragate/loragate/internal/lru"
@@ -32,6 +34,9 @@ type Time = time.Duration
 type Request struct {
 	Ticket   Ticket
 	Identity Identity
+	// Files must be loaded on the worker that serves it; equal identities need
+	// equal files.
+	Files []File
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool
@@ -60,6 +65,16 @@ type Options struct {
 	Spread time.Duration
 	// Queue is how many requests may wait.
 	Queue int
+	// MaxLoaded is how many files a worker may have loaded, and Memory how many
+	// bytes in sum; 0 is no bound.
+	MaxLoaded int
+	Memory    int64
+	// ReloadInterval is the least time between the end of one reload and the
+	// beginning of the next; it is never less than the last one took.
+	ReloadInterval time.Duration
+	// Spares are members without a process, numbered from Workers on. With one, the
+	// process that replaces another is ready before that one goes.
+	Workers, Spares int
 }
 
 // Kind names what to do.
@@ -70,12 +85,21 @@ const (
 	Serve Kind = iota
 	// Swap applies the request's identity on an idle worker and runs it there.
 	Swap
+	// Reload ends a worker's process, on which nothing runs, and starts it again
+	// with what Plan says.
+	Reload
+	// Start starts a member that has no process, with what Plan says.
+	Start
+	// Retire ends a worker's process, on which nothing runs: another has taken its
+	// place. The member has no process until a Start.
+	Retire
 )
 
 // NoSlot is the slot of a request that has its worker whole.
 const NoSlot = -1
 
-// Action places one request.
+// Action places one request, or changes a worker's process; then only Kind,
+// Worker and InPlaceOf count.
 type Action struct {
 	Kind   Kind
 	Ticket Ticket
@@ -85,6 +109,10 @@ type Action struct {
 	Erase  []int // slots whose KV must be dropped before
 	// Warm is how many bytes of the request's prompt the slot already holds.
 	Warm int
+	// InPlaceOf is, for Start, the worker whose place the member takes.
+	InPlaceOf int
+	// Missed says that nobody had the request's files loaded when it came.
+	Missed bool
 }
 
 // Usage is what a finished request took, in tokens.
@@ -118,7 +146,8 @@ type Scheduler struct {
 	waiting map[Ticket]*request
 	running map[Ticket]*run
 
-	line    heap[*flow] // flows that wait for a worker, first the one whose turn it is
+	shelves []*shelf    // what is loaded, and who waits for a worker that has it
+	missing heap[*flow] // flows that wait and whose files no worker has, first the one whose turn it is
 	longest heap[*flow] // flows that have waiting requests, first the one with most
 	dirty   []*flow     // flows that may have become servable since the last decision
 
@@ -126,6 +155,8 @@ type Scheduler struct {
 	usualDrain time.Duration // how long a closed flow's requests take to end, smoothed
 	finished   finishRate
 	counts     Counts
+
+	loader
 }
 
 // Counts are totals since the start.
@@ -135,12 +166,16 @@ type Counts struct {
 	WarmMisses uint64 // requests that had a chain and found nothing of it
 	KVKept     uint64 // tokens of prompts that came out of slots
 	KVLost     uint64 // tokens in slots that were given to somebody else
+	Hits       uint64 // requests whose files were loaded somewhere when they came
+	Misses     uint64 // requests whose files were not
+	Reloads    uint64 // processes that were ended to load something else
 }
 
 // request is one that waits. It is a node of its flow's queue.
 type request struct {
 	Request
 	flow       *flow
+	missed     bool
 	prev, next *request
 }
 
@@ -163,7 +198,8 @@ func New(opts Options) *Scheduler {
 		waiting: make(map[Ticket]*request),
 		running: make(map[Ticket]*run),
 	}
-	s.line = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.lineIndex }}
+	s.loader = newLoader(opts)
+	s.missing = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.missingIndex }}
 	s.longest = heap[*flow]{less: (*flow).longer, index: func(f *flow) *int { return &f.longestIndex }}
 	return s
 }
@@ -187,7 +223,13 @@ func (s *Scheduler) Arrive(r Request, now Time) (evicted Ticket, admitted bool) 
 	if f.waiting == 0 {
 		f.since = now
 	}
-	s.enqueue(&request{Request: r, flow: f})
+	missed := len(f.files) > 0 && len(f.spots) == 0
+	if missed {
+		s.counts.Misses++
+	} else {
+		s.counts.Hits++
+	}
+	s.enqueue(&request{Request: r, flow: f, missed: missed})
 	return evicted, true
 }
 
@@ -261,11 +303,14 @@ func (s *Scheduler) RetryAfter(now Time) time.Duration {
 
 // WorkerView is what a worker looks like at one moment.
 type WorkerView struct {
-	ID       int
-	Applied  Identity
-	InFlight int
-	Closing  bool // it drains for others
-	Slots    []SlotView
+	ID        int
+	Applied   Identity
+	InFlight  int
+	Closing   bool // it drains for others
+	Reloading bool // it drains to load something else
+	Drained   bool // it takes nothing, because an operator said so
+	Loaded    []File
+	Slots     []SlotView
 }
 
 // SlotView is one slot of a WorkerView.
@@ -280,7 +325,8 @@ type SlotView struct {
 func (s *Scheduler) Workers() []WorkerView {
 	views := make([]WorkerView, len(s.list))
 	for i, w := range s.list {
-		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight, Closing: w.closing}
+		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight,
+			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: slices.Sorted(maps.Keys(w.shelf.files))}
 		for j := range w.slots {
 			sl := &w.slots[j]
 			view := SlotView{Busy: sl.busy, Tokens: sl.tokens}

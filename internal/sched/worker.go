@@ -14,18 +14,22 @@ type device struct{ inFlight int }
 type worker struct {
 	id     int
 	device *device
-	flow   *flow // whose identity is applied, or about to be; never a whole one
+	shelf  *shelf // what it has loaded
+	flow   *flow  // whose identity is applied, or about to be; never a whole one
 
 	slots    []slot
 	unused   *lru.Set[int, struct{}] // the slots by last use; busy ones are pinned
 	inFlight int
 
 	// A worker is open when it takes requests of its flow. It is not while one
-	// request has it whole, while it is suspended, and while it is closing: others
-	// wait and its flow has had its turn.
+	// request has it whole, while it is kept from requests (suspended by the owner,
+	// drained by an operator, reloading), and while it is closing: others wait and
+	// its flow has had its turn.
 	isOpen    bool
 	whole     bool
 	suspended bool
+	drained   bool
+	reloading bool // it ends once it is idle, to load something else
 	closing   bool
 	handover  bool // it closes for a flow that has fewer workers than its own
 
@@ -34,15 +38,18 @@ type worker struct {
 }
 
 func (w *worker) free() int  { return w.unused.IdleLen() }
-func (w *worker) idle() bool { return w.inFlight == 0 && !w.suspended }
+func (w *worker) idle() bool { return w.inFlight == 0 && !w.kept() }
+
+// kept reports whether the worker is kept from new requests.
+func (w *worker) kept() bool { return w.suspended || w.drained || w.reloading }
 
 // expiry is when others may have the worker.
 func (s *Scheduler) expiry(w *worker) Time {
 	return w.turnStart + Time(float64(s.opts.Quantum)*w.flow.weight)
 }
 
-// Up takes in a worker that can serve: nothing is in its slots, and the base is
-// in force. Workers of one device share its speed.
+// Up takes in a worker that can serve: nothing is in its slots, the base is in
+// force, and what Plan said is loaded. Workers of one device share its speed.
 func (s *Scheduler) Up(id, slots int, on string, now Time) {
 	s.Down(id, now)
 	d, ok := s.devices[on]
@@ -55,10 +62,13 @@ func (s *Scheduler) Up(id, slots int, on string, now Time) {
 		w.slots[i] = slot{worker: w, number: i}
 		w.unused.Put(i, struct{}{})
 	}
+	s.shelve(w, s.loaded(id, now))
+	w.drained = s.drained[id]
 	s.workers[id] = w
 	s.list = append(s.list, w)
 	slices.SortFunc(s.list, func(a, b *worker) int { return cmp.Compare(a.id, b.id) })
-	s.apply(w, s.flow(flowKey{identity: Base}, now), now)
+	s.apply(w, s.flow(flowKey{identity: Base}, nil, now), now)
+	s.cameUp(w, now)
 }
 
 // Down forgets a worker and what runs on it: Finish of that is ignored.
@@ -86,6 +96,8 @@ func (s *Scheduler) Down(id int, now Time) {
 	w.device.inFlight -= w.inFlight
 	w.flow.applied--
 	s.forget(w.flow, now)
+	s.unshelve(w)
+	s.wentDown(id, now)
 }
 
 // Suspend keeps new requests from a worker until Resume.
@@ -139,7 +151,7 @@ func (s *Scheduler) endTurn(w *worker, now Time) {
 
 // reopen keeps the flow's list of open workers true.
 func (s *Scheduler) reopen(w *worker, now Time) {
-	want := !w.whole && !w.suspended && !w.closing
+	want := !w.whole && !w.kept() && !w.closing
 	if want == w.isOpen {
 		return
 	}

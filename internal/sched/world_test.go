@@ -190,14 +190,26 @@ func (w *world) check() {
 	}
 	for _, f := range w.s.flows {
 		inLine := f.waiting > 0 && len(f.open) == 0 && !f.capped()
-		if inLine != (f.lineIndex != 0) || (f.waiting > 0) != (f.longestIndex != 0) {
-			w.t.Fatalf("flow %q: waiting %d, open on %d, in the line at %d", f.key.identity, f.waiting, len(f.open), f.lineIndex)
+		for _, p := range f.spots {
+			if inLine != (p.index != 0) {
+				w.t.Fatalf("flow %q: waiting %d, open on %d, in the line at %d", f.key.identity, f.waiting, len(f.open), p.index)
+			}
 		}
-		if inLine && w.s.idleWorkers() > 0 {
-			w.t.Fatalf("flow %q waits though a worker is idle", f.key.identity)
+		missing := inLine && len(f.spots) == 0
+		if missing != (f.missingIndex != 0) || (f.waiting > 0) != (f.longestIndex != 0) {
+			w.t.Fatalf("flow %q: waiting %d, missing %v, in the heaps at %d and %d",
+				f.key.identity, f.waiting, missing, f.missingIndex, f.longestIndex)
+		}
+		for _, x := range w.s.list {
+			if inLine && x.idle() && x.holds(f) {
+				w.t.Fatalf("flow %q waits though worker %d is idle", f.key.identity, x.id)
+			}
 		}
 	}
-	checkHeap(w.t, &w.s.line)
+	for _, sh := range w.s.shelves {
+		checkHeap(w.t, &sh.line)
+	}
+	checkHeap(w.t, &w.s.missing)
 	checkHeap(w.t, &w.s.longest)
 }
 

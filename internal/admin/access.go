@@ -1,0 +1,149 @@
+package admin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// guard refuses foreign hosts when listening on loopback.
+func guard(listen string, next http.Handler) http.Handler {
+	local := loopback(listen)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if host := hostOf(r.Host); local && !loopback(host) && !strings.EqualFold(host, listen) {
+			(&apiError{
+				Status: http.StatusForbidden, Type: typeInvalid, Code: "host_not_allowed",
+				Message: "The admin address answers only requests to localhost, not to the host " + shorten(host) + ".",
+			}).write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// authenticate asks for the token, if there is one, but not where a supervisor
+// looks for signs of life.
+func authenticate(token string, next http.Handler) http.Handler {
+	if token == "" {
+		return next
+	}
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health" || presents(r, want) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("WWW-Authenticate", `Bearer realm="gateway admin"`)
+		(&apiError{
+			Status: http.StatusUnauthorized, Type: "authentication_error", Code: "unauthorized",
+			Message: "The admin token is missing or wrong: send it as Authorization: Bearer <token>.",
+		}).write(w)
+	})
+}
+
+// presents compares hashes: the time that takes tells nothing of the token, not
+// even its length.
+func presents(r *http.Request, want [sha256.Size]byte) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// sameOrigin refuses changes that a browser makes for a page of another origin.
+func sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if protection.Check(r) != nil {
+			(&apiError{
+				Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
+				Message: "Pages of other origins may not change anything here.",
+			}).write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unrouted gives the mux's own refusals the form of all errors.
+func unrouted(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refusal, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		seen := &headOnly{header: make(http.Header)}
+		refusal.ServeHTTP(seen, r)
+		e := &apiError{Status: seen.status, Type: typeInvalid, Code: "not_found", Message: "There is no such endpoint."}
+		if allow := seen.header.Get("Allow"); allow != "" {
+			w.Header().Set("Allow", allow)
+			e.Code, e.Message = "method_not_allowed", "This endpoint takes only "+allow+"."
+		}
+		e.write(w)
+	})
+}
+
+// headOnly is a ResponseWriter that keeps all but the body.
+type headOnly struct {
+	header http.Header
+	status int
+}
+
+func (h *headOnly) Header() http.Header         { return h.header }
+func (h *headOnly) Write(b []byte) (int, error) { return len(b), nil }
+func (h *headOnly) WriteHeader(status int)      { h.status = status }
+
+// logged writes a line for each call that could change something, done or not.
+func (a *api) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions {
+			next.ServeHTTP(w, r)
+			return
+		}
+		began, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(seen, r)
+		// Not the query and the body: sources may carry credentials.
+		a.opts.Log.Info("admin call", "method", shorten(r.Method), "path", shorten(r.URL.EscapedPath()),
+			"remote", r.RemoteAddr, "status", seen.status, "took", time.Since(began))
+	})
+}
+
+// statusWriter remembers the status. Unwrap leaves http.ResponseController what
+// it needs.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s *statusWriter) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// hostOf takes the port off, if there is one, the brackets of an IPv6 address
+// and the dot at the end of a full name.
+func hostOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// loopback reports whether the host can only be this machine. Names are not
+// looked up: whoever owns a name decides where it points.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}

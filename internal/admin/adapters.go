@@ -1,0 +1,238 @@
+package admin
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/loragate/loragate/internal/catalog"
+)
+
+// Adapters is the answer of GET /admin/v1/adapters.
+type Adapters struct {
+	Adapters []Adapter `json:"adapters"` // by name
+}
+
+// Adapter is an adapter or a composition. Fields are added, never renamed or
+// given another meaning.
+type Adapter struct {
+	Name   string `json:"name"`
+	Kind   string `json:"kind"`   // adapter or composition
+	Origin string `json:"origin"` // directory, config or api: who may change it
+	Source string `json:"source"` // without what may be secret in a URL; "" is an upload or a composition
+	// State is ready, loading, downloading, rejected or quarantined. With an active
+	// version, all but quarantined answer requests.
+	State    string    `json:"state"`
+	Reason   string    `json:"reason"` // why the latest source was rejected, or it is quarantined
+	Progress *Progress `json:"progress"`
+
+	Version int     `json:"version"` // the active one; 0 is none, as for a composition
+	Digest  string  `json:"digest"`  // SHA-256 of the active version's GGUF, in hex; "" is none
+	Staged  *Staged `json:"staged"`
+	Bytes   int64   `json:"bytes"`
+	Rank    int     `json:"rank"`
+	Alpha   float64 `json:"alpha"`
+
+	Scale          float64  `json:"scale"` // how strongly it is applied; 1 for a composition
+	Aliases        []string `json:"aliases"`
+	Weight         float64  `json:"weight"`
+	MaxConcurrency int      `json:"max_concurrency"` // 0 is no bound
+	Pin            bool     `json:"pin"`
+	Preload        bool     `json:"preload"`
+
+	Parts    []Part    `json:"parts"`    // of a composition
+	Versions []Version `json:"versions"` // those that are kept, oldest first
+
+	// LoadedOn are the workers that have the active version in memory, AppliedOn
+	// those where it is in force, alone or with others; of a composition, those that
+	// have all parts.
+	LoadedOn  []int `json:"loaded_on"`
+	AppliedOn []int `json:"applied_on"`
+	// LastUsed is of the active version since the gateway's start; nil for none and
+	// for compositions.
+	LastUsed *time.Time `json:"last_used"`
+	Updated  time.Time  `json:"updated"`
+}
+
+// Progress is how far a download is, in bytes; a total of 0 is not known.
+type Progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// Staged is a version that takes over when the first worker has loaded it.
+type Staged struct {
+	Version int    `json:"version"`
+	Digest  string `json:"digest"`
+}
+
+// Part is an adapter's share in a composition.
+type Part struct {
+	Adapter string   `json:"adapter"`
+	Scale   *float64 `json:"scale"` // nil is the adapter's own
+}
+
+// Version is one set of an adapter's bytes.
+type Version struct {
+	Version int       `json:"version"`
+	Digest  string    `json:"digest"`
+	Bytes   int64     `json:"bytes"`
+	Rank    int       `json:"rank"`
+	Source  string    `json:"source"`
+	Created time.Time `json:"created"`
+	Active  bool      `json:"active"`
+}
+
+// views turns records into answers, by what the pool knew at one moment.
+type views struct {
+	files  map[string]FileView
+	byName map[string]catalog.Record // aliases included
+}
+
+func (a *api) views(records []catalog.Record) *views {
+	v := &views{byName: make(map[string]catalog.Record, len(records))}
+	if a.opts.Pool != nil {
+		v.files = a.opts.Pool.Files()
+	}
+	for _, rec := range records {
+		if rec.Active == nil {
+			continue // a part that answers is meant, not a rejected file of its name
+		}
+		v.byName[rec.Name] = rec
+		for _, alias := range rec.Aliases {
+			v.byName[alias] = rec
+		}
+	}
+	return v
+}
+
+// viewOf is the view of one record.
+func (a *api) viewOf(rec catalog.Record) Adapter {
+	var others []catalog.Record
+	if len(rec.Shares) > 0 {
+		others = a.opts.Catalog.List() // for its parts
+	}
+	return a.views(others).adapter(rec)
+}
+
+func (v *views) adapter(rec catalog.Record) Adapter {
+	a := Adapter{
+		Name: rec.Name, Kind: string(rec.Kind), Origin: string(rec.Origin), Source: display(rec.Source),
+		State: string(rec.State), Reason: withoutPaths(rec.Reason, rec),
+		Scale: orOne(rec.Scale), Aliases: append([]string{}, rec.Aliases...), Weight: orOne(rec.Weight),
+		MaxConcurrency: rec.MaxConcurrency, Pin: rec.Pin, Preload: rec.Preload,
+		Parts: make([]Part, 0, len(rec.Shares)), Versions: make([]Version, 0, len(rec.Versions)),
+		Updated: rec.Updated.UTC(),
+	}
+	if rec.State == catalog.Downloading {
+		a.Progress = &Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
+	}
+	if s := rec.Staged; s != nil {
+		a.Staged = &Staged{Version: s.Number, Digest: s.Digest}
+	}
+	if act := rec.Active; act != nil {
+		a.Version, a.Digest, a.Bytes, a.Rank, a.Alpha = act.Number, act.Digest, act.Bytes, act.Rank, act.Alpha
+	}
+	for _, share := range rec.Shares {
+		p := Part{Adapter: share.Adapter}
+		if share.Scale != 0 {
+			p.Scale = &share.Scale
+		}
+		a.Parts = append(a.Parts, p)
+	}
+	for _, ver := range rec.Versions {
+		a.Versions = append(a.Versions, Version{
+			Version: ver.Number, Digest: ver.Digest, Bytes: ver.Bytes, Rank: ver.Rank,
+			Source: display(ver.Source), Created: ver.Created.UTC(),
+			Active: rec.Active != nil && rec.Active.Number == ver.Number,
+		})
+	}
+	v.place(&a, rec)
+	return a
+}
+
+// place says where the files that the record needs are.
+func (v *views) place(a *Adapter, rec catalog.Record) {
+	files, complete := v.filesOf(rec)
+	for i, file := range files {
+		if i == 0 {
+			a.LoadedOn, a.AppliedOn = slices.Clone(file.LoadedOn), slices.Clone(file.AppliedOn)
+		} else {
+			a.LoadedOn, a.AppliedOn = both(a.LoadedOn, file.LoadedOn), both(a.AppliedOn, file.AppliedOn)
+		}
+		if rec.State == catalog.Ready && file.Wanted && len(file.LoadedOn) == 0 {
+			a.State = string(catalog.Loading)
+		}
+	}
+	if !complete {
+		a.LoadedOn, a.AppliedOn = nil, nil
+	}
+	a.LoadedOn, a.AppliedOn = sorted(a.LoadedOn), sorted(a.AppliedOn)
+	if len(rec.Shares) == 0 && len(files) == 1 && !files[0].LastUsed.IsZero() {
+		used := files[0].LastUsed.UTC()
+		a.LastUsed = &used
+	}
+}
+
+// filesOf returns what the pool knows of the files that must be loaded for the
+// record; it is not complete if a part has none.
+func (v *views) filesOf(rec catalog.Record) (files []FileView, complete bool) {
+	if len(rec.Shares) == 0 {
+		if rec.Active == nil {
+			return nil, false
+		}
+		return []FileView{v.files[rec.Active.Path]}, true
+	}
+	complete = true
+	for _, share := range rec.Shares {
+		part, ok := v.byName[share.Adapter]
+		if !ok {
+			complete = false
+			continue
+		}
+		files = append(files, v.files[part.Active.Path])
+	}
+	return files, complete
+}
+
+func both(a, b []int) []int {
+	return slices.DeleteFunc(a, func(n int) bool { return !slices.Contains(b, n) })
+}
+
+// sorted returns a list that is [] rather than null.
+func sorted(ids []int) []int {
+	ids = append([]int{}, ids...)
+	slices.Sort(ids)
+	return ids
+}
+
+func orOne(f float64) float64 {
+	if f == 0 {
+		return 1
+	}
+	return f
+}
+
+// display leaves out of a URL what may be a credential: userinfo and query.
+func display(source string) string {
+	if !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://") {
+		return source
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		return "(a URL)" // what cannot be parsed cannot be redacted
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+}
+
+// withoutPaths takes the places of stored files out of a reason, as llama-server's
+// own words may have them.
+func withoutPaths(reason string, rec catalog.Record) string {
+	for _, ver := range append([]*catalog.Version{rec.Active, rec.Staged}, rec.Versions...) {
+		if ver != nil && ver.Path != "" {
+			reason = strings.ReplaceAll(reason, ver.Path, "the adapter's file")
+		}
+	}
+	return reason
+}

@@ -1,0 +1,325 @@
+package admin
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strconv"
+
+	"github.com/loragate/loragate/internal/catalog"
+)
+
+// PutRequest is the body of PUT /admin/v1/adapters/{name}: an adapter with a
+// Source or a composition with Parts, which has no Digest, Scale, Pin and
+// Preload. What is left out has its default.
+type PutRequest struct {
+	Source         string   `json:"source,omitempty"`
+	Digest         string   `json:"digest,omitempty"`
+	Parts          []Part   `json:"parts,omitempty"`
+	Scale          float64  `json:"scale,omitempty"`
+	Aliases        []string `json:"aliases,omitempty"`
+	Weight         float64  `json:"weight,omitempty"`
+	MaxConcurrency int      `json:"max_concurrency,omitempty"`
+	Pin            bool     `json:"pin,omitempty"`
+	Preload        bool     `json:"preload,omitempty"`
+}
+
+// PinRequest is the body of POST /admin/v1/adapters/{name}/pin.
+type PinRequest struct {
+	Pin bool `json:"pin"`
+}
+
+func (a *api) listAdapters(w http.ResponseWriter, _ *http.Request) error {
+	records := a.opts.Catalog.List()
+	v := a.views(records)
+	answer := Adapters{Adapters: make([]Adapter, 0, len(records))}
+	for _, rec := range records {
+		answer.Adapters = append(answer.Adapters, v.adapter(rec))
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (a *api) getAdapter(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	rec, ok := a.opts.Catalog.Get(name)
+	if !ok {
+		return notFound("There is no adapter %q.", shorten(name))
+	}
+	writeJSON(w, http.StatusOK, a.viewOf(rec))
+	return nil
+}
+
+func (a *api) putAdapter(w http.ResponseWriter, r *http.Request) error {
+	wait, err := waits(r)
+	if err != nil {
+		return err
+	}
+	spec, err := readSpec(w, r)
+	if err != nil {
+		return err
+	}
+	unhurried(w)
+	rec, err := a.opts.Catalog.Put(r.Context(), spec, wait)
+	if err != nil {
+		return err
+	}
+	return a.settled(w, rec, wait)
+}
+
+// waits reads the query of a PUT.
+func waits(r *http.Request) (bool, error) {
+	wait := false
+	q := newQuery(r)
+	q.boolean("wait", &wait)
+	return wait, q.end()
+}
+
+// readSpec reads the body of a PUT.
+func readSpec(w http.ResponseWriter, r *http.Request) (catalog.Spec, error) {
+	spec := catalog.Spec{Name: r.PathValue("name")}
+	var rawParts []json.RawMessage
+	seen, err := readObject(w, r, map[string]any{
+		"source": &spec.Source, "digest": &spec.Digest, "parts": &rawParts, "scale": &spec.Scale,
+		"aliases": &spec.Aliases, "weight": &spec.Weight, "max_concurrency": &spec.MaxConcurrency,
+		"pin": &spec.Pin, "preload": &spec.Preload,
+	})
+	if err != nil {
+		return spec, err
+	}
+	if err := checkNumbers(spec, seen); err != nil {
+		return spec, err
+	}
+	switch {
+	case seen["source"] && seen["parts"]:
+		return spec, invalid("parts", "parts: an adapter has a source, a composition has parts, nothing has both.")
+	case seen["source"] && spec.Source == "":
+		return spec, invalid("source", "source: must not be empty.")
+	case seen["source"]:
+		return spec, nil
+	case !seen["parts"]:
+		return spec, invalid("source", "source: is missing; a composition has parts instead.")
+	case len(rawParts) == 0:
+		return spec, invalid("parts", "parts: must not be empty.")
+	}
+	for _, field := range []string{"digest", "scale", "pin", "preload"} {
+		if seen[field] {
+			return spec, invalid(field, "%s: a composition has none; give it to its adapters.", field)
+		}
+	}
+	parts, err := decodeParts(rawParts)
+	for _, p := range parts {
+		share := catalog.Share{Adapter: p.Adapter}
+		if p.Scale != nil {
+			share.Scale = *p.Scale
+		}
+		spec.Shares = append(spec.Shares, share)
+	}
+	return spec, err
+}
+
+// checkNumbers refuses what the catalog would take for a default.
+func checkNumbers(spec catalog.Spec, seen map[string]bool) error {
+	switch {
+	case seen["scale"] && spec.Scale == 0:
+		return invalid("scale", "scale: must not be 0.")
+	case seen["weight"] && spec.Weight <= 0:
+		return invalid("weight", "weight: must be more than 0.")
+	case spec.MaxConcurrency < 0:
+		return invalid("max_concurrency", "max_concurrency: must not be less than 0; 0 is no bound.")
+	}
+	return nil
+}
+
+// settled answers with what became of a source: whoever waited for it learns of
+// its rejection even if an older version goes on serving.
+func (a *api) settled(w http.ResponseWriter, rec catalog.Record, waited bool) error {
+	switch {
+	case rec.State == catalog.Rejected, rec.State == catalog.Quarantined,
+		waited && rec.State == catalog.Ready && rec.Reason != "":
+		return refused(withoutPaths(rec.Reason, rec))
+	case rec.State == catalog.Ready:
+		writeJSON(w, http.StatusOK, a.viewOf(rec))
+	default:
+		writeJSON(w, http.StatusAccepted, a.viewOf(rec))
+	}
+	return nil
+}
+
+func (a *api) uploadAdapter(w http.ResponseWriter, r *http.Request) error {
+	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
+	case "multipart/form-data", "application/x-www-form-urlencoded":
+		return &apiError{
+			Status: http.StatusUnsupportedMediaType, Type: typeInvalid, Code: "unsupported_media_type",
+			Message: "The body must be the file itself, not a form: send Content-Type: application/octet-stream.",
+		}
+	}
+	spec, filename, err := uploadSpec(r)
+	if err != nil {
+		return err
+	}
+	limit := a.opts.MaxUpload
+	if limit > 0 && r.ContentLength > limit {
+		return tooLarge(limit)
+	}
+	body := r.Body
+	if limit > 0 {
+		body = http.MaxBytesReader(w, body, limit)
+	}
+	unhurried(w)
+	in := &upload{body: body, control: http.NewResponseController(w)}
+	rec, err := a.opts.Catalog.Upload(r.Context(), spec, in, filename)
+	switch {
+	case err != nil && in.err != nil:
+		return interrupted(in.err)
+	case err != nil:
+		return err
+	}
+	return a.settled(w, rec, true)
+}
+
+// interrupted is for a body that did not come as a whole, whatever the catalog
+// made of it.
+func interrupted(err error) error {
+	e := asAPIError(err)
+	if e.Status == http.StatusRequestEntityTooLarge {
+		return e
+	}
+	return invalid("", "The upload ended before its end.")
+}
+
+// uploadSpec reads what an upload's query says of the adapter.
+func uploadSpec(r *http.Request) (spec catalog.Spec, filename string, err error) {
+	spec.Name = r.PathValue("name")
+	q := newQuery(r)
+	q.text("filename", &filename)
+	q.text("digest", &spec.Digest)
+	q.number("scale", &spec.Scale)
+	q.list("aliases", &spec.Aliases)
+	q.number("weight", &spec.Weight)
+	q.whole("max_concurrency", &spec.MaxConcurrency)
+	q.boolean("pin", &spec.Pin)
+	q.boolean("preload", &spec.Preload)
+	if err := q.end(); err != nil {
+		return spec, "", err
+	}
+	if filename == "" {
+		return spec, "", invalid("filename", "filename: is missing; its ending says what the file is.")
+	}
+	return spec, filename, checkNumbers(spec, q.seen)
+}
+
+func (a *api) removeAdapter(w http.ResponseWriter, r *http.Request) error {
+	unhurried(w)
+	if err := a.opts.Catalog.Remove(r.PathValue("name")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *api) pinAdapter(w http.ResponseWriter, r *http.Request) error {
+	var body PinRequest
+	seen, err := readObject(w, r, map[string]any{"pin": &body.Pin})
+	if err != nil {
+		return err
+	}
+	if !seen["pin"] {
+		return invalid("pin", "pin: is missing.")
+	}
+	unhurried(w)
+	return a.answer(w)(a.opts.Catalog.Pin(r.PathValue("name"), body.Pin))
+}
+
+func (a *api) rollbackAdapter(w http.ResponseWriter, r *http.Request) error {
+	unhurried(w)
+	return a.answer(w)(a.opts.Catalog.Rollback(r.PathValue("name")))
+}
+
+func (a *api) answer(w http.ResponseWriter) func(catalog.Record, error) error {
+	return func(rec catalog.Record, err error) error {
+		if err == nil {
+			writeJSON(w, http.StatusOK, a.viewOf(rec))
+		}
+		return err
+	}
+}
+
+// query reads a request's query as strictly as a body is read: the first mistake
+// is kept.
+type query struct {
+	values map[string][]string
+	seen   map[string]bool
+	err    error
+}
+
+func newQuery(r *http.Request) *query {
+	return &query{values: r.URL.Query(), seen: map[string]bool{}}
+}
+
+// one returns the parameter's value if it is there, once.
+func (q *query) one(name string) (string, bool) {
+	values := q.values[name]
+	if len(values) == 0 {
+		return "", false
+	}
+	q.seen[name] = true
+	if len(values) > 1 {
+		q.fail(name, "stands twice")
+	}
+	return values[0], true
+}
+
+func (q *query) fail(name, problem string) {
+	if q.err == nil {
+		q.err = invalid(shorten(name), "%s: %s.", shorten(name), problem)
+	}
+}
+
+func (q *query) text(name string, to *string) { *to, _ = q.one(name) }
+
+func (q *query) list(name string, to *[]string) {
+	if values := q.values[name]; len(values) > 0 {
+		q.seen[name], *to = true, values
+	}
+}
+
+func (q *query) number(name string, to *float64) {
+	q.value(name, to, "must be a number")
+}
+
+func (q *query) whole(name string, to *int) {
+	q.value(name, to, "must be a whole number")
+}
+
+func (q *query) boolean(name string, to *bool) {
+	q.value(name, to, "must be true or false")
+}
+
+// value reads a parameter as JSON would: there is no NaN, nor other ways to say
+// true.
+func (q *query) value(name string, to any, want string) {
+	text, ok := q.one(name)
+	if ok && (text == "null" || json.Unmarshal([]byte(text), to) != nil) {
+		q.fail(name, want)
+	}
+}
+
+// end returns the first mistake; a parameter that nobody asked for is one.
+func (q *query) end() error {
+	for name := range q.values {
+		if !q.seen[name] {
+			q.fail(name, "there is no such parameter")
+		}
+	}
+	return q.err
+}
+
+func workerID(r *http.Request) (int, error) {
+	text := r.PathValue("id")
+	id, err := strconv.Atoi(text)
+	if err != nil || strconv.Itoa(id) != text {
+		return 0, notFound("There is no worker %q.", shorten(text))
+	}
+	return id, nil
+}

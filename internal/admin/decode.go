@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// maxJSON bounds a body of JSON, in bytes.
+const maxJSON = 1 << 20
+
+// readObject reads the request's body, one JSON object, into fields: the keys
+// that it may have, each with a pointer to a string, number, bool or list. It
+// returns the keys that are there.
+func readObject(w http.ResponseWriter, r *http.Request, fields map[string]any) (map[string]bool, error) {
+	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return nil, &apiError{
+			Status: http.StatusUnsupportedMediaType, Type: typeInvalid, Code: "unsupported_media_type",
+			Message: "The body must be JSON: send Content-Type: application/json.",
+		}
+	}
+	if r.ContentLength > maxJSON {
+		return nil, tooLarge(maxJSON)
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJSON))
+	var size *http.MaxBytesError
+	switch {
+	case errors.As(err, &size):
+		return nil, err
+	case err != nil:
+		return nil, invalid("", "The body could not be read.")
+	}
+	return decodeObject(text, "", fields)
+}
+
+// decodeObject is readObject for an object at the place that prefix names.
+// Unlike encoding/json it refuses keys that it does not know, keys that stand
+// twice or in other capitals, and null.
+func decodeObject(text []byte, prefix string, fields map[string]any) (map[string]bool, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err == nil && t != json.Delim('{') || errors.Is(err, io.EOF) {
+		return nil, invalid(prefix, "%sThe body must be a JSON object.", label(prefix))
+	} else if err != nil {
+		return nil, badJSON(err)
+	}
+	seen := make(map[string]bool, len(fields))
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, badJSON(err)
+		}
+		key, _ := t.(string) // JSON has no other keys
+		var raw json.RawMessage
+		if err := d.Decode(&raw); err != nil {
+			return nil, badJSON(err)
+		}
+		target, known := fields[key]
+		path := prefix + key
+		switch {
+		case !known:
+			return nil, invalid(shorten(path), "%s: there is no such field.", shorten(path))
+		case seen[key]:
+			return nil, invalid(path, "%s: stands twice.", path)
+		}
+		seen[key] = true
+		if err := decodeValue(raw, path, target); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return nil, badJSON(err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, invalid("", "The body must be one JSON object, with nothing behind it.")
+	}
+	return seen, nil
+}
+
+func label(prefix string) string {
+	if prefix == "" {
+		return ""
+	}
+	return prefix + ": "
+}
+
+func badJSON(err error) *apiError {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return invalid("", "The body is not valid JSON: %s.", err)
+}
+
+func decodeValue(raw json.RawMessage, path string, target any) error {
+	want, nullable := "", false
+	switch target.(type) {
+	case *string:
+		want = "a string"
+	case *float64:
+		want = "a number"
+	case **float64:
+		want, nullable = "a number or null", true
+	case *int:
+		want = "a whole number"
+	case *bool:
+		want = "true or false"
+	case *[]string:
+		want = "a list of strings"
+	default:
+		want = "a list of objects"
+	}
+	isNull := string(raw) == "null"
+	if isNull && !nullable || json.Unmarshal(raw, target) != nil {
+		return invalid(path, "%s: must be %s.", path, want)
+	}
+	return nil
+}
+
+// decodeParts reads the parts of a composition.
+func decodeParts(raw []json.RawMessage) ([]Part, error) {
+	parts := make([]Part, len(raw))
+	for i, text := range raw {
+		at := "parts[" + strconv.Itoa(i) + "]"
+		if len(bytes.TrimSpace(text)) == 0 || bytes.TrimSpace(text)[0] != '{' {
+			return nil, invalid(at, "%s: must be an object.", at)
+		}
+		p := &parts[i]
+		seen, err := decodeObject(text, at+".", map[string]any{"adapter": &p.Adapter, "scale": &p.Scale})
+		switch {
+		case err != nil:
+			return nil, err
+		case !seen["adapter"]:
+			return nil, invalid(at+".adapter", "%s.adapter: is missing.", at)
+		case p.Scale != nil && *p.Scale == 0:
+			return nil, invalid(at+".scale", "%s.scale: must not be 0.", at)
+		}
+	}
+	return parts, nil
+}
+
+// unhurried lifts the server's timeouts from a request whose body was read: it
+// may take as long as its caller waits for it.
+func unhurried(w http.ResponseWriter) {
+	control := http.NewResponseController(w)
+	// Not every writer has deadlines. The one for reading would end the request's
+	// context.
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Time{})
+}
+
+// upload is the body of a request that may take any time, as long as bytes come.
+type upload struct {
+	body    io.Reader
+	control *http.ResponseController
+	err     error // why the body could not be read to its end, if so
+}
+
+func (u *upload) Read(b []byte) (int, error) {
+	_ = u.control.SetReadDeadline(time.Now().Add(uploadPause))
+	n, err := u.body.Read(b)
+	switch {
+	case errors.Is(err, io.EOF):
+		_ = u.control.SetReadDeadline(time.Time{})
+	case err != nil:
+		u.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,58 @@
+package admin
+
+import (
+	"net/http"
+	"slices"
+)
+
+// Workers is the answer of GET /admin/v1/workers.
+type Workers struct {
+	Workers []Worker `json:"workers"` // by number
+}
+
+// workers returns all workers as they are now.
+func (a *api) workers() []Worker {
+	workers := stateOf(a.opts.Metrics.State()).Workers
+	a.markDrained(workers)
+	return workers
+}
+
+// markDrained adds what only the pool knows.
+func (a *api) markDrained(workers []Worker) {
+	if a.opts.Pool == nil {
+		return
+	}
+	drained := make(map[int]bool)
+	for _, v := range a.opts.Pool.Workers() {
+		drained[v.ID] = v.Drained
+	}
+	for i := range workers {
+		workers[i].Drained = drained[workers[i].ID]
+	}
+}
+
+func (a *api) listWorkers(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, Workers{Workers: a.workers()})
+	return nil
+}
+
+// change returns the handler of one change of a worker.
+func (a *api) change(do func(p Pool, id int) error) func(w http.ResponseWriter, r *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		id, err := workerID(r)
+		if err != nil {
+			return err
+		}
+		is := func(worker Worker) bool { return worker.ID == id }
+		if !slices.ContainsFunc(a.workers(), is) {
+			return notFound("There is no worker %d.", id)
+		}
+		unhurried(w)
+		if err := do(a.opts.Pool, id); err != nil {
+			return err
+		}
+		after := a.workers()
+		writeJSON(w, http.StatusOK, after[slices.IndexFunc(after, is)])
+		return nil
+	}
+}

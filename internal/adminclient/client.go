@@ -1,0 +1,264 @@
+// Package adminclient calls a gateway's admin API.
+package adminclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/loragate/loragate/internal/admin"
+)
+
+// maxAnswer bounds what is read of an answer, in bytes.
+const maxAnswer = 64 << 20
+
+// Client calls one gateway. It may be used from several goroutines. Methods block
+// until the gateway has answered or ctx ends; their error is an *Error if the
+// gateway refused.
+type Client struct {
+	base  *url.URL
+	token string
+	http  *http.Client
+}
+
+// New returns a client of the admin address, such as http://127.0.0.1:8081; the
+// scheme may be left out. Without a token, "", none is sent. It does not connect.
+func New(address, token string) (*Client, error) {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	base, err := url.Parse(strings.TrimRight(address, "/"))
+	if err != nil || base.Hostname() == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("%q is not the address of a gateway: give it as http://host:port", address)
+	}
+	transport := &http.Transport{ // no proxy of the environment is meant for this
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: 5 * time.Second,
+		IdleConnTimeout:       30 * time.Second,
+	}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: base, token: token, http: &http.Client{Transport: transport, CheckRedirect: stay}}, nil
+}
+
+// Loopback reports whether the gateway is on this machine, and so can read its
+// files.
+func (c *Client) Loopback() bool {
+	host := c.base.Hostname()
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Error is a refusal of the gateway.
+type Error struct {
+	Status  int    // of HTTP
+	Code    string // for machines: not_found, conflict, invalid, refused, too_large, failed, unauthorized, ...
+	Param   string // the field at fault; "" is none
+	Message string // for people
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Adapters returns all adapters and compositions, by name.
+func (c *Client) Adapters(ctx context.Context) ([]admin.Adapter, error) {
+	var all admin.Adapters
+	err := c.call(ctx, http.MethodGet, admin.AdaptersPath, nil, &all)
+	return all.Adapters, err
+}
+
+// Adapter returns one adapter or composition.
+func (c *Client) Adapter(ctx context.Context, name string) (admin.Adapter, error) {
+	return c.adapter(ctx, http.MethodGet, name, "", nil)
+}
+
+// Put adds or replaces an adapter or composition. With wait it returns when that
+// is served or refused.
+func (c *Client) Put(ctx context.Context, name string, put admin.PutRequest, wait bool) (admin.Adapter, error) {
+	suffix := ""
+	if wait {
+		suffix = "?wait=true"
+	}
+	return c.adapter(ctx, http.MethodPut, name, suffix, put)
+}
+
+// Remove removes an adapter or composition.
+func (c *Client) Remove(ctx context.Context, name string) error {
+	path, err := adapterPath(name)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
+}
+
+// Pin says whether every worker has the adapter loaded at all times.
+func (c *Client) Pin(ctx context.Context, name string, pin bool) (admin.Adapter, error) {
+	return c.adapter(ctx, http.MethodPost, name, "/pin", admin.PinRequest{Pin: pin})
+}
+
+// Rollback makes the version before the active one answer.
+func (c *Client) Rollback(ctx context.Context, name string) (admin.Adapter, error) {
+	return c.adapter(ctx, http.MethodPost, name, "/rollback", nil)
+}
+
+// Workers returns all workers, by number.
+func (c *Client) Workers(ctx context.Context) ([]admin.Worker, error) {
+	var all admin.Workers
+	err := c.call(ctx, http.MethodGet, admin.WorkersPath, nil, &all)
+	return all.Workers, err
+}
+
+// Drain keeps new requests from a worker until Resume.
+func (c *Client) Drain(ctx context.Context, id int) (admin.Worker, error) {
+	return c.worker(ctx, id, "drain")
+}
+
+// Resume lets a drained worker take requests again.
+func (c *Client) Resume(ctx context.Context, id int) (admin.Worker, error) {
+	return c.worker(ctx, id, "resume")
+}
+
+// Restart lets a worker's requests end and replaces its process. It does not wait
+// for that.
+func (c *Client) Restart(ctx context.Context, id int) (admin.Worker, error) {
+	return c.worker(ctx, id, "restart")
+}
+
+// State returns what the gateway does.
+func (c *Client) State(ctx context.Context) (admin.State, error) {
+	var s admin.State
+	err := c.call(ctx, http.MethodGet, admin.StatePath, nil, &s)
+	return s, err
+}
+
+func (c *Client) worker(ctx context.Context, id int, action string) (admin.Worker, error) {
+	var w admin.Worker
+	err := c.call(ctx, http.MethodPost, admin.WorkersPath+"/"+strconv.Itoa(id)+"/"+action, nil, &w)
+	return w, err
+}
+
+func (c *Client) adapter(ctx context.Context, method, name, suffix string, body any) (admin.Adapter, error) {
+	var a admin.Adapter
+	path, err := adapterPath(name)
+	if err != nil {
+		return a, err
+	}
+	err = c.call(ctx, method, path+suffix, body, &a)
+	return a, err
+}
+
+// adapterPath escapes a name, slashes included. Names that a URL cannot carry as
+// a segment are no adapter's.
+func adapterPath(name string) (string, error) {
+	if name == "" || name == "." || name == ".." {
+		return "", &Error{Status: http.StatusBadRequest, Code: "invalid", Message: fmt.Sprintf("%q is not the name of an adapter", name)}
+	}
+	return admin.AdaptersPath + "/" + url.PathEscape(name), nil
+}
+
+// call sends body as JSON, unless it is nil, and decodes the answer into v,
+// unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, body, v any) error {
+	var reader io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		reader = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, reader)
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.do(req, v)
+}
+
+func (c *Client) do(req *http.Request, v any) error {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if cause := context.Cause(req.Context()); cause != nil {
+			return cause
+		}
+		var failed *url.Error
+		if errors.As(err, &failed) {
+			err = failed.Err // its text repeats the whole URL
+		}
+		return fmt.Errorf("no answer from %s: %w", c.base.Redacted(), err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("%s: the answer ended early: %w", c.base.Redacted(), err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return c.refusal(resp, text)
+	}
+	if v == nil {
+		return nil
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("%s does not answer as a gateway's admin address does: %w", c.base.Redacted(), err)
+	}
+	return nil
+}
+
+func (c *Client) refusal(resp *http.Response, text []byte) error {
+	var answer admin.ErrorAnswer
+	if json.Unmarshal(text, &answer) != nil || answer.Error.Message == "" {
+		return &Error{Status: resp.StatusCode, Message: fmt.Sprintf(
+			"%s answers %s; is it the gateway's admin address?", c.base.Redacted(), resp.Status)}
+	}
+	return &Error{
+		Status: resp.StatusCode, Message: answer.Error.Message,
+		Code: orEmpty(answer.Error.Code), Param: orEmpty(answer.Error.Param),
+	}
+}
+
+func orEmpty(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Follow asks for the adapter whenever tick brings something until its source has
+// been taken or refused, and shows every answer. The error is an *Error with the
+// code refused if it was.
+func (c *Client) Follow(ctx context.Context, name string, tick <-chan time.Time, show func(admin.Adapter)) (admin.Adapter, error) {
+	for {
+		a, err := c.Adapter(ctx, name)
+		if err != nil {
+			return a, err
+		}
+		show(a)
+		switch {
+		case a.State == "rejected", a.State == "quarantined", a.State == "ready" && a.Reason != "":
+			return a, &Error{Status: http.StatusUnprocessableEntity, Code: "refused", Message: a.Reason}
+		case a.State == "ready":
+			return a, nil
+		}
+		select {
+		case <-ctx.Done():
+			return a, context.Cause(ctx)
+		case <-tick:
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package catalog
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Bounds of an expression.
+const (
+	maxTerms = 8
+	maxScale = 100
+)
+
+// isExpression reports whether a name can only be an expression: names of models
+// have neither sign in them.
+func isExpression(name string) bool { return strings.ContainsAny(name, "@+") }
+
+// term is one adapter of an expression.
+type term struct {
+	name  string
+	scale float64
+	own   bool // no scale is given: the adapter's own
+}
+
+// parseExpression reads "coding@0.7+chat@0.3+legal".
+func parseExpression(s string) ([]term, error) {
+	parts := strings.Split(s, "+")
+	if len(parts) > maxTerms {
+		return nil, refuse(Invalid, "it adds up %d adapters, and at most %d can be", len(parts), maxTerms)
+	}
+	terms := make([]term, len(parts))
+	for i, part := range parts {
+		name, scale, given := strings.Cut(part, "@")
+		if name == "" {
+			return nil, refuse(Invalid, "an adapter's name is missing in it")
+		}
+		terms[i] = term{name: name, own: !given}
+		if !given {
+			continue
+		}
+		var err error
+		if terms[i].scale, err = parseScale(scale); err != nil {
+			return nil, err
+		}
+	}
+	return terms, nil
+}
+
+// scalePattern has no exponent: its sign would be a sum's.
+var scalePattern = regexp.MustCompile(`^-?[0-9]{1,9}(\.[0-9]{1,9})?$`)
+
+func parseScale(s string) (float64, error) {
+	if !scalePattern.MatchString(s) {
+		return 0, refuse(Invalid, "%q is no scale: write a number such as 0.5", shorten(s))
+	}
+	scale, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.Abs(scale) > maxScale {
+		return 0, refuse(Invalid, "the scale %s is beyond %d", s, maxScale)
+	}
+	return scale, nil
+}
+
+// shorten keeps a client's words from filling a message.
+func shorten(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "..."
+	}
+	return s
+}
+
+// compose returns the model that an expression stands for.
+func (s *snapshot) compose(name string) (*Model, error) {
+	terms, err := parseExpression(name)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Weight: math.Inf(1)}
+	if len(terms) == 1 {
+		m.Kind = KindAdapter
+	}
+	var parts []Part
+	var canonical []string
+	for _, t := range terms {
+		a, err := s.named(t.name)
+		if err != nil {
+			return nil, err
+		}
+		if len(a.single) == 0 {
+			return nil, refuse(Invalid, "%q is not an adapter: only adapters can be scaled and added", shorten(t.name))
+		}
+		part := a.single[0]
+		if !t.own {
+			part.Scale = t.scale
+		}
+		parts = append(parts, part)
+		canonical = append(canonical, a.Target+"@"+formatScale(part.Scale))
+		m.Weight = min(m.Weight, a.Weight)
+		if a.MaxConcurrency > 0 && (m.MaxConcurrency == 0 || a.MaxConcurrency < m.MaxConcurrency) {
+			m.MaxConcurrency = a.MaxConcurrency
+		}
+		if a.Created.After(m.Created) {
+			m.Created = a.Created
+		}
+	}
+	m.Target = strings.Join(canonical, "+")
+	m.Parts = sumParts(parts)
+	m.identity = identify(m.Parts)
+	return m, nil
+}

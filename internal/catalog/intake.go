@@ -1,0 +1,222 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// job is one intake that is under way.
+type job struct {
+	spec   Spec // that the record has when it ends well
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed at its end
+	err    error         // how it ended; written before done is closed
+	// same reports whether the source is still as it was when the job began; nil
+	// is always.
+	same func() bool
+}
+
+// get brings a source to a local GGUF.
+type get func(ctx context.Context, progress func(done, total int64)) (path string, release func(), err error)
+
+// errSuperseded ends an intake when a newer change of the same model begins.
+var errSuperseded = refuse(Conflict, "another change of this model took its place")
+
+// intakes bound how many sources are read at once: those of this machine, and
+// those that come from elsewhere, which are slow.
+const (
+	localIntakes  = 2
+	remoteIntakes = 8
+)
+
+// take begins the intake of a record's source. The caller holds the lock.
+func (c *Catalog) take(ctx context.Context, e *entry, spec Spec, same func() bool, slots chan struct{}, from get) *job {
+	c.abandon(e, errSuperseded)
+	ctx, cancel := context.WithCancelCause(ctx)
+	j := &job{spec: spec, cancel: cancel, done: make(chan struct{}), same: same}
+	e.job = j
+	e.settle()
+	c.wg.Go(func() {
+		defer cancel(nil)
+		stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
+		defer stop()
+		v, err := c.run(ctx, e, j, slots, from)
+		c.finish(e, j, v, err)
+	})
+	return j
+}
+
+// abandon ends a record's intake, if one is under way. The caller holds the lock.
+func (c *Catalog) abandon(e *entry, cause error) {
+	if e.job != nil {
+		e.job.cancel(cause)
+		e.job = nil
+	}
+}
+
+// run gets a source, checks it and stores its bytes. When it returns without
+// error the caller holds c.storing for reading.
+func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}, from get) (*Version, error) {
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	path, release, err := from(ctx, func(done, total int64) { c.progress(e, j, done, total) })
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	info, err := c.opts.Check(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	c.storing.RLock()
+	digest, size, err := c.opts.Store.Blobs().Put(ctx, path)
+	if err == nil && c.opts.MaxBytes > 0 && size > c.opts.MaxBytes {
+		err = refuse(TooLarge, "it has %d bytes, and a worker may load %d", size, c.opts.MaxBytes)
+	}
+	if err == nil && j.same != nil && !j.same() {
+		err = refuse(Failed, "it changed while it was read")
+	}
+	if err != nil {
+		c.storing.RUnlock()
+		return nil, err
+	}
+	return &Version{
+		Digest: digest, Path: c.opts.Store.Blobs().Path(digest), Bytes: size, Rank: info.Rank, Alpha: info.Alpha,
+		Architecture: info.Architecture, Source: j.spec.Source, Created: time.Now().UTC(),
+	}, nil
+}
+
+func (c *Catalog) progress(e *entry, j *job, done, total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.job == j {
+		e.progress = Progress{Done: done, Total: total}
+	}
+}
+
+// finish ends an intake. If a newer one took its place nothing changes.
+func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
+	c.mu.Lock()
+	if e.job != j {
+		j.err = errSuperseded
+	} else {
+		e.job = nil
+		j.err = c.conclude(e, j, v, err)
+		c.publish()
+	}
+	c.mu.Unlock()
+	if v != nil {
+		c.storing.RUnlock()
+	}
+	close(j.done)
+	c.opts.Changed()
+}
+
+// conclude makes what an intake brought, or why it brought nothing, the record's.
+func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
+	now := time.Now().UTC()
+	if err == nil {
+		if reason, bad := c.st.quarantined[v.Digest]; bad {
+			err = refuse(Refused, "these bytes are quarantined (%s): remove the model and add it again to try once more", reason)
+		}
+	}
+	if err == nil {
+		before := *e
+		e.spec = j.spec
+		c.st.accept(e, v, c.opts.IsLoaded, now)
+		if err = c.store(e); err == nil {
+			c.logChange(&before, e)
+			return nil
+		}
+		*e = before
+	}
+	err = asError(err)
+	if c.ctx.Err() != nil {
+		return err // not the source's fault
+	}
+	if asError(err).Code == Failed {
+		c.again(e)
+	}
+	e.refused(err.Error(), now)
+	if stored := c.store(e); stored != nil {
+		c.log.Error("storing a refusal", "name", e.spec.Name, "error", errors.Unwrap(stored))
+	}
+	c.log.Warn("adapter rejected", "name", e.spec.Name, "source", j.spec.Source, "reason", err, "cause", errors.Unwrap(err),
+		"goes_on", e.active != nil)
+	return err
+}
+
+func (c *Catalog) logChange(before, e *entry) {
+	v := e.latest()
+	what := "adapter added"
+	switch {
+	case before.latest() == v:
+		what = "adapter unchanged"
+	case before.latest() != nil:
+		what = "adapter replaced"
+	}
+	c.log.Info(what, "name", e.spec.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes, "staged", e.staged != nil)
+}
+
+// asError gives every error a code.
+func asError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Code: Failed, Message: err.Error(), Cause: err}
+}
+
+// source is the get of a spec's source.
+func (c *Catalog) source(spec Spec) get {
+	return func(ctx context.Context, progress func(done, total int64)) (string, func(), error) {
+		return c.opts.Intake(ctx, spec.Source, spec.Digest, progress)
+	}
+}
+
+// slotsFor picks how an intake is bounded.
+func (c *Catalog) slotsFor(source string) chan struct{} {
+	if len(source) > 0 && source[0] == '/' {
+		return c.local
+	}
+	return c.remote
+}
+
+// await blocks until an intake has ended and what it brought answers.
+func (c *Catalog) await(ctx context.Context, name string, j *job) (Record, error) {
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		r, _ := c.Get(name)
+		return r, context.Cause(ctx)
+	}
+	for j.err == nil {
+		c.mu.Lock()
+		e, published := c.st.entries[name], c.published
+		if e == nil {
+			c.mu.Unlock()
+			return Record{}, refuse(Conflict, "%s was removed meanwhile", name)
+		}
+		r := e.record()
+		c.mu.Unlock()
+		if e.staged == nil {
+			if r.State == Quarantined || r.Active == nil {
+				return r, refuse(Refused, "%s", r.Reason)
+			}
+			return r, nil
+		}
+		select {
+		case <-published:
+		case <-ctx.Done():
+			return r, context.Cause(ctx)
+		}
+	}
+	r, _ := c.Get(name)
+	return r, fmt.Errorf("%w", j.err)
+}

@@ -1,0 +1,79 @@
+package catalog
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/loragate/loragate/internal/state"
+)
+
+// stored is a record as it is kept. A version that waits for a worker is kept as
+// the one that answers: after a restart nothing is loaded yet.
+func (e *entry) stored() state.Adapter {
+	a := state.Adapter{
+		Name: e.spec.Name, Kind: string(e.kind), Origin: string(e.origin), Source: e.spec.Source, WantDigest: e.spec.Digest,
+		Scale: e.spec.Scale, Aliases: e.spec.Aliases, Weight: e.spec.Weight, MaxConcurrency: e.spec.MaxConcurrency,
+		Pin: e.spec.Pin, Pinned: e.pinned, Preload: e.spec.Preload,
+		Seen: e.seen, State: string(e.state), Reason: e.reason, Updated: e.updated,
+	}
+	for _, s := range e.spec.Shares {
+		a.Shares = append(a.Shares, state.Share(s))
+	}
+	if v := e.latest(); v != nil {
+		a.Active = v.Number
+	}
+	for _, v := range e.versions {
+		a.Versions = append(a.Versions, state.Version{
+			Number: v.Number, Digest: v.Digest, Bytes: v.Bytes, Rank: v.Rank, Alpha: v.Alpha,
+			Architecture: v.Architecture, Source: v.Source, Created: v.Created,
+		})
+	}
+	return a
+}
+
+// restored is a record as it was kept, with the versions whose files are there.
+func restored(a state.Adapter, blobs *state.Blobs) *entry {
+	e := &entry{
+		spec: Spec{
+			Name: a.Name, Source: a.Source, Digest: a.WantDigest, Scale: a.Scale, Aliases: a.Aliases, Weight: a.Weight,
+			MaxConcurrency: a.MaxConcurrency, Pin: a.Pin, Preload: a.Preload,
+		},
+		kind: Kind(a.Kind), origin: Origin(a.Origin), pinned: a.Pinned,
+		seen: a.Seen, state: State(a.State), reason: a.Reason, updated: a.Updated,
+	}
+	for _, s := range a.Shares {
+		e.spec.Shares = append(e.spec.Shares, Share(s))
+	}
+	for _, v := range a.Versions {
+		if !blobs.Has(v.Digest) {
+			continue
+		}
+		version := &Version{
+			Number: v.Number, Digest: v.Digest, Path: blobs.Path(v.Digest), Bytes: v.Bytes, Rank: v.Rank, Alpha: v.Alpha,
+			Architecture: v.Architecture, Source: v.Source, Created: v.Created,
+		}
+		e.versions = append(e.versions, version)
+		if v.Number == a.Active {
+			e.active = version
+		}
+	}
+	if e.active == nil && a.Active != 0 {
+		e.reason = fmt.Sprintf("the file of version %d is not in the state directory any more", a.Active)
+	}
+	e.unfinished = e.state == Downloading && e.spec.Source != ""
+	e.settle()
+	return e
+}
+
+// stray is the record of something that cannot have its name.
+func stray(spec Spec, origin Origin, reason string, at time.Time) Record {
+	return Record{Spec: spec, Kind: KindAdapter, Origin: origin, State: Rejected, Reason: reason, Updated: at}
+}
+
+// store keeps a record.
+func (c *Catalog) store(e *entry) error {
+	if err := c.opts.Store.Put(e.stored()); err != nil {
+		return &Error{Code: Failed, Message: "the change could not be stored", Cause: err}
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// records is the catalog's mutable state. Whoever holds the catalog's lock owns
+// it; nothing in it does I/O.
+type records struct {
+	base        string
+	entries     map[string]*entry // by name
+	strays      map[string]Record // files of the directory that cannot have their name, by path
+	quarantined map[string]string // reasons, by digest
+	keep        int               // versions of each adapter
+}
+
+// entry is an adapter or a composition.
+type entry struct {
+	spec   Spec
+	kind   Kind
+	origin Origin
+	pinned *bool // what an operator said, in place of spec.Pin
+
+	state    State
+	reason   string
+	progress Progress
+	versions []*Version // oldest first
+	active   *Version
+	staged   *Version
+	seen     string // the digest of the bytes that its source had last
+	updated  time.Time
+
+	job *job // the intake that is under way, or nil
+	// unfinished says that one was when the gateway ended.
+	unfinished bool
+}
+
+func (e *entry) pin() bool {
+	if e.pinned != nil {
+		return *e.pinned
+	}
+	return e.spec.Pin
+}
+
+// latest is the version that answers, or will.
+func (e *entry) latest() *Version {
+	if e.staged != nil {
+		return e.staged
+	}
+	return e.active
+}
+
+// record is a copy for others.
+func (e *entry) record() Record {
+	r := Record{
+		Spec: e.spec, Kind: e.kind, Origin: e.origin, State: e.state, Reason: e.reason, Progress: e.progress,
+		Active: e.active, Staged: e.staged, Versions: slices.Clone(e.versions), Updated: e.updated,
+	}
+	r.Pin = e.pin()
+	r.Aliases, r.Shares = slices.Clone(r.Aliases), slices.Clone(r.Shares)
+	return r
+}
+
+// owner returns the record that a name or an alias belongs to, or nil.
+func (st *records) owner(name string) *entry {
+	if e, ok := st.entries[name]; ok {
+		return e
+	}
+	for _, e := range st.entries {
+		if slices.Contains(e.spec.Aliases, name) {
+			return e
+		}
+	}
+	return nil
+}
+
+// namePattern is what a name may be; '@' and '+' are kept for scales and sums.
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+
+// filePattern is what a file's name may be to name a model.
+var filePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
+
+// validate reports what makes no sense in a spec by itself.
+func validate(s Spec) error {
+	for _, name := range append([]string{s.Name}, s.Aliases...) {
+		if !namePattern.MatchString(name) {
+			return refuse(Invalid, "%q cannot name a model: letters, digits and . _ : / - only, beginning with a letter or digit, at most 128", shorten(name))
+		}
+	}
+	finite := func(x float64) bool { return !math.IsNaN(x) && math.Abs(x) <= maxScale }
+	switch {
+	case len(s.Shares) > maxTerms:
+		return refuse(Invalid, "%s: a composition has at most %d adapters", s.Name, maxTerms)
+	case len(s.Shares) > 0 && s.Source != "":
+		return refuse(Invalid, "%s: a composition has no source", s.Name)
+	case !finite(s.Scale):
+		return refuse(Invalid, "%s: the scale must be a number of at most %d", s.Name, maxScale)
+	case s.Weight != 0 && !(s.Weight >= 0.1 && s.Weight <= 10):
+		return refuse(Invalid, "%s: the weight must be between 0.1 and 10", s.Name)
+	case s.MaxConcurrency < 0:
+		return refuse(Invalid, "%s: max_concurrency must not be negative", s.Name)
+	}
+	for _, share := range s.Shares {
+		if !namePattern.MatchString(share.Adapter) || !finite(share.Scale) {
+			return refuse(Invalid, "%s: %q at %g is no part of a composition", s.Name, shorten(share.Adapter), share.Scale)
+		}
+	}
+	return nil
+}
+
+// clash returns why a spec's names cannot be its own, or nil. The record that it
+// replaces does not count.
+func (st *records) clash(s Spec, replaced *entry) error {
+	seen := map[string]bool{}
+	for _, name := range append([]string{s.Name}, s.Aliases...) {
+		if seen[name] {
+			return refuse(Invalid, "%s: the name %q is there twice", s.Name, name)
+		}
+		seen[name] = true
+		if name == st.base {
+			return refuse(Conflict, "the name %q is taken by the base model", name)
+		}
+		if e := st.owner(name); e != nil && e != replaced {
+			return refuse(Conflict, "the name %q is taken by %s", name, e.describe())
+		}
+	}
+	return nil
+}
+
+func (e *entry) describe() string {
+	switch e.origin {
+	case FromDirectory:
+		return fmt.Sprintf("the file %s of the directory", filepath.Base(e.spec.Source))
+	case FromConfig:
+		return fmt.Sprintf("%q of the configuration", e.spec.Name)
+	default:
+		return fmt.Sprintf("%q", e.spec.Name)
+	}
+}
+
+// foreign returns why the API may not change a record, or nil.
+func (e *entry) foreign() error {
+	switch e.origin {
+	case FromDirectory:
+		return refuse(Conflict, "%s comes from the directory: change its file %s there", e.spec.Name, filepath.Base(e.spec.Source))
+	case FromConfig:
+		return refuse(Conflict, "%s comes from the configuration: change it there", e.spec.Name)
+	}
+	return nil
+}
+
+// accept takes checked bytes in as the newest version, or as the one that has
+// these bytes already, and makes it the one that answers.
+func (st *records) accept(e *entry, v *Version, isLoaded func(string) bool, now time.Time) {
+	unchanged := e.seen == v.Digest && e.latest() != nil
+	e.seen, e.updated, e.reason = v.Digest, now, ""
+	e.versions = slices.Clone(e.versions) // the caller may put the old ones back
+	if unchanged && e.origin != FromAPI {
+		e.settle() // whatever an operator rolled back to goes on
+		return
+	}
+	if i := slices.IndexFunc(e.versions, func(x *Version) bool { return x.Digest == v.Digest }); i >= 0 {
+		v = e.versions[i]
+	} else {
+		for _, x := range e.versions {
+			v.Number = max(v.Number, x.Number)
+		}
+		v.Number++
+		e.versions = append(e.versions, v)
+	}
+	e.activate(v, isLoaded)
+	e.prune(st.keep)
+}
+
+// activate makes v the version that answers: at once, or when a worker has loaded
+// it if that is so of the one before.
+func (e *entry) activate(v *Version, isLoaded func(string) bool) {
+	e.staged = nil
+	if e.active != nil && e.active.Path != v.Path && isLoaded(e.active.Path) && !isLoaded(v.Path) {
+		e.staged = v
+	} else {
+		e.active = v
+	}
+	e.settle()
+}
+
+// settle sets the state of a record with nothing under way.
+func (e *entry) settle() {
+	e.progress = Progress{}
+	switch {
+	case e.job != nil:
+		e.state = Downloading
+	case e.staged != nil:
+		e.state = Loading
+	case e.active != nil:
+		e.state = Ready
+	case e.state != Quarantined:
+		e.state = Rejected
+	}
+}
+
+// prune forgets the oldest versions.
+func (e *entry) prune(keep int) {
+	for i := 0; len(e.versions) > keep && i < len(e.versions); {
+		if v := e.versions[i]; v == e.active || v == e.staged {
+			i++
+			continue
+		}
+		e.versions = slices.Delete(e.versions, i, i+1)
+	}
+}
+
+// refused ends an intake whose source cannot be served.
+func (e *entry) refused(reason string, now time.Time) {
+	e.reason, e.updated = reason, now
+	if e.active == nil {
+		e.state = Rejected
+	}
+	e.settle()
+}
+
+// previous returns the version before the one that answers or will, leaving out
+// those in quarantine, or nil.
+func (st *records) previous(e *entry) *Version {
+	i := slices.Index(e.versions, e.latest())
+	for i--; i >= 0; i-- {
+		if _, bad := st.quarantined[e.versions[i].Digest]; !bad {
+			return e.versions[i]
+		}
+	}
+	return nil
+}
+
+// quarantine takes a version out of service wherever it is; changed are the
+// records that it was in.
+func (st *records) quarantine(digest, reason string, isLoaded func(string) bool, now time.Time) (changed []*entry) {
+	st.quarantined[digest] = reason
+	for _, e := range st.entries {
+		hit := false
+		if e.staged != nil && e.staged.Digest == digest {
+			e.staged, hit = nil, true
+		}
+		if e.active != nil && e.active.Digest == digest {
+			hit = true
+			before := st.previous(e)
+			e.active = nil
+			if before != nil {
+				e.activate(before, isLoaded)
+			} else {
+				e.state = Quarantined
+			}
+		}
+		if hit {
+			e.reason, e.updated = "quarantined: "+reason, now
+			e.settle()
+			changed = append(changed, e)
+		}
+	}
+	return changed
+}
+
+// list returns copies of all records, by name.
+func (st *records) list() []Record {
+	var list []Record
+	for _, e := range st.entries {
+		list = append(list, e.record())
+	}
+	for _, r := range st.strays {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b Record) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Source, b.Source))
+	})
+	return list
+}

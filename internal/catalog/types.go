@@ -1,0 +1,144 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Origin says who put a model into the catalog, and so who may change it.
+type Origin string
+
+const (
+	FromDirectory Origin = "directory" // a file in the watched directory
+	FromConfig    Origin = "config"    // an entry of the configuration
+	FromAPI       Origin = "api"       // the admin API
+)
+
+// State is what became of a model's source.
+type State string
+
+const (
+	Ready       State = "ready"       // it can be asked for
+	Loading     State = "loading"     // a version waits to be loaded before it is served
+	Downloading State = "downloading" // its source is being fetched, converted or checked
+	Rejected    State = "rejected"    // the source cannot be served; Reason says why
+	Quarantined State = "quarantined" // it made llama-server end while it was loaded
+)
+
+// Version is one set of an adapter's bytes, checked and stored; it is immutable.
+type Version struct {
+	Number       int    // counts an adapter's versions from 1
+	Digest       string // SHA-256 of the GGUF's bytes, in hex
+	Path         string // the stored GGUF: its bytes never change
+	Bytes        int64  // the file's size
+	Rank         int    // the largest of its tensors
+	Alpha        float64
+	Architecture string
+	Source       string // where it came from
+	Created      time.Time
+}
+
+// Part is a version's share in a model.
+type Part struct {
+	Version *Version
+	Scale   float64
+}
+
+// Share is an adapter's share in a composition, by name or alias.
+type Share struct {
+	Adapter string
+	Scale   float64 // 0 is the adapter's own scale
+}
+
+// Spec is a model as a user describes it: an adapter with a Source, or a
+// composition with Shares.
+type Spec struct {
+	Name   string
+	Source string // a path, https://, hf:// or s3://; "" for an upload
+	Digest string // the SHA-256 that the source must have, in hex; "" takes any
+	Shares []Share
+	// Scale is how strongly an adapter is applied; 0 stands for 1. A composition has
+	// none.
+	Scale          float64
+	Aliases        []string
+	Weight         float64 // its share of busy workers against others; 0 stands for 1
+	MaxConcurrency int     // how many of its requests run at once; 0 is no bound
+	Pin            bool    // every worker has it loaded at all times
+	Preload        bool    // one worker has it loaded at all times
+}
+
+// Progress is how far a download is, in bytes; a Total of 0 is not known.
+type Progress struct{ Done, Total int64 }
+
+// Record is all that the catalog knows of one model of its own: an adapter or a
+// composition. It is a copy.
+type Record struct {
+	Spec
+	Kind     Kind
+	Origin   Origin
+	State    State
+	Reason   string // why it was rejected or quarantined, else ""
+	Progress Progress
+	Active   *Version   // that answers; nil if none does
+	Staged   *Version   // that takes over when the first worker has loaded it; nil if none
+	Versions []*Version // those that are kept, oldest first
+	Updated  time.Time
+}
+
+// Stock is one file that workers may be asked to load.
+type Stock struct {
+	Path    string
+	Bytes   int64
+	Pin     bool // on every worker
+	Preload bool // on one worker at least, soon and always
+}
+
+// Code tells refusals of the catalog apart.
+type Code string
+
+const (
+	NotFound Code = "not_found" // there is no such model
+	Conflict Code = "conflict"  // the name is taken, or belongs to another origin
+	Invalid  Code = "invalid"   // what was asked for makes no sense
+	Refused  Code = "refused"   // the source was fetched and cannot be served
+	TooLarge Code = "too_large" // the source is larger than what may be fetched or loaded
+	Failed   Code = "failed"    // a source, the disk or the database failed
+)
+
+// Error is a refusal. Message is for whoever asked; Cause, if any, for the log.
+type Error struct {
+	Code    Code
+	Message string
+	Cause   error
+}
+
+func (e *Error) Error() string { return e.Message }
+func (e *Error) Unwrap() error { return e.Cause }
+
+func refuse(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// ErrUnknown is what an *UnknownError is.
+var ErrUnknown = errors.New("no such model")
+
+// UnknownError is returned for a name that no model has.
+type UnknownError struct {
+	Name  string
+	State State // of the record of that name, "" if there is none
+}
+
+func (e *UnknownError) Error() string { return fmt.Sprintf("there is no model %q", shorten(e.Name)) }
+
+// Is makes it an ErrUnknown.
+func (e *UnknownError) Is(target error) bool { return target == ErrUnknown }
+
+// QuarantinedError is returned for a model whose only version makes llama-server
+// end.
+type QuarantinedError struct {
+	Name   string
+	Reason string // for operators
+}
+
+func (e *QuarantinedError) Error() string { return fmt.Sprintf("the model %q is quarantined", e.Name) }

@@ -1,0 +1,458 @@
+package sched
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+)
+
+// shop is a world whose workers load adapters: processes start and end as the
+// scheduler says, and take their time.
+type shop struct {
+	*world
+	starts map[int]Time // when the members' processes come up
+	breaks map[File]bool
+	missed map[Ticket]bool
+}
+
+const startTime = 400 * time.Millisecond
+
+// newShop returns a shop whose workers are starting.
+func newShop(t testing.TB, opts Options, stock ...Stock) *shop {
+	sh := &shop{world: newWorld(t, opts), starts: map[int]Time{}, breaks: map[File]bool{}, missed: map[Ticket]bool{}}
+	sh.s.SetStock(stock, 0)
+	for id := range opts.Workers {
+		sh.begin(id)
+	}
+	return sh
+}
+
+// open returns a shop whose workers are up with what they load first.
+func open(t testing.TB, opts Options, stock ...Stock) *shop {
+	sh := newShop(t, opts, stock...)
+	sh.run(func() bool { return len(sh.starts) == 0 })
+	return sh
+}
+
+// begin starts a member's process, if it is to have one.
+func (sh *shop) begin(id int) {
+	if _, ok := sh.s.Plan(id, sh.now); ok {
+		sh.starts[id] = sh.now + startTime
+	}
+}
+
+func (sh *shop) come(id int) {
+	files := sh.s.planned[id]
+	delete(sh.starts, id)
+	if slices.ContainsFunc(files, func(f File) bool { return sh.breaks[f] }) {
+		if !sh.s.Failed(id, sh.now) {
+			sh.t.Fatalf("nothing is suspected though %v breaks", files)
+		}
+		sh.begin(id)
+		return
+	}
+	sh.up(id, 2, "gpu")
+}
+
+// carry carries the actions out that concern processes, and returns the others.
+func (sh *shop) carry(actions []Action) {
+	for _, a := range actions {
+		switch a.Kind {
+		case Reload, Retire:
+			if len(sh.on(a.Worker)) > 0 {
+				sh.t.Fatalf("%+v ends a process with requests", a)
+			}
+			sh.down(a.Worker)
+			sh.begin(a.Worker)
+		case Start:
+			sh.begin(a.Worker)
+		default:
+			sh.missed[a.Ticket] = a.Missed
+			sh.carryOut(a)
+		}
+	}
+}
+
+// step decides, then goes to the next thing that happens by itself.
+func (sh *shop) step() {
+	actions, wake := sh.s.Decide(sh.now)
+	if sh.carry(actions); slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == Retire }) {
+		return // a worker went down: there is more to decide
+	}
+	sh.check()
+	next, who := wake, -1
+	for id, at := range sh.starts {
+		if at < next {
+			next, who = at, id
+		}
+	}
+	if next == Never {
+		if len(sh.placed) > 0 {
+			return // the test finishes them
+		}
+		sh.t.Fatalf("nothing happens any more: %d wait, %d missing, phase %d (%d for %d), vacant %v, planned %v, loaded %v",
+			len(sh.queued), sh.s.missing.len(), sh.s.phase, sh.s.next, sh.s.victim, sh.s.vacant, sh.s.planned, sh.loaded())
+	}
+	sh.now = max(next, sh.now)
+	if who >= 0 {
+		sh.come(who)
+	}
+}
+
+// run lets things happen until done.
+func (sh *shop) run(done func() bool) {
+	sh.t.Helper()
+	for range 10000 {
+		actions, _ := sh.s.Decide(sh.now)
+		sh.carry(actions)
+		sh.check()
+		if done() {
+			return
+		}
+		if more := first(sh.s.Decide(sh.now)); len(more) > 0 { // of what done did, before time goes on
+			sh.carry(more)
+			continue
+		}
+		sh.step()
+	}
+	sh.t.Fatal("it does not end")
+}
+
+// loaded returns what every worker that is up has loaded.
+func (sh *shop) loaded() map[int][]File {
+	m := map[int][]File{}
+	for _, v := range sh.s.Workers() {
+		m[v.ID] = v.Loaded
+	}
+	return m
+}
+
+// wants queues a request for an adapter of that file.
+func (sh *shop) wants(files ...File) *job {
+	return sh.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files})
+}
+
+func (sh *shop) served(j *job) func() bool { return func() bool { return sh.placed[j.Ticket] != nil } }
+
+func (sh *shop) done(j *job) {
+	sh.t.Helper()
+	sh.run(sh.served(j))
+	delete(sh.placed, j.Ticket)
+	sh.s.Finish(j.Ticket, Usage{Completion: 10}, sh.now)
+}
+
+func stock(n int) (list []Stock) {
+	for i := range n {
+		list = append(list, Stock{File: File(fmt.Sprintf("f%02d", i)), Bytes: 10})
+	}
+	return list
+}
+
+func bounded(workers, loaded int) Options {
+	o := quick
+	o.Workers, o.MaxLoaded, o.ReloadInterval = workers, loaded, time.Second
+	return o
+}
+
+func TestAllIsLoadedWhereItFits(t *testing.T) {
+	sh := open(t, bounded(2, 0), stock(5)...)
+	for id, files := range sh.loaded() {
+		if len(files) != 5 {
+			t.Errorf("worker %d has %v", id, files)
+		}
+	}
+	// A new file comes to all, one worker after the other, without anyone asking.
+	sh.s.SetStock(stock(6), sh.now)
+	fewest := 2
+	sh.run(func() bool {
+		fewest = min(fewest, len(sh.s.list))
+		return len(sh.s.list) == 2 && len(sh.s.shelves) == 1 && len(sh.s.shelves[0].files) == 6
+	})
+	if fewest != 1 {
+		t.Errorf("down to %d workers at a time", fewest)
+	}
+	// One that is gone costs nothing.
+	sh.s.SetStock(stock(5), sh.now)
+	reloads := sh.s.Counts().Reloads
+	sh.pass(time.Minute)
+	if now := sh.s.Counts().Reloads; now != reloads {
+		t.Errorf("%d reloads because a file went", now-reloads)
+	}
+}
+
+func TestWorkersLoadDifferentFiles(t *testing.T) {
+	sh := open(t, bounded(2, 3), stock(6)...)
+	got := sh.loaded()
+	if slices.ContainsFunc(got[0], func(f File) bool { return slices.Contains(got[1], f) }) || len(got[0])+len(got[1]) != 6 {
+		t.Errorf("loaded %v", got)
+	}
+}
+
+func TestMissIsLoadedInPlaceOfTheLeastRecentlyUsed(t *testing.T) {
+	sh := open(t, bounded(1, 3), stock(5)...)
+	for _, f := range []File{"f00", "f02", "f01"} {
+		sh.done(sh.wants(f))
+	}
+	j := sh.wants("f04")
+	sh.run(sh.served(j))
+	if got := fmt.Sprint(sh.loaded()[0]); got != "[f01 f02 f04]" {
+		t.Errorf("loaded %s", got)
+	}
+	if c := sh.s.Counts(); !sh.missed[j.Ticket] || c.Misses != 1 || c.Hits != 3 {
+		t.Errorf("missed %v, counts %+v", sh.missed[j.Ticket], c)
+	}
+}
+
+func TestNewcomersShareOneRestart(t *testing.T) {
+	sh := open(t, bounded(1, 4), stock(8)...)
+	sh.wants("f04")
+	sh.wants("f05")
+	sh.wants("f06", "f07")
+	sh.run(func() bool {
+		sh.finishAll()
+		return len(sh.queued)+len(sh.placed) == 0
+	})
+	if n := sh.s.Counts().Reloads; n != 1 {
+		t.Errorf("%d reloads", n)
+	}
+}
+
+func TestPinnedAndPreloadedStay(t *testing.T) {
+	list := stock(12)
+	list[7].Pin, list[9].Preload = true, true
+	sh := open(t, bounded(2, 3), list...)
+	for i := range 12 {
+		sh.done(sh.wants(list[i].File))
+		preloaded := 0
+		for id, files := range sh.loaded() {
+			if !slices.Contains(files, "f07") {
+				t.Fatalf("worker %d has %v: the pinned one is not there", id, files)
+			}
+			if slices.Contains(files, "f09") {
+				preloaded++
+			}
+		}
+		if preloaded == 0 && len(sh.s.list) == 2 {
+			t.Fatalf("the preloaded one is nowhere: %v", sh.loaded())
+		}
+	}
+}
+
+func TestMemoryBoundsWhatIsLoaded(t *testing.T) {
+	o := bounded(1, 0)
+	o.Memory = 35
+	sh := open(t, o, stock(6)...)
+	if got := sh.loaded()[0]; len(got) != 3 {
+		t.Errorf("%v of 10 bytes each in 35", got)
+	}
+	sh.done(sh.wants("f05"))
+	if got := sh.loaded()[0]; len(got) != 3 || !slices.Contains(got, "f05") {
+		t.Errorf("loaded %v", got)
+	}
+}
+
+// TestReloadsAreRateLimited scans over many adapters while one is in use: it goes
+// on, and the restarts leave at least half of the time.
+func TestReloadsAreRateLimited(t *testing.T) {
+	sh := open(t, bounded(1, 4), stock(100)...)
+	begun := sh.now
+	for i := 10; i < 60; i++ {
+		sh.wants(File(fmt.Sprintf("f%02d", i)))
+	}
+	hot, asked := 0, Time(-1)
+	sh.run(func() bool {
+		for _, j := range sh.placed {
+			delete(sh.placed, j.Ticket)
+			sh.s.Finish(j.Ticket, Usage{Completion: 1}, sh.now)
+			if j.Files[0] == "f00" {
+				hot++
+			}
+		}
+		waits := slices.ContainsFunc(slices.Collect(maps.Values(sh.queued)), func(j *job) bool { return j.Files[0] == "f00" })
+		if !waits && asked != sh.now {
+			sh.wants("f00")
+			asked = sh.now
+		}
+		return len(sh.queued) <= 1
+	})
+	reloads := int(sh.s.Counts().Reloads)
+	if least := Time(reloads-1) * (time.Second + startTime); sh.now-begun < least {
+		t.Errorf("%d reloads within %s", reloads, sh.now-begun)
+	}
+	if hot < reloads/2 {
+		t.Errorf("the one in use was served %d times during %d reloads", hot, reloads)
+	}
+}
+
+// TestLoadedOnesDoNotWaitForReloads keeps one adapter that two workers have busy
+// while others miss.
+func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
+	list := stock(30)
+	list[0].Pin = true
+	sh := open(t, bounded(2, 3), list...)
+	for i := 10; i < 20; i++ {
+		miss := sh.wants(list[i].File)
+		sh.run(func() bool {
+			j := sh.wants("f00")
+			actions, _ := sh.s.Decide(sh.now)
+			sh.carry(actions)
+			if sh.placed[j.Ticket] == nil && len(sh.s.list) > 0 && !sh.s.workers[sh.s.list[0].id].reloading {
+				t.Fatalf("waits though worker %d has it", sh.s.list[0].id)
+			}
+			if sh.placed[j.Ticket] != nil {
+				delete(sh.placed, j.Ticket)
+				sh.s.Finish(j.Ticket, Usage{Completion: 1}, sh.now)
+			}
+			return sh.served(miss)()
+		})
+		delete(sh.placed, miss.Ticket)
+		sh.s.Finish(miss.Ticket, Usage{}, sh.now)
+	}
+}
+
+func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
+	o := bounded(2, 3)
+	o.Spares = 1
+	sh := open(t, o, stock(20)...)
+	for i := 10; i < 16; i++ {
+		j := sh.wants(stock(20)[i].File)
+		sh.run(func() bool {
+			serving := 0
+			for _, w := range sh.s.list {
+				if !w.reloading {
+					serving++
+				}
+			}
+			if serving < 2 {
+				t.Fatalf("%d workers serve during a reload", serving)
+			}
+			return sh.served(j)()
+		})
+		delete(sh.placed, j.Ticket)
+		sh.s.Finish(j.Ticket, Usage{}, sh.now)
+	}
+	sh.run(func() bool { return len(sh.s.list) == 2 && sh.s.phase == quiet })
+}
+
+// TestBadFilesAreFound adds several files at once of which some end the process.
+func TestBadFilesAreFound(t *testing.T) {
+	for _, spares := range []int{0, 1} {
+		o := bounded(2, 0)
+		o.Spares = spares
+		sh := open(t, o, stock(4)...)
+		sh.breaks["f07"], sh.breaks["f13"] = true, true
+		sh.s.SetStock(stock(20), sh.now)
+		var found []File
+		sh.run(func() bool {
+			found = append(found, sh.s.Convicted()...)
+			return len(sh.s.list) == 2 && len(sh.s.shelves) == 1 && len(sh.s.shelves[0].files) == 18
+		})
+		slices.Sort(found)
+		if got := fmt.Sprint(found); got != "[f07 f13]" {
+			t.Errorf("%d spares: found %s", spares, got)
+		}
+	}
+}
+
+func TestBadFileAtTheFirstStart(t *testing.T) {
+	sh := newShop(t, bounded(2, 0), stock(6)...)
+	sh.breaks["f02"] = true
+	sh.run(func() bool { return len(sh.s.list) == 2 && len(sh.s.shelves[0].files) == 5 && len(sh.s.shelves) == 1 })
+	if got := fmt.Sprint(sh.s.Convicted()); got != "[f02]" {
+		t.Errorf("found %s", got)
+	}
+}
+
+func TestForcedRestart(t *testing.T) {
+	sh := open(t, bounded(2, 0), stock(2)...)
+	j := sh.wants("f00")
+	sh.run(sh.served(j))
+	sh.s.Restart(j.worker)
+	sh.decide()
+	if sh.slots[j.worker] == 0 {
+		t.Fatal("restarted under a request")
+	}
+	delete(sh.placed, j.Ticket)
+	sh.s.Finish(j.Ticket, Usage{}, sh.now)
+	sh.carry(first(sh.s.Decide(sh.now)))
+	if sh.slots[j.worker] != 0 {
+		t.Error("still up")
+	}
+	sh.run(func() bool { return len(sh.s.list) == 2 })
+}
+
+func first[A, B any](a A, _ B) A { return a }
+
+func TestDrainedWorkerTakesNothing(t *testing.T) {
+	sh := open(t, bounded(1, 0), stock(2)...)
+	sh.s.Drain(0, true, sh.now)
+	sh.up(0, 2, "gpu") // it stays so through a restart
+	j := sh.wants("f00")
+	sh.decide()
+	if sh.placed[j.Ticket] != nil {
+		t.Fatal("a drained worker took a request")
+	}
+	sh.s.Drain(0, false, sh.now)
+	sh.run(sh.served(j))
+}
+
+// TestReloadsLoseNothing lets random requests meet more files than fit, on
+// workers that also die.
+func TestReloadsLoseNothing(t *testing.T) {
+	for i, rng := range seeds(40) {
+		o := bounded(1+rng.IntN(3), 2+rng.IntN(4))
+		o.Spares = rng.IntN(2)
+		list := stock(4 + rng.IntN(30))
+		sh := open(t, o, list...)
+		for range 60 {
+			files := []File{list[rng.IntN(len(list))].File}
+			if rng.IntN(5) == 0 {
+				files = append(files, list[rng.IntN(len(list))].File)
+				slices.Sort(files)
+				files = slices.Compact(files)
+			}
+			sh.wants(files...)
+			for range rng.IntN(4) {
+				sh.randomly(rng.IntN(40))
+				sh.carry(first(sh.s.Decide(sh.now)))
+				if len(sh.starts) > 0 || len(sh.placed) == 0 && len(sh.queued) > 0 {
+					sh.step()
+				}
+			}
+		}
+		sh.run(func() bool {
+			sh.finishAll()
+			return len(sh.queued)+len(sh.placed) == 0
+		})
+		if sh.s.missing.len() > 0 || sh.s.anyWaits() || len(sh.s.running) > 0 {
+			t.Fatalf("seed %d: something is left", i)
+		}
+	}
+}
+
+func (sh *shop) finishAll() {
+	for ticket := range sh.placed {
+		delete(sh.placed, ticket)
+		sh.s.Finish(ticket, Usage{Completion: 5}, sh.now)
+	}
+}
+
+func (sh *shop) randomly(n int) {
+	switch {
+	case n < 10:
+		sh.finishAll()
+	case n == 10:
+		for id := range sh.slots {
+			for _, j := range sh.on(id) {
+				again := j.Request
+				again.Again = true
+				defer sh.arrive(again)
+			}
+			sh.down(id)
+			sh.begin(id)
+			return
+		}
+	}
+}

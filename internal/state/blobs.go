@@ -1,0 +1,140 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+)
+
+// Blobs are files that are named after the SHA-256 of their bytes, which never
+// change. It is safe for concurrent use.
+type Blobs struct{ dir string }
+
+const (
+	blobSuffix    = ".gguf"
+	partialPrefix = ".partial-" // what is being written
+)
+
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func openBlobs(dir string) (*Blobs, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	left, err := filepath.Glob(filepath.Join(dir, partialPrefix+"*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range left { // by a process that was killed
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return &Blobs{dir: dir}, nil
+}
+
+// Put copies a file and returns the digest of the bytes that were stored, even if
+// the file changed meanwhile, and how many there are. When it returns they
+// survive whatever happens; after an error, or when ctx ended, nothing is left.
+func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64, err error) {
+	source, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer source.Close()
+	partial, err := os.CreateTemp(b.dir, partialPrefix)
+	if err != nil {
+		return "", 0, explain(err)
+	}
+	defer func() {
+		partial.Close()
+		os.Remove(partial.Name()) // it has its name by now, unless something failed
+	}()
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(partial, h), &untilDone{ctx, source})
+	if err != nil {
+		return "", 0, explain(err)
+	}
+	digest = hex.EncodeToString(h.Sum(nil))
+	if info, err := os.Stat(b.Path(digest)); err == nil && info.Size() == size {
+		return digest, size, nil
+	}
+	if err := errors.Join(partial.Chmod(0o444), partial.Sync()); err != nil {
+		return "", 0, explain(err)
+	}
+	if err := os.Rename(partial.Name(), b.Path(digest)); err != nil {
+		return "", 0, explain(err)
+	}
+	return digest, size, b.sync()
+}
+
+// untilDone reads until ctx ends.
+type untilDone struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u *untilDone) Read(p []byte) (int, error) {
+	if err := context.Cause(u.ctx); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
+}
+
+// explain says what to do about a full disk.
+func explain(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("the disk is full: free space where state.dir is: %w", err)
+	}
+	return err
+}
+
+// sync makes the names in the directory durable.
+func (b *Blobs) sync() error {
+	dir, err := os.Open(b.dir)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// Path returns where the bytes with that digest are, or would be.
+func (b *Blobs) Path(digest string) string { return filepath.Join(b.dir, digest+blobSuffix) }
+
+// Has reports whether the bytes are there.
+func (b *Blobs) Has(digest string) bool {
+	info, err := os.Stat(b.Path(digest))
+	return err == nil && info.Mode().IsRegular()
+}
+
+// Delete removes the bytes; they need not be there.
+func (b *Blobs) Delete(digest string) error {
+	if err := os.Remove(b.Path(digest)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// List returns the digests of all bytes that are there.
+func (b *Blobs) List() ([]string, error) {
+	files, err := os.ReadDir(b.dir)
+	if err != nil {
+		return nil, err
+	}
+	var digests []string
+	for _, f := range files {
+		if digest, ok := strings.CutSuffix(f.Name(), blobSuffix); ok && digestPattern.MatchString(digest) {
+			digests = append(digests, digest)
+		}
+	}
+	return digests, nil
+}

@@ -1,0 +1,262 @@
+// Package state keeps what must survive a restart of the gateway in one
+// directory: a database of the catalog's records, and the adapters' files, each
+// under the digest of its bytes.
+package state
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"modernc.org/sqlite" // also registers the driver
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Adapter is a record of the catalog: an adapter or a composition.
+type Adapter struct {
+	Name           string
+	Kind           string
+	Origin         string
+	Source         string
+	WantDigest     string // that the source must have, or ""
+	Scale          float64
+	Aliases        []string
+	Weight         float64
+	MaxConcurrency int
+	Pin, Preload   bool
+	Pinned         *bool   // what an operator said in place of Pin, or nil
+	Shares         []Share // of a composition
+	Active         int     // the number of the version that answers, 0 for none
+	Seen           string  // the digest last seen at the source
+	State          string
+	Reason         string
+	Versions       []Version // oldest first
+	Updated        time.Time
+}
+
+// Share is an adapter's share in a composition.
+type Share struct {
+	Adapter string  `json:"adapter"`
+	Scale   float64 `json:"scale"`
+}
+
+// Version is one set of an adapter's bytes.
+type Version struct {
+	Number       int       `json:"number"`
+	Digest       string    `json:"digest"`
+	Bytes        int64     `json:"bytes"`
+	Rank         int       `json:"rank"`
+	Alpha        float64   `json:"alpha"`
+	Architecture string    `json:"architecture"`
+	Source       string    `json:"source"`
+	Created      time.Time `json:"created"`
+}
+
+// LockedError says that another process has the directory open.
+type LockedError struct {
+	Dir string
+	PID int // 0 is not known
+}
+
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s is in use by another gateway", e.Dir)
+	}
+	return fmt.Sprintf("%s is in use by another gateway, process %d", e.Dir, e.PID)
+}
+
+// DB is the directory, open. It is safe for concurrent use.
+type DB struct {
+	sql   *sql.DB
+	blobs *Blobs
+	lock  *os.File
+}
+
+// migrations bring the database from one version to the next; its version is how
+// many of them it has seen. They are only ever added to.
+var migrations = []string{
+	`CREATE TABLE adapters (
+		name   TEXT PRIMARY KEY,
+		record TEXT NOT NULL -- an Adapter, in JSON: one row is never half
+	) STRICT;
+	CREATE TABLE quarantine (
+		digest TEXT PRIMARY KEY,
+		reason TEXT NOT NULL
+	) STRICT;`,
+}
+
+// Open opens the directory and makes it if need be. One process at a time can:
+// for the others it is a *LockedError. Close must be called.
+func Open(dir string) (*DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := acquire(dir)
+	if err != nil {
+		return nil, err
+	}
+	d := &DB{lock: lock}
+	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
+		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"))
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// acquire takes the directory's lock, which goes with the process.
+func acquire(dir string) (*os.File, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer lock.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", dir, err)
+		}
+		text, _ := io.ReadAll(io.LimitReader(lock, 32))
+		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		return nil, &LockedError{Dir: dir, PID: pid}
+	}
+	if err := lock.Truncate(0); err == nil {
+		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0) // for the other's message only
+	}
+	return lock, nil
+}
+
+func openSQL(path string) (*sql.DB, error) {
+	// FULL: what was acknowledged survives a power cut, too.
+	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(),
+		RawQuery: "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1) // writers would only wait for one another
+	if err := migrate(db); err != nil {
+		db.Close()
+		var e *sqlite.Error
+		if errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code()&0xff == sqlite3.SQLITE_CORRUPT) {
+			return nil, fmt.Errorf("%s is damaged (%w): restore it from a backup, or move it away to start with an empty catalog", path, err)
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return db, nil
+}
+
+func migrate(db *sql.DB) error {
+	var version int
+	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if version > len(migrations) {
+		return fmt.Errorf("it is of version %d, this gateway knows versions up to %d: run a newer one", version, len(migrations))
+	}
+	for ; version < len(migrations); version++ {
+		tx, err := db.Begin()
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() // does nothing after Commit
+		if _, err := tx.Exec(migrations[version]); err != nil {
+			return fmt.Errorf("migration %d: %w", version+1, err)
+		}
+		if _, err := tx.Exec(fmt.Sprintf("PRAGMA user_version = %d", version+1)); err != nil {
+			return err
+		}
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close closes the directory.
+func (d *DB) Close() error { return errors.Join(d.sql.Close(), d.lock.Close()) }
+
+// SQL returns the database, for tables of others. They add to migrations.
+func (d *DB) SQL() *sql.DB { return d.sql }
+
+// Blobs returns the adapters' files.
+func (d *DB) Blobs() *Blobs { return d.blobs }
+
+// Adapters returns all records, by name.
+func (d *DB) Adapters() ([]Adapter, error) {
+	rows, err := d.sql.Query("SELECT name, record FROM adapters ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Adapter
+	for rows.Next() {
+		var name, record string
+		if err := rows.Scan(&name, &record); err != nil {
+			return nil, err
+		}
+		var a Adapter
+		if err := json.Unmarshal([]byte(record), &a); err != nil {
+			return nil, fmt.Errorf("the record of %q is damaged: %w", name, err)
+		}
+		list = append(list, a)
+	}
+	return list, rows.Err()
+}
+
+// Put stores a record in place of the one of its name. When it returns nil the
+// record survives whatever happens; when it does not, the old one does.
+func (d *DB) Put(a Adapter) error {
+	record, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	_, err = d.sql.Exec("INSERT INTO adapters (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record", a.Name, string(record))
+	return err
+}
+
+// Delete forgets a record; there need not be one.
+func (d *DB) Delete(name string) error {
+	_, err := d.sql.Exec("DELETE FROM adapters WHERE name = ?", name)
+	return err
+}
+
+// Quarantine marks bytes as ones that no worker may load.
+func (d *DB) Quarantine(digest, reason string) error {
+	_, err := d.sql.Exec("INSERT INTO quarantine (digest, reason) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason", digest, reason)
+	return err
+}
+
+// Release takes the mark off.
+func (d *DB) Release(digest string) error {
+	_, err := d.sql.Exec("DELETE FROM quarantine WHERE digest = ?", digest)
+	return err
+}
+
+// Quarantined returns the reasons of all marks, by digest.
+func (d *DB) Quarantined() (map[string]string, error) {
+	rows, err := d.sql.Query("SELECT digest, reason FROM quarantine")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	marks := make(map[string]string)
+	for rows.Next() {
+		var digest, reason string
+		if err := rows.Scan(&digest, &reason); err != nil {
+			return nil, err
+		}
+		marks[digest] = reason
+	}
+	return marks, rows.Err()
+}
