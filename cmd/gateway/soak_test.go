@@ -372,8 +372,8 @@ func (g *gatewayProcess) settles(url string) map[string]int {
 	}
 }
 
-// requestsTotal reads loragate_requests_total, summed over models, by outcome.
-func (g *gatewayProcess) requestsTotal(url string) map[string]int {
+// scrape returns the gateway's metrics as they are now.
+func (g *gatewayProcess) scrape(url string) string {
 	g.t.Helper()
 	resp, err := http.Get(url + "/metrics")
 	if err != nil {
@@ -384,8 +384,30 @@ func (g *gatewayProcess) requestsTotal(url string) map[string]int {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	return string(text)
+}
+
+// metric returns the value of one series, named with its labels.
+func (g *gatewayProcess) metric(url, series string) int {
+	g.t.Helper()
+	for line := range strings.Lines(g.scrape(url)) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				g.t.Fatalf("%v in %s", err, line)
+			}
+			return n
+		}
+	}
+	g.t.Fatalf("there is no metric %s", series)
+	return 0
+}
+
+// requestsTotal reads loragate_requests_total, summed over models, by outcome.
+func (g *gatewayProcess) requestsTotal(url string) map[string]int {
+	g.t.Helper()
 	counted := map[string]int{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(g.scrape(url)) {
 		labels, ok := strings.CutPrefix(line, "loragate_requests_total{")
 		if !ok {
 			continue

@@ -14,11 +14,24 @@ type Reference struct {
 	mu      sync.Mutex
 	servers map[string]*Server // by adapter file; "" is the base
 	answers map[string]Answer  // by adapter file and prompt
+	ids     map[string]int     // by adapter file, if one server has them all
 }
 
 // NewReference returns a reference whose servers end with the test.
 func NewReference(t testing.TB) *Reference {
 	return &Reference{t: t, servers: map[string]*Server{}, answers: map[string]Answer{}}
+}
+
+// NewCrowd returns a reference for more adapters than there can be servers: one
+// has them all loaded and is asked under one at a time.
+func NewCrowd(t testing.TB, files []string) *Reference {
+	r := NewReference(t)
+	r.ids = map[string]int{}
+	s := Start(t, files, "--parallel", "1", "--ctx-size", "1024", "--cache-ram", "0")
+	for id, file := range files {
+		r.ids[file], r.servers[file] = id, s
+	}
+	return r
 }
 
 // Answer is a greedy answer with what is needed to judge one that differs.
@@ -68,6 +81,9 @@ func (r *Reference) ask(file, path, prompt string, body map[string]any) Answer {
 		}
 		s = Start(r.t, adapters, "--parallel", "1", "--ctx-size", "1024", "--cache-ram", "0")
 		r.servers[file] = s
+	}
+	if id, crowd := r.ids[file]; crowd {
+		body["lora"] = []map[string]any{{"id": id, "scale": 1}}
 	}
 	var reply struct {
 		Choices []struct {
