@@ -1,10 +1,11 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -117,16 +118,23 @@ func (tr trial) ask(g *gatewayProcess) (string, error) {
 	if resp.StatusCode != http.StatusOK {
 		return "", fmt.Errorf("status %d", resp.StatusCode)
 	}
+	return tr.read(resp.Body)
+}
+
+// read returns the text of a 200's body.
+func (tr trial) read(body io.Reader) (string, error) {
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return "", err
+	}
 	var all string
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := strings.TrimPrefix(lines.Text(), "data: ")
-		if line == "" || line == "[DONE]" {
+	for _, line := range bytes.Split(text, []byte("\n")) {
+		line = bytes.TrimPrefix(line, []byte("data: "))
+		if len(line) == 0 || string(line) == "[DONE]" {
 			continue
 		}
 		var part answerText
-		if err := json.Unmarshal([]byte(line), &part); err != nil {
+		if err := json.Unmarshal(line, &part); err != nil {
 			return "", fmt.Errorf("%w in %s", err, line)
 		}
 		if part.Error != nil || part.Model != tr.model {
@@ -134,7 +142,10 @@ func (tr trial) ask(g *gatewayProcess) (string, error) {
 		}
 		all += part.text()
 	}
-	return all, lines.Err()
+	if tr.stream && !bytes.HasSuffix(text, []byte("data: [DONE]\n\n")) {
+		return "", fmt.Errorf("a stream that ends with %.100q", text[max(0, len(text)-100):])
+	}
+	return all, nil
 }
 
 // tally counts how answers compare with the references'.

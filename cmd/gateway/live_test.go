@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -469,31 +467,4 @@ func TestAdaptersComeAndGo(t *testing.T) {
 		w.remove(name, func() error { return os.Remove(filepath.Join(dir, name+".gguf")) })
 	}
 	w.load.halt(t, w.files)
-}
-
-// read returns the text of a 200's body.
-func (tr trial) read(body io.Reader) (string, error) {
-	text, err := io.ReadAll(body)
-	if err != nil {
-		return "", err
-	}
-	var all string
-	for _, line := range bytes.Split(text, []byte("\n")) {
-		line = bytes.TrimPrefix(line, []byte("data: "))
-		if len(line) == 0 || string(line) == "[DONE]" {
-			continue
-		}
-		var part answerText
-		if err := json.Unmarshal(line, &part); err != nil {
-			return "", fmt.Errorf("%w in %s", err, line)
-		}
-		if part.Error != nil || part.Model != tr.model {
-			return "", fmt.Errorf("not an answer of %s: %s", tr.model, line)
-		}
-		all += part.text()
-	}
-	if tr.stream && !bytes.HasSuffix(text, []byte("data: [DONE]\n\n")) {
-		return "", fmt.Errorf("a stream that ends with %.100q", text[max(0, len(text)-100):])
-	}
-	return all, nil
 }
