@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/loragate/loragate/internal/top"
@@ -15,11 +17,11 @@ func topCommand() *cobra.Command {
 			"slots, the queue, tokens a second. It reads from the gateway's admin address.",
 		Args: cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&opts.URL, "admin", "http://127.0.0.1:8081", "the gateway's admin `address`, admin.listen in its configuration")
+	adminFlag(cmd, &opts.URL)
 	cmd.Flags().DurationVar(&opts.Interval, "interval", 0, "the time between two looks (default 1s)")
 	cmd.Flags().BoolVar(&opts.Once, "once", false, "print one frame and end")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		opts.Out = cmd.OutOrStdout()
+		opts.Out, opts.Token = cmd.OutOrStdout(), os.Getenv(tokenVariable)
 		return top.Run(cmd.Context(), opts)
 	}
 	return cmd

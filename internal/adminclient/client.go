@@ -201,7 +201,7 @@ func (c *Client) do(req *http.Request, v any) error {
 		if errors.As(err, &failed) {
 			err = failed.Err // its text repeats the whole URL
 		}
-		return fmt.Errorf("no answer from %s: %w", c.base.Redacted(), err)
+		return fmt.Errorf("no gateway answers at the admin address %s: %w", c.base.Redacted(), err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

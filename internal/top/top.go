@@ -26,6 +26,7 @@ type Options struct {
 	URL string // the admin address, such as http://127.0.0.1:8081; the scheme may be left out
 	// Setting is how the user sets URL, for error messages; "" is --url.
 	Setting  string
+	Token    string        // the admin API's bearer token; "" sends none
 	Interval time.Duration // between two looks; 0 is a second
 	Once     bool          // write one frame of averages since the gateway's start and return
 	// Out is where frames go; nil is standard output. When it is not a terminal,
@@ -57,6 +58,7 @@ func Run(ctx context.Context, o Options) error {
 // viewer polls and draws. Run's goroutine owns it.
 type viewer struct {
 	base, setting string
+	token         string
 	interval      time.Duration
 	out           io.Writer
 	tty           *os.File // out, when it is a terminal
@@ -64,7 +66,7 @@ type viewer struct {
 }
 
 func newViewer(o Options) *viewer {
-	v := &viewer{base: strings.TrimRight(o.URL, "/"), setting: o.Setting, interval: o.Interval, out: o.Out}
+	v := &viewer{base: strings.TrimRight(o.URL, "/"), setting: o.Setting, token: o.Token, interval: o.Interval, out: o.Out}
 	if !strings.Contains(v.base, "://") {
 		v.base = "http://" + v.base
 	}
@@ -92,6 +94,9 @@ func (v *viewer) poll(ctx context.Context) (admin.State, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", v.setting, err)
+	}
+	if v.token != "" {
+		req.Header.Set("Authorization", "Bearer "+v.token)
 	}
 	resp, err := v.client.Do(req)
 	if err != nil {

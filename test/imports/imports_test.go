@@ -29,6 +29,7 @@ var below = map[string][]string{
 	"internal/metrics":     {},
 	"internal/admin":       {"internal/catalog", "internal/metrics"},
 	"internal/adminclient": {"internal/admin"},
+	"internal/admincli":    {"internal/admin"},
 	"internal/state":       {},
 	"internal/source":      {},
 	"internal/gguf":        {},
@@ -38,7 +39,7 @@ var below = map[string][]string{
 	"internal/sim":         {"bench/report", "internal/sched"},
 	"internal/fakeworker":  {},
 	"internal/llamatest":   {},
-	"cmd/gateway": {"internal/admin", "internal/adminclient", "internal/catalog", "internal/config", "internal/convert",
+	"cmd/gateway": {"internal/admin", "internal/admincli", "internal/adminclient", "internal/catalog", "internal/config", "internal/convert",
 		"internal/gguf", "internal/metrics", "internal/pool", "internal/proxy", "internal/sim", "internal/source",
 		"internal/state", "internal/top", "internal/worker"},
 
