@@ -121,8 +121,10 @@ func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
 // conclude makes what an intake brought, or why it brought nothing, the record's.
 func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	now := time.Now().UTC()
+	bad := false
 	if err == nil {
-		if reason, bad := c.st.quarantined[v.Digest]; bad {
+		var reason string
+		if reason, bad = c.st.quarantined[v.Digest]; bad {
 			err = refuse(Refused, "these bytes are quarantined (%s): remove the model and add it again to try once more", reason)
 		}
 	}
@@ -143,7 +145,7 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	if asError(err).Code == Failed {
 		c.again(e)
 	}
-	e.refused(err.Error(), now)
+	e.refused(err.Error(), bad, now)
 	if stored := c.store(e); stored != nil {
 		c.log.Error("storing a refusal", "name", e.spec.Name, "error", errors.Unwrap(stored))
 	}

@@ -217,11 +217,12 @@ func (e *entry) prune(keep int) {
 	}
 }
 
-// refused ends an intake whose source cannot be served.
-func (e *entry) refused(reason string, now time.Time) {
+// refused ends an intake whose source cannot be served, perhaps because its bytes
+// are quarantined.
+func (e *entry) refused(reason string, quarantined bool, now time.Time) {
 	e.reason, e.updated = reason, now
-	if e.active == nil {
-		e.state = Rejected
+	if e.state = Rejected; quarantined {
+		e.state = Quarantined
 	}
 	e.settle()
 }

@@ -8,6 +8,7 @@
 package fakeworker
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -25,6 +26,10 @@ import (
 
 // Name is the program's name; MaybeMain runs it when the test binary has it.
 const Name = "fake-llama-server"
+
+// Poison in an adapter's file ends the program when it is to load it. Its length
+// is even, so that it can stand among 16-bit weights.
+const Poison = "fake-llama-server: end at load!!"
 
 // Link puts a link to the running test binary under Name into a temporary
 // directory and returns its path.
@@ -83,6 +88,12 @@ func run(args []string) int {
 	s := &server{alias: *alias, key: os.Getenv("LLAMA_API_KEY"), busy: make([]bool, *slots)}
 	if *lora != "" {
 		s.adapters = strings.Split(*lora, ",")
+	}
+	for _, path := range s.adapters {
+		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(Poison)) {
+			fmt.Fprintln(os.Stderr, "fake: told to end by", path)
+			return 1
+		}
 	}
 	if *forget {
 		s.adapters = s.adapters[:len(s.adapters)-1]

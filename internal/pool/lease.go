@@ -186,6 +186,14 @@ func (e *SpoiledError) Error() string {
 	return fmt.Sprintf("%s cannot be loaded: %s", e.File, e.Reason)
 }
 
+// NoRoomError says that a target needs more files at once than a worker may have
+// loaded beside those that are pinned.
+type NoRoomError struct{ Files int }
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("no worker has room for %d files at once", e.Files)
+}
+
 // The bounds of Retry-After, which counts in whole seconds.
 const (
 	retrySoon = time.Second

@@ -134,7 +134,8 @@ func (p *Pool) Started(ctx context.Context) error {
 
 // Acquire blocks until the request may run and returns the lease, which the
 // caller must Release. It returns a *BusyError or ErrStopping when the request
-// was turned away, a *WorkerError when workers failed under it, and ctx's cause
+// was turned away, a *SpoiledError or *NoRoomError when what it needs will never
+// be loaded, a *WorkerError when workers failed under it, and ctx's cause
 // when ctx ended first; its place in the queue is then free.
 func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	t := &ticket{request: req, since: req.Again, result: make(chan result, 1)}

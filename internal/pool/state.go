@@ -109,10 +109,26 @@ func (s *state) admit(t *ticket) error {
 	if err := s.unavailable(); err != nil {
 		return err
 	}
+	if err := s.loadable(t.request.Target.files()); err != nil {
+		return err
+	}
 	if !s.enqueue(t) {
 		return s.queueFull()
 	}
 	s.schedule()
+	return nil
+}
+
+// loadable returns why no worker will ever have the files loaded, or nil.
+func (s *state) loadable(files []sched.File) error {
+	for _, file := range files {
+		if s.sched.Spoiled(file) {
+			return &SpoiledError{File: file, Reason: "it was tried"}
+		}
+	}
+	if !s.sched.Room(files) {
+		return &NoRoomError{Files: len(files)}
+	}
 	return nil
 }
 

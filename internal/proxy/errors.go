@@ -120,7 +120,10 @@ func ranTooLong(cause error) *apiError {
 func fromPool(model string, err error) *apiError {
 	var busy *pool.BusyError
 	var spoiled *pool.SpoiledError
+	var room *pool.NoRoomError
 	switch {
+	case errors.As(err, &room):
+		return invalid("model", "The model %q needs more adapters at once than a worker may have loaded.", shorten(model))
 	case errors.As(err, &spoiled):
 		return unavailable(model, err)
 	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:

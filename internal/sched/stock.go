@@ -61,6 +61,9 @@ type loader struct {
 	settled     Time // when the stock has not changed for a moment
 	futile      Time // until when no worker is looked for again: none would help
 	all         bool // the whole stock fits into one worker
+
+	pinned      int   // files that every worker has loaded
+	pinnedBytes int64 // that they take
 }
 
 // maxFiles is more than a catalog can have.
@@ -103,6 +106,7 @@ func (s *Scheduler) SetStock(stock []Stock, now Time) {
 		}
 	}
 	s.all = s.fits()
+	s.countPinned()
 	s.wanting, s.settled = true, now+coalesce
 }
 
@@ -114,6 +118,43 @@ func (s *Scheduler) fits() bool {
 	}
 	o := s.opts
 	return (o.MaxLoaded == 0 || len(s.order) <= o.MaxLoaded) && (o.Memory == 0 || bytes <= o.Memory)
+}
+
+func (s *Scheduler) countPinned() {
+	s.pinned, s.pinnedBytes = 0, 0
+	for _, file := range s.order {
+		if it := s.items[file]; it.Pin {
+			s.pinned, s.pinnedBytes = s.pinned+1, s.pinnedBytes+it.Bytes
+		}
+	}
+}
+
+// Room reports whether a worker has room for all of the files at once, beside
+// what is pinned. Requests for files that it has none for would wait for ever.
+func (s *Scheduler) Room(files []File) bool {
+	o := s.opts
+	if o.MaxLoaded == 0 && o.Memory == 0 {
+		return true
+	}
+	count, bytes := s.pinned, s.pinnedBytes
+	for _, file := range files {
+		it, known := s.items[file]
+		if known && it.Pin && !it.gone {
+			continue
+		}
+		count++
+		if known {
+			bytes += it.Bytes
+		}
+	}
+	return (o.MaxLoaded == 0 || count <= o.MaxLoaded) && (o.Memory == 0 || bytes <= o.Memory)
+}
+
+// Spoiled reports whether a file will not be loaded any more; see Spoil and
+// Convicted.
+func (s *Scheduler) Spoiled(file File) bool {
+	it, known := s.items[file]
+	return known && it.bad
 }
 
 // item returns what is known of a file, which may be nothing yet.
