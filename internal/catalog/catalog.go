@@ -141,7 +141,7 @@ func newCatalog(opts Options) (*Catalog, error) {
 		adhoc: opts.Adhoc, published: make(chan struct{}),
 		st: records{
 			base: opts.BaseName, keep: opts.KeepVersions,
-			entries: make(map[string]*entry), strays: make(map[string]Record),
+			entries: make(map[string]*entry), lost: make(map[string]*entry), strays: make(map[string]Record),
 		},
 		dir: newFolder(opts.Dir),
 	}
@@ -178,16 +178,13 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 // begin fills the records. The configuration comes before the directory, and both
 // before the API: what is written in files is what somebody sees.
 func (c *Catalog) begin() ([]*job, error) {
-	if err := checkEntries(c.opts.Entries); err != nil {
-		return nil, err
-	}
 	kept, err := c.opts.Store.Adapters()
 	if err != nil {
 		return nil, err
 	}
-	past := make(map[string]*entry)
+	past := make(past)
 	for _, a := range kept {
-		past[a.Name] = restored(a, c.opts.Store.Blobs())
+		past[pastKey{Origin(a.Origin), a.Name}] = restored(a, c.opts.Store.Blobs())
 	}
 	jobs, err := c.configure(c.opts.Entries, past)
 	if err != nil {
@@ -201,18 +198,35 @@ func (c *Catalog) begin() ([]*job, error) {
 	return append(jobs, more...), c.forget(past)
 }
 
+// past is what was kept of models before a restart.
+type past map[pastKey]*entry
+
+type pastKey struct {
+	origin Origin
+	name   string
+}
+
 // restore takes the API's own models in from what was kept.
-func (c *Catalog) restore(past map[string]*entry) {
-	for name, e := range past {
-		if e.origin != FromAPI {
+func (c *Catalog) restore(past past) {
+	for key, e := range past {
+		if key.origin == FromAPI {
+			c.st.lost[key.name] = e
+		}
+	}
+	c.reclaim()
+	for name, e := range c.st.lost {
+		c.log.Error("a model of the API lost its name", "name", name, "reason", c.st.clash(e.spec, nil))
+	}
+}
+
+// reclaim gives the API's own models the names that are free now. The caller
+// holds the lock.
+func (c *Catalog) reclaim() {
+	for name, e := range c.st.lost {
+		if c.st.clash(e.spec, nil) != nil {
 			continue
 		}
-		delete(past, name)
-		if err := c.st.clash(e.spec, nil); err != nil {
-			c.log.Error("a model of the API lost its name", "name", name, "reason", err)
-			c.st.strays["api:"+name] = stray(e.spec, FromAPI, err.Error(), e.updated)
-			continue
-		}
+		delete(c.st.lost, name)
 		c.st.entries[name] = e
 		if e.kind == KindAdapter && len(e.versions) == 0 && e.unfinished {
 			c.take(c.ctx, e, e.spec, nil, c.slotsFor(e.spec.Source), c.source(e.spec))
@@ -221,12 +235,13 @@ func (c *Catalog) restore(past map[string]*entry) {
 }
 
 // forget deletes what was kept of models that are gone.
-func (c *Catalog) forget(past map[string]*entry) error {
-	for name, e := range past {
-		if c.st.entries[name] != nil || e.origin == FromAPI {
+func (c *Catalog) forget(past past) error {
+	for key := range past {
+		e := c.st.entries[key.name]
+		if e != nil && e.origin == key.origin || key.origin == FromAPI {
 			continue
 		}
-		if err := c.opts.Store.Delete(name); err != nil {
+		if err := c.opts.Store.Delete(string(key.origin), key.name); err != nil {
 			return err
 		}
 	}
@@ -243,6 +258,7 @@ func (c *Catalog) Close() {
 // publish makes the present records what is answered from. The caller holds the
 // lock, and calls Changed once it has let go of it.
 func (c *Catalog) publish() {
+	c.reclaim() // whatever changed may have freed names
 	c.snap.Store(c.st.build(c.base, c.adhoc))
 	close(c.published)
 	c.published = make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -131,6 +132,9 @@ func (c *Catalog) putComposition(spec Spec) (r Record, err error) {
 func (c *Catalog) Remove(name string) error {
 	return c.change(func() error {
 		e := c.st.entries[name]
+		if lost := c.st.lost[name]; lost != nil {
+			e = lost
+		}
 		if e == nil {
 			return refuse(NotFound, "there is no adapter %q", shorten(name))
 		}
@@ -143,11 +147,15 @@ func (c *Catalog) Remove(name string) error {
 
 // remove forgets a record, whatever its origin. The caller holds the lock.
 func (c *Catalog) remove(e *entry) error {
-	if err := c.opts.Store.Delete(e.spec.Name); err != nil {
+	if err := c.opts.Store.Delete(string(e.origin), e.spec.Name); err != nil {
 		return &Error{Code: Failed, Message: "the change could not be stored", Cause: err}
 	}
 	c.abandon(e, refuse(Conflict, "%s was removed meanwhile", e.spec.Name))
-	delete(c.st.entries, e.spec.Name)
+	if c.st.lost[e.spec.Name] == e {
+		delete(c.st.lost, e.spec.Name)
+	} else {
+		delete(c.st.entries, e.spec.Name)
+	}
 	for _, digest := range append([]string{e.seen}, digests(e)...) {
 		if _, bad := c.st.quarantined[digest]; !bad || c.known(digest) {
 			continue
@@ -171,9 +179,9 @@ func digests(e *entry) (list []string) {
 
 // known reports whether a record has a version of those bytes.
 func (c *Catalog) known(digest string) bool {
-	for _, e := range c.st.entries {
-		for _, v := range e.versions {
-			if v.Digest == digest {
+	for _, set := range []map[string]*entry{c.st.entries, c.st.lost} {
+		for _, e := range set {
+			if slices.ContainsFunc(e.versions, func(v *Version) bool { return v.Digest == digest }) {
 				return true
 			}
 		}

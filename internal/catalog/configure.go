@@ -11,9 +11,6 @@ import (
 // that are taken, never for a source. Sources that are new or changed are taken
 // in after it returned.
 func (c *Catalog) Configure(entries []Spec) error {
-	if err := checkEntries(entries); err != nil {
-		return err
-	}
 	return c.change(func() error {
 		_, err := c.configure(entries, nil)
 		return err
@@ -38,8 +35,8 @@ func checkEntries(entries []Spec) error {
 
 // configure puts a list in the place of the one before. past has what was kept of
 // entries before a restart. The caller holds the lock.
-func (c *Catalog) configure(entries []Spec, past map[string]*entry) ([]*job, error) {
-	if err := c.clashes(entries); err != nil {
+func (c *Catalog) configure(entries []Spec, past past) ([]*job, error) {
+	if err := errors.Join(checkEntries(entries), c.clashes(entries)); err != nil {
 		return nil, err
 	}
 	wanted := make(map[string]bool, len(entries))
@@ -55,7 +52,7 @@ func (c *Catalog) configure(entries []Spec, past map[string]*entry) ([]*job, err
 	}
 	var jobs []*job
 	for _, s := range entries {
-		j, err := c.configureOne(s, past[s.Name])
+		j, err := c.configureOne(s, past[pastKey{FromConfig, s.Name}])
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +88,7 @@ func (c *Catalog) configureOne(s Spec, past *entry) (*job, error) {
 	e := c.st.entries[s.Name]
 	fresh := e == nil || e.kind != kind
 	if fresh {
-		if e = past; e == nil || e.origin != FromConfig || e.kind != kind {
+		if e = past; e == nil || e.kind != kind {
 			e = &entry{origin: FromConfig, kind: kind, state: Downloading}
 		}
 	}

@@ -85,7 +85,7 @@ func printOf(path string) (string, error) {
 }
 
 // lookAtFolder takes in what is in the directory at the start.
-func (c *Catalog) lookAtFolder(past map[string]*entry, atOnce bool) ([]*job, error) {
+func (c *Catalog) lookAtFolder(past past, atOnce bool) ([]*job, error) {
 	if c.dir.path == "" {
 		return nil, nil
 	}
@@ -101,7 +101,7 @@ func (c *Catalog) lookAtFolder(past map[string]*entry, atOnce bool) ([]*job, err
 // alone until they have been the same twice, unless atOnce. It reports whether
 // records changed and whether there are files to look at again. The caller holds
 // the lock.
-func (c *Catalog) follow(found []candidate, past map[string]*entry, atOnce bool) (jobs []*job, changed, again bool) {
+func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job, changed, again bool) {
 	owners := make(map[string]string) // by name, the path
 	strays := make(map[string]Record)
 	for _, f := range found {
@@ -118,7 +118,7 @@ func (c *Catalog) follow(found []candidate, past map[string]*entry, atOnce bool)
 			c.dir.moving[f.path], again = f.print, true
 			continue
 		}
-		jobs = append(jobs, c.takeFile(f, e, past[f.name]))
+		jobs = append(jobs, c.takeFile(f, e, past[pastKey{FromDirectory, f.name}]))
 	}
 	gone := c.removeGone(owners)
 	return jobs, c.renewStrays(strays) || len(jobs) > 0 || gone, again
@@ -141,7 +141,7 @@ func (c *Catalog) mayHave(f candidate, e *entry, owners map[string]string) error
 func (c *Catalog) takeFile(f candidate, e, past *entry) *job {
 	spec := Spec{Name: f.name, Source: f.path, Scale: 1, Weight: 1}
 	if e == nil {
-		if e = past; e == nil || e.origin != FromDirectory {
+		if e = past; e == nil {
 			e = &entry{kind: KindAdapter, origin: FromDirectory, state: Downloading, updated: time.Now().UTC()}
 		}
 		c.st.entries[f.name] = e

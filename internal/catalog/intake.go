@@ -12,7 +12,8 @@ type job struct {
 	spec   Spec // that the record has when it ends well
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed at its end
-	err    error         // how it ended; written before done is closed
+	err    error         // how it ended; this and digest are written before done is closed
+	digest string        // of the bytes that it brought
 	// same reports whether the source is still as it was when the job began; nil
 	// is always.
 	same func() bool
@@ -133,6 +134,7 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 		e.spec = j.spec
 		c.st.accept(e, v, c.opts.IsLoaded, now)
 		if err = c.store(e); err == nil {
+			j.digest = v.Digest
 			c.logChange(&before, e)
 			return nil
 		}
@@ -207,8 +209,8 @@ func (c *Catalog) await(ctx context.Context, name string, j *job) (Record, error
 		}
 		r := e.record()
 		c.mu.Unlock()
-		if e.staged == nil {
-			if r.State == Quarantined || r.Active == nil {
+		if r.Staged == nil {
+			if r.Active == nil || r.Active.Digest != j.digest && r.Reason != "" { // quarantined meanwhile
 				return r, refuse(Refused, "%s", r.Reason)
 			}
 			return r, nil

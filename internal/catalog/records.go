@@ -16,6 +16,7 @@ import (
 type records struct {
 	base        string
 	entries     map[string]*entry // by name
+	lost        map[string]*entry // the API's own whose names belong to others since a restart, by name
 	strays      map[string]Record // files of the directory that cannot have their name, by path
 	quarantined map[string]string // reasons, by digest
 	keep        int               // versions of each adapter
@@ -272,6 +273,14 @@ func (st *records) list() []Record {
 	var list []Record
 	for _, e := range st.entries {
 		list = append(list, e.record())
+	}
+	for _, e := range st.lost {
+		r := e.record()
+		r.State, r.Active, r.Staged = Rejected, nil, nil
+		if err := st.clash(e.spec, nil); err != nil {
+			r.Reason = err.Error()
+		}
+		list = append(list, r)
 	}
 	for _, r := range st.strays {
 		list = append(list, r)

@@ -85,8 +85,10 @@ type DB struct {
 // many of them it has seen. They are only ever added to.
 var migrations = []string{
 	`CREATE TABLE adapters (
-		name   TEXT PRIMARY KEY,
-		record TEXT NOT NULL -- an Adapter, in JSON: one row is never half
+		origin TEXT NOT NULL,
+		name   TEXT NOT NULL,
+		record TEXT NOT NULL, -- an Adapter, in JSON: one row is never half
+		PRIMARY KEY (origin, name)
 	) STRICT;
 	CREATE TABLE quarantine (
 		digest TEXT PRIMARY KEY,
@@ -192,9 +194,9 @@ func (d *DB) SQL() *sql.DB { return d.sql }
 // Blobs returns the adapters' files.
 func (d *DB) Blobs() *Blobs { return d.blobs }
 
-// Adapters returns all records, by name.
+// Adapters returns all records, by name and origin.
 func (d *DB) Adapters() ([]Adapter, error) {
-	rows, err := d.sql.Query("SELECT name, record FROM adapters ORDER BY name")
+	rows, err := d.sql.Query("SELECT name, record FROM adapters ORDER BY name, origin")
 	if err != nil {
 		return nil, err
 	}
@@ -214,20 +216,20 @@ func (d *DB) Adapters() ([]Adapter, error) {
 	return list, rows.Err()
 }
 
-// Put stores a record in place of the one of its name. When it returns nil the
+// Put stores a record in place of the one of its origin and name. When it returns nil the
 // record survives whatever happens; when it does not, the old one does.
 func (d *DB) Put(a Adapter) error {
 	record, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	_, err = d.sql.Exec("INSERT INTO adapters (name, record) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record", a.Name, string(record))
+	_, err = d.sql.Exec("INSERT INTO adapters (origin, name, record) VALUES (?, ?, ?) ON CONFLICT (origin, name) DO UPDATE SET record = excluded.record", a.Origin, a.Name, string(record))
 	return err
 }
 
 // Delete forgets a record; there need not be one.
-func (d *DB) Delete(name string) error {
-	_, err := d.sql.Exec("DELETE FROM adapters WHERE name = ?", name)
+func (d *DB) Delete(origin, name string) error {
+	_, err := d.sql.Exec("DELETE FROM adapters WHERE origin = ? AND name = ?", origin, name)
 	return err
 }
 

@@ -1,0 +1,194 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestExpressions resolves sums and scales to what must be applied.
+func TestExpressions(t *testing.T) {
+	r := newRig(t)
+	for _, name := range []string{"coding", "chat", "team/legal"} {
+		r.put(name, name)
+	}
+	if _, err := r.Put(t.Context(), Spec{Name: "copy", Aliases: []string{"alias"}, Scale: .25, MaxConcurrency: 3, Weight: 2, Source: r.file("copy", "coding")}, true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []Share{{"coding", .5}, {"chat", 0}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	part := func(content string, scale string) string { return digest(content) + "@" + scale }
+	both := func(a, b string) string {
+		parts := []string{a, b}
+		slices.Sort(parts)
+		return strings.Join(parts, "+")
+	}
+	for name, want := range map[string]string{
+		"base": "", "coding": part("coding", "1"), "coding@0.5": part("coding", "0.5"), "coding@-0.5": part("coding", "-0.5"),
+		"team/legal@2": part("team/legal", "2"), "copy": part("coding", "0.25"), "alias": part("coding", "0.25"), "alias@1": part("coding", "1"),
+		"alias+chat":           both(part("coding", "0.25"), part("chat", "1")),
+		"coding@0.7+chat@0.3":  both(part("coding", "0.7"), part("chat", "0.3")),
+		"chat@0.3+coding@0.7":  both(part("coding", "0.7"), part("chat", "0.3")),
+		"coding@0.25+copy":     part("coding", "0.5"), // the same bytes
+		"coding@0.5+copy@-0.5": "",
+		"coding@0":             "", "coding@0+chat@0": "",
+		"sum": both(part("coding", "0.5"), part("chat", "1")),
+	} {
+		m, err := r.Resolve(name)
+		if err != nil || m.Identity() != want {
+			t.Errorf("%s: %v, %v; want %s", name, m, err, want)
+		}
+	}
+	if m, err := r.Resolve("coding+copy"); err != nil || m.MaxConcurrency != 3 || m.Weight != 1 || !m.Adhoc || m.Target != "coding@1+copy@0.25" {
+		t.Errorf("%+v, %v: the strictest bounds of its parts hold", m, err)
+	}
+	for name, code := range map[string]Code{
+		"coding@": Invalid, "coding@x": Invalid, "coding@1e3": Invalid, "coding@NaN": Invalid, "coding@101": Invalid, "@1": Invalid, "+": Invalid,
+		"coding+": Invalid, "coding@0.5@1": Invalid, "base@0.5": Invalid, "sum@0.5": Invalid, "coding@ 1": Invalid, "coding@0x1": Invalid,
+		strings.Repeat("coding+", 8) + "coding": Invalid, "coding@" + strings.Repeat("9", 400): Invalid,
+	} {
+		if _, err := r.Resolve(name); refusal(err) != code || len(err.Error()) > 200 {
+			t.Errorf("%.40s: %v, want %s and few words", name, err, code)
+		}
+	}
+	r.unknown("nobody", "nobody@1", "coding+nobody", "", "CODING", "coding ")
+	r.SetAdhoc(false)
+	r.unknown("coding@0.5", "coding+chat")
+	if _, err := r.Resolve("sum"); err != nil {
+		t.Errorf("named sums stay: %v", err)
+	}
+}
+
+// TestSpecsThatMakeNoSense are refused, and change nothing.
+func TestSpecsThatMakeNoSense(t *testing.T) {
+	r := newRig(t)
+	source := r.file("a", "a")
+	for i, s := range []Spec{
+		{Name: "", Source: source}, {Name: "-a", Source: source}, {Name: "a b", Source: source}, {Name: "a@1", Source: source}, {Name: "a+b", Source: source},
+		{Name: strings.Repeat("a", 129), Source: source}, {Name: "a\n", Source: source}, {Name: "a", Aliases: []string{"ä"}, Source: source},
+		{Name: "a", Aliases: []string{"a"}, Source: source}, {Name: "a", Aliases: []string{"b", "b"}, Source: source},
+		{Name: "a", Source: source, Scale: math.NaN()}, {Name: "a", Source: source, Scale: math.Inf(1)}, {Name: "a", Source: source, Scale: 101},
+		{Name: "a", Source: source, Weight: .05}, {Name: "a", Source: source, Weight: 11}, {Name: "a", Source: source, Weight: math.NaN()},
+		{Name: "a", Source: source, MaxConcurrency: -1}, {Name: "a"}, {Name: "a", Source: source, Shares: []Share{{"b", 1}}},
+		{Name: "a", Shares: []Share{{"", 1}}}, {Name: "a", Shares: []Share{{"b", math.NaN()}}}, {Name: "a", Shares: make([]Share, 9)},
+	} {
+		if _, err := r.Put(t.Context(), s, true); refusal(err) != Invalid {
+			t.Errorf("%d: %+v: %v, want it invalid", i, s, err)
+		}
+	}
+	if list := r.List(); len(list) != 0 {
+		t.Errorf("left are %+v", list)
+	}
+}
+
+// TestNamesAreOneSpace lets base, adapters, compositions and aliases clash.
+func TestNamesAreOneSpace(t *testing.T) {
+	r := newRig(t, Spec{Name: "mine", Source: "/none", Aliases: []string{"other"}})
+	source := r.file("a", "a")
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Aliases: []string{"free2"}, Source: source}, true); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"base", "mine", "other", "free2"} {
+		for _, s := range []Spec{{Name: name, Source: source}, {Name: "x", Aliases: []string{name}, Source: source}, {Name: name, Shares: []Share{{"free", 1}}}} {
+			if _, err := r.Put(t.Context(), s, true); refusal(err) != Conflict {
+				t.Errorf("%+v: %v, want a conflict", s, err)
+			}
+		}
+	}
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Shares: []Share{{"free", 1}}}, true); refusal(err) != Conflict {
+		t.Errorf("a composition in place of an adapter: %v", err)
+	}
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Aliases: []string{"free3"}, Source: source}, true); err != nil {
+		t.Errorf("its own name: %v", err)
+	}
+	r.unknown("free2")
+	r.want("free3", "a")
+	for _, f := range []func(string) error{r.Remove, func(name string) error { _, err := r.Rollback(name); return err }} {
+		if err := f("nobody"); refusal(err) != NotFound {
+			t.Errorf("%v, want not found", err)
+		}
+	}
+	if err := r.Remove("mine"); refusal(err) != Conflict {
+		t.Errorf("removing an entry of the configuration: %v", err)
+	}
+}
+
+// TestConfigurationIsAppliedWholeOrNot replaces the list.
+func TestConfigurationIsAppliedWholeOrNot(t *testing.T) {
+	r := newRig(t)
+	a, b := r.file("a", "a"), r.file("b", "b")
+	r.put("taken", "taken")
+	first := []Spec{{Name: "one", Source: a, Aliases: []string{"uno"}}, {Name: "sum", Shares: []Share{{"one", .5}, {"taken", 1}}}}
+	if err := r.Configure(first); err != nil {
+		t.Fatal(err)
+	}
+	r.until("one is ready", func() bool { return r.answers("uno") == digest("a") })
+	err := r.Configure([]Spec{{Name: "two", Source: b}, {Name: "taken", Source: b}, {Name: "base", Source: b}, {Name: "three", Aliases: []string{"taken"}, Source: b}})
+	for _, part := range []string{`"taken" is taken`, `"base" is taken by the base`} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("%v does not say %q", err, part)
+		}
+	}
+	for _, bad := range [][]Spec{{{Name: "x", Source: a}, {Name: "x", Source: b}}, {{Name: "x", Aliases: []string{"y"}, Source: a}, {Name: "y", Source: b}}, {{Name: "a b", Source: a}}} {
+		if err := r.Configure(bad); err == nil {
+			t.Errorf("%+v is taken", bad)
+		}
+	}
+	r.want("one", "a")
+	r.unknown("two", "three", "x")
+	if _, err := r.Resolve("sum"); err != nil {
+		t.Error(err)
+	}
+	// Names may move between entries of the list.
+	if err := r.Configure([]Spec{{Name: "uno", Source: b}, {Name: "other", Aliases: []string{"one"}, Source: a}}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the new list is ready", func() bool { return r.answers("uno") == digest("b") && r.answers("one") == digest("a") })
+	r.unknown("sum")
+	r.want("taken", "taken")
+}
+
+// TestCompositionsFollowTheirParts removes and replaces an adapter under a sum.
+func TestCompositionsFollowTheirParts(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Aliases: []string{"s"}, Shares: []Share{{"a", .5}, {"b", 0}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	state := func() string {
+		rec, _ := r.Get("sum")
+		return fmt.Sprint(rec.State, ": ", rec.Reason)
+	}
+	r.unknown("sum", "s")
+	if got := state(); got != "rejected: it needs the adapter a, which does not exist" {
+		t.Error(got)
+	}
+	r.put("a", "a")
+	r.put("b", "b")
+	if got := state(); got != "ready: " {
+		t.Error(got)
+	}
+	one := r.answers("s")
+	r.put("a", "a2")
+	if two := r.answers("sum"); two == one || !strings.Contains(two, digest("a2")+"@0.5") || !strings.Contains(two, digest("b")+"@1") {
+		t.Errorf("%s, then %s", one, two)
+	}
+	if err := r.Remove("b"); err != nil {
+		t.Fatal(err)
+	}
+	r.unknown("sum")
+	r.put("nested", "n")
+	if _, err := r.Put(t.Context(), Spec{Name: "outer", Shares: []Share{{"sum", 1}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	if rec, _ := r.Get("outer"); rec.State != Rejected || !strings.Contains(rec.Reason, "a composition itself") {
+		t.Errorf("%+v", rec)
+	}
+	var unknown *UnknownError
+	if _, err := r.Resolve("outer"); !errors.As(err, &unknown) || unknown.State != Rejected {
+		t.Error(err)
+	}
+}

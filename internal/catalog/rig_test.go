@@ -1,0 +1,238 @@
+package catalog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/loragate/loragate/internal/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// rig is a catalog over files whose content is what they are: "bad ..." is
+// refused, all else is an adapter.
+type rig struct {
+	*Catalog
+	t    *testing.T
+	root string
+	opts Options
+
+	mu     sync.Mutex
+	loaded map[string]bool // by path
+	uses   map[string]bool
+	block  chan struct{} // an intake waits for it, if it is not nil
+}
+
+// newRig opens a catalog with entries of the configuration.
+func newRig(t *testing.T, entries ...Spec) *rig {
+	t.Helper()
+	r := &rig{t: t, root: t.TempDir(), loaded: map[string]bool{}, uses: map[string]bool{}}
+	dir := filepath.Join(r.root, "adapters")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.opts = Options{
+		BaseName: "base", BasePath: r.file("base.bin", "base"), Dir: dir, Settle: 10 * time.Millisecond, Rescan: 20 * time.Millisecond,
+		Entries: entries, Adhoc: true,
+		Intake: r.intake, Receive: r.receive, Check: check,
+		IsLoaded: func(path string) bool { return r.is(r.loaded, path) },
+		InUse:    func(path string) bool { return r.is(r.uses, path) },
+	}
+	r.open()
+	return r
+}
+
+func (r *rig) is(set map[string]bool, path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return set[path]
+}
+
+func (r *rig) set(set map[string]bool, path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	set[path] = true
+}
+
+// try opens the catalog over what is on the disk.
+func (r *rig) try() error {
+	db, err := state.Open(filepath.Join(r.root, "state"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.opts.Store = db
+	c, err := Open(r.t.Context(), r.opts)
+	if err != nil {
+		db.Close()
+		return err
+	}
+	r.Catalog = c
+	r.t.Cleanup(func() { c.Close(); db.Close() })
+	return nil
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	if err := r.try(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// reopen closes the catalog as a restart of the gateway does, and opens it.
+func (r *rig) reopen() {
+	r.t.Helper()
+	r.Close()
+	if err := r.opts.Store.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.mu.Lock()
+	clear(r.loaded)
+	r.mu.Unlock()
+	r.open()
+}
+
+// file writes a file beside the watched folder and returns its path.
+func (r *rig) file(name, content string) string {
+	r.t.Helper()
+	path := filepath.Join(r.root, name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	return path
+}
+
+// drop moves a file into the watched folder.
+func (r *rig) drop(name, content string) {
+	r.t.Helper()
+	if err := os.Rename(r.file("moving", content), filepath.Join(r.opts.Dir, name)); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
+	r.mu.Lock()
+	block := r.block
+	r.mu.Unlock()
+	if block != nil {
+		progress(1, 2)
+		select {
+		case <-block:
+		case <-ctx.Done():
+			return "", nil, context.Cause(ctx)
+		}
+	}
+	if _, err := os.Stat(source); err != nil {
+		return "", nil, err
+	}
+	return source, func() {}, nil
+}
+
+func (r *rig) receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
+	f, err := os.CreateTemp(r.root, "upload-")
+	if err != nil {
+		return "", nil, err
+	}
+	_, err = io.Copy(f, body)
+	remove := func() { os.Remove(f.Name()) }
+	if err = errors.Join(err, f.Close(), context.Cause(ctx)); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return f.Name(), remove, nil
+}
+
+func check(_ context.Context, path string) (CheckInfo, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return CheckInfo{}, err
+	}
+	if strings.HasPrefix(string(content), "bad") {
+		return CheckInfo{}, refuse(Refused, "it says %q", content)
+	}
+	return CheckInfo{Architecture: "llama", Rank: 8, Alpha: 16}, nil
+}
+
+func digest(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return hex.EncodeToString(sum[:])
+}
+
+// put adds an adapter from a file of that content and waits for it.
+func (r *rig) put(name, content string) Record {
+	r.t.Helper()
+	rec, err := r.Put(r.t.Context(), Spec{Name: name, Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
+	if err != nil {
+		r.t.Fatalf("%s: %v", name, err)
+	}
+	return rec
+}
+
+// until blocks until done, looking whenever something is published.
+func (r *rig) until(what string, done func() bool) {
+	r.t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		r.Catalog.mu.Lock()
+		published := r.published
+		r.Catalog.mu.Unlock()
+		if done() {
+			return
+		}
+		select {
+		case <-published:
+		case <-limit:
+			r.t.Fatalf("%s: the records are still %+v", what, r.List())
+		}
+	}
+}
+
+// answers returns the digest that a name's requests are answered by, or why they
+// are not.
+func (r *rig) answers(name string) string {
+	m, err := r.Resolve(name)
+	if err != nil {
+		return err.Error()
+	}
+	return m.Digest()
+}
+
+// is checks what answers.
+func (r *rig) want(name, content string) {
+	r.t.Helper()
+	if got := r.answers(name); got != digest(content) {
+		r.t.Errorf("%s is answered by %s, want the bytes %q", name, got, content)
+	}
+}
+
+// unknown checks that nobody has the name.
+func (r *rig) unknown(names ...string) {
+	r.t.Helper()
+	for _, name := range names {
+		if _, err := r.Resolve(name); !errors.Is(err, ErrUnknown) {
+			r.t.Errorf("%s: %v, want it unknown", name, err)
+		}
+	}
+}
+
+// refusal returns an error's code, "" for none.
+func refusal(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	if err != nil {
+		return Code(err.Error())
+	}
+	return ""
+}
