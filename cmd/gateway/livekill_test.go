@@ -119,7 +119,7 @@ func (k *killed) change(digest string, f func(kill func()) error) {
 	if a.Digest != k.active && a.Digest != digest || err == nil && a.Digest != digest {
 		k.t.Errorf("after a change from %.12q to %.12q that ended with %v it is %.12q", k.active, digest, err, a.Digest)
 	}
-	if a.Name != "" && a.State != "ready" {
+	if a.State == "rejected" || a.State == "quarantined" {
 		k.t.Errorf("it is %s: %s", a.State, a.Reason)
 	}
 	if a.Digest != k.active {
