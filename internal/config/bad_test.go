@@ -129,6 +129,7 @@ var bad = []struct{ name, want string }{
 	{"adapter_pin", `FILE: adapters.list[0].pin: 1: must be true or false`},
 	{"adapter_preload", `FILE: adapters.list[0].preload: "yes": must be true or false`},
 	{"admin_name", `FILE: admin.listen: "gateway.internal:8081": can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1`},
+	{"vllm_open", `FILE: catalog.vllm_endpoints: true: lets everybody who can reach 0.0.0.0:8080 change adapters: set admin.token, which these endpoints then ask for`},
 	{"admin_open", `FILE: admin.listen: "0.0.0.0:8081": can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1`},
 	{"admin_token_number", `FILE: admin.token: must be text: put it in quotes`},
 	{"admin_token_reference", `FILE: an anchor is referenced that there is not: put text that begins with * in quotes`},

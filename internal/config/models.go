@@ -110,7 +110,8 @@ type Catalog struct {
 	Adhoc bool `mapstructure:"adhoc"`
 	// VLLMEndpoints is whether clients may add and remove adapters over the main
 	// listener, as vLLM lets them: POST /v1/load_lora_adapter and
-	// /v1/unload_lora_adapter. Default false.
+	// /v1/unload_lora_adapter. They ask for Admin.Token if there is one; on an
+	// address that other machines can reach there must be. Default false.
 	VLLMEndpoints bool `mapstructure:"vllm_endpoints"`
 }
 

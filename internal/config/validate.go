@@ -33,6 +33,7 @@ func validate(c *Config, p *problems) {
 	k.sources(&c.Sources)
 	k.workers(&c.Workers)
 	k.room(c)
+	k.vllm(c)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
 	if c.Scheduler.Quantum < leastQuantum {
@@ -128,6 +129,14 @@ func (k *checker) admin(a *Admin) {
 	k.listen("admin.listen", a.Listen)
 	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.Token == "" && !loopback(host) {
 		k.add("admin.listen", "can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1")
+	}
+}
+
+// vllm refuses to let everybody who can reach the main listener change adapters.
+func (k *checker) vllm(c *Config) {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err == nil && c.Catalog.VLLMEndpoints && c.Admin.Token == "" && !loopback(host) {
+		k.add("catalog.vllm_endpoints", "lets everybody who can reach %s change adapters: set admin.token, which these endpoints then ask for", c.Listen)
 	}
 }
 

@@ -47,6 +47,8 @@ type settings struct {
 	writeTimeout          time.Duration
 	generation            time.Duration
 	args                  []string
+	vllm                  bool
+	adminToken            string
 }
 
 func start(t *testing.T, change func(*settings)) *stack {
@@ -63,7 +65,12 @@ func start(t *testing.T, change func(*settings)) *stack {
 	if err := st.pool.Started(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	var adapters proxy.Adapters
+	if s.vllm {
+		adapters = models
+	}
 	st.proxy = proxy.New(proxy.Options{
+		Adapters: adapters, AdminToken: s.adminToken,
 		Catalog: models, Pool: st.pool, Alias: "base",
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})

@@ -75,8 +75,17 @@ func (p *Proxy) unloadAdapter(c echo.Context) error {
 	return p.say(c, "Success: LoRA adapter '%s' removed successfully.", r.Name)
 }
 
+// crossOrigin tells requests that a browser makes for somebody else's page.
+var crossOrigin = http.NewCrossOriginProtection()
+
 // decodeLoRA reads a body, of a client that may change adapters.
 func (p *Proxy) decodeLoRA(c echo.Context) (r loraRequest, err error) {
+	if crossOrigin.Check(c.Request()) != nil {
+		return r, &apiError{
+			Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
+			Message: "Pages of other origins may not change adapters.",
+		}
+	}
 	if !p.mayChange(c.Request()) {
 		return r, &apiError{
 			Status: http.StatusUnauthorized, Type: typeInvalid, Code: "invalid_api_key",
@@ -101,9 +110,9 @@ func (p *Proxy) mayChange(r *http.Request) bool {
 	if p.opts.AdminToken == "" {
 		return true
 	}
-	given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(p.opts.AdminToken))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1
+	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(a[:], b[:]) == 1
 }
 
 // say answers in plain text, as vLLM does.
