@@ -192,6 +192,7 @@ func (p *Pool) await(ctx context.Context, t *ticket) (*Lease, error) {
 func (p *Pool) SetStock(stock []Stock) {
 	p.post(func() {
 		p.state.sched.SetStock(stock, p.state.now())
+		p.state.rejectRoomless()
 		p.state.schedule()
 	})
 }

@@ -428,6 +428,18 @@ func (s *state) reject(files []*SpoiledError) {
 	}
 }
 
+// rejectRoomless turns those away for whose files there is no room any more beside
+// what is pinned now.
+func (s *state) rejectRoomless() {
+	for number, t := range s.waiting {
+		if files := t.request.Target.files(); !s.sched.Room(files) {
+			s.sched.Leave(number, s.now())
+			delete(s.waiting, number)
+			t.result <- result{err: &NoRoomError{Files: len(files)}}
+		}
+	}
+}
+
 // down takes a worker out that died or could not be started. What was being
 // made ready on it waits again, once; what ran on it fails by itself, and its
 // owner asks again.
@@ -459,6 +471,10 @@ func (s *state) requeue(t *ticket, cause error) {
 	t.lease = nil
 	if t.tries++; t.tries > 1 || t.request.again() {
 		t.result <- result{err: &WorkerError{Cause: cause}}
+		return
+	}
+	if err := s.loadable(t.request.Target.files()); err != nil { // spoiled meanwhile
+		t.result <- result{err: err}
 		return
 	}
 	s.enqueue(t) // cannot be refused: it was admitted once

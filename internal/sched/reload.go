@@ -162,6 +162,7 @@ func (s *Scheduler) Restart(id int) {
 // restarts.
 func (s *Scheduler) Drain(id int, drained bool, now Time) {
 	s.drained[id] = drained
+	s.wanting = s.wanting || !drained // it may have been passed over
 	if w, ok := s.workers[id]; ok {
 		w.drained = drained
 		s.reopen(w, now)
@@ -258,9 +259,13 @@ func (d *decision) victim() *worker {
 	return d.relief()
 }
 
-// helps reports whether a missing flow could run on a worker with that plan.
+// helps reports whether a missing flow could run on a worker with that plan, or
+// something that it needs would be proven there.
 func (d *decision) helps(p *plan) bool {
-	return slices.ContainsFunc(d.s.missing.items, func(f *flow) bool { return p.holds(f.files) })
+	proves := func(file File) bool { return p.has[file] && !d.s.item(file).proven }
+	return slices.ContainsFunc(d.s.missing.items, func(f *flow) bool {
+		return p.holds(f.files) || slices.ContainsFunc(f.files, proves)
+	})
 }
 
 func (p *plan) holds(files []File) bool {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,8 +93,7 @@ func (sh *shop) step() {
 		if len(sh.placed) > 0 {
 			return // the test finishes them
 		}
-		sh.t.Fatalf("nothing happens any more: %d wait, %d missing, phase %d (%d for %d), vacant %v, planned %v, loaded %v",
-			len(sh.queued), sh.s.missing.len(), sh.s.phase, sh.s.next, sh.s.victim, sh.s.vacant, sh.s.planned, sh.loaded())
+		sh.t.Fatalf("nothing happens any more: %s", sh)
 	}
 	sh.now = max(next, sh.now)
 	if who >= 0 {
@@ -117,7 +117,24 @@ func (sh *shop) run(done func() bool) {
 		}
 		sh.step()
 	}
-	sh.t.Fatal("it does not end")
+	sh.t.Fatalf("it does not end: %s", sh)
+}
+
+// String is the whole state, for failures.
+func (sh *shop) String() string {
+	s := sh.s
+	var waiting []string
+	for _, j := range sh.queued {
+		waiting = append(waiting, fmt.Sprint(j.Files))
+	}
+	var odd []string
+	for _, it := range s.items {
+		if it.bad || !it.proven || it.Pin || it.Preload {
+			odd = append(odd, fmt.Sprintf("%s pin %t preload %t bad %t proven %t batch %d strikes %d", it.File, it.Pin, it.Preload, it.bad, it.proven, it.batch, it.strikes))
+		}
+	}
+	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), vacant %v, starting %v, planned %v, forced %v, drained %v, wanting %t, loaded %v\n%s",
+		sh.now, waiting, s.missing.len(), s.phase, s.next, s.victim, s.vacant, sh.starts, s.planned, s.forced, s.drained, s.wanting, sh.loaded(), strings.Join(odd, "\n"))
 }
 
 // loaded returns what every worker that is up has loaded.

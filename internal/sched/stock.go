@@ -289,8 +289,10 @@ func (p *plan) add(files ...File) bool {
 }
 
 // draft puts together what member id should load next, in place of what victim
-// has; they are the same unless id is a spare. First come pinned files, then what
-// requests wait for and nobody else has, then what nobody else would keep.
+// has; they are the same unless id is a spare. First come pinned files, then those
+// that the request needs which waits longest and that nobody else has, preloaded
+// ones, then what further requests wait for and nobody else has, then what nobody
+// else would keep.
 func (s *Scheduler) draft(id, victim int, now Time) *plan {
 	p := &plan{s: s, has: make(map[File]bool), batch: maxFiles, careful: s.careful[id]}
 	elsewhere := s.elsewhere(id, victim)
@@ -304,13 +306,23 @@ func (s *Scheduler) draft(id, victim int, now Time) *plan {
 			p.add(file)
 		}
 	}
+	queue := s.queue()
+	if i := slices.IndexFunc(queue, func(f *flow) bool { return !held(f.files...) }); i >= 0 {
+		// Also if what is preloaded would leave no room, and one by one if they must be
+		// proven before they are loaded together.
+		if files := queue[i].files; !p.add(files...) {
+			for _, file := range files {
+				p.add(file)
+			}
+		}
+	}
 	for _, file := range s.order {
 		if s.items[file].Preload && !held(file) {
 			p.add(file)
 		}
 	}
 	had := newShelf(s.had[victim])
-	queue, kept, rest := s.queue(), s.byLastUse(had.files), s.byLastUse(nil)
+	kept, rest := s.byLastUse(had.files), s.byLastUse(nil)
 	full := p.half()
 	for _, f := range queue {
 		if !held(f.files...) && (had.holds(f.files) || !full()) {

@@ -109,6 +109,7 @@ func (s *Scheduler) Resume(id int, now Time) { s.setSuspended(id, false, now) }
 func (s *Scheduler) setSuspended(id int, suspended bool, now Time) {
 	if w, ok := s.workers[id]; ok {
 		w.suspended = suspended
+		s.wanting = s.wanting || !suspended // it may have been passed over
 		s.reopen(w, now)
 	}
 }

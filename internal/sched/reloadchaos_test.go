@@ -1,0 +1,197 @@
+package sched
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// chaos is a shop in which everything changes at any moment.
+type chaos struct {
+	*shop
+	rng     *rand.Rand
+	list    []Stock // all files that there ever are
+	members int
+	gone    map[File]bool // out of stock at present
+}
+
+// TestReloadsSurviveChaos lets stock, pins, operators, deaths and bad files meet.
+// In the end every request was served or turned away, and what is pinned or
+// preloaded is where it should be.
+func TestReloadsSurviveChaos(t *testing.T) {
+	for i, rng := range seeds(150) {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			o := bounded(1+rng.IntN(3), 3+rng.IntN(4))
+			o.Spares = rng.IntN(2)
+			if rng.IntN(2) == 0 {
+				o.MaxLoaded, o.Memory = 0, int64(40+rng.IntN(40))
+			}
+			list := stock(5 + rng.IntN(20))
+			list[0].Pin, list[1].Preload, list[2].Preload = rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
+			c := &chaos{shop: newShop(t, o, list...), rng: rng, list: list, members: o.Workers + o.Spares, gone: map[File]bool{}}
+			if rng.IntN(2) == 0 {
+				c.breaks[list[3+rng.IntN(len(list)-3)].File] = true
+			}
+			for range 80 {
+				c.disturb()
+				c.request()
+				c.move()
+			}
+			c.calm()
+		})
+	}
+}
+
+// request queues one, for files in stock that a worker has room for.
+func (c *chaos) request() {
+	files := []File{c.pick()}
+	if c.rng.IntN(5) == 0 {
+		files = append(files, c.pick())
+		slices.Sort(files)
+		files = slices.Compact(files)
+	}
+	spoiled := slices.ContainsFunc(files, c.s.Spoiled)
+	if !spoiled && c.s.Room(files) {
+		c.wants(files...)
+	}
+}
+
+func (c *chaos) pick() File {
+	for {
+		if f := c.list[c.rng.IntN(len(c.list))].File; !c.gone[f] {
+			return f
+		}
+	}
+}
+
+// disturb does one thing by chance, or nothing.
+func (c *chaos) disturb() {
+	id := c.rng.IntN(c.members)
+	switch c.rng.IntN(16) {
+	case 0: // a process dies; what ran on it runs again
+		if c.slots[id] == 0 {
+			return
+		}
+		for _, j := range c.on(id) {
+			again := j.Request
+			if again.Again = true; !slices.ContainsFunc(again.Files, c.s.Spoiled) {
+				defer c.arrive(again)
+			}
+		}
+		c.down(id)
+		c.begin(id)
+	case 1:
+		c.s.Drain(id, true, c.now)
+	case 2:
+		c.s.Drain(id, false, c.now)
+	case 3:
+		c.s.Restart(id)
+	case 4: // a file comes or goes
+		f := c.list[3+c.rng.IntN(len(c.list)-3)].File
+		if len(c.gone) < len(c.list)/2 || c.gone[f] {
+			if c.gone[f] = !c.gone[f]; !c.gone[f] {
+				delete(c.gone, f)
+			}
+			c.setStock()
+		}
+	case 5:
+		f := c.pick()
+		c.s.Spoil(f)
+		c.turnAway(f)
+	case 6, 7, 8, 9:
+		c.finishAll()
+	}
+}
+
+func (c *chaos) setStock() {
+	var now []Stock
+	for _, s := range c.list {
+		if !c.gone[s.File] {
+			now = append(now, s)
+		}
+	}
+	c.s.SetStock(now, c.now)
+}
+
+// turnAway does what the pool does with requests for a file that is not loaded
+// any more.
+func (c *chaos) turnAway(f File) {
+	for ticket, j := range c.queued {
+		if slices.Contains(j.Files, f) {
+			delete(c.queued, ticket)
+			c.s.Leave(ticket, c.now)
+		}
+	}
+}
+
+// move lets what is due happen, and a little more.
+func (c *chaos) move() {
+	c.carry(first(c.s.Decide(c.now)))
+	for _, f := range c.s.Convicted() {
+		if !c.breaks[f] {
+			c.t.Fatalf("%s is convicted, and is innocent", f)
+		}
+		c.turnAway(f)
+	}
+	c.checkOne()
+	if len(c.starts) > 0 && c.rng.IntN(2) == 0 {
+		c.step()
+	}
+}
+
+// checkOne checks that at most one worker is being given up, and that bounds
+// hold.
+func (c *chaos) checkOne() {
+	given := 0
+	for _, w := range c.s.list {
+		if w.reloading {
+			given++
+		}
+		var bytes int64
+		for f := range w.shelf.files {
+			bytes += c.s.item(f).Bytes
+		}
+		if o := c.s.opts; o.MaxLoaded > 0 && len(w.shelf.files) > o.MaxLoaded || o.Memory > 0 && bytes > o.Memory {
+			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.shelf.files), bytes)
+		}
+	}
+	if given > 1 {
+		c.t.Fatalf("%d workers are being given up at once", given)
+	}
+}
+
+// calm lets every worker serve and all requests end.
+func (c *chaos) calm() {
+	for id := range c.members {
+		c.s.Drain(id, false, c.now)
+	}
+	settled := func() bool {
+		c.finishAll()
+		for _, f := range c.s.Convicted() {
+			c.turnAway(f)
+		}
+		c.checkOne()
+		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.phase == quiet && len(c.s.forced) == 0 && !c.s.wanting
+	}
+	c.run(settled)
+	if up := len(c.s.list); up != c.s.opts.Workers {
+		c.t.Fatalf("%d workers are up, want %d", up, c.s.opts.Workers)
+	}
+	for _, st := range c.list {
+		if c.s.Spoiled(st.File) {
+			continue
+		}
+		if st.Preload && !c.s.Loaded(st.File) {
+			c.t.Errorf("%s is preloaded, and nobody has it", st.File)
+		}
+		for _, w := range c.s.list {
+			if st.Pin && !w.shelf.files[st.File] {
+				c.t.Errorf("%s is pinned, and worker %d does not have it: %s", st.File, w.id, c.shop)
+			}
+		}
+	}
+	if c.s.missing.len() > 0 || c.s.anyWaits() || len(c.s.running) > 0 {
+		c.t.Error("something is left")
+	}
+}
