@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -54,4 +56,61 @@ func BenchmarkDecide(b *testing.B) {
 			b.ReportMetric(float64(s.Waiting()), "waiting")
 		})
 	}
+}
+
+// BenchmarkDecideWithReloads is BenchmarkDecide for 10,000 files of which a worker
+// holds 100: processes come and go all the time.
+func BenchmarkDecideWithReloads(b *testing.B) {
+	const workers, slots, files, perSecond, holds = 64, 8, 10_000, 1000, 50 * time.Millisecond
+	s := New(Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+	list := stock(files)
+	s.SetStock(list, 0)
+	for id := range workers {
+		s.Plan(id, 0)
+		s.Up(id, slots, fmt.Sprint(id/8), 0)
+	}
+	zipf := rand.NewZipf(rand.New(rand.NewPCG(1, 1)), 1.1, 1, files-1)
+	type end struct {
+		at     Time
+		ticket Ticket
+		worker int // to come up, if ticket is 0
+	}
+	var now Time
+	var running []end
+	later := func(e end) {
+		at, _ := slices.BinarySearchFunc(running, e, func(a, b end) int { return cmp.Compare(a.at, b.at) })
+		running = slices.Insert(running, at, e)
+	}
+	decide := func() {
+		actions, _ := s.Decide(now)
+		for _, a := range actions {
+			if a.Kind != Reload {
+				later(end{now + holds, a.Ticket, a.Worker})
+				continue
+			}
+			s.Down(a.Worker, now)
+			s.Plan(a.Worker, now)
+			later(end{now + startTime, 0, a.Worker})
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		now += time.Second / perSecond
+		for len(running) > 0 && running[0].at <= now {
+			e := running[0]
+			running = running[1:]
+			if e.ticket == 0 {
+				s.Up(e.worker, slots, fmt.Sprint(e.worker/8), now)
+			} else {
+				s.Finish(e.ticket, Usage{Prompt: 100, Completion: 20}, now)
+			}
+			decide()
+		}
+		f := list[zipf.Uint64()].File
+		s.Arrive(Request{Ticket: Ticket(i + 1), Identity: Identity(f), Files: []File{f}, Since: now}, now)
+		decide()
+	}
+	b.ReportMetric(float64(s.counts.Reloads), "reloads")
+	b.ReportMetric(100*float64(s.counts.Hits)/float64(s.counts.Hits+s.counts.Misses), "%hits")
 }
