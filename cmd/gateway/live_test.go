@@ -278,25 +278,32 @@ func (w *world) ask(name string) {
 	w.load.one(trial{model: name, prompt: sharedQuestions[0], chat: true})
 }
 
-// await blocks until the record fits; a record that is not there is empty.
+// await blocks until the record fits.
 func (w *world) await(name string, fits func(admin.Adapter) bool) {
 	w.t.Helper()
+	awaitAdapter(w.t, w.admin, name, fits)
+}
+
+// awaitAdapter blocks until a record fits, and returns it; one that is not there
+// is empty.
+func awaitAdapter(t *testing.T, client *adminclient.Client, name string, fits func(admin.Adapter) bool) admin.Adapter {
+	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.After(time.Minute)
 	for {
-		a, err := w.admin.Adapter(w.t.Context(), name)
+		a, err := client.Adapter(t.Context(), name)
 		var refusal *adminclient.Error
 		if err != nil && !(errors.As(err, &refusal) && refusal.Status == http.StatusNotFound) {
-			w.t.Fatal(err)
+			t.Fatal(err)
 		}
 		if fits(a) {
-			return
+			return a
 		}
 		select {
 		case <-tick.C:
 		case <-limit:
-			w.t.Fatalf("%s is still %+v after a minute", name, a)
+			t.Fatalf("%s is still %+v after a minute", name, a)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -65,24 +64,7 @@ func (s *shelf) put(dir, name string, content []byte) {
 // await blocks until the adapter fits, and returns it.
 func (s *shelf) await(name string, fits func(admin.Adapter) bool) admin.Adapter {
 	s.t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.After(time.Minute)
-	for {
-		a, err := s.admin.Adapter(s.t.Context(), name)
-		var refusal *adminclient.Error
-		if err != nil && !(errors.As(err, &refusal) && refusal.Status == http.StatusNotFound) {
-			s.t.Fatal(err)
-		}
-		if fits(a) {
-			return a
-		}
-		select {
-		case <-tick.C:
-		case <-limit:
-			s.t.Fatalf("%s is still %+v after a minute", name, a)
-		}
-	}
+	return awaitAdapter(s.t, s.admin, name, fits)
 }
 
 // ask sends a short request and returns its status, the digest that answered
