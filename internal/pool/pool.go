@@ -210,6 +210,15 @@ func (p *Pool) Uses(file File) (uses bool) {
 	return uses
 }
 
+// Any returns a worker that is up, for calls that use no slot and leave what is
+// applied alone; it may end meanwhile. The error is a *BusyError or ErrStopping.
+func (p *Pool) Any() (r Runner, err error) {
+	if !p.post(func() { r, err = p.state.any() }) {
+		return nil, ErrStopping
+	}
+	return r, err
+}
+
 // Drain keeps new requests from a worker, until it is called with false, through
 // its restarts. It reports false if there is no worker of that number.
 func (p *Pool) Drain(id int, drained bool) (exists bool) {

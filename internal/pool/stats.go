@@ -90,6 +90,21 @@ func (s *state) fill(st *Stats) {
 	}
 }
 
+// any returns the worker that is up with the fewest requests.
+func (s *state) any() (Runner, error) {
+	var best *member
+	fewest := 0
+	for _, v := range s.sched.Workers() {
+		if m := s.members[v.ID]; m.up != nil && !m.suspect && (best == nil || v.InFlight < fewest) {
+			best, fewest = m, v.InFlight
+		}
+	}
+	if best == nil {
+		return nil, &BusyError{Reason: ReasonNoWorker, RetryAfter: retrySoon}
+	}
+	return best.up, nil
+}
+
 // WorkerMetrics returns a worker's own metrics, in Prometheus' text format.
 func (p *Pool) WorkerMetrics(ctx context.Context, worker int) ([]byte, error) {
 	var r Runner

@@ -25,15 +25,19 @@ const (
 func (r *request) chain() pool.Chain {
 	var h maphash.Hash
 	h.SetSeed(chainSeed)
-	h.WriteString(r.path)
-	for _, key := range []string{"tools", "chat_template_kwargs"} { // templates put them first
+	h.WriteString(r.endpoint.at())
+	for _, key := range []string{"tools", "chat_template_kwargs", "instructions"} { // templates put them first
 		raw, _ := r.body.Raw(key)
 		h.Write(raw)
 	}
-	if messages, ok := r.body.Raw("messages"); ok {
-		return messageChain(&h, rawjson.Elements(messages))
-	}
-	if prompt, ok := r.body.Raw("prompt"); ok {
+	for _, key := range r.endpoint.prompts {
+		prompt, ok := r.body.Raw(key)
+		if !ok {
+			continue
+		}
+		if items := rawjson.Elements(prompt); items != nil && key != "prompt" {
+			return messageChain(&h, items)
+		}
 		return promptChain(&h, prompt)
 	}
 	return nil

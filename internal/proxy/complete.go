@@ -11,19 +11,19 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/pool"
-	"github.com/loragate/loragate/internal/rawjson"
 	"github.com/loragate/loragate/internal/upstream"
 )
 
-// complete serves one completion endpoint of the worker's API.
-func (p *Proxy) complete(path string) echo.HandlerFunc {
+// complete serves one endpoint for completions.
+func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		recordOf(c).completion = true
 		if p.draining.Load() {
 			return stopping()
 		}
-		r, err := p.decode(c, path)
+		r, err := p.decode(c, e)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	if err != nil {
 		return err
 	}
-	resp, err := l.Worker.Forward(ctx, r.path, body)
+	resp, err := l.Worker.Forward(ctx, r.endpoint.at(), body)
 	if err != nil {
 		outcome = pool.Failed
 		return brokeOff(ctx, p.cause(c, l, err))
@@ -148,20 +148,17 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 		// Further prompts of the same request may still be at work.
 		return pool.Cut, fromWorker(resp.Status, text)
 	}
-	object, ok := rawjson.Scan(text)
-	if !ok {
-		return pool.Failed, &workerError{errors.New("the answer is not a JSON object")}
-	}
 	rec := recordOf(c)
-	rec.count(object)
+	text, ok := r.renameAll(rec, text)
+	if ok && r.endpoint.messages {
+		text, ok = anthropic.Answer(text)
+	}
+	if !ok {
+		return pool.Failed, &workerError{errors.New("the answer is not one of this endpoint")}
+	}
 	l.Release(pool.Done, rec.usage()) // the client may take its time to read
 	rec.first = time.Since(rec.start)
-	return pool.Done, p.write(c, http.StatusOK, r.rename(object))
-}
-
-// rename puts the name that the client asked for into an answer or chunk.
-func (r *request) rename(o rawjson.Object) []byte {
-	return o.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)})
+	return pool.Done, p.write(c, http.StatusOK, text)
 }
 
 // cause waits a moment for the reason why a worker stopped answering: its

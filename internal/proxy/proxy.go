@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 )
@@ -57,6 +58,7 @@ func (nobody) Chunk(time.Duration) {}
 // Pool is what the proxy needs of a pool; *pool.Pool is the real one.
 type Pool interface {
 	Acquire(ctx context.Context, req pool.Request) (*pool.Lease, error)
+	Any() (pool.Runner, error)
 	Stats() pool.Stats
 }
 
@@ -78,8 +80,12 @@ func New(opts Options) *Proxy {
 	p.echo.Use(p.observe)
 	p.echo.GET("/v1/models", p.listModels)
 	p.echo.GET("/v1/models/*", p.showModel)
-	p.echo.POST("/v1/chat/completions", p.complete("/v1/chat/completions"))
-	p.echo.POST("/v1/completions", p.complete("/v1/completions"))
+	for _, e := range endpoints {
+		p.echo.POST(e.path, p.complete(e))
+	}
+	for _, path := range utilities {
+		p.echo.POST(path, p.utility(path))
+	}
 	if opts.Adapters != nil {
 		p.echo.POST("/v1/load_lora_adapter", p.loadAdapter)
 		p.echo.POST("/v1/unload_lora_adapter", p.unloadAdapter)
@@ -161,7 +167,11 @@ func (p *Proxy) fail(c echo.Context, e *apiError) int {
 		return e.Status
 	}
 	e.setRetryAfter(c.Response().Header())
-	if err := p.write(c, e.Status, e.envelope()); err != nil {
+	text := e.envelope()
+	if isMessages(c.Request()) {
+		text = anthropic.Error(e.Status, e.Message, recordOf(c).id)
+	}
+	if err := p.write(c, e.Status, text); err != nil {
 		return StatusClientClosed
 	}
 	return e.Status

@@ -93,12 +93,9 @@ func newRecord(given string) *record {
 // `timings` into both, in streams into the last chunk.
 func (rec *record) count(o rawjson.Object) (counted bool) {
 	if raw, ok := o.Raw("usage"); ok {
-		var u openai.Usage
+		var u usageObject
 		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
-			rec.tokens = &pool.Usage{Prompt: u.PromptTokens, Completion: u.CompletionTokens}
-			if u.PromptTokensDetails != nil {
-				rec.tokens.Cached = u.PromptTokensDetails.CachedTokens
-			}
+			rec.tokens = u.counts()
 			return true
 		}
 	}
@@ -114,6 +111,25 @@ func (rec *record) count(o rawjson.Object) (counted bool) {
 		}
 	}
 	return false
+}
+
+// usageObject is an answer's usage, in the words of chat completions or in those
+// of responses.
+type usageObject struct {
+	openai.Usage
+	InputTokens  int                        `json:"input_tokens"`
+	OutputTokens int                        `json:"output_tokens"`
+	InputDetails openai.PromptTokensDetails `json:"input_tokens_details"`
+}
+
+func (u *usageObject) counts() *pool.Usage {
+	n := &pool.Usage{
+		Prompt: u.PromptTokens + u.InputTokens, Cached: u.InputDetails.CachedTokens, Completion: u.CompletionTokens + u.OutputTokens,
+	}
+	if u.PromptTokensDetails != nil {
+		n.Cached += u.PromptTokensDetails.CachedTokens
+	}
+	return n
 }
 
 // usage is what the request took, as far as it is known: a stream that was cut

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -18,12 +19,12 @@ import (
 
 // request is a completion request once it is understood.
 type request struct {
-	path   string // the worker's endpoint
-	body   rawjson.Object
-	asked  string         // the model's name as the client gave it
-	model  *catalog.Model // what it stands for
-	stream bool
-	whole  bool // llama-server picks slots for it by itself
+	endpoint *endpoint
+	body     rawjson.Object // as llama-server gets it, but for the lease
+	asked    string         // the model's name as the client gave it
+	model    *catalog.Model // what it stands for
+	stream   bool
+	whole    bool // llama-server picks slots for it by itself
 }
 
 // decode reads the body, once and whole, and resolves its model.
@@ -31,7 +32,7 @@ type request struct {
 // Reading it whole before anything is sent on also keeps the server from
 // closing the body under the transport when a worker answers at once
 // (golang/go#40747).
-func (p *Proxy) decode(c echo.Context, path string) (*request, error) {
+func (p *Proxy) decode(c echo.Context, e *endpoint) (*request, error) {
 	text, err := p.readBody(c)
 	if err != nil {
 		return nil, err
@@ -40,15 +41,34 @@ func (p *Proxy) decode(c echo.Context, path string) (*request, error) {
 	if err != nil {
 		return nil, badJSON(err)
 	}
-	r := &request{path: path, body: body}
-	if err := r.readFields(); err != nil {
+	r := &request{endpoint: e, body: body}
+	if err := r.readModel(p.opts.Alias); err != nil {
 		return nil, err
 	}
 	r.model, err = p.opts.Catalog.Resolve(r.asked)
 	if err != nil {
 		return nil, fromCatalog(r.asked, err)
 	}
-	return r, nil
+	if e.messages {
+		if err := r.translate(); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.readFields()
+}
+
+// translate makes the request one for a chat completion.
+func (r *request) translate() error {
+	text, err := anthropic.Chat(r.body)
+	var wrong *anthropic.RequestError
+	switch {
+	case errors.As(err, &wrong):
+		return invalid(wrong.Field, "%s", wrong.Message)
+	case err != nil:
+		return err
+	}
+	r.body, err = rawjson.Parse(text)
+	return err
 }
 
 func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
@@ -87,15 +107,23 @@ func (p *Proxy) tooLarge() *apiError {
 	}
 }
 
-// readFields looks up what decides where and how the request runs.
-func (r *request) readFields() error {
+// readModel looks up the model's name; llama-server's own API, which knows only
+// one, stands for the base.
+func (r *request) readModel(base string) error {
 	given, err := r.body.Decode("model", &r.asked)
-	if err != nil {
+	switch {
+	case err != nil:
 		return invalid("model", "The field \"model\" must be a string.")
-	}
-	if !given || r.asked == "" {
+	case (!given || r.asked == "") && r.endpoint.anonymous:
+		r.asked = base
+	case !given || r.asked == "":
 		return invalid("model", "The field \"model\" is missing: name a model, as GET /v1/models lists them.")
 	}
+	return nil
+}
+
+// readFields looks up what decides how the request runs.
+func (r *request) readFields() error {
 	if _, err := r.body.Decode("stream", &r.stream); err != nil {
 		return invalid("stream", "The field \"stream\" must be true or false.")
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 
+	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -25,14 +26,19 @@ type rewriter struct {
 	rec          *record
 	theirs, ours frame
 	out          []byte // the last event
+	complete     bool   // the event that completes the stream has come
+	message      anthropic.Stream
 }
 
 // frame is what stands before and behind the text in an event.
 type frame struct{ head, tail []byte }
 
 // rewrite returns an event as the client gets it, valid until the next call, and
-// says what it is. What is not one line of JSON data passes as it is.
+// says what it is. What has not one line of JSON data passes as it is.
 func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
+	if w.r.endpoint.messages {
+		return w.translate(event)
+	}
 	if text, ok := w.theirs.text(event); ok {
 		w.rec.chunks++
 		w.out = append(append(append(w.out[:0], w.ours.head...), text...), w.ours.tail...)
@@ -42,8 +48,8 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 	if bytes.Equal(line, doneEvent) {
 		return event, eventDone
 	}
-	data, ok := bytes.CutPrefix(line, dataPrefix)
-	if !ok || bytes.IndexByte(data, '\n') >= 0 {
+	head, data, ok := dataOf(line)
+	if !ok {
 		return event, eventData
 	}
 	object, ok := rawjson.Scan(data)
@@ -51,32 +57,78 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 		return event, eventData
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return errorEvent(fromEvent(failure)), eventError
+		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
 	}
 	w.rec.chunks++
-	w.out = append(append(w.out[:0], dataPrefix...), w.r.rename(object)...)
+	w.out = append(append(append(w.out[:0], head...), dataPrefix...), w.r.rename(object)...)
 	w.out = append(w.out, event[len(line):]...)
-	if !w.rec.count(object) {
+	if !w.tells(object) {
 		w.theirs, w.ours = frameOf(event), frameOf(w.out)
 	}
 	return w.out, eventData
 }
 
-// contentKey begins the text of a chat's event, textKey that of a completion's.
-var contentKey, textKey = []byte(`"content":"`), []byte(`"text":"`)
+// tells takes in what an event tells beside its text, and reports whether it does.
+func (w *rewriter) tells(object rawjson.Object) bool {
+	e := w.r.endpoint
+	ends := e.ends != nil && e.ends(object)
+	w.complete = w.complete || ends
+	counted := w.rec.count(object)
+	if raw, ok := object.Raw(e.inner); ok && !counted {
+		if inner, ok := rawjson.Scan(raw); ok {
+			counted = w.rec.count(inner)
+		}
+	}
+	return ends || counted
+}
+
+// translate is rewrite for the Messages API.
+func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
+	line := bytes.TrimRight(event, "\r\n")
+	if bytes.Equal(line, doneEvent) {
+		return w.message.End(), eventDone
+	}
+	_, data, ok := dataOf(line)
+	if !ok {
+		return nil, eventData
+	}
+	object, ok := rawjson.Scan(data)
+	if !ok {
+		return nil, eventData
+	}
+	if failure, ok := object.Raw("error"); ok {
+		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
+	}
+	w.rec.chunks++
+	w.rec.count(object)
+	return w.message.Chunk(w.r.rename(object)), eventData
+}
+
+// dataOf returns an event's data, and the lines before it; the event must have
+// one line of data, which is its last.
+func dataOf(line []byte) (head, data []byte, ok bool) {
+	at := bytes.LastIndexByte(line, '\n') + 1
+	data, ok = bytes.CutPrefix(line[at:], dataPrefix)
+	head = line[:at]
+	return head, data, ok && !bytes.HasPrefix(head, dataPrefix) && !bytes.Contains(head, []byte("\ndata:"))
+}
+
+// textKeys begin the text of an event: a chat's and of llama-server's own API, a
+// completion's, a response's.
+var textKeys = [][]byte{[]byte(`"content":"`), []byte(`"text":"`), []byte(`"delta":"`)}
 
 // frameOf returns what is around the first text in an event.
 func frameOf(event []byte) (f frame) {
-	key := contentKey
-	at := bytes.Index(event, key)
-	if at < 0 {
-		key = textKey
-		at = bytes.Index(event, key)
+	at := -1
+	for _, key := range textKeys {
+		if at = bytes.Index(event, key); at >= 0 {
+			at += len(key)
+			break
+		}
 	}
 	if at < 0 {
 		return frame{}
 	}
-	at += len(key)
 	end := bytes.IndexByte(event[at:], '"')
 	if end < 0 || end > 0 && event[at+end-1] == '\\' {
 		return frame{} // the text has a quote in it

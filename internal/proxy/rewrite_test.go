@@ -30,7 +30,7 @@ func TestRewriteAgreesWithItself(t *testing.T) {
 	}
 	for _, event := range events {
 		event += "\n\n"
-		r := &request{asked: `my "own" name`}
+		r := &request{asked: `my "own" name`, endpoint: endpoints[0]}
 		careful := rewriter{r: r, rec: &record{}}
 		want, wantKind := careful.rewrite([]byte(event))
 		quick := rewriter{r: r, rec: &record{}}
@@ -49,7 +49,7 @@ func TestRewriteAgreesWithItself(t *testing.T) {
 func BenchmarkRewrite(b *testing.B) {
 	event := []byte(`data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" word"}}],"created":1795000000,` +
 		`"id":"chatcmpl-0123456789abcdefghijklmnopqrstuv","model":"base","system_fingerprint":"b11669","object":"chat.completion.chunk"}` + "\n\n")
-	w := rewriter{r: &request{asked: "coding"}, rec: &record{}}
+	w := rewriter{r: &request{asked: "coding", endpoint: endpoints[0]}, rec: &record{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		w.rewrite(event)

@@ -54,14 +54,18 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 		case eventError:
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
-		if event, err = events.next(); err != nil {
-			return pool.Failed, breakOff(ctx, c, out, p.cause(c, l, err))
+		event, err = events.next()
+		switch {
+		case errors.Is(err, io.EOF) && w.complete:
+			return pool.Done, nil
+		case err != nil:
+			return pool.Failed, breakOff(ctx, c, r.endpoint, out, p.cause(c, l, err))
 		}
 	}
 }
 
 // breakOff ends a stream that cannot go on, with an error event.
-func breakOff(ctx context.Context, c echo.Context, out *sender, cause error) error {
+func breakOff(ctx context.Context, c echo.Context, e *endpoint, out *sender, cause error) error {
 	if err := c.Request().Context().Err(); err != nil {
 		return clientLeft(err)
 	}
@@ -69,13 +73,13 @@ func breakOff(ctx context.Context, c echo.Context, out *sender, cause error) err
 	if context.Cause(ctx) == errTooLong {
 		died = ranTooLong(cause)
 	}
-	if err := out.send(errorEvent(died), true); err != nil {
+	if err := out.send(e.failure(died, recordOf(c).id), true); err != nil {
 		return clientLeft(err)
 	}
 	return died
 }
 
-func errorEvent(e *apiError) []byte {
+func errorEvent(e *apiError, _ string) []byte {
 	return bytes.Join([][]byte{dataPrefix, e.envelope(), []byte("\n\n")}, nil)
 }
 

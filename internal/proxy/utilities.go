@@ -1,0 +1,62 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// utilities are endpoints of llama-server that use no slot and no adapter: any
+// worker answers them at once.
+var utilities = []string{"/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens"}
+
+// utility serves one of them. A model that the client names must exist.
+func (p *Proxy) utility(path string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if p.draining.Load() {
+			return stopping()
+		}
+		text, err := p.readBody(c)
+		if err != nil {
+			return err
+		}
+		body, err := rawjson.Parse(text)
+		if err != nil {
+			return badJSON(err)
+		}
+		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
+		if err := r.readModel(p.opts.Alias); err != nil {
+			return err
+		}
+		if _, err := p.opts.Catalog.Resolve(r.asked); err != nil {
+			return fromCatalog(r.asked, err)
+		}
+		return p.askAny(c, r)
+	}
+}
+
+// askAny passes a request on to whichever worker is up.
+func (p *Proxy) askAny(c echo.Context, r *request) error {
+	worker, err := p.opts.Pool.Any()
+	if err != nil {
+		return fromPool(r.asked, err)
+	}
+	resp, err := worker.Forward(c.Request().Context(), r.endpoint.at(), r.body.Apply())
+	if err != nil {
+		return workerDied(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	switch {
+	case c.Request().Context().Err() != nil:
+		return clientLeft(err)
+	case err != nil:
+		return workerDied(err)
+	case resp.Status != http.StatusOK:
+		return fromWorker(resp.Status, answer)
+	}
+	return p.write(c, http.StatusOK, answer)
+}
