@@ -121,6 +121,9 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		rec := newRecord(c.Request().Header.Get("X-Request-Id"))
 		c.Set(recordKey, rec)
 		c.Response().Header().Set("X-Request-Id", rec.id)
+		if isMessages(c.Request()) {
+			c.Response().Header().Set("Request-Id", rec.id) // where Anthropic's SDKs look
+		}
 		p.extend(c) // the deadline of the connection's last answer may be over
 		// For bodies that no handler reads, too: the server reads them to their end
 		// before it answers.

@@ -58,3 +58,40 @@ func BenchmarkRewrite(b *testing.B) {
 		b.Fatal("not JSON")
 	}
 }
+
+// TestEventsOfResponses renames inside of events, counts, and knows the end.
+func TestEventsOfResponses(t *testing.T) {
+	var responses *endpoint
+	for _, e := range endpoints {
+		if e.path == "/v1/responses" {
+			responses = e
+		}
+	}
+	rec := &record{}
+	w := rewriter{r: &request{asked: "coding", endpoint: responses}, rec: rec}
+	for _, c := range []struct {
+		event, want string
+		complete    bool
+	}{
+		{"event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n", "", false},
+		{"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n", "", false},
+		{"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"b\"}\n\n", "", false},
+		{"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"base.gguf\",\"usage\":{\"input_tokens\":8,\"output_tokens\":3,\"total_tokens\":11,\"input_tokens_details\":{\"cached_tokens\":5}}}}\n\n",
+			"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"coding\",\"usage\":{\"input_tokens\":8,\"output_tokens\":3,\"total_tokens\":11,\"input_tokens_details\":{\"cached_tokens\":5}}}}\n\n", true},
+	} {
+		got, kind := w.rewrite([]byte(c.event))
+		if c.want == "" {
+			c.want = c.event
+		}
+		if string(got) != c.want || kind != eventData || w.complete != c.complete {
+			t.Errorf("%q became %q, kind %d, complete %t", c.event, got, kind, w.complete)
+		}
+	}
+	if u := rec.usage(); u.Prompt != 8 || u.Cached != 5 || u.Completion != 3 {
+		t.Errorf("counted %+v", u)
+	}
+	got, kind := w.rewrite([]byte("event: error\ndata: {\"type\":\"error\",\"error\":{\"code\":500,\"message\":\"m\",\"type\":\"server_error\"}}\n\n"))
+	if want := "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"param\":null,\"code\":null},\"type\":\"error\",\"code\":\"\",\"message\":\"m\"}\n\n"; string(got) != want || kind != eventError {
+		t.Errorf("an error became %q, kind %d", got, kind)
+	}
+}

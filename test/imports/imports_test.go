@@ -57,17 +57,18 @@ var below = map[string][]string{
 
 // only says which package alone may import a library.
 var only = map[string]string{
-	"github.com/spf13/viper":              "internal/config",
-	"github.com/labstack/echo/v4":         "internal/proxy",
-	"github.com/hashicorp/golang-lru/v2":  "internal/lru",
-	"github.com/spf13/cobra":              "cmd/gateway",
-	"github.com/prometheus":               "internal/metrics",
-	"github.com/openai/openai-go/v3":      "(tests)",
-	"github.com/sashabaranov/go-openai":   "internal/proxy",
-	"github.com/go-viper/mapstructure/v2": "internal/config",
-	"go.yaml.in/yaml/v3":                  "internal/config",
-	"modernc.org/sqlite":                  "internal/state",
-	"github.com/minio/minio-go/v7":        "internal/source",
+	"github.com/spf13/viper":                 "internal/config",
+	"github.com/labstack/echo/v4":            "internal/proxy",
+	"github.com/hashicorp/golang-lru/v2":     "internal/lru",
+	"github.com/spf13/cobra":                 "cmd/gateway",
+	"github.com/prometheus":                  "internal/metrics",
+	"github.com/openai/openai-go/v3":         "(tests)",
+	"github.com/anthropics/anthropic-sdk-go": "(tests)",
+	"github.com/sashabaranov/go-openai":      "internal/proxy",
+	"github.com/go-viper/mapstructure/v2":    "internal/config",
+	"go.yaml.in/yaml/v3":                     "internal/config",
+	"modernc.org/sqlite":                     "internal/state",
+	"github.com/minio/minio-go/v7":           "internal/source",
 }
 
 func TestImportsGoDownOnly(t *testing.T) {

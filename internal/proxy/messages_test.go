@@ -1,0 +1,63 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+)
+
+const messagesPath = "/v1/messages"
+
+// TestMessagesThatFail tells Anthropic's clients of failures as Anthropic does.
+func TestMessagesThatFail(t *testing.T) {
+	s := start(t, nil)
+	for what, want := range map[string]string{
+		"die-at=3":  `{"error":{"message":"The model's process ended while it was answering.","type":"api_error"}`,
+		"fail-at=2": `{"error":{"message":"failed as told","type":"api_error"}`,
+	} {
+		resp, text := s.post(messagesPath, chat("coding", what, `,"stream":true,"max_tokens":9`))
+		last := text[strings.LastIndex(text, "event: "):]
+		if !strings.HasPrefix(last, "event: error\ndata: "+want) || !strings.HasSuffix(last, "\n\n") || strings.Contains(text, "message_stop") {
+			t.Errorf("%s: the last event is %q", what, last)
+		}
+		if !strings.Contains(last, resp.Header.Get("Request-Id")) || resp.Header.Get("Request-Id") == "" {
+			t.Errorf("%s: no request id in %q", what, last)
+		}
+	}
+	for body, status := range map[string]int{
+		chat("coding", "refuse=400", `,"max_tokens":9`): 400, chat("nobody", "hi", `,"max_tokens":9`): 404, chat("coding", "hi", ""): 400, `{`: 400,
+	} {
+		if resp, text := s.post(messagesPath, body); resp.StatusCode != status || !strings.Contains(text, `"type":"error"`) {
+			t.Errorf("%s: %d %s, want %d", body, resp.StatusCode, text, status)
+		}
+	}
+}
+
+// TestMessagesGoThroughTheSameMill looks at what the worker gets.
+func TestMessagesGoThroughTheSameMill(t *testing.T) {
+	s := start(t, nil)
+	resp, text := s.post(messagesPath, chat("gpt-4o-mini", "echo", `,"max_tokens":9,"id_slot":7,"lora":[{"id":9,"scale":5}],"min_p":0.10`))
+	if resp.StatusCode != 200 || resp.Header.Get("X-Adapter") != "coding" {
+		t.Fatalf("%d %s", resp.StatusCode, text)
+	}
+	for _, part := range []string{`\"lora\":[{\"id\":0,\"scale\":1}]`, `\"id_slot\":`, `\"min_p\":0.10`, `\"model\":\"base\"`, `"model":"gpt-4o-mini"`} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s is not in %s", part, text)
+		}
+	}
+	if strings.Contains(text, `\"scale\":5`) || strings.Contains(text, `\"id_slot\":7`) {
+		t.Errorf("the client's own adapter or slot reached the worker: %s", text)
+	}
+}
+
+// TestAnyWorkerAnswersUtilities refuses what makes no sense; cmd/gateway has the
+// rest, on the real llama-server.
+func TestAnyWorkerAnswersUtilities(t *testing.T) {
+	s := start(t, nil)
+	if resp, text := s.post("/tokenize", `{"model":"nobody","content":"x"}`); resp.StatusCode != 404 {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	s.proxy.Drain()
+	if resp, text := s.post("/tokenize", `{"content":"x"}`); resp.StatusCode != 503 {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+}
