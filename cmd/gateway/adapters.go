@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"math"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,59 +18,8 @@ import (
 	"github.com/loragate/loragate/internal/adminclient"
 )
 
-// tokenVariable is also where serve reads admin.token from.
-const tokenVariable = "GATEWAY_ADMIN_TOKEN"
-
-// adminFlag adds --admin to a command.
-func adminFlag(cmd *cobra.Command, address *string) {
-	cmd.Flags().StringVar(address, "admin", "http://127.0.0.1:8081", "the gateway's admin `address`, admin.listen in its configuration")
-}
-
-// operator is a command that calls a gateway's admin API.
-type operator struct {
-	address string
-	json    bool
-	client  *adminclient.Client
-	cmd     *cobra.Command
-}
-
-// operated makes a command that calls the API. What run returns is printed: by
-// print, or as it is with --json; nil is nothing.
-func operated(cmd *cobra.Command, run func(o *operator, args []string) (any, error), print func(w io.Writer, answer any) error) *cobra.Command {
-	o := &operator{cmd: cmd}
-	adminFlag(cmd, &o.address)
-	cmd.Flags().BoolVar(&o.json, "json", false, "print what the admin API answers")
-	cmd.RunE = func(_ *cobra.Command, args []string) (err error) {
-		if o.client, err = adminclient.New(o.address, os.Getenv(tokenVariable)); err != nil {
-			return fmt.Errorf("--admin: %w", err)
-		}
-		defer o.client.Close()
-		answer, err := run(o, args)
-		var refusal *adminclient.Error
-		switch {
-		case errors.As(err, &refusal) && refusal.Code == "unauthorized":
-			return fmt.Errorf("%w Here it is taken from %s", err, tokenVariable)
-		case err != nil || answer == nil:
-			return err
-		case o.json:
-			e := json.NewEncoder(cmd.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(answer)
-		default:
-			return print(cmd.OutOrStdout(), answer)
-		}
-	}
-	return cmd
-}
-
 func adaptersCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "adapters",
-		Short: "Show and change a running gateway's adapters",
-		Long: "Show and change a running gateway's adapters, over its admin API. The token, if it\n" +
-			"asks for one, is read from " + tokenVariable + ".",
-	}
-	cmd.AddCommand(
+	return operators("adapters", "Show and change a running gateway's adapters",
 		operated(&cobra.Command{Use: "ls", Short: "List all adapters and compositions", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
 				list, err := o.client.Adapters(o.cmd.Context())
@@ -89,7 +37,6 @@ func adaptersCommand() *cobra.Command {
 		pinCommand("unpin", "Let an adapter be loaded when it is asked for", false),
 		rollbackCommand(),
 	)
-	return cmd
 }
 
 func showAdapter(w io.Writer, answer any) error {
@@ -108,15 +55,28 @@ func became(w io.Writer, answer any) error {
 }
 
 func removeCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "rm NAME...", Short: "Remove adapters or compositions that the API made", Args: cobra.MinimumNArgs(1)}
+	cmd := &cobra.Command{
+		Use:   "rm NAME...",
+		Short: "Remove adapters or compositions that the API made",
+		Long: "Remove adapters or compositions that the API made. Of several names, those that cannot\n" +
+			"be removed do not keep the others.",
+		Args: cobra.MinimumNArgs(1),
+	}
 	return operated(cmd, func(o *operator, args []string) (any, error) {
+		var refusals []error
 		for _, name := range args {
-			if err := o.client.Remove(cmd.Context(), name); err != nil {
-				return nil, err
+			err := o.client.Remove(cmd.Context(), name)
+			var refusal *adminclient.Error
+			switch {
+			case err == nil:
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is removed\n", name)
+			case errors.As(err, &refusal) && refusal.Code != "unauthorized":
+				refusals = append(refusals, err)
+			default: // so it would be with the others
+				return nil, errors.Join(append(refusals, err)...)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s is removed\n", name)
 		}
-		return nil, nil
+		return nil, errors.Join(refusals...)
 	}, nil)
 }
 
@@ -129,15 +89,25 @@ func pinCommand(use, short string, pin bool) *cobra.Command {
 
 func rollbackCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "rollback NAME", Short: "Go back to the version before", Args: cobra.ExactArgs(1)}
+	var from int
 	return operated(cmd, func(o *operator, args []string) (any, error) {
+		before, err := o.client.Adapter(cmd.Context(), args[0])
+		if err != nil {
+			return nil, err
+		}
+		from = before.Version
+		if before.Staged != nil {
+			from = before.Staged.Version
+		}
 		return o.client.Rollback(cmd.Context(), args[0])
 	}, func(w io.Writer, answer any) error {
 		a := answer.(admin.Adapter)
+		to, digest, when := a.Version, a.Digest, ""
 		if a.Staged != nil {
-			_, err := fmt.Fprintf(w, "%s goes back to version %d as soon as a worker has loaded it\n", a.Name, a.Staged.Version)
-			return err
+			to, digest, when = a.Staged.Version, a.Staged.Digest, ", which answers as soon as a worker has loaded it"
 		}
-		return became(w, answer)
+		_, err := fmt.Fprintf(w, "%s goes back from version %d to version %d, %.12s%s\n", a.Name, from, to, digest, when)
+		return err
 	})
 }
 
@@ -150,66 +120,106 @@ type addOptions struct {
 }
 
 func addCommand() *cobra.Command {
-	var opts addOptions
+	opts := new(addOptions)
 	cmd := &cobra.Command{
 		Use:   "add NAME [SOURCE]",
 		Short: "Add or replace an adapter, or a composition with --part",
 		Long: "Add or replace an adapter, or a composition with --part. SOURCE is a GGUF file, a folder\n" +
 			"with a PEFT adapter or an archive of one; or https://, hf://owner/repo[/file][@revision],\n" +
-			"s3://bucket/key. A file is uploaded if the gateway is on another machine.",
+			"s3://bucket/key.\n\n" +
+			"A gateway at a loopback address is taken to be on this machine and gets the path alone;\n" +
+			"to one elsewhere, or behind a tunnel with --upload, the file is sent. It waits until the\n" +
+			"model can be asked for; if that is refused, it says why and ends with status 1.\n\n" + accessHelp,
 		Args: cobra.RangeArgs(1, 2),
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.put.Digest, "digest", "", "the SHA-256 that the source must have, in `hex`")
-	f.Float64Var(&opts.put.Scale, "scale", 0, "how strongly it is applied (default 1)")
+	f.Var((*factor)(&opts.put.Scale), "scale", "how strongly it is applied (default 1)")
 	f.StringArrayVar(&opts.put.Aliases, "alias", nil, "a further `name`; may be given several times")
-	f.Float64Var(&opts.put.Weight, "weight", 0, "its share of busy workers, 0.1 to 10 (default 1)")
+	f.Var((*factor)(&opts.put.Weight), "weight", "its share of busy workers, 0.1 to 10 (default 1)")
 	f.IntVar(&opts.put.MaxConcurrency, "max-concurrency", 0, "how many of its requests run at once (default: no bound)")
 	f.BoolVar(&opts.put.Pin, "pin", false, "keep it loaded on every worker")
 	f.BoolVar(&opts.put.Preload, "preload", false, "keep it loaded on one worker at least")
 	f.StringArrayVar(&opts.parts, "part", nil, "an adapter of a composition, as `name[=scale]`; may be given several times")
 	f.BoolVar(&opts.upload, "upload", false, "upload the file even if the gateway is on this machine")
-	f.BoolVar(&opts.noWait, "no-wait", false, "do not wait until the source was fetched and checked")
+	f.BoolVar(&opts.noWait, "no-wait", false, "do not wait until it can be asked for; uploads are checked all the same")
 	return operated(cmd, func(o *operator, args []string) (any, error) {
-		name, source := args[0], ""
+		source := ""
 		if len(args) > 1 {
 			source = args[1]
 		}
-		return o.add(name, source, opts)
+		return o.add(args[0], source, opts)
 	}, became)
 }
 
-// add blocks until the model is served or refused, unless it is not to wait.
-func (o *operator) add(name, source string, opts addOptions) (any, error) {
-	ctx := o.cmd.Context()
-	switch remote := strings.Contains(source, "://"); {
-	case len(opts.parts) > 0 && source != "":
-		return nil, errors.New("an adapter has a SOURCE, a composition has --part: give one of them")
-	case len(opts.parts) > 0:
-		var err error
-		if opts.put.Parts, err = parseParts(opts.parts); err != nil {
-			return nil, err
-		}
-		return o.client.Put(ctx, name, opts.put, false)
-	case source == "":
-		return nil, errors.New("SOURCE is missing; for a composition give --part")
-	case remote && opts.upload:
-		return nil, errors.New("--upload is for files: the gateway fetches other sources itself")
-	case !remote && (opts.upload || !o.client.Loopback()):
-		return o.sendFile(ctx, name, source, opts.put)
-	case !remote:
-		path, err := filepath.Abs(source)
-		if err != nil {
-			return nil, err
-		}
-		source = path
+// factor is a flag whose zero means that it was not given: the API takes no 0.
+type factor float64
+
+func (f *factor) Set(text string) error {
+	value, err := parseFactor(text)
+	*f = factor(value)
+	return err
+}
+
+func (f *factor) String() string { return "" } // which has the help show no default
+func (f *factor) Type() string   { return "number" }
+
+func parseFactor(text string) (float64, error) {
+	value, err := strconv.ParseFloat(text, 64)
+	switch {
+	case err != nil, math.IsNaN(value), math.IsInf(value, 0):
+		return 0, fmt.Errorf("%q is not a number", text)
+	case value == 0:
+		return 0, errors.New("it must not be 0")
+	default:
+		return value, nil
 	}
-	opts.put.Source = source
-	a, err := o.client.Put(ctx, name, opts.put, false)
+}
+
+// add blocks until the model is served or refused, unless it is not to wait.
+func (o *operator) add(name, source string, opts *addOptions) (any, error) {
+	remote := strings.Contains(source, "://")
+	if err := opts.check(source, remote); err != nil {
+		return nil, err
+	}
+	ctx := o.cmd.Context()
+	progress := admincli.NewProgress(o.cmd.ErrOrStderr(), name)
+	defer progress.Close()
+	put := opts.put
+	var a admin.Adapter
+	var err error
+	if local := source != "" && !remote; local && (opts.upload || !o.client.Loopback()) {
+		a, err = o.sendFile(ctx, name, source, put, progress)
+	} else {
+		if put.Source = source; local {
+			if put.Source, err = filepath.Abs(source); err != nil {
+				return nil, err
+			}
+		}
+		a, err = o.client.Put(ctx, name, put, false)
+	}
 	if err != nil || opts.noWait {
 		return a, err
 	}
-	return o.follow(ctx, name)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	return o.client.Follow(ctx, name, ticker.C, progress.State)
+}
+
+// check refuses what does not go together, and reads the parts.
+func (opts *addOptions) check(source string, remote bool) (err error) {
+	switch composed := len(opts.parts) > 0; {
+	case composed && source != "":
+		return errors.New("an adapter has a SOURCE, a composition has --part: give one of them")
+	case composed && opts.upload:
+		return errors.New("--upload is for files: a composition has none")
+	case !composed && source == "":
+		return errors.New("SOURCE is missing; for a composition give --part")
+	case remote && opts.upload:
+		return errors.New("--upload is for files: the gateway fetches other sources itself")
+	}
+	opts.put.Parts, err = parseParts(opts.parts)
+	return err
 }
 
 // parseParts reads name=scale.
@@ -221,9 +231,9 @@ func parseParts(list []string) ([]admin.Part, error) {
 		if !given {
 			continue
 		}
-		value, err := strconv.ParseFloat(scale, 64)
+		value, err := parseFactor(scale)
 		if err != nil {
-			return nil, fmt.Errorf("--part %s: %q is not a number", text, scale)
+			return nil, fmt.Errorf("--part %s: %w", text, err)
 		}
 		parts[i].Scale = &value
 	}
@@ -231,25 +241,11 @@ func parseParts(list []string) ([]admin.Part, error) {
 }
 
 // sendFile uploads and shows how far that is.
-func (o *operator) sendFile(ctx context.Context, name, path string, put admin.PutRequest) (any, error) {
-	progress := admincli.NewProgress(o.cmd.ErrOrStderr(), name)
-	defer progress.Close()
+func (o *operator) sendFile(ctx context.Context, name, path string, put admin.PutRequest, progress *admincli.Progress) (admin.Adapter, error) {
 	up, err := adminclient.Open(path, progress.Sent)
 	if err != nil {
-		return nil, err
+		return admin.Adapter{}, err
 	}
 	up.Put = put
 	return o.client.Upload(ctx, name, up)
-}
-
-// pollInterval is how often the gateway is asked how far it is.
-const pollInterval = 200 * time.Millisecond
-
-// follow waits for the gateway's intake of a source.
-func (o *operator) follow(ctx context.Context, name string) (any, error) {
-	progress := admincli.NewProgress(o.cmd.ErrOrStderr(), name)
-	defer progress.Close()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
-	return o.client.Follow(ctx, name, ticker.C, progress.State)
 }

@@ -23,6 +23,60 @@ func (g *gatewayProcess) operate(args ...string) (out, progress string, err erro
 	return stdout.String(), stderr.String(), err
 }
 
+// operation is a command and what it must say.
+type operation struct {
+	args string
+	says []string // on standard output, or in the error if there is one
+	err  bool
+}
+
+// operations go one after the other: one and two are adapters, folder is one as
+// PEFT saved it, broken is none.
+func operations(t *testing.T, root, one, two, folder, broken string) []operation {
+	first, second := digestOf(t, one)[:12], digestOf(t, two)[:12]
+	return []operation{
+		{"adapters add shop " + one + " --alias store --max-concurrency 2", []string{"shop is ready, version 1, " + first}, false},
+		{"adapters add sent --upload " + two, []string{"sent is", "version 1, " + second}, false},
+		{"adapters add trained --upload " + folder, []string{"trained is", "version 1"}, false},
+		{"adapters add local " + folder, []string{"local is ready, version 1"}, false},
+		{"adapters add bad " + broken, []string{"not a GGUF file"}, true},
+		{"adapters add bad2 --upload " + broken, []string{"a file of an unknown kind"}, true},
+		{"adapters add gone " + root + "/nothing", []string{"no such file"}, true},
+		{"adapters add other --digest " + strings.Repeat("0", 64) + " " + one, []string{"digest"}, true},
+		{"adapters add mix --part shop=0.7 --part coding", []string{"mix is"}, false},
+		{"adapters add mix2 --part shop=much", []string{`"much" is not a number`}, true},
+		{"adapters add mix2 --part shop=0", []string{"it must not be 0"}, true},
+		{"adapters add mix2 --part nobody", []string{"nobody"}, true},
+		{"adapters add mix2 --part shop --pin", []string{"pin: a composition has none"}, true},
+		{"adapters add mix2 --part shop --upload", []string{"--upload is for files"}, true},
+		{"adapters add mix2 --scale 0 " + one, []string{"--scale", "it must not be 0"}, true},
+		{"adapters add mix2 --weight NaN " + one, []string{"--weight", `"NaN" is not a number`}, true},
+		{"adapters add mix2 --part shop " + one, []string{"give one of them"}, true},
+		{"adapters add mix2", []string{"SOURCE is missing"}, true},
+		{"adapters add mix2 --upload https://host/a.gguf", []string{"--upload is for files"}, true},
+		{"adapters add coding " + one, []string{"comes from the directory"}, true},
+		{"adapters ls", []string{"NAME", "shop", first, "mix", "shop@0.7 + coding", "bad", "rejected", "not a GGUF"}, false},
+		{"adapters add shop " + two, []string{"shop is ready, version 2, " + second}, false},
+		{"adapters show shop", []string{"aliases", "version 1", "version 2", "answers", digestOf(t, one), digestOf(t, two)}, false},
+		{"adapters rollback shop", []string{"shop goes back from version 2 to version 1, " + first}, false},
+		{"adapters rollback shop", []string{"no version before"}, true},
+		{"adapters pin shop", []string{"shop is", "version 1, " + first}, false},
+		{"adapters show shop", []string{"true, false"}, false},
+		{"adapters unpin shop", []string{"shop is"}, false},
+		{"adapters rm mix sent", nil, false},
+		{"adapters rm sent", []string{`there is no adapter "sent"`}, true},
+		{"adapters show nobody", []string{`There is no adapter "nobody"`}, true},
+		{"adapters show ..", []string{`".." is not the name`}, true},
+		{"workers ls", []string{"ID", "0 ", "1 ", "up", "0/4"}, false},
+		{"workers drain 1 --wait", []string{"drained"}, false},
+		{"workers ls", []string{"drained"}, false},
+		{"workers resume 1", []string{"up"}, false},
+		{"workers restart 0 --wait", []string{"up"}, false},
+		{"workers drain 7", []string{"There is no worker 7."}, true},
+		{"workers drain x", []string{`"x" is not a worker's number`}, true},
+	}
+}
+
 // TestOperators runs the commands that change a running gateway, one after the
 // other.
 func TestOperators(t *testing.T) {
@@ -41,46 +95,7 @@ func TestOperators(t *testing.T) {
 		t.Errorf("without a token: %v, want to be told where to set it", err)
 	}
 	t.Setenv(tokenVariable, token)
-	first, second := digestOf(t, one)[:12], digestOf(t, two)[:12]
-	for _, c := range []struct {
-		args string
-		says []string // on standard output, or in the error if there is one
-		err  bool
-	}{
-		{"adapters add shop " + one + " --alias store --max-concurrency 2", []string{"shop is ready, version 1, " + first}, false},
-		{"adapters add sent --upload " + two, []string{"sent is", "version 1, " + second}, false},
-		{"adapters add trained --upload " + folder, []string{"trained is", "version 1"}, false},
-		{"adapters add local " + folder, []string{"local is ready, version 1"}, false},
-		{"adapters add bad " + broken, []string{"not a GGUF file"}, true},
-		{"adapters add bad2 --upload " + broken, []string{"a file of an unknown kind"}, true},
-		{"adapters add gone " + root + "/nothing", []string{"no such file"}, true},
-		{"adapters add other --digest " + strings.Repeat("0", 64) + " " + one, []string{"digest"}, true},
-		{"adapters add mix --part shop=0.7 --part coding", []string{"mix is"}, false},
-		{"adapters add mix2 --part shop=much", []string{`"much" is not a number`}, true},
-		{"adapters add mix2 --part shop " + one, []string{"give one of them"}, true},
-		{"adapters add mix2", []string{"SOURCE is missing"}, true},
-		{"adapters add mix2 --upload https://host/a.gguf", []string{"--upload is for files"}, true},
-		{"adapters add coding " + one, []string{"comes from the directory"}, true},
-		{"adapters ls", []string{"NAME", "shop", first, "mix", "shop@0.7 + coding", "bad", "rejected", "not a GGUF"}, false},
-		{"adapters add shop " + two, []string{"shop is ready, version 2, " + second}, false},
-		{"adapters show shop", []string{"aliases", "version 1", "version 2", "answers", digestOf(t, one), digestOf(t, two)}, false},
-		{"adapters rollback shop", []string{"shop"}, false},
-		{"adapters rollback shop", []string{"no version before"}, true},
-		{"adapters pin shop", []string{"shop is", "version 1, " + first}, false},
-		{"adapters show shop", []string{"true, false"}, false},
-		{"adapters unpin shop", []string{"shop is"}, false},
-		{"adapters rm mix sent", nil, false},
-		{"adapters rm sent", []string{`there is no adapter "sent"`}, true},
-		{"adapters show nobody", []string{`There is no adapter "nobody"`}, true},
-		{"adapters show ..", []string{`".." is not the name`}, true},
-		{"workers ls", []string{"ID", "0 ", "1 ", "up", "0/4"}, false},
-		{"workers drain 1 --wait", []string{"drained"}, false},
-		{"workers ls", []string{"drained"}, false},
-		{"workers resume 1", []string{"up"}, false},
-		{"workers restart 0 --wait", []string{"up"}, false},
-		{"workers drain 7", []string{"there is no worker 7"}, true},
-		{"workers drain x", []string{`"x" is not a worker's number`}, true},
-	} {
+	for _, c := range operations(t, root, one, two, folder, broken) {
 		out, progress, err := g.operate(strings.Fields(c.args)...)
 		if (err != nil) != c.err {
 			t.Errorf("%s: %v\n%s%s", c.args, err, out, progress)
@@ -110,7 +125,8 @@ func TestOperators(t *testing.T) {
 func TestOperatorWithoutGateway(t *testing.T) {
 	for address, want := range map[string]string{
 		"127.0.0.1:1": "no gateway answers at the admin address http://127.0.0.1:1",
-		"ftp://host":  "is not the address of a gateway",
+		"127.0.0.1:2": "Is it running, with that as its admin.listen? --admin or GATEWAY_ADMIN_URL name another address",
+		"ftp://host":  "--admin: \"ftp://host\" is not the address of a gateway",
 	} {
 		var out strings.Builder
 		cmd := command(&out, &out)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -16,13 +17,7 @@ import (
 )
 
 func workersCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "workers",
-		Short: "Show and control a running gateway's workers",
-		Long: "Show and control a running gateway's workers, over its admin API. The token, if it\n" +
-			"asks for one, is read from " + tokenVariable + ".",
-	}
-	cmd.AddCommand(
+	return operators("workers", "Show and control a running gateway's workers",
 		operated(&cobra.Command{Use: "ls", Short: "List the workers", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
 				list, err := o.client.Workers(o.cmd.Context())
@@ -30,20 +25,32 @@ func workersCommand() *cobra.Command {
 			},
 			func(w io.Writer, answer any) error { return admincli.Workers(w, answer.(admin.Workers).Workers) }),
 		workerCommand("drain", "Keep new requests from a worker, until resume",
-			(*adminclient.Client).Drain, "until nothing runs on it",
-			func(_, now admin.Worker) bool { return now.InFlight == 0 }),
+			(*adminclient.Client).Drain, "until nothing runs on it", idle),
 		workerCommand("resume", "Let a drained worker take requests again", (*adminclient.Client).Resume, "", nil),
 		workerCommand("restart", "Replace a worker's process once its requests have ended",
-			(*adminclient.Client).Restart, "until the new process serves",
-			func(before, now admin.Worker) bool { return now.PID != before.PID && now.PID != 0 }),
+			(*adminclient.Client).Restart, "until the new process serves", replaced),
 	)
-	return cmd
+}
+
+// idle reports whether nothing runs on a worker that is kept from requests.
+func idle(_, now admin.Worker) (bool, error) {
+	if !now.Drained {
+		return false, fmt.Errorf("worker %d was resumed before nothing ran on it", now.ID)
+	}
+	return now.InFlight == 0, nil
+}
+
+// replaced reports whether a worker has another process, which serves: before
+// that there is no PID. There is none to wait for if a spare took its place.
+func replaced(then, now admin.Worker) (bool, error) {
+	return now.PID != 0 && now.PID != then.PID || now.State == "spare", nil
 }
 
 // workerCommand makes a command that does something to one worker and, with
-// --wait, blocks until it is done; until is "" if there is nothing to wait for.
+// --wait, blocks until done says so of what the API answered then, and what it
+// answers now. until is "" if there is nothing to wait for.
 func workerCommand(use, short string, do func(*adminclient.Client, context.Context, int) (admin.Worker, error),
-	until string, done func(before, now admin.Worker) bool) *cobra.Command {
+	until string, done func(then, now admin.Worker) (bool, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1)}
 	wait := false
 	if until != "" {
@@ -54,19 +61,15 @@ func workerCommand(use, short string, do func(*adminclient.Client, context.Conte
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a worker's number", args[0])
 		}
-		before, err := o.worker(cmd.Context(), id)
-		if err != nil {
-			return nil, err
-		}
-		now, err := do(o.client, cmd.Context(), id)
+		then, err := do(o.client, cmd.Context(), id)
 		if err != nil || !wait {
-			return now, err
+			return then, err
 		}
-		return o.awaitWorker(cmd.Context(), before, done)
+		return o.awaitWorker(cmd.Context(), then, done)
 	}, func(w io.Writer, answer any) error { return admincli.Workers(w, []admin.Worker{answer.(admin.Worker)}) })
 }
 
-// worker returns a worker as it is now.
+// worker returns a worker as it is now, and keeps only its part of the answer.
 func (o *operator) worker(ctx context.Context, id int) (admin.Worker, error) {
 	list, err := o.client.Workers(ctx)
 	if err != nil {
@@ -76,16 +79,24 @@ func (o *operator) worker(ctx context.Context, id int) (admin.Worker, error) {
 	if i < 0 {
 		return admin.Worker{}, fmt.Errorf("there is no worker %d", id)
 	}
+	var parts struct{ Workers []json.RawMessage }
+	if err := json.Unmarshal(o.answer, &parts); err != nil {
+		return admin.Worker{}, err
+	}
+	o.answer = parts.Workers[i]
 	return list[i], nil
 }
 
 // awaitWorker blocks until a worker is as it is to be.
-func (o *operator) awaitWorker(ctx context.Context, before admin.Worker, done func(before, now admin.Worker) bool) (any, error) {
+func (o *operator) awaitWorker(ctx context.Context, then admin.Worker, done func(then, now admin.Worker) (bool, error)) (any, error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
-		now, err := o.worker(ctx, before.ID)
-		if err != nil || done(before, now) {
+		now, err := o.worker(ctx, then.ID)
+		if err != nil {
+			return nil, err
+		}
+		if ok, err := done(then, now); ok || err != nil {
 			return now, err
 		}
 		select {

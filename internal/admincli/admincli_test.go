@@ -33,11 +33,11 @@ func TestTables(t *testing.T) {
 	if err := Adapters(&out, some(), now); err != nil {
 		t.Fatal(err)
 	}
-	const want = `NAME      STATE     VERSION  DIGEST        RANK  SIZE     LOADED ON  APPLIED ON  USED           SOURCE
-shop      ready     2        abababababab  8     9.0 MiB  0,1        1           3 minutes ago  /models/shop.gguf
-sum       ready     -        -             -     -        -          -           -              a@0.5 + b
-evil?[2J  rejected  -        -             -     -        -          -           -              /a: no?GGUF
-sent      rejected  -        -             -     -        -          -           -              (upload): is bad
+	const want = `NAME      STATE     VERSION  DIGEST        RANK  SIZE     LOADED  APPLIED  USED           SOURCE
+shop      ready     2        abababababab  8     9.0 MiB  0,1     1        3 minutes ago  /models/shop.gguf
+sum       ready     -        -             -     -        -       -        -              a@0.5 + b
+evil?[2J  rejected  -        -             -     -        -       -        -              /a: no?GGUF
+sent      rejected  -        -             -     -        -       -        -              (upload): is bad
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s", got)
@@ -85,6 +85,8 @@ func TestProgressWithoutTerminal(t *testing.T) {
 	p.State(admin.Adapter{State: "ready"})
 	p.State(admin.Adapter{State: "ready"})
 	p.Close()
+	p.State(admin.Adapter{State: "late"})
+	p.Sent(1, 10)
 	if want := "shop: uploading\nshop: downloading\nshop: ready\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
@@ -102,5 +104,59 @@ func TestBar(t *testing.T) {
 	p.Close()
 	if text := out.String(); !strings.Contains(text, "shop: uploading") || !strings.HasSuffix(text, "shop: ready\n") {
 		t.Errorf("%q", text)
+	}
+}
+
+// TestBarIsOfWhatGoesOn begins another when something else goes on, or its end
+// becomes known.
+func TestBarIsOfWhatGoesOn(t *testing.T) {
+	var out strings.Builder
+	p := NewProgress(&out, "shop")
+	p.terminal = true
+	p.Sent(10, -1)
+	spinner := p.bar
+	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 10}})
+	unknown := p.bar
+	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 20, Total: 100}})
+	known := p.bar
+	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 30, Total: 100}})
+	if spinner == unknown || unknown == known || known != p.bar || known.GetMax64() != 100 {
+		t.Errorf("%p uploading, %p and %p downloading, then %p of %d", spinner, unknown, known, p.bar, known.GetMax64())
+	}
+	p.Close()
+	text := out.String()
+	for _, part := range []string{"shop: uploading", "shop: downloading"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("%q does not say %q", text, part)
+		}
+	}
+	p.Sent(20, 100)
+	if out.String() != text || p.bar != nil {
+		t.Errorf("after its end it writes %q", strings.TrimPrefix(out.String(), text))
+	}
+}
+
+// TestManyRows keeps a thousand adapters in columns.
+func TestManyRows(t *testing.T) {
+	list := make([]admin.Adapter, 1000)
+	for i := range list {
+		list[i] = admin.Adapter{
+			Name: strings.Repeat("n", 1+i%40), State: "ready", Version: 1 + i, Digest: strings.Repeat("ab", 32), Rank: 8,
+			Bytes: int64(i) << 10, Source: "hf://owner/" + strings.Repeat("long", 30) + "/end.gguf", LoadedOn: []int{i % 7},
+		}
+	}
+	var out strings.Builder
+	if err := Adapters(&out, list, now); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if len(lines) != 1001 {
+		t.Fatalf("%d lines", len(lines))
+	}
+	source := strings.Index(lines[0], "SOURCE")
+	for _, line := range lines[1:] {
+		if strings.Index(line, "…") != source || !strings.HasSuffix(line, "long/end.gguf") || len([]rune(line)) != source+60 {
+			t.Fatalf("%q\nbegins its source elsewhere than\n%q", line, lines[0])
+		}
 	}
 }

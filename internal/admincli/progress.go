@@ -15,15 +15,23 @@ import (
 
 // Progress shows how far an adapter is on its way: on a terminal with a bar,
 // elsewhere with a line when that changes. Its methods may be called from any
-// goroutine; Close ends the bar.
+// goroutine; after Close nothing is written any more.
 type Progress struct {
 	out      io.Writer
 	name     string
 	terminal bool
 
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar
-	said string // last, without a terminal
+	mu     sync.Mutex
+	bar    *progressbar.ProgressBar
+	shows  drawn  // what bar is of
+	said   string // last, without a bar
+	closed bool
+}
+
+// drawn is what a bar was begun with.
+type drawn struct {
+	what  string
+	total int64
 }
 
 // NewProgress returns the progress of the adapter of that name.
@@ -43,6 +51,9 @@ func (p *Progress) State(a admin.Adapter) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	p.end()
 	p.say(a.State)
 }
@@ -50,6 +61,9 @@ func (p *Progress) State(a admin.Adapter) {
 func (p *Progress) bytes(what string, done, total int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
 	if !p.terminal {
 		p.say(what)
 		return
@@ -57,10 +71,13 @@ func (p *Progress) bytes(what string, done, total int64) {
 	if total <= 0 {
 		total = -1 // a spinner
 	}
-	if p.bar == nil {
+	if now := (drawn{what, total}); p.bar == nil || p.shows != now {
+		p.end()
+		p.shows = now
 		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(p.name+": "+what),
+			progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(p.name+": "+clean(what)),
 			progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetSpinnerChangeInterval(0), // else it draws by itself, even after its end
 			progressbar.OptionClearOnFinish())
 	}
 	_ = p.bar.Set64(done) // fails only when the terminal is gone
@@ -89,4 +106,5 @@ func (p *Progress) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.end()
+	p.closed = true
 }

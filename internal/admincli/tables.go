@@ -22,7 +22,7 @@ const none = "-"
 
 // Adapters writes a table, a line for each.
 func Adapters(w io.Writer, list []admin.Adapter, now time.Time) error {
-	t := newTable(w, "NAME", "STATE", "VERSION", "DIGEST", "RANK", "SIZE", "LOADED ON", "APPLIED ON", "USED", "SOURCE")
+	t := newTable(w, "NAME", "STATE", "VERSION", "DIGEST", "RANK", "SIZE", "LOADED", "APPLIED", "USED", "SOURCE")
 	for _, a := range list {
 		t.row(a.Name, a.State, number(a.Version), digest(a.Digest), number(a.Rank), size(a.Bytes),
 			ids(a.LoadedOn), ids(a.AppliedOn), used(a.LastUsed, now), origin(a))
@@ -35,11 +35,20 @@ func origin(a admin.Adapter) string {
 	from := cmp.Or(a.Source, sum(a.Parts), "(upload)")
 	switch {
 	case a.Reason == "":
-		return from
+		return tail(from)
 	case strings.HasPrefix(a.Reason, from):
 		return a.Reason
 	}
-	return from + ": " + a.Reason
+	return tail(from) + ": " + a.Reason
+}
+
+// tail keeps the end of a long source, which tells it from others.
+func tail(source string) string {
+	const limit = 60
+	if text := []rune(source); len(text) > limit {
+		return "…" + string(text[len(text)-limit+1:])
+	}
+	return source
 }
 
 func sum(parts []admin.Part) string {

@@ -25,10 +25,15 @@ const maxAnswer = 64 << 20
 // until the gateway has answered or ctx ends; their error is an *Error if the
 // gateway refused.
 type Client struct {
-	base  *url.URL
-	token string
-	http  *http.Client
+	base     *url.URL
+	token    string
+	http     *http.Client
+	answered func(answer []byte) // nil is nobody
 }
+
+// ErrUnreachable is what an error is when there was no connection: nothing was
+// asked.
+var ErrUnreachable = errors.New("no gateway answers at the admin address")
 
 // New returns a client of the admin address, such as http://127.0.0.1:8081; the
 // scheme may be left out. Without a token, "", none is sent. It does not connect.
@@ -49,6 +54,11 @@ func New(address, token string) (*Client, error) {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &Client{base: base, token: token, http: &http.Client{Transport: transport, CheckRedirect: stay}}, nil
 }
+
+// OnAnswer has told called with the JSON of every answer that is no refusal, as it
+// came: a gateway of another version may know of more than this package's types.
+// It is called by the goroutine of the call, and set before the first.
+func (c *Client) OnAnswer(told func(answer []byte)) { c.answered = told }
 
 // Loopback reports whether the gateway is on this machine, and so can read its
 // files.
@@ -194,19 +204,12 @@ func (c *Client) do(req *http.Request, v any) error {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if cause := context.Cause(req.Context()); cause != nil {
-			return cause
-		}
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err // its text repeats the whole URL
-		}
-		return fmt.Errorf("no gateway answers at the admin address %s: %w", c.base.Redacted(), err)
+		return c.failed(req.Context(), err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return fmt.Errorf("%s: the answer ended early: %w", c.base.Redacted(), err)
+		return c.failed(req.Context(), fmt.Errorf("the answer ended early: %w", err))
 	}
 	if resp.StatusCode/100 != 2 {
 		return c.refusal(resp, text)
@@ -217,7 +220,26 @@ func (c *Client) do(req *http.Request, v any) error {
 	if err := json.Unmarshal(text, v); err != nil {
 		return fmt.Errorf("%s does not answer as a gateway's admin address does: %w", c.base.Redacted(), err)
 	}
+	if c.answered != nil {
+		c.answered(text)
+	}
 	return nil
+}
+
+// failed turns the error of a call that has no answer into one for people.
+func (c *Client) failed(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err // its text repeats the whole URL
+	}
+	var dial *net.OpError
+	if errors.As(err, &dial) && dial.Op == "dial" {
+		return fmt.Errorf("%w %s: %w", ErrUnreachable, c.base.Redacted(), err)
+	}
+	return fmt.Errorf("the call to the admin address %s broke: %w", c.base.Redacted(), err)
 }
 
 func (c *Client) refusal(resp *http.Response, text []byte) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/loragate/loragate/internal/admin"
 )
@@ -29,30 +30,25 @@ type Upload struct {
 
 // Upload sends an adapter. It returns when the gateway has taken or refused it.
 func (c *Client) Upload(ctx context.Context, name string, up Upload) (admin.Adapter, error) {
+	body := &sending{from: up.Body, told: up.Progress}
+	defer body.Close()
 	var a admin.Adapter
-	body := up.Body
-	if up.Progress != nil {
-		body = &counter{Reader: body, told: up.Progress}
-	}
-	closer := func() error { return nil }
-	if file, ok := up.Body.(io.Closer); ok {
-		closer = file.Close
-	}
 	path, err := adapterPath(name)
 	if err != nil {
-		closer()
 		return a, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base.String()+path+"/file?"+uploadQuery(up).Encode(),
-		&closing{Reader: body, close: closer})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base.String()+path+"/file?"+uploadQuery(up).Encode(), body)
 	if err != nil {
-		closer()
 		return a, err
 	}
 	req.ContentLength = up.Size // -1 is not known
 	req.Header.Set("Content-Type", "application/octet-stream")
 	req.Header.Set("Expect", "100-continue") // a refusal comes before the bytes are sent
 	err = c.do(req, &a)
+	var refusal *Error
+	if cause := body.failure(); err != nil && cause != nil && !errors.As(err, &refusal) {
+		return a, cause
+	}
 	return a, err
 }
 
@@ -77,28 +73,49 @@ func uploadQuery(up Upload) url.Values {
 	return q
 }
 
-// closing is a body with a Close of its own.
-type closing struct {
-	io.Reader
-	close func() error
+// sending is the body of an upload. It may be closed, several times, while it is
+// read.
+type sending struct {
+	from io.Reader
+	told func(sum int64) // may be nil; not called any more once Close has returned
+
+	mu     sync.Mutex
+	sum    int64
+	err    error // why from could not be read, if that is not because of Close
+	closed bool
 }
 
-func (c *closing) Close() error { return c.close() }
-
-// counter tells how much was read.
-type counter struct {
-	io.Reader
-	sum  int64
-	told func(sum int64)
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	if n > 0 {
-		c.sum += int64(n)
-		c.told(c.sum)
+func (s *sending) Read(b []byte) (int, error) {
+	n, err := s.from.Read(b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return n, err
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	if s.sum += int64(n); n > 0 && s.told != nil {
+		s.told(s.sum)
 	}
 	return n, err
+}
+
+func (s *sending) Close() error {
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if file, ok := s.from.(io.Closer); ok && !closed {
+		return file.Close()
+	}
+	return nil
+}
+
+func (s *sending) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 // Open opens what is at path, a file or a folder with a PEFT adapter, for an
@@ -172,6 +189,22 @@ func writeTar(w io.Writer, dir string, told func(done int64)) error {
 		done += n
 	}
 	return errors.Join(archive.Close(), zipped.Close())
+}
+
+// counter tells how much was read.
+type counter struct {
+	io.Reader
+	sum  int64
+	told func(sum int64)
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.Reader.Read(b)
+	if n > 0 {
+		c.sum += int64(n)
+		c.told(c.sum)
+	}
+	return n, err
 }
 
 // addFile adds a file without what differs from machine to machine: times and

@@ -137,6 +137,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	c, err := load(minimal, []string{
 		"GATEWAY_WORKER_COUNT=3", "GATEWAY_PORT_8080_TCP_ADDR=10.0.0.1", "gateway_listen=x", "OTHER=1", "GATEWAY_",
+		"GATEWAY_ADMIN_URL=http://127.0.0.1:1", // of the commands that call a gateway
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -115,6 +115,7 @@ func mergeEnvironment(v *viper.Viper, p *problems, environ []string) []string {
 			v.Set(l.key, parsed)
 		}
 	}
+	delete(ours, "GATEWAY_ADMIN_URL") // is for the commands that call a gateway
 	var warnings []string
 	for _, name := range slices.Sorted(maps.Keys(ours)) {
 		warning := name + ": ignored: no key has this variable"
