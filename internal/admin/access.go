@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"strings"
 	"time"
 )
@@ -70,20 +71,26 @@ func sameOrigin(next http.Handler) http.Handler {
 	})
 }
 
-// unrouted gives the mux's own refusals the form of all errors.
+// unrouted gives the mux's own refusals the form of all errors. A path that is
+// not in its simplest form is refused, too: the mux would redirect to what it
+// takes it for, and ".." in a change is nothing to guess at.
 func unrouted(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refusal, pattern := mux.Handler(r)
-		if pattern != "" {
+		simple := path.Clean(r.URL.EscapedPath()) == r.URL.EscapedPath()
+		if simple && pattern != "" {
 			mux.ServeHTTP(w, r)
 			return
 		}
-		seen := &headOnly{header: make(http.Header)}
-		refusal.ServeHTTP(seen, r)
-		e := &apiError{Status: seen.status, Type: typeInvalid, Code: "not_found", Message: "There is no such endpoint."}
-		if allow := seen.header.Get("Allow"); allow != "" {
-			w.Header().Set("Allow", allow)
-			e.Code, e.Message = "method_not_allowed", "This endpoint takes only "+allow+"."
+		e := &apiError{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_found", Message: "There is no such endpoint."}
+		if simple {
+			seen := &headOnly{header: make(http.Header)}
+			refusal.ServeHTTP(seen, r)
+			if allow := seen.header.Get("Allow"); allow != "" {
+				w.Header().Set("Allow", allow)
+				e.Status = seen.status
+				e.Code, e.Message = "method_not_allowed", "This endpoint takes only "+allow+"."
+			}
 		}
 		e.write(w)
 	})
@@ -106,7 +113,7 @@ func (a *api) logged(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		began, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		began, seen := time.Now(), &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(seen, r)
 		// Not the query and the body: sources may carry credentials.
 		a.opts.Log.Info("admin call", "method", shorten(r.Method), "path", shorten(r.URL.EscapedPath()),
@@ -118,7 +125,7 @@ func (a *api) logged(next http.Handler) http.Handler {
 // it needs.
 type statusWriter struct {
 	http.ResponseWriter
-	status int
+	status int // 0 until an answer has begun
 }
 
 func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
@@ -126,6 +133,13 @@ func (s *statusWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 func (s *statusWriter) WriteHeader(status int) {
 	s.status = status
 	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusWriter) Write(b []byte) (int, error) {
+	if s.status == 0 {
+		s.status = http.StatusOK
+	}
+	return s.ResponseWriter.Write(b)
 }
 
 // hostOf takes the port off, if there is one, the brackets of an IPv6 address

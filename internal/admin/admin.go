@@ -88,8 +88,9 @@ const (
 	uploadPause  = 30 * time.Second // without a byte ends an upload
 )
 
-// New returns a server for the handler; the caller listens and serves. Requests
-// that take longer, such as uploads, lift its timeouts for themselves.
+// New returns a server for the handler; the caller listens and serves. Its
+// timeouts bound neither an upload, of which each pause is, nor what a request
+// waits for once its body has been read.
 func New(opts Options) *http.Server {
 	return &http.Server{
 		Handler:           Handler(opts),
@@ -149,9 +150,15 @@ func (a *api) routes() []route {
 	}
 }
 
-// handle turns a route's error into an answer.
+// handle turns a route's error, and its panic, into an answer.
 func (a *api) handle(rt route) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &statusWriter{ResponseWriter: rw}
+		defer func() {
+			if v := recover(); v != nil {
+				a.bug(w, r, v)
+			}
+		}()
 		if rt.missing {
 			a.fail(w, r, &apiError{
 				Status: http.StatusNotImplemented, Type: typeServer, Code: "not_implemented",
@@ -182,11 +189,16 @@ func (a *api) state(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-// writeJSON answers. The answer has writeTimeout from now on, however long the
-// request took.
+// writeJSON answers.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
+	begin(w, status)
+	_ = json.NewEncoder(w).Encode(v) // fails only when nobody reads any more
+}
+
+// begin begins an answer, which has writeTimeout from now on, however long the
+// request took.
+func begin(w http.ResponseWriter, status int) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only when nobody reads any more
 }

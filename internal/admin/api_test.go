@@ -6,135 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/loragate/loragate/internal/catalog"
 )
-
-// fakeCatalog answers every call with the same record or error and remembers
-// what it was asked.
-type fakeCatalog struct {
-	records []catalog.Record
-	err     error
-	calls   []string
-	spec    catalog.Spec // of the last Put or Upload
-	body    string       // of the last Upload
-}
-
-func (c *fakeCatalog) call(format string, args ...any) (catalog.Record, error) {
-	c.calls = append(c.calls, fmt.Sprintf(format, args...))
-	return c.records[0], c.err
-}
-
-func (c *fakeCatalog) List() []catalog.Record { return c.records }
-
-func (c *fakeCatalog) Get(name string) (catalog.Record, bool) {
-	for _, r := range c.records {
-		if r.Name == name {
-			return r, true
-		}
-	}
-	return catalog.Record{}, false
-}
-
-func (c *fakeCatalog) Put(_ context.Context, spec catalog.Spec, wait bool) (catalog.Record, error) {
-	c.spec = spec
-	return c.call("put %s %t", spec.Name, wait)
-}
-
-func (c *fakeCatalog) Upload(_ context.Context, spec catalog.Spec, r io.Reader, filename string) (catalog.Record, error) {
-	c.spec = spec
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return catalog.Record{}, err
-	}
-	c.body = string(text)
-	return c.call("upload %s %s", spec.Name, filename)
-}
-
-func (c *fakeCatalog) Remove(name string) error {
-	_, err := c.call("remove %s", name)
-	return err
-}
-
-func (c *fakeCatalog) Pin(name string, pin bool) (catalog.Record, error) {
-	return c.call("pin %s %t", name, pin)
-}
-
-func (c *fakeCatalog) Rollback(name string) (catalog.Record, error) {
-	return c.call("rollback %s", name)
-}
-
-// fakePool has two workers, of which worker 1 is down.
-type fakePool struct {
-	files   map[string]FileView
-	drained map[int]bool
-	err     error
-}
-
-func (p *fakePool) Files() map[string]FileView { return p.files }
-func (p *fakePool) Workers() []WorkerView {
-	return []WorkerView{{ID: 0, Drained: p.drained[0]}, {ID: 1, Drained: p.drained[1]}}
-}
-func (p *fakePool) Drain(id int) error  { p.drained[id] = true; return p.err }
-func (p *fakePool) Resume(id int) error { p.drained[id] = false; return p.err }
-func (p *fakePool) Restart(int) error   { return p.err }
-
-const someDigest = "ab01"
-
-func ready() catalog.Record {
-	v := &catalog.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16, Source: "https://user:secret@host/a.gguf?token=secret"}
-	return catalog.Record{
-		Spec: catalog.Spec{Name: "shop", Source: v.Source, Scale: 1}, Kind: catalog.KindAdapter, Origin: catalog.FromAPI,
-		State: catalog.Ready, Active: v, Versions: []*catalog.Version{v},
-	}
-}
-
-// rig is a handler over fakes whose answers are held to the description.
-type rig struct {
-	*fakeCatalog
-	pool  *fakePool
-	token string
-	max   int64
-}
-
-func newCatalog() *rig {
-	return &rig{
-		fakeCatalog: &fakeCatalog{records: []catalog.Record{ready()}},
-		pool:        &fakePool{files: map[string]FileView{}, drained: map[int]bool{}},
-	}
-}
-
-func (r *rig) handler() http.Handler {
-	return Handler(Options{
-		Listen: "127.0.0.1:8081", Metrics: testMetrics(), Log: slog.New(slog.DiscardHandler),
-		Catalog: r.fakeCatalog, Pool: r.pool, Token: r.token, MaxUpload: r.max,
-	})
-}
-
-func (r *rig) serve(t *testing.T, method, path, contentType, body string, header ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	req := httptest.NewRequest(method, "http://127.0.0.1:8081"+path, strings.NewReader(body))
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	rec := httptest.NewRecorder()
-	r.handler().ServeHTTP(rec, req)
-	newDescribed(t).check(req, rec)
-	return rec
-}
-
-const isJSON = "application/json"
 
 // TestCallsReachTheCatalog is every route that works, with what it hands on.
 func TestCallsReachTheCatalog(t *testing.T) {
@@ -191,64 +71,73 @@ func TestSpecsAreReadWhole(t *testing.T) {
 	}
 }
 
-// detail reads an error.
-func detail(t *testing.T, rec *httptest.ResponseRecorder) ErrorDetail {
-	t.Helper()
-	var answer ErrorAnswer
-	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Error.Message == "" || answer.Error.Code == nil {
-		t.Fatalf("%d %s is no error of ours: %v", rec.Code, rec.Body, err)
-	}
-	return answer.Error
+const put, file = "/admin/v1/adapters/a", "/admin/v1/adapters/a/file?filename=a.gguf"
+
+// badCalls are refused before the catalog hears of them.
+var badCalls = []struct {
+	name, method, path, media, body string
+	status                          int
+	says                            string
+}{
+	{"no JSON", "PUT", put, isJSON, `{`, 400, "not valid JSON"},
+	{"not an object", "PUT", put, isJSON, `[]`, 400, "must be a JSON object"},
+	{"empty", "PUT", put, isJSON, ``, 400, "must be a JSON object"},
+	{"two objects", "PUT", put, isJSON, `{"source":"/a"}{}`, 400, "nothing behind it"},
+	{"unknown key", "PUT", put, isJSON, `{"source":"/a","rank":3}`, 400, "rank: there is no such field"},
+	{"other capitals", "PUT", put, isJSON, `{"Source":"/a"}`, 400, "Source: there is no such field"},
+	{"twice", "PUT", put, isJSON, `{"source":"/a","source":"/b"}`, 400, "source: stands twice"},
+	{"null", "PUT", put, isJSON, `{"source":null}`, 400, "source: must be a string"},
+	{"wrong type", "PUT", put, isJSON, `{"source":"/a","pin":"yes"}`, 400, "pin: must be true or false"},
+	{"fraction", "PUT", put, isJSON, `{"source":"/a","max_concurrency":1.5}`, 400, "max_concurrency: must be a whole number"},
+	{"huge number", "PUT", put, isJSON, `{"source":"/a","scale":1e999}`, 400, "scale: must be a number"},
+	{"null in a list", "PUT", put, isJSON, `{"source":"/a","aliases":["b",null]}`, 400, "aliases: must be a list of strings"},
+	{"text for a list", "PUT", put, isJSON, `{"source":"/a","aliases":"b"}`, 400, "aliases: must be a list of strings"},
+	{"null part", "PUT", put, isJSON, `{"parts":[null]}`, 400, "parts[0]: must be an object"},
+	{"key in a part twice", "PUT", put, isJSON, `{"parts":[{"adapter":"x","adapter":"y"}]}`, 400, "parts[0].adapter: stands twice"},
+	{"text behind", "PUT", put, isJSON, `{"source":"/a"}x`, 400, "nothing behind it"},
+	{"cut JSON", "PUT", put, isJSON, `{"source":"/a"`, 400, "not valid JSON"},
+	{"unpaired", "PUT", put, isJSON, `{"source"}`, 400, "not valid JSON"},
+	{"scale 0", "PUT", put, isJSON, `{"source":"/a","scale":0}`, 400, "scale: must not be 0"},
+	{"weight 0", "PUT", put, isJSON, `{"source":"/a","weight":0}`, 400, "weight: must be more than 0"},
+	{"negative", "PUT", put, isJSON, `{"source":"/a","max_concurrency":-1}`, 400, "max_concurrency: must not be less"},
+	{"nothing", "PUT", put, isJSON, `{}`, 400, "source: is missing"},
+	{"both", "PUT", put, isJSON, `{"source":"/a","parts":[]}`, 400, "nothing has both"},
+	{"empty source", "PUT", put, isJSON, `{"source":""}`, 400, "source: must not be empty"},
+	{"no parts", "PUT", put, isJSON, `{"parts":[]}`, 400, "parts: must not be empty"},
+	{"part is text", "PUT", put, isJSON, `{"parts":["x"]}`, 400, "parts[0]: must be an object"},
+	{"part without name", "PUT", put, isJSON, `{"parts":[{"scale":1}]}`, 400, "parts[0].adapter: is missing"},
+	{"part with more", "PUT", put, isJSON, `{"parts":[{"adapter":"x","weight":1}]}`, 400, "parts[0].weight: there is no"},
+	{"part at 0", "PUT", put, isJSON, `{"parts":[{"adapter":"x"},{"adapter":"y","scale":0}]}`, 400, "parts[1].scale: must not be 0"},
+	{"composition pinned", "PUT", put, isJSON, `{"parts":[{"adapter":"x"}],"pin":true}`, 400, "pin: a composition has none"},
+	{"no media type", "PUT", put, "", `{"source":"/a"}`, 415, "application/json"},
+	{"form", "PUT", put, "application/x-www-form-urlencoded", `source=a`, 415, "application/json"},
+	{"large", "PUT", put, isJSON, `{"source":"` + strings.Repeat("a", 2<<20) + `"}`, 413, "larger than"},
+	{"query", "PUT", put + "?wait=1", isJSON, `{"source":"/a"}`, 400, "wait: must be true or false"},
+	{"query unknown", "PUT", put + "?wiat=true", isJSON, `{"source":"/a"}`, 400, "wiat: there is no such parameter"},
+	{"query malformed", "PUT", put + "?wait=%zz", isJSON, `{"source":"/a"}`, 400, "query is malformed"},
+	{"query with ;", "PUT", file + "&digest=ab;pin=true", octets, `x`, 400, "query is malformed"},
+	{"query null", "PUT", file + "&pin=null", octets, `x`, 400, "pin: must be true or false"},
+	{"query twice", "PUT", put + "?wait=true&wait=false", isJSON, `{"source":"/a"}`, 400, "wait: stands twice"},
+	{"no file name", "PUT", "/admin/v1/adapters/a/file", "application/octet-stream", `x`, 400, "filename: is missing"},
+	{"multipart", "PUT", file, "multipart/form-data; boundary=x", `x`, 415, "not a form"},
+	{"upload scale", "PUT", file + "&scale=NaN", "application/octet-stream", `x`, 400, "scale: must be a number"},
+	{"upload source", "PUT", file + "&source=a", "application/octet-stream", `x`, 400, "source: there is no such parameter"},
+	{"upload form", "PUT", file, "application/x-www-form-urlencoded", `x`, 415, "not a form"},
+	{"upload twice", "PUT", file + "&filename=b.gguf", octets, `x`, 400, "filename: stands twice"},
+	{"upload scale 0", "PUT", file + "&scale=0", octets, `x`, 400, "scale: must not be 0"},
+	{"upload fraction", "PUT", file + "&max_concurrency=1.5", octets, `x`, 400, "max_concurrency: must be a whole number"},
+	{"pin as text", "POST", put + "/pin", isJSON, `{"pin":"true"}`, 400, "pin: must be true or false"},
+	{"pin as a form", "POST", put + "/pin", octets, `{"pin":true}`, 415, "application/json"},
+	{"pin nothing", "POST", put + "/pin", isJSON, `{}`, 400, "pin: is missing"},
+	{"nobody", "GET", "/admin/v1/adapters/nobody", "", ``, 404, `no adapter "nobody"`},
+	{"no worker", "POST", "/admin/v1/workers/9/drain", "", ``, 404, "no worker 9"},
+	{"odd worker", "POST", "/admin/v1/workers/01/drain", "", ``, 404, `no worker "01"`},
+	{"other path", "GET", "/admin/v2/state", "", ``, 404, "no such endpoint"},
+	{"other method", "POST", put, isJSON, `{}`, 405, "DELETE"},
 }
 
-// TestBadCalls is what the API refuses before the catalog hears of it.
 func TestBadCalls(t *testing.T) {
-	const put, file = "/admin/v1/adapters/a", "/admin/v1/adapters/a/file?filename=a.gguf"
-	for _, c := range []struct {
-		name, method, path, media, body string
-		status                          int
-		says                            string
-	}{
-		{"no JSON", "PUT", put, isJSON, `{`, 400, "not valid JSON"},
-		{"not an object", "PUT", put, isJSON, `[]`, 400, "must be a JSON object"},
-		{"empty", "PUT", put, isJSON, ``, 400, "must be a JSON object"},
-		{"two objects", "PUT", put, isJSON, `{"source":"/a"}{}`, 400, "nothing behind it"},
-		{"unknown key", "PUT", put, isJSON, `{"source":"/a","rank":3}`, 400, "rank: there is no such field"},
-		{"other capitals", "PUT", put, isJSON, `{"Source":"/a"}`, 400, "Source: there is no such field"},
-		{"twice", "PUT", put, isJSON, `{"source":"/a","source":"/b"}`, 400, "source: stands twice"},
-		{"null", "PUT", put, isJSON, `{"source":null}`, 400, "source: must be a string"},
-		{"wrong type", "PUT", put, isJSON, `{"source":"/a","pin":"yes"}`, 400, "pin: must be true or false"},
-		{"fraction", "PUT", put, isJSON, `{"source":"/a","max_concurrency":1.5}`, 400, "max_concurrency: must be a whole number"},
-		{"huge number", "PUT", put, isJSON, `{"source":"/a","scale":1e999}`, 400, "scale: must be a number"},
-		{"scale 0", "PUT", put, isJSON, `{"source":"/a","scale":0}`, 400, "scale: must not be 0"},
-		{"weight 0", "PUT", put, isJSON, `{"source":"/a","weight":0}`, 400, "weight: must be more than 0"},
-		{"negative", "PUT", put, isJSON, `{"source":"/a","max_concurrency":-1}`, 400, "max_concurrency: must not be less"},
-		{"nothing", "PUT", put, isJSON, `{}`, 400, "source: is missing"},
-		{"both", "PUT", put, isJSON, `{"source":"/a","parts":[]}`, 400, "nothing has both"},
-		{"empty source", "PUT", put, isJSON, `{"source":""}`, 400, "source: must not be empty"},
-		{"no parts", "PUT", put, isJSON, `{"parts":[]}`, 400, "parts: must not be empty"},
-		{"part is text", "PUT", put, isJSON, `{"parts":["x"]}`, 400, "parts[0]: must be an object"},
-		{"part without name", "PUT", put, isJSON, `{"parts":[{"scale":1}]}`, 400, "parts[0].adapter: is missing"},
-		{"part with more", "PUT", put, isJSON, `{"parts":[{"adapter":"x","weight":1}]}`, 400, "parts[0].weight: there is no"},
-		{"part at 0", "PUT", put, isJSON, `{"parts":[{"adapter":"x"},{"adapter":"y","scale":0}]}`, 400, "parts[1].scale: must not be 0"},
-		{"composition pinned", "PUT", put, isJSON, `{"parts":[{"adapter":"x"}],"pin":true}`, 400, "pin: a composition has none"},
-		{"no media type", "PUT", put, "", `{"source":"/a"}`, 415, "application/json"},
-		{"form", "PUT", put, "application/x-www-form-urlencoded", `source=a`, 415, "application/json"},
-		{"large", "PUT", put, isJSON, `{"source":"` + strings.Repeat("a", 2<<20) + `"}`, 413, "larger than"},
-		{"query", "PUT", put + "?wait=1", isJSON, `{"source":"/a"}`, 400, "wait: must be true or false"},
-		{"query unknown", "PUT", put + "?wiat=true", isJSON, `{"source":"/a"}`, 400, "wiat: there is no such parameter"},
-		{"query twice", "PUT", put + "?wait=true&wait=false", isJSON, `{"source":"/a"}`, 400, "wait: stands twice"},
-		{"no file name", "PUT", "/admin/v1/adapters/a/file", "application/octet-stream", `x`, 400, "filename: is missing"},
-		{"multipart", "PUT", file, "multipart/form-data; boundary=x", `x`, 415, "not a form"},
-		{"upload scale", "PUT", file + "&scale=NaN", "application/octet-stream", `x`, 400, "scale: must be a number"},
-		{"upload source", "PUT", file + "&source=a", "application/octet-stream", `x`, 400, "source: there is no such parameter"},
-		{"pin nothing", "POST", put + "/pin", isJSON, `{}`, 400, "pin: is missing"},
-		{"nobody", "GET", "/admin/v1/adapters/nobody", "", ``, 404, `no adapter "nobody"`},
-		{"no worker", "POST", "/admin/v1/workers/9/drain", "", ``, 404, "no worker 9"},
-		{"odd worker", "POST", "/admin/v1/workers/01/drain", "", ``, 404, `no worker "01"`},
-		{"other path", "GET", "/admin/v2/state", "", ``, 404, "no such endpoint"},
-		{"other method", "POST", put, isJSON, `{}`, 405, "DELETE"},
-	} {
+	for _, c := range badCalls {
 		r := newCatalog()
 		rec := r.serve(t, c.method, c.path, c.media, c.body)
 		if e := detail(t, rec); rec.Code != c.status || !strings.Contains(e.Message, c.says) {
@@ -257,6 +146,17 @@ func TestBadCalls(t *testing.T) {
 		if len(r.calls) > 0 {
 			t.Errorf("%s: the catalog was asked to %v", c.name, r.calls)
 		}
+	}
+}
+
+// TestJSONIsBounded also if it does not say how long it is.
+func TestJSONIsBounded(t *testing.T) {
+	r := newCatalog()
+	text := `{"source":"/a","digest":"` + strings.Repeat("d", maxJSON) + `"}`
+	req := httptest.NewRequest("PUT", "http://127.0.0.1:8081"+somePath, io.MultiReader(strings.NewReader(text)))
+	req.Header.Set("Content-Type", isJSON)
+	if rec, _ := r.operate(t, req, text); rec.Code != 413 || len(r.calls) > 0 {
+		t.Errorf("%d %s, calls %v", rec.Code, rec.Body, r.calls)
 	}
 }
 
@@ -270,7 +170,7 @@ func TestUploadsAreBounded(t *testing.T) {
 	for body, want := range map[string]int{"1234": 200, "12345": 413} {
 		req := httptest.NewRequest("PUT", "http://127.0.0.1:8081"+path, io.MultiReader(strings.NewReader(body))) // chunked: no length
 		rec := httptest.NewRecorder()
-		r.handler().ServeHTTP(rec, req)
+		Handler(r.options()).ServeHTTP(rec, req)
 		if rec.Code != want {
 			t.Errorf("%q: %d %s, want %d", body, rec.Code, rec.Body, want)
 		}
@@ -283,7 +183,7 @@ func TestUploadThatIsCut(t *testing.T) {
 	cut := io.MultiReader(strings.NewReader("12"), brokenReader{})
 	req := httptest.NewRequest("PUT", "http://127.0.0.1:8081/admin/v1/adapters/a/file?filename=a.gguf", cut)
 	rec := httptest.NewRecorder()
-	r.handler().ServeHTTP(rec, req)
+	Handler(r.options()).ServeHTTP(rec, req)
 	if e := detail(t, rec); rec.Code != 400 || e.Message != "The upload ended before its end." || len(r.calls) > 0 {
 		t.Errorf("%d %s, calls %v", rec.Code, e.Message, r.calls)
 	}
@@ -337,82 +237,6 @@ func TestStatesAfterAPut(t *testing.T) {
 	}
 }
 
-func TestSecretsAreNotShown(t *testing.T) {
-	r := newCatalog()
-	rec := r.serve(t, "GET", "/admin/v1/adapters", "", "")
-	if text := rec.Body.String(); strings.Contains(text, "secret") || !strings.Contains(text, `"https://host/a.gguf"`) {
-		t.Error(text)
-	}
-}
-
-// TestPlaces tells where files and sums of them are loaded and applied.
-func TestPlaces(t *testing.T) {
-	r := newCatalog()
-	used := time.Unix(1000, 0)
-	other := ready()
-	other.Name, other.Active = "other", &catalog.Version{Number: 1, Digest: "cd", Path: "/other"}
-	sum := catalog.Record{
-		Spec: catalog.Spec{Name: "sum", Shares: []catalog.Share{{Adapter: "shop", Scale: .5}, {Adapter: "other"}}},
-		Kind: catalog.KindComposition, Origin: catalog.FromConfig, State: catalog.Ready,
-	}
-	lacking := sum
-	lacking.Name, lacking.Shares = "lacking", []catalog.Share{{Adapter: "shop"}, {Adapter: "nobody"}}
-	r.records = append(r.records, other, sum, lacking)
-	r.pool.files = map[string]FileView{
-		"/state/blobs/ab01.gguf": {LoadedOn: []int{2, 0, 1}, AppliedOn: []int{1, 0}, LastUsed: used},
-		"/other":                 {LoadedOn: []int{1, 2}, AppliedOn: []int{1}},
-	}
-	var got Adapters
-	rec := r.serve(t, "GET", "/admin/v1/adapters", "", "")
-	if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string][2][]int{"shop": {{0, 1, 2}, {0, 1}}, "other": {{1, 2}, {1}}, "sum": {{1, 2}, {1}}, "lacking": {{}, {}}}
-	for _, a := range got.Adapters {
-		if w := want[a.Name]; !reflect.DeepEqual([2][]int{a.LoadedOn, a.AppliedOn}, w) {
-			t.Errorf("%s is loaded on %v and applied on %v, want %v", a.Name, a.LoadedOn, a.AppliedOn, w)
-		}
-		if (a.LastUsed != nil) != (a.Name == "shop") {
-			t.Errorf("%s was used %v", a.Name, a.LastUsed)
-		}
-	}
-	r.pool.files["/other"] = FileView{Wanted: true}
-	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(), `"state":"loading"`) {
-		t.Errorf("a file that some worker is to load: %s", rec.Body)
-	}
-}
-
-func TestToken(t *testing.T) {
-	r := newCatalog()
-	r.token = "0123456789abcdef"
-	for header, want := range map[string]int{
-		"": 401, "Bearer 0123456789abcdef": 200, "bearer 0123456789abcdef": 200, "Bearer 0123456789abcde": 401,
-		"Basic 0123456789abcdef": 401, "0123456789abcdef": 401, "Bearer ": 401, "Bearer 0123456789abcdef x": 401,
-	} {
-		for _, path := range []string{"/admin/v1/adapters", "/admin/v1/state", "/metrics", "/admin/v1/workers"} {
-			if rec := r.serve(t, "GET", path, "", "", "Authorization", header); rec.Code != want {
-				t.Errorf("%q at %s: %d, want %d", header, path, rec.Code, want)
-			}
-		}
-		if rec := r.serve(t, "GET", "/health", "", "", "Authorization", header); rec.Code != 200 {
-			t.Errorf("/health with %q: %d", header, rec.Code)
-		}
-	}
-	if rec := r.serve(t, "DELETE", "/admin/v1/adapters/shop", "", ""); rec.Code != 401 || len(r.calls) > 0 {
-		t.Errorf("a change without the token: %d, calls %v", rec.Code, r.calls)
-	}
-}
-
-func TestPagesOfOtherOriginsChangeNothing(t *testing.T) {
-	r := newCatalog()
-	for header, want := range map[string]int{"http://evil.example": 403, "http://127.0.0.1:8081": 204, "null": 403} {
-		rec := r.serve(t, "DELETE", "/admin/v1/adapters/shop", "", "", "Origin", header)
-		if rec.Code != want {
-			t.Errorf("%s: %d %s, want %d", header, rec.Code, rec.Body, want)
-		}
-	}
-}
-
 func TestWorkersAreChanged(t *testing.T) {
 	r := newCatalog()
 	for _, c := range []struct {
@@ -423,6 +247,13 @@ func TestWorkersAreChanged(t *testing.T) {
 		rec := r.serve(t, "POST", "/admin/v1/workers/0/"+c.action, "", "")
 		if err := json.Unmarshal(rec.Body.Bytes(), &w); err != nil || rec.Code != 200 || w.Drained != c.drained || w.PID != 77 {
 			t.Errorf("%s: %d %s, %v", c.action, rec.Code, rec.Body, err)
+		}
+	}
+	for _, id := range []string{"7", "-1", "00", "x", "1e0", "99999999999999999999"} {
+		r := newCatalog()
+		rec := r.serve(t, "POST", "/admin/v1/workers/"+id+"/drain", "", "")
+		if detail(t, rec); rec.Code != 404 || len(r.pool.drained) > 0 {
+			t.Errorf("worker %s: %d %s, drained are %v", id, rec.Code, rec.Body, r.pool.drained)
 		}
 	}
 	r.pool.err = fmt.Errorf("worker 1 is not up: %w", ErrConflict)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/loragate/loragate/internal/catalog"
@@ -59,7 +60,6 @@ func (a *api) putAdapter(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	unhurried(w)
 	rec, err := a.opts.Catalog.Put(r.Context(), spec, wait)
 	if err != nil {
 		return err
@@ -166,7 +166,6 @@ func (a *api) uploadAdapter(w http.ResponseWriter, r *http.Request) error {
 	if limit > 0 {
 		body = http.MaxBytesReader(w, body, limit)
 	}
-	unhurried(w)
 	in := &upload{body: body, control: http.NewResponseController(w)}
 	rec, err := a.opts.Catalog.Upload(r.Context(), spec, in, filename)
 	switch {
@@ -210,11 +209,10 @@ func uploadSpec(r *http.Request) (spec catalog.Spec, filename string, err error)
 }
 
 func (a *api) removeAdapter(w http.ResponseWriter, r *http.Request) error {
-	unhurried(w)
 	if err := a.opts.Catalog.Remove(r.PathValue("name")); err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	begin(w, http.StatusNoContent)
 	return nil
 }
 
@@ -227,12 +225,10 @@ func (a *api) pinAdapter(w http.ResponseWriter, r *http.Request) error {
 	if !seen["pin"] {
 		return invalid("pin", "pin: is missing.")
 	}
-	unhurried(w)
 	return a.answer(w)(a.opts.Catalog.Pin(r.PathValue("name"), body.Pin))
 }
 
 func (a *api) rollbackAdapter(w http.ResponseWriter, r *http.Request) error {
-	unhurried(w)
 	return a.answer(w)(a.opts.Catalog.Rollback(r.PathValue("name")))
 }
 
@@ -254,7 +250,11 @@ type query struct {
 }
 
 func newQuery(r *http.Request) *query {
-	return &query{values: r.URL.Query(), seen: map[string]bool{}}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // values lacks what could not be read
+		err = invalid("", "The query is malformed: %s.", err)
+	}
+	return &query{values: values, seen: map[string]bool{}, err: err}
 }
 
 // one returns the parameter's value if it is there, once.

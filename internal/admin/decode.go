@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -114,10 +115,20 @@ func decodeValue(raw json.RawMessage, path string, target any) error {
 		want = "a list of objects"
 	}
 	isNull := string(raw) == "null"
-	if isNull && !nullable || json.Unmarshal(raw, target) != nil {
+	if isNull && !nullable || holdsNull(raw, target) || json.Unmarshal(raw, target) != nil {
 		return invalid(path, "%s: must be %s.", path, want)
 	}
 	return nil
+}
+
+// holdsNull reports whether a list of strings has a null in it, which
+// encoding/json takes for "".
+func holdsNull(raw json.RawMessage, target any) bool {
+	if _, list := target.(*[]string); !list {
+		return false
+	}
+	var items []*string
+	return json.Unmarshal(raw, &items) == nil && slices.Contains(items, nil)
 }
 
 // decodeParts reads the parts of a composition.
@@ -142,16 +153,6 @@ func decodeParts(raw []json.RawMessage) ([]Part, error) {
 	return parts, nil
 }
 
-// unhurried lifts the server's timeouts from a request whose body was read: it
-// may take as long as its caller waits for it.
-func unhurried(w http.ResponseWriter) {
-	control := http.NewResponseController(w)
-	// Not every writer has deadlines. The one for reading would end the request's
-	// context.
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Time{})
-}
-
 // upload is the body of a request that may take any time, as long as bytes come.
 type upload struct {
 	body    io.Reader
@@ -160,12 +161,9 @@ type upload struct {
 }
 
 func (u *upload) Read(b []byte) (int, error) {
-	_ = u.control.SetReadDeadline(time.Now().Add(uploadPause))
+	_ = u.control.SetReadDeadline(time.Now().Add(uploadPause)) // not every writer has one
 	n, err := u.body.Read(b)
-	switch {
-	case errors.Is(err, io.EOF):
-		_ = u.control.SetReadDeadline(time.Time{})
-	case err != nil:
+	if err != nil && !errors.Is(err, io.EOF) {
 		u.err = err
 	}
 	return n, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 
 	"github.com/loragate/loragate/internal/catalog"
 )
@@ -134,6 +135,17 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}
 	e.write(w)
+}
+
+// bug ends a call whose handler panicked with v. One whose answer has begun is
+// cut: half of it must not look like a whole one.
+func (a *api) bug(w *statusWriter, r *http.Request, v any) {
+	a.opts.Log.Error("admin call panicked", "method", r.Method, "path", shorten(r.URL.EscapedPath()),
+		"panic", v, "stack", string(debug.Stack()))
+	if w.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	asAPIError(fmt.Errorf("panic: %v", v)).write(w)
 }
 
 // shorten keeps a caller's words from filling an error or a log line.

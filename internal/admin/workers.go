@@ -36,6 +36,16 @@ func (a *api) listWorkers(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+// worker returns one worker as it is now.
+func (a *api) worker(id int) (Worker, error) {
+	workers := a.workers()
+	i := slices.IndexFunc(workers, func(w Worker) bool { return w.ID == id })
+	if i < 0 {
+		return Worker{}, notFound("There is no worker %d.", id)
+	}
+	return workers[i], nil
+}
+
 // change returns the handler of one change of a worker.
 func (a *api) change(do func(p Pool, id int) error) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
@@ -43,16 +53,16 @@ func (a *api) change(do func(p Pool, id int) error) func(w http.ResponseWriter, 
 		if err != nil {
 			return err
 		}
-		is := func(worker Worker) bool { return worker.ID == id }
-		if !slices.ContainsFunc(a.workers(), is) {
-			return notFound("There is no worker %d.", id)
+		if _, err := a.worker(id); err != nil {
+			return err
 		}
-		unhurried(w)
 		if err := do(a.opts.Pool, id); err != nil {
 			return err
 		}
-		after := a.workers()
-		writeJSON(w, http.StatusOK, after[slices.IndexFunc(after, is)])
-		return nil
+		after, err := a.worker(id)
+		if err == nil {
+			writeJSON(w, http.StatusOK, after)
+		}
+		return err
 	}
 }

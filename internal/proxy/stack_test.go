@@ -48,6 +48,7 @@ type settings struct {
 	generation            time.Duration
 	args                  []string
 	vllm                  bool
+	adapters              proxy.Adapters // behind vLLM's endpoints, in place of the catalog
 	adminToken            string
 }
 
@@ -65,12 +66,11 @@ func start(t *testing.T, change func(*settings)) *stack {
 	if err := st.pool.Started(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var adapters proxy.Adapters
 	if s.vllm {
-		adapters = models
+		s.adapters = models
 	}
 	st.proxy = proxy.New(proxy.Options{
-		Adapters: adapters, AdminToken: s.adminToken,
+		Adapters: s.adapters, AdminToken: s.adminToken,
 		Catalog: models, Pool: st.pool, Alias: "base",
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})

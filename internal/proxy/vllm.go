@@ -4,17 +4,20 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"net/http"
-	"path/filepath"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/rawjson"
 )
 
 // Adapters is what vLLM's endpoints for adapters change; *catalog.Catalog is one.
@@ -27,92 +30,135 @@ type Adapters interface {
 // loraRequest is the body of vLLM's endpoints. Further fields, such as
 // lora_int_id and base_model_name, mean nothing here.
 type loraRequest struct {
-	Name    string `json:"lora_name"`
-	Path    string `json:"lora_path"`
-	InPlace bool   `json:"load_inplace"`
+	name, path string
+	inPlace    bool // replace one of that name
+}
+
+// read takes the fields from a body; needed must be there.
+func (r *loraRequest) read(text []byte, needed ...string) error {
+	body, err := rawjson.Parse(text)
+	if err != nil {
+		return badJSON(err)
+	}
+	for _, field := range []struct {
+		key string
+		to  *string
+	}{{"lora_name", &r.name}, {"lora_path", &r.path}} {
+		if _, err := body.Decode(field.key, field.to); err != nil {
+			return invalid(field.key, "The field %q must be a string.", field.key)
+		}
+		if *field.to == "" && slices.Contains(needed, field.key) {
+			return invalid(field.key, "The field %q is missing.", field.key)
+		}
+	}
+	if _, err := body.Decode("load_inplace", &r.inPlace); err != nil {
+		return invalid("load_inplace", "The field \"load_inplace\" must be true or false.")
+	}
+	return nil
 }
 
 // repository is a name on the Hugging Face Hub, which vLLM takes as a path.
 var repository = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[\w.-]+$`)
 
-// source is the path in the catalog's words.
-func (r loraRequest) source() string {
-	if !filepath.IsAbs(r.Path) && repository.MatchString(r.Path) {
-		return "hf://" + r.Path
+// spec is what the catalog is asked for, in its words. One that is replaced keeps
+// its settings.
+func (r *loraRequest) spec(old catalog.Record) catalog.Spec {
+	spec := catalog.Spec{Scale: 1, Weight: 1}
+	if old.Kind == catalog.KindAdapter {
+		spec = old.Spec
 	}
-	return r.Path
+	spec.Name, spec.Source, spec.Digest = r.name, r.path, ""
+	if repository.MatchString(r.path) {
+		spec.Source = "hf://" + r.path
+	}
+	return spec
 }
 
 // loadAdapter serves POST /v1/load_lora_adapter: it answers when the adapter can
-// be asked for.
+// be asked for. If the client leaves before, loading goes on.
 func (p *Proxy) loadAdapter(c echo.Context) error {
-	r, err := p.decodeLoRA(c)
+	r, err := p.decodeLoRA(c, "lora_name", "lora_path")
 	if err != nil {
 		return err
 	}
-	if r.Path == "" {
-		return invalid("lora_path", "The field \"lora_path\" is missing.")
+	old, exists := p.opts.Adapters.Get(r.name)
+	// What was refused before was never loaded.
+	if exists && !r.inPlace && (old.Active != nil || old.State == catalog.Downloading) {
+		return invalid("lora_name", "The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.", r.name)
 	}
-	if _, exists := p.opts.Adapters.Get(r.Name); exists && !r.InPlace {
-		return invalid("lora_name", "The lora adapter %q has already been loaded; with \"load_inplace\": true it is replaced.", shorten(r.Name))
-	}
-	spec := catalog.Spec{Name: r.Name, Source: r.source(), Scale: 1, Weight: 1}
-	if _, err := p.opts.Adapters.Put(c.Request().Context(), spec, true); err != nil {
+	if _, err := p.opts.Adapters.Put(c.Request().Context(), r.spec(old), true); err != nil {
 		return fromChange(err)
 	}
-	return p.say(c, "Success: LoRA adapter '%s' added successfully.", r.Name)
+	return p.say(c, "Success: LoRA adapter '%s' added successfully.", r.name)
 }
 
 // unloadAdapter serves POST /v1/unload_lora_adapter.
 func (p *Proxy) unloadAdapter(c echo.Context) error {
-	r, err := p.decodeLoRA(c)
+	r, err := p.decodeLoRA(c, "lora_name")
 	if err != nil {
 		return err
 	}
-	if err := p.opts.Adapters.Remove(r.Name); err != nil {
+	if err := p.opts.Adapters.Remove(r.name); err != nil {
 		return fromChange(err)
 	}
-	return p.say(c, "Success: LoRA adapter '%s' removed successfully.", r.Name)
+	return p.say(c, "Success: LoRA adapter '%s' removed successfully.", r.name)
 }
 
-// crossOrigin tells requests that a browser makes for somebody else's page.
-var crossOrigin = http.NewCrossOriginProtection()
-
-// decodeLoRA reads a body, of a client that may change adapters.
-func (p *Proxy) decodeLoRA(c echo.Context) (r loraRequest, err error) {
-	if crossOrigin.Check(c.Request()) != nil {
-		return r, &apiError{
-			Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
-			Message: "Pages of other origins may not change adapters.",
-		}
+// decodeLoRA reads the body of a client that may change adapters. The fields
+// that are needed must be in it.
+func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err error) {
+	if p.draining.Load() {
+		return r, stopping()
 	}
-	if !p.mayChange(c.Request()) {
-		return r, &apiError{
-			Status: http.StatusUnauthorized, Type: typeInvalid, Code: "invalid_api_key",
-			Message: "Changing adapters needs the admin token as a bearer token.",
-		}
+	if err := p.mayChange(c.Request()); err != nil {
+		return r, err
 	}
 	text, err := p.readBody(c)
 	if err != nil {
 		return r, err
 	}
-	if err := json.Unmarshal(text, &r); err != nil {
-		return r, invalid("", "The request body is not valid: %s.", err)
-	}
-	if r.Name == "" {
-		return r, invalid("lora_name", "The field \"lora_name\" is missing.")
-	}
-	return r, nil
+	return r, r.read(text, needed...)
 }
 
-// mayChange compares hashes, so that its time tells nothing of the token.
-func (p *Proxy) mayChange(r *http.Request) bool {
-	if p.opts.AdminToken == "" {
-		return true
+// crossOrigin tells requests that a browser makes for somebody else's page.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// mayChange returns why a request may not change adapters, or nil. Without a
+// token whoever is on this machine may (the configuration sees to it that nobody
+// else reaches the gateway then), but for web pages there: those of other origins,
+// and those whose own name was made to point here, which the host gives away.
+func (p *Proxy) mayChange(r *http.Request) error {
+	refusal := &apiError{Status: http.StatusForbidden, Type: typeInvalid}
+	switch {
+	case crossOrigin.Check(r) != nil:
+		refusal.Code, refusal.Message = "cross_origin", "Pages of other origins may not change adapters."
+	case p.opts.AdminToken == "" && !loopback(r.Host):
+		refusal.Code = "host_not_allowed"
+		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", shorten(r.Host))
+	case p.opts.AdminToken != "" && !presents(r, p.opts.AdminToken):
+		refusal.Status, refusal.Code = http.StatusUnauthorized, "invalid_api_key"
+		refusal.Message = "Changing adapters needs the admin token as a bearer token."
+	default:
+		return nil
 	}
+	return refusal
+}
+
+// presents compares hashes, so that its time tells nothing of the token.
+func presents(r *http.Request, token string) bool {
 	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(p.opts.AdminToken))
+	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
 	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// loopback reports whether a Host header, with or without a port, can only mean
+// this machine.
+func loopback(host string) bool {
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		host = bare
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // say answers in plain text, as vLLM does.
@@ -121,19 +167,26 @@ func (p *Proxy) say(c echo.Context, format string, args ...any) error {
 	return c.String(http.StatusOK, fmt.Sprintf(format, args...))
 }
 
-// fromChange turns the catalog's refusal of a change into an answer.
+// fromChange turns the catalog's refusal of a change into an answer. As with vLLM
+// a source that is not there is a 404.
 func fromChange(err error) *apiError {
 	var refusal *catalog.Error
-	if !errors.As(err, &refusal) {
+	switch {
+	case errors.As(err, &refusal):
+	case errors.Is(err, context.Canceled):
+		return clientLeft(err)
+	default:
 		return &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "The adapter could not be changed.", Cause: err}
 	}
 	e := &apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: string(refusal.Code), Message: refusal.Message, Cause: refusal.Cause}
-	switch refusal.Code {
-	case catalog.NotFound:
+	switch {
+	case refusal.Code == catalog.NotFound:
 		e.Status = http.StatusNotFound
-	case catalog.Conflict:
+	case refusal.Code == catalog.Conflict:
 		e.Status = http.StatusConflict
-	case catalog.Failed:
+	case refusal.Code == catalog.Failed && errors.Is(err, fs.ErrNotExist):
+		e.Status, e.Code, e.Param = http.StatusNotFound, string(catalog.NotFound), "lora_path"
+	case refusal.Code == catalog.Failed:
 		e.Status, e.Type = http.StatusBadGateway, typeServer
 	}
 	return e

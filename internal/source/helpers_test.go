@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log"
 	"math/rand/v2"
 	"net/http"
@@ -95,6 +96,9 @@ func wantError(t *testing.T, err error, code string, parts ...string) *Error {
 	}
 	if e.Code != code {
 		t.Errorf("got code %s (%s), want %s", e.Code, e.Message, code)
+	}
+	if code == NotFound && !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v is no fs.ErrNotExist", err)
 	}
 	for _, p := range parts {
 		if !strings.Contains(e.Message, p) {

@@ -1,0 +1,172 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/loragate/loragate/internal/catalog"
+)
+
+// call is a request for an operation that works as it is.
+type call struct {
+	method, path, media, body string
+	header                    []string
+}
+
+const (
+	octets   = "application/octet-stream"
+	somePath = AdaptersPath + "/shop"
+)
+
+// calls are one for every operation of the description, by its id.
+var calls = map[string]call{
+	"health":          {method: "GET", path: "/health"},
+	"metrics":         {method: "GET", path: "/metrics"},
+	"state":           {method: "GET", path: StatePath},
+	"listAdapters":    {method: "GET", path: AdaptersPath},
+	"getAdapter":      {method: "GET", path: somePath},
+	"putAdapter":      {method: "PUT", path: somePath, media: isJSON, body: `{"source":"/a.gguf"}`},
+	"uploadAdapter":   {method: "PUT", path: somePath + "/file?filename=a.gguf", media: octets, body: "GGUF"},
+	"removeAdapter":   {method: "DELETE", path: somePath},
+	"pinAdapter":      {method: "POST", path: somePath + "/pin", media: isJSON, body: `{"pin":true}`},
+	"rollbackAdapter": {method: "POST", path: somePath + "/rollback"},
+	"listWorkers":     {method: "GET", path: WorkersPath},
+	"drainWorker":     {method: "POST", path: WorkersPath + "/0/drain"},
+	"resumeWorker":    {method: "POST", path: WorkersPath + "/0/resume"},
+	"restartWorker":   {method: "POST", path: WorkersPath + "/0/restart"},
+}
+
+// trouble makes a call end with a status.
+type trouble struct {
+	status int
+	code   string
+	only   []string // operations; none is all of which the status is described
+	cause  func(r *rig, c *call)
+}
+
+// fails lets the catalog or the pool refuse.
+func fails(err error) func(r *rig, c *call) {
+	return func(r *rig, _ *call) { r.err, r.pool.err = err, err }
+}
+
+func refusal(code catalog.Code) func(r *rig, c *call) {
+	return fails(&catalog.Error{Code: code, Message: "the source is at fault"})
+}
+
+var troubles = []trouble{
+	{202, "", nil, func(r *rig, _ *call) { r.records[0].State = catalog.Loading }},
+	{400, "invalid", []string{"putAdapter", "uploadAdapter"}, refusal(catalog.Invalid)},
+	{400, "invalid", []string{"pinAdapter"}, func(_ *rig, c *call) { c.body = `{}` }},
+	{401, "unauthorized", nil, func(r *rig, _ *call) { r.token = "0123456789abcdef" }},
+	{403, "host_not_allowed", nil, func(_ *rig, c *call) { c.header = []string{"Host", "evil.example"} }},
+	{403, "cross_origin", []string{"putAdapter", "uploadAdapter", "removeAdapter", "pinAdapter", "rollbackAdapter",
+		"drainWorker", "resumeWorker", "restartWorker"}, func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
+	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = AdaptersPath + "/nobody" }},
+	{404, "not_found", []string{"drainWorker", "resumeWorker", "restartWorker"},
+		func(_ *rig, c *call) { c.path = strings.Replace(c.path, "/0/", "/7/", 1) }},
+	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(catalog.NotFound)},
+	{409, "conflict", []string{"restartWorker"}, fails(fmt.Errorf("worker 0 is not up: %w", ErrConflict))},
+	{409, "conflict", []string{"putAdapter", "uploadAdapter", "removeAdapter", "rollbackAdapter"}, refusal(catalog.Conflict)},
+	{413, "too_large", nil, func(r *rig, c *call) {
+		if r.max = 3; c.media == isJSON {
+			c.body = strings.Repeat(" ", maxJSON+1)
+		}
+	}},
+	{415, "unsupported_media_type", nil, func(_ *rig, c *call) { c.media = "multipart/form-data; boundary=x" }},
+	{422, "refused", nil, refusal(catalog.Refused)},
+	{500, "internal_error", nil, func(r *rig, _ *call) { r.pool.broken, r.err, r.pool.err = true, errors.New("x"), errors.New("x") }},
+	{501, "not_implemented", nil, func(r *rig, _ *call) { r.bare = true }},
+	{502, "failed", nil, refusal(catalog.Failed)},
+	{503, "interrupted", nil, fails(context.Canceled)},
+}
+
+// TestEveryDescribedAnswerIsGiven asks every operation for every status that is
+// described of it. That they are as described is what the rig checks of all
+// answers.
+func TestEveryDescribedAnswerIsGiven(t *testing.T) {
+	given := map[string]bool{}                           // "id status"
+	codes := map[string]bool{"method_not_allowed": true} // no operation's: TestUnroutedCalls has it
+	ask := func(id string, status int, code string, c call, r *rig) {
+		rec, operation := r.operate(t, request(c.method, c.path, c.media, c.body, c.header...), c.body)
+		if rec.Code != status || operation == nil || operation.OperationID != id {
+			t.Errorf("%s: %d %s, want %d", id, rec.Code, rec.Body, status)
+			return
+		}
+		if code != "" {
+			e := detail(t, rec)
+			if *e.Code != code || e.Type != typeFor(status) {
+				t.Errorf("%s: %d has the code %s and the type %s, want %s and %s", id, status, *e.Code, e.Type, code, typeFor(status))
+			}
+			codes[code] = true
+		}
+		given[id+" "+strconv.Itoa(status)] = true
+	}
+	for id, c := range calls {
+		status := http.StatusOK
+		if c.method == http.MethodDelete {
+			status = http.StatusNoContent
+		}
+		ask(id, status, "", c, newCatalog())
+	}
+	described, byStatus := map[string]bool{}, map[int][]string{}
+	for _, item := range description(t).Paths.Map() {
+		for _, operation := range item.Operations() {
+			for text := range operation.Responses.Map() {
+				if status, err := strconv.Atoi(text); err == nil { // not "default"
+					described[operation.OperationID+" "+text] = true
+					byStatus[status] = append(byStatus[status], operation.OperationID)
+				}
+			}
+		}
+	}
+	for _, trouble := range troubles {
+		only := trouble.only
+		if only == nil {
+			only = byStatus[trouble.status]
+		}
+		for _, id := range only {
+			c, r := calls[id], newCatalog()
+			trouble.cause(r, &c)
+			ask(id, trouble.status, trouble.code, c, r)
+		}
+	}
+	for _, what := range differ(described, given) {
+		t.Errorf("described or given, not both: %s", what)
+	}
+	enum := map[string]bool{}
+	for _, v := range description(t).Components.Schemas["ErrorDetail"].Value.Properties["code"].Value.Enum {
+		enum[v.(string)] = true
+	}
+	for _, code := range differ(enum, codes) {
+		t.Errorf("described or given, not both: the code %s", code)
+	}
+}
+
+// differ returns what is in one set alone.
+func differ(a, b map[string]bool) (list []string) {
+	for _, pair := range [][2]map[string]bool{{a, b}, {b, a}} {
+		for s := range pair[0] {
+			if !pair[1][s] {
+				list = append(list, s)
+			}
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func typeFor(status int) string {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return "server_error"
+	case status == http.StatusUnauthorized:
+		return "authentication_error"
+	}
+	return "invalid_request_error"
+}
