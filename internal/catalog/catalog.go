@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +30,7 @@ type Options struct {
 	// (.zip, .tar, .tar.gz, .tgz) of one in it is an adapter. "" is none.
 	Dir    string
 	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
-	Rescan time.Duration // how often Dir is read without being told of a change; 0 is 30 s
+	Rescan time.Duration // how often Dir is read without being told of a change; 0 is never
 
 	Entries      []Spec // the configuration's adapters and compositions, as for Configure
 	Adhoc        bool   // expressions such as "coding@0.7+chat@0.3" are models
@@ -96,10 +98,11 @@ type Catalog struct {
 }
 
 // Open reads what is stored, the directory and the configuration's list, and
-// returns when each source has been taken in once; until then it blocks. Sources
-// that cannot be served are rejected records. An error means that the base or
-// the directory is missing, that the list clashes with itself or is invalid, or
-// that the store failed; or that ctx ended.
+// returns when each source has been taken in once, but for remote ones of which a
+// version is kept; until then it blocks. Sources that cannot be served are
+// rejected records. An error means that the base or the directory is missing,
+// that the list clashes with itself or is invalid, or that the store failed; or
+// that ctx ended.
 func Open(ctx context.Context, opts Options) (*Catalog, error) {
 	c, err := newCatalog(opts)
 	if err != nil {
@@ -170,7 +173,7 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 		}
 	}
 	if c.opts.Dir != "" {
-		return c.watch()
+		c.watch()
 	}
 	return nil
 }
@@ -184,7 +187,20 @@ func (c *Catalog) begin() ([]*job, error) {
 	}
 	past := make(past)
 	for _, a := range kept {
-		past[pastKey{Origin(a.Origin), a.Name}] = restored(a, c.opts.Store.Blobs())
+		e := restored(a, c.opts.Store.Blobs())
+		past[pastKey{Origin(a.Origin), a.Name}] = e
+		if e.active == nil {
+			continue
+		}
+		if reason, bad := c.st.quarantined[e.active.Digest]; bad {
+			c.st.withdraw(e, e.active.Digest, reason, c.opts.IsLoaded, e.updated)
+		}
+		if e.prune(c.st.keep) {
+			err = cmp.Or(err, c.store(e))
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	jobs, err := c.configure(c.opts.Entries, past)
 	if err != nil {
@@ -214,7 +230,7 @@ func (c *Catalog) restore(past past) {
 		}
 	}
 	c.reclaim()
-	for name, e := range c.st.lost {
+	for name, e := range c.st.lost { // what is left
 		c.log.Error("a model of the API lost its name", "name", name, "reason", c.st.clash(e.spec, nil))
 	}
 }
@@ -222,7 +238,8 @@ func (c *Catalog) restore(past past) {
 // reclaim gives the API's own models the names that are free now. The caller
 // holds the lock.
 func (c *Catalog) reclaim() {
-	for name, e := range c.st.lost {
+	for _, name := range slices.Sorted(maps.Keys(c.st.lost)) {
+		e := c.st.lost[name]
 		if c.st.clash(e.spec, nil) != nil {
 			continue
 		}
@@ -236,16 +253,13 @@ func (c *Catalog) reclaim() {
 
 // forget deletes what was kept of models that are gone.
 func (c *Catalog) forget(past past) error {
-	for key := range past {
-		e := c.st.entries[key.name]
-		if e != nil && e.origin == key.origin || key.origin == FromAPI {
-			continue
-		}
-		if err := c.opts.Store.Delete(string(key.origin), key.name); err != nil {
-			return err
+	var gone []*entry
+	for key, e := range past {
+		if now := c.st.entries[key.name]; key.origin != FromAPI && (now == nil || now.origin != key.origin) {
+			gone = append(gone, e)
 		}
 	}
-	return nil
+	return c.remove(gone...)
 }
 
 // Close stops watching and every intake, and waits for them. Resolve, Models,
@@ -260,6 +274,13 @@ func (c *Catalog) Close() {
 func (c *Catalog) publish() {
 	c.reclaim() // whatever changed may have freed names
 	c.snap.Store(c.st.build(c.base, c.adhoc))
+	// A worker may have loaded a version before it was known to be staged.
+	if c.takeOver(c.opts.IsLoaded) {
+		c.snap.Store(c.st.build(c.base, c.adhoc))
+	}
+	if c.st.freed() {
+		c.dir.lookAgain()
+	}
 	close(c.published)
 	c.published = make(chan struct{})
 }
@@ -270,7 +291,7 @@ func (c *Catalog) change(f func() error) error {
 	c.mu.Lock()
 	err := c.ctx.Err()
 	if err != nil {
-		err = refuse(Failed, "the gateway is stopping")
+		err = errStopping
 	} else if err = f(); err == nil {
 		c.publish()
 	}
@@ -312,11 +333,13 @@ func (c *Catalog) List() []Record {
 func (c *Catalog) Get(name string) (Record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.st.entries[name]
-	if !ok {
-		return Record{}, false
+	if e := c.st.entries[name]; e != nil {
+		return e.record(), true
 	}
-	return e.record(), true
+	if e := c.st.lost[name]; e != nil {
+		return c.st.withoutName(e), true
+	}
+	return Record{}, false
 }
 
 // SetAdhoc says whether expressions are models.

@@ -1,13 +1,15 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/state"
 )
 
 // Put adds an adapter (from Spec.Source) or a composition (of Spec.Shares), or
@@ -33,15 +35,11 @@ func (c *Catalog) Put(ctx context.Context, spec Spec, wait bool) (Record, error)
 	if spec.Source == "" {
 		return Record{}, refuse(Invalid, "%s: an adapter needs a source", spec.Name)
 	}
-	j, err := c.putAdapter(c.ctx, spec, c.slotsFor(spec.Source), c.source(spec))
-	if err != nil {
-		return Record{}, err
+	r, j, err := c.putAdapter(c.ctx, spec, c.slotsFor(spec.Source), c.source(spec))
+	if err != nil || !wait {
+		return r, err
 	}
-	if wait {
-		return c.await(ctx, spec.Name, j)
-	}
-	r, _ := c.Get(spec.Name)
-	return r, nil
+	return c.await(ctx, spec.Name, j)
 }
 
 // Upload is Put with the bytes of a GGUF or an archive read from r; filename
@@ -59,65 +57,83 @@ func (c *Catalog) Upload(ctx context.Context, spec Spec, r io.Reader, filename s
 	from := func(ctx context.Context, progress func(done, total int64)) (string, func(), error) {
 		return c.opts.Receive(ctx, r, filename, spec.Digest, progress)
 	}
-	j, err := c.putAdapter(ctx, spec, c.remote, from)
+	_, j, err := c.putAdapter(ctx, spec, c.remote, from)
 	if err != nil {
 		return Record{}, err
 	}
 	<-j.done
-	record, _ := c.Get(spec.Name)
-	if j.err != nil {
-		return record, j.err
+	record, ok := c.Get(spec.Name)
+	if j.err == nil && !ok {
+		return Record{}, removed(spec.Name)
 	}
-	return record, nil
+	return record, j.err
 }
 
-func (c *Catalog) putAdapter(ctx context.Context, spec Spec, slots chan struct{}, from get) (j *job, err error) {
+func (c *Catalog) putAdapter(ctx context.Context, spec Spec, slots chan struct{}, from get) (r Record, j *job, err error) {
 	err = c.change(func() error {
-		e := c.st.entries[spec.Name]
-		if err := c.mayPut(spec, e); err != nil {
+		e, err := c.mayPut(spec, KindAdapter)
+		if err != nil {
 			return err
 		}
-		if e != nil && e.kind == KindComposition {
-			return refuse(Conflict, "%s is a composition: remove it first", spec.Name)
-		}
 		if e == nil {
-			e = &entry{kind: KindAdapter, origin: FromAPI, spec: spec, state: Downloading, updated: time.Now().UTC()}
+			e = &entry{kind: KindAdapter, origin: FromAPI}
+		}
+		if e.latest() == nil || c.st.lost[spec.Name] == e { // there is nothing that goes on serving
+			next := *e
+			next.become(spec)
+			next.state, next.reason, next.updated = Downloading, "", time.Now().UTC()
 			if spec.Source != "" { // one that waits for its source is fetched after a restart, too
-				if err := c.store(e); err != nil {
+				if err := c.store(&next); err != nil {
 					return err
 				}
 			}
+			*e = next
+			delete(c.st.lost, spec.Name)
 			c.st.entries[spec.Name] = e
 		}
 		j = c.take(ctx, e, spec, nil, slots, from)
+		r = e.record()
 		return nil
 	})
-	return j, err
+	return r, j, err
 }
 
-func (c *Catalog) mayPut(spec Spec, e *entry) error {
+// mayPut returns the record that a spec of the API replaces, nil for none, or why
+// it cannot be put.
+func (c *Catalog) mayPut(spec Spec, kind Kind) (*entry, error) {
+	e := c.st.entries[spec.Name]
 	if e != nil {
 		if err := e.foreign(); err != nil {
-			return err
+			return nil, err
 		}
+	} else {
+		e = c.st.lost[spec.Name]
 	}
-	return c.st.clash(spec, e)
+	if err := cmp.Or(c.st.clash(spec, e), c.st.reserved(spec, e)); err != nil {
+		return nil, err
+	}
+	if e != nil && e.kind != kind {
+		return nil, refuse(Conflict, "%s is %s: remove it first", spec.Name, map[Kind]string{KindAdapter: "an adapter", KindComposition: "a composition"}[e.kind])
+	}
+	return e, nil
 }
 
 func (c *Catalog) putComposition(spec Spec) (r Record, err error) {
 	err = c.change(func() error {
-		old := c.st.entries[spec.Name]
-		if err := c.mayPut(spec, old); err != nil {
+		old, err := c.mayPut(spec, KindComposition)
+		if err != nil {
 			return err
 		}
-		if old != nil && old.kind != KindComposition {
-			return refuse(Conflict, "%s is an adapter: remove it first", spec.Name)
+		e := &entry{kind: KindComposition, origin: FromAPI, updated: time.Now().UTC()}
+		if old != nil {
+			e.pinned, e.spec.Pin = old.pinned, old.spec.Pin
 		}
-		e := &entry{kind: KindComposition, origin: FromAPI, spec: spec, updated: time.Now().UTC()}
+		e.become(spec)
 		e.composed(&c.st)
 		if err := c.store(e); err != nil {
 			return err
 		}
+		delete(c.st.lost, spec.Name)
 		c.st.entries[spec.Name] = e
 		r = e.record()
 		c.log.Info("composition set", "name", spec.Name, "state", e.state, "reason", e.reason)
@@ -125,6 +141,9 @@ func (c *Catalog) putComposition(spec Spec) (r Record, err error) {
 	})
 	return r, err
 }
+
+// removed is what those learn who waited for a model that is gone.
+func removed(name string) *Error { return refuse(Conflict, "%s was removed meanwhile", name) }
 
 // Remove removes the API's adapter or composition of that name, its versions and
 // their quarantine. When it returns the name is unknown; requests that had it
@@ -145,92 +164,99 @@ func (c *Catalog) Remove(name string) error {
 	})
 }
 
-// remove forgets a record, whatever its origin. The caller holds the lock.
-func (c *Catalog) remove(e *entry) error {
-	if err := c.opts.Store.Delete(string(e.origin), e.spec.Name); err != nil {
-		return &Error{Code: Failed, Message: "the change could not be stored", Cause: err}
+// remove forgets records, whatever their origin: all of them, or none if the
+// store fails. The caller holds the lock.
+func (c *Catalog) remove(gone ...*entry) error {
+	u := c.forgetting(gone)
+	if err := c.commit(u); err != nil {
+		return err
 	}
-	c.abandon(e, refuse(Conflict, "%s was removed meanwhile", e.spec.Name))
-	if c.st.lost[e.spec.Name] == e {
-		delete(c.st.lost, e.spec.Name)
-	} else {
-		delete(c.st.entries, e.spec.Name)
-	}
-	for _, digest := range append([]string{e.seen}, digests(e)...) {
-		if _, bad := c.st.quarantined[digest]; !bad || c.known(digest) {
-			continue
-		}
-		if err := c.opts.Store.Release(digest); err != nil {
-			c.log.Error("releasing a quarantine", "name", e.spec.Name, "error", err)
-			continue
-		}
-		delete(c.st.quarantined, digest)
-	}
-	c.log.Info("model removed", "name", e.spec.Name, "origin", e.origin)
+	c.drop(gone, u.Release)
 	return nil
 }
 
-func digests(e *entry) (list []string) {
-	for _, v := range e.versions {
-		list = append(list, v.Digest)
-	}
-	return list
-}
-
-// known reports whether a record has a version of those bytes.
-func (c *Catalog) known(digest string) bool {
-	for _, set := range []map[string]*entry{c.st.entries, c.st.lost} {
-		for _, e := range set {
-			if slices.ContainsFunc(e.versions, func(v *Version) bool { return v.Digest == digest }) {
-				return true
+// forgetting returns the update that forgets records, and with them the
+// quarantine of bytes that no other record knows. The caller holds the lock.
+func (c *Catalog) forgetting(gone []*entry) (u state.Update) {
+	for _, e := range gone {
+		u.Forget = append(u.Forget, state.Key{Origin: string(e.origin), Name: e.spec.Name})
+		for digest := range c.st.quarantined {
+			if e.knows(digest) && !c.st.known(digest, gone) {
+				u.Release = append(u.Release, digest)
 			}
 		}
 	}
-	return false
+	return u
+}
+
+// drop takes records out once that is stored. The caller holds the lock.
+func (c *Catalog) drop(gone []*entry, released []string) {
+	for _, e := range gone {
+		name := e.spec.Name
+		c.abandon(e, removed(name))
+		for _, set := range []map[string]*entry{c.st.entries, c.st.lost} {
+			if set[name] == e {
+				delete(set, name)
+			}
+		}
+		c.log.Info("model removed", "name", name, "origin", e.origin)
+	}
+	for _, digest := range released {
+		delete(c.st.quarantined, digest)
+	}
 }
 
 // Pin sets whether every worker has the model loaded at all times, whatever its
 // origin. It holds over restarts, until the configuration's own value changes.
 func (c *Catalog) Pin(name string, pin bool) (Record, error) {
-	return c.edit(name, func(e *entry) error {
+	r, err := c.edit(name, func(e *entry) error {
 		e.pinned = &pin
-		c.log.Info("model pinned", "name", name, "pin", pin)
 		return nil
 	})
+	if err == nil {
+		c.log.Info("model pinned", "name", name, "pin", pin)
+	}
+	return r, err
 }
 
 // Rollback makes the version before the active (or staged) one active, whatever
 // the adapter's origin. It holds until the source has other bytes.
 func (c *Catalog) Rollback(name string) (Record, error) {
-	return c.edit(name, func(e *entry) error {
-		v := c.st.previous(e)
-		if v == nil {
+	var v *Version
+	r, err := c.edit(name, func(e *entry) error {
+		if v = c.st.previous(e); v == nil {
 			return refuse(Conflict, "%s has no version before the present one", name)
 		}
-		c.abandon(e, errSuperseded)
-		e.reason = ""
+		e.job, e.reason = nil, ""
 		e.activate(v, c.opts.IsLoaded)
-		c.log.Info("adapter rolled back", "name", name, "version", v.Number, "digest", v.Digest[:12], "staged", e.staged != nil)
 		return nil
 	})
+	if err == nil {
+		c.log.Info("adapter rolled back", "name", name, "version", v.Number, "digest", v.Digest[:12], "staged", r.Staged != nil)
+	}
+	return r, err
 }
 
-// edit changes a record and stores it, or changes nothing.
+// edit changes a record and stores it, or changes nothing. f gets a copy; if it
+// takes the intake from it, that ends.
 func (c *Catalog) edit(name string, f func(e *entry) error) (r Record, err error) {
 	err = c.change(func() error {
 		e := c.st.entries[name]
 		if e == nil {
 			return refuse(NotFound, "there is no adapter %q", shorten(name))
 		}
-		before := *e
-		if err := f(e); err != nil {
+		next := *e
+		if err := f(&next); err != nil {
 			return err
 		}
-		e.updated = time.Now().UTC()
-		if err := c.store(e); err != nil {
-			*e = before
+		next.updated = time.Now().UTC()
+		if err := c.store(&next); err != nil {
 			return err
 		}
+		if next.job == nil {
+			c.abandon(e, errSuperseded)
+		}
+		*e = next
 		r = e.record()
 		return nil
 	})
@@ -244,15 +270,32 @@ func (c *Catalog) Loaded(path string) {
 		return
 	}
 	_ = c.change(func() error {
-		for _, e := range c.st.entries {
-			if e.staged != nil && e.staged.Path == path {
-				e.active, e.staged = e.staged, nil
-				e.settle()
-				c.log.Info("adapter's version answers", "name", e.spec.Name, "version", e.active.Number, "digest", e.active.Digest[:12])
-			}
-		}
+		c.takeOver(func(other string) bool { return other == path })
 		return nil
 	})
+}
+
+// takeOver makes the staged versions active whose files are loaded. The caller
+// holds the lock.
+func (c *Catalog) takeOver(loaded func(path string) bool) (changed bool) {
+	for _, e := range c.st.entries {
+		if e.staged == nil || !loaded(e.staged.Path) {
+			continue
+		}
+		e.active, e.staged, changed = e.staged, nil, true
+		e.settle()
+		c.log.Info("adapter's version answers", "name", e.spec.Name, "version", e.active.Number, "digest", e.active.Digest[:12])
+		next := *e
+		if !next.prune(c.st.keep) {
+			continue
+		}
+		if err := c.store(&next); err != nil {
+			c.log.Error("storing a record", "name", e.spec.Name, "error", errors.Unwrap(err))
+			continue
+		}
+		*e = next
+	}
+	return changed
 }
 
 // Quarantine says that the file made llama-server end. No worker is to load its
@@ -260,20 +303,20 @@ func (c *Catalog) Loaded(path string) {
 func (c *Catalog) Quarantine(path, reason string) {
 	digest := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 	_ = c.change(func() error {
-		if err := c.opts.Store.Quarantine(digest, reason); err != nil {
-			c.log.Error("storing a quarantine", "digest", digest, "error", err)
-		}
+		u := state.Update{Quarantine: map[string]string{digest: reason}}
 		for _, e := range c.st.quarantine(digest, reason, c.opts.IsLoaded, time.Now().UTC()) {
+			u.Put = append(u.Put, e.stored())
 			c.log.Error("adapter quarantined", "name", e.spec.Name, "digest", digest[:min(12, len(digest))], "goes_on", e.active != nil, "reason", reason)
-			if err := c.store(e); err != nil {
-				c.log.Error("storing a record", "name", e.spec.Name, "error", errors.Unwrap(err))
-			}
+		}
+		if err := c.commit(u); err != nil {
+			c.log.Error("storing a quarantine", "digest", digest, "error", errors.Unwrap(err)) // it holds until the gateway ends
 		}
 		return nil
 	})
 }
 
-// sweep deletes bytes that nobody needs any more, every minute.
+// sweep deletes bytes that nobody needs any more, and tries sources of the
+// configuration again that failed, every minute.
 func (c *Catalog) sweep() {
 	ticker := time.NewTicker(time.Minute)
 	defer ticker.Stop()
@@ -281,6 +324,7 @@ func (c *Catalog) sweep() {
 		select {
 		case <-ticker.C:
 			c.collect()
+			c.retry()
 		case <-c.ctx.Done():
 			return
 		}
@@ -300,13 +344,29 @@ func (c *Catalog) collect() {
 	}
 	for _, digest := range stored {
 		c.mu.Lock()
-		known := c.known(digest)
+		known := c.st.stored(digest)
 		c.mu.Unlock()
 		if known || c.opts.InUse(blobs.Path(digest)) {
 			continue
 		}
 		if err := blobs.Delete(digest); err != nil {
 			c.log.Error("deleting an adapter's bytes", "digest", digest[:12], "error", err)
+		}
+	}
+}
+
+// retry takes sources of the configuration in that failed through no fault of
+// theirs. Those of the directory are tried again at a rescan, those of the API
+// when somebody asks for it.
+func (c *Catalog) retry() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return
+	}
+	for _, e := range c.st.entries {
+		if e.origin == FromConfig && e.retry && e.job == nil {
+			c.take(c.ctx, e, e.spec, nil, c.slotsFor(e.spec.Source), c.source(e.spec)) // its end is published
 		}
 	}
 }

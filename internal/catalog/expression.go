@@ -76,9 +76,9 @@ func (s *snapshot) compose(name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Weight: math.Inf(1)}
+	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Weight: math.Inf(1), sum: true}
 	if len(terms) == 1 {
-		m.Kind = KindAdapter
+		m.Kind, m.sum = KindAdapter, false
 	}
 	var parts []Part
 	var canonical []string

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,10 +21,20 @@ type folder struct {
 	// taken are the prints of the files as they were last taken in, and moving
 	// those that were seen once: they are taken in when they stay so.
 	taken, moving map[string]string
+	away          bool          // it could not be read last time
+	look          chan struct{} // filled when it is to be read at once
 }
 
 func newFolder(path string) folder {
-	return folder{path: path, taken: make(map[string]string), moving: make(map[string]string)}
+	return folder{path: path, taken: make(map[string]string), moving: make(map[string]string), look: make(chan struct{}, 1)}
+}
+
+// lookAgain has the directory read at once. It does not block.
+func (f *folder) lookAgain() {
+	select {
+	case f.look <- struct{}{}:
+	default:
+	}
 }
 
 // candidate is something in the directory that looks like an adapter.
@@ -31,6 +43,8 @@ type candidate struct {
 	path  string
 	print string // changes when the bytes do
 	dir   bool
+	// unsure is set if it cannot be seen whether there is an adapter.
+	unsure bool
 }
 
 // suffixes are those of files that can be adapters, longest first.
@@ -56,21 +70,30 @@ func candidateOf(dir, file string) (candidate, bool) {
 		return candidate{}, false
 	}
 	c := candidate{name: file, path: filepath.Join(dir, file)}
-	if print, err := printOf(filepath.Join(c.path, "adapter_config.json")); err == nil {
+	print, err := printOf(filepath.Join(c.path, "adapter_config.json"))
+	if err == nil {
 		weights, _ := printOf(filepath.Join(c.path, "adapter_model.safetensors")) // not there yet, perhaps
 		c.print, c.dir = print+" "+weights, true
 		return c, true
 	}
+	c.unsure = !absent(err)
 	for _, suffix := range suffixes {
 		if name, ok := strings.CutSuffix(file, suffix); ok {
-			var err error
 			c.name = name
 			c.print, err = printOf(c.path)
-			return c, err == nil
+			c.unsure = err != nil && !absent(err)
+			return c, err == nil || c.unsure
 		}
 	}
-	return candidate{}, false
+	return c, c.unsure
 }
+
+// absent reports whether an error says that there is no such file.
+func absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, errNotRegular)
+}
+
+var errNotRegular = errors.New("not a regular file")
 
 // printOf tells one state of a file from another without reading it.
 func printOf(path string) (string, error) {
@@ -79,7 +102,7 @@ func printOf(path string) (string, error) {
 		return "", err
 	}
 	if !info.Mode().IsRegular() {
-		return "", &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
+		return "", errNotRegular
 	}
 	return fmt.Sprint(info.Size(), info.ModTime().UnixNano()), nil
 }
@@ -104,14 +127,22 @@ func (c *Catalog) lookAtFolder(past past, atOnce bool) ([]*job, error) {
 func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job, changed, again bool) {
 	owners := make(map[string]string) // by name, the path
 	strays := make(map[string]Record)
+	there := make(map[string]bool)
 	for _, f := range found {
+		there[f.path] = true
 		e := c.st.entries[f.name]
+		if f.unsure {
+			if e != nil && e.origin == FromDirectory && e.spec.Source == f.path {
+				owners[f.name] = f.path // it goes on as it is
+			}
+			continue
+		}
 		if err := c.mayHave(f, e, owners); err != nil {
 			strays[f.path] = stray(Spec{Name: f.name, Source: f.path}, FromDirectory, err.Error(), time.Now().UTC())
 			continue
 		}
 		owners[f.name] = f.path
-		if c.dir.taken[f.path] == f.print && e != nil {
+		if e != nil && e.spec.Source == f.path && c.dir.taken[f.path] == f.print {
 			continue
 		}
 		if !atOnce && c.dir.moving[f.path] != f.print {
@@ -121,6 +152,9 @@ func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job
 		jobs = append(jobs, c.takeFile(f, e, past[pastKey{FromDirectory, f.name}]))
 	}
 	gone := c.removeGone(owners)
+	for _, prints := range []map[string]string{c.dir.taken, c.dir.moving} {
+		maps.DeleteFunc(prints, func(path, _ string) bool { return !there[path] })
+	}
 	return jobs, c.renewStrays(strays) || len(jobs) > 0 || gone, again
 }
 
@@ -146,7 +180,7 @@ func (c *Catalog) takeFile(f candidate, e, past *entry) *job {
 		}
 		c.st.entries[f.name] = e
 	}
-	e.spec = spec
+	e.become(spec)
 	delete(c.dir.moving, f.path)
 	c.dir.taken[f.path] = f.print
 	same := func() bool {
@@ -166,7 +200,6 @@ func (c *Catalog) removeGone(owners map[string]string) (changed bool) {
 			c.log.Error("removing a model whose file is gone", "name", name, "error", errors.Unwrap(err))
 			continue
 		}
-		delete(c.dir.taken, e.spec.Source)
 		changed = true
 	}
 	return changed
@@ -193,12 +226,15 @@ func (c *Catalog) renewStrays(strays map[string]Record) (changed bool) {
 	return changed
 }
 
-// again has a source of the directory looked at once more at the next rescan, for
-// what was not its fault. The caller holds the lock.
-func (c *Catalog) again(e *entry) { delete(c.dir.taken, e.spec.Source) }
+// again has a source looked at once more at the next rescan or sweep, after what
+// was not its fault. The caller holds the lock.
+func (c *Catalog) again(e *entry) {
+	e.retry = true
+	delete(c.dir.taken, e.spec.Source)
+}
 
 // watch follows the directory in the background.
-func (c *Catalog) watch() error {
+func (c *Catalog) watch() {
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		err = watcher.Add(c.dir.path)
@@ -212,7 +248,6 @@ func (c *Catalog) watch() error {
 		}
 		c.watchFolder(watcher)
 	})
-	return nil
 }
 
 func (c *Catalog) watchFolder(watcher *fsnotify.Watcher) {
@@ -228,26 +263,34 @@ func (c *Catalog) watchFolder(watcher *fsnotify.Watcher) {
 		tick = ticker.C
 	}
 	timer := time.NewTimer(0) // what changed between the first look and the watch
-	armed := true             // not put off by every further event, or a busy directory would never be read
+	// While it is armed a look is to come: that is not put off by every further
+	// event, or a busy directory would never be read, and not brought forward, or a
+	// file would be taken before it stayed the same for so long.
+	armed := true
+	arm := func(wait time.Duration) {
+		if !armed {
+			armed = true
+			timer.Reset(wait)
+		}
+	}
 	for {
-		wait := c.opts.Settle
 		select {
 		case <-c.ctx.Done():
 			return
 		case <-events:
+			arm(c.opts.Settle)
 		case err := <-failures: // events were lost
 			c.log.Warn("watching adapters.dir", "error", err)
+			arm(c.opts.Settle)
 		case <-tick:
-			wait = 0
+			arm(0)
+		case <-c.dir.look:
+			arm(0)
 		case <-timer.C:
-			if armed = c.rescan(watcher); armed {
-				timer.Reset(wait)
+			armed = false
+			if c.rescan(watcher) || c.isAway() {
+				arm(c.opts.Settle)
 			}
-			continue
-		}
-		if !armed || wait == 0 {
-			armed = true
-			timer.Reset(wait)
 		}
 	}
 }
@@ -255,18 +298,19 @@ func (c *Catalog) watchFolder(watcher *fsnotify.Watcher) {
 // rescan reads the directory and reports whether there are files to look at
 // again soon.
 func (c *Catalog) rescan(watcher *fsnotify.Watcher) (again bool) {
-	found, err := scan(c.dir.path)
-	if err != nil {
-		c.log.Error("adapters.dir cannot be read", "error", err)
-		return false // its models stay: it may be back
+	if watcher != nil {
+		c.watchAll(watcher)
 	}
-	for _, f := range found {
-		if f.dir && watcher != nil {
-			_ = watcher.Add(f.path) // one that is watched already is no error, and one that is gone is no loss
+	found, err := scan(c.dir.path)
+	c.mu.Lock()
+	if away := err != nil; away != c.dir.away {
+		if c.dir.away = away; away {
+			c.log.Error("adapters.dir cannot be read, its models stay as they are", "error", err)
+		} else {
+			c.log.Info("adapters.dir can be read again")
 		}
 	}
-	c.mu.Lock()
-	if c.ctx.Err() != nil {
+	if err != nil || c.ctx.Err() != nil {
 		c.mu.Unlock()
 		return false
 	}
@@ -279,4 +323,25 @@ func (c *Catalog) rescan(watcher *fsnotify.Watcher) (again bool) {
 		c.opts.Changed()
 	}
 	return again
+}
+
+// watchAll has the watcher tell of changes in the directory, which may be another
+// one of its name by now, and in the folders in it. Whatever was written before
+// is seen by the scan that follows.
+func (c *Catalog) watchAll(watcher *fsnotify.Watcher) {
+	_ = watcher.Add(c.dir.path) // if that fails, watch has logged it, or the scan will
+	files, _ := os.ReadDir(c.dir.path)
+	for _, f := range files {
+		path := filepath.Join(c.dir.path, f.Name())
+		if info, err := os.Stat(path); err == nil && info.IsDir() && !strings.HasPrefix(f.Name(), ".") {
+			_ = watcher.Add(path) // one that is gone is no loss
+		}
+	}
+}
+
+// isAway reports whether the directory could not be read last time.
+func (c *Catalog) isAway() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dir.away
 }

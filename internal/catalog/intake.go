@@ -3,13 +3,14 @@ package catalog
 import (
 	"context"
 	"errors"
-	"fmt"
+	"os"
 	"time"
 )
 
 // job is one intake that is under way.
 type job struct {
-	spec   Spec // that the record has when it ends well
+	spec   Spec  // that the record has when it ends well; whoever holds the catalog's lock owns it and cause
+	cause  error // why the record has no use for it any more, or nil
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed at its end
 	err    error         // how it ended; this and digest are written before done is closed
@@ -25,6 +26,9 @@ type get func(ctx context.Context, progress func(done, total int64)) (path strin
 // errSuperseded ends an intake when a newer change of the same model begins.
 var errSuperseded = refuse(Conflict, "another change of this model took its place")
 
+// errStopping is for changes after Close.
+var errStopping = refuse(Failed, "the gateway is stopping")
+
 // intakes bound how many sources are read at once: those of this machine, and
 // those that come from elsewhere, which are slow.
 const (
@@ -37,7 +41,7 @@ func (c *Catalog) take(ctx context.Context, e *entry, spec Spec, same func() boo
 	c.abandon(e, errSuperseded)
 	ctx, cancel := context.WithCancelCause(ctx)
 	j := &job{spec: spec, cancel: cancel, done: make(chan struct{}), same: same}
-	e.job = j
+	e.job, e.retry = j, false
 	e.settle()
 	c.wg.Go(func() {
 		defer cancel(nil)
@@ -52,6 +56,7 @@ func (c *Catalog) take(ctx context.Context, e *entry, spec Spec, same func() boo
 // abandon ends a record's intake, if one is under way. The caller holds the lock.
 func (c *Catalog) abandon(e *entry, cause error) {
 	if e.job != nil {
+		e.job.cause = cause
 		e.job.cancel(cause)
 		e.job = nil
 	}
@@ -75,10 +80,17 @@ func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}
 	if err != nil {
 		return nil, err
 	}
+	file, err := os.Stat(path)
+	if err == nil {
+		err = c.fits(file.Size()) // before it takes room
+	}
+	if err != nil {
+		return nil, err
+	}
 	c.storing.RLock()
 	digest, size, err := c.opts.Store.Blobs().Put(ctx, path)
-	if err == nil && c.opts.MaxBytes > 0 && size > c.opts.MaxBytes {
-		err = refuse(TooLarge, "it has %d bytes, and a worker may load %d", size, c.opts.MaxBytes)
+	if err == nil {
+		err = c.fits(size)
 	}
 	if err == nil && j.same != nil && !j.same() {
 		err = refuse(Failed, "it changed while it was read")
@@ -89,8 +101,16 @@ func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}
 	}
 	return &Version{
 		Digest: digest, Path: c.opts.Store.Blobs().Path(digest), Bytes: size, Rank: info.Rank, Alpha: info.Alpha,
-		Architecture: info.Architecture, Source: j.spec.Source, Created: time.Now().UTC(),
+		Architecture: info.Architecture, Created: time.Now().UTC(),
 	}, nil
+}
+
+// fits returns why a worker cannot load a file of that size, or nil.
+func (c *Catalog) fits(size int64) error {
+	if c.opts.MaxBytes > 0 && size > c.opts.MaxBytes {
+		return refuse(TooLarge, "it has %d bytes, and a worker may load %d", size, c.opts.MaxBytes)
+	}
+	return nil
 }
 
 func (c *Catalog) progress(e *entry, j *job, done, total int64) {
@@ -101,11 +121,11 @@ func (c *Catalog) progress(e *entry, j *job, done, total int64) {
 	}
 }
 
-// finish ends an intake. If a newer one took its place nothing changes.
+// finish ends an intake. If the record has no use for it nothing changes.
 func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
 	c.mu.Lock()
 	if e.job != j {
-		j.err = errSuperseded
+		j.err = j.cause
 	} else {
 		e.job = nil
 		j.err = c.conclude(e, j, v, err)
@@ -126,12 +146,14 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	if err == nil {
 		var reason string
 		if reason, bad = c.st.quarantined[v.Digest]; bad {
+			e.seen = v.Digest // so that the quarantine goes with this record, too
 			err = refuse(Refused, "these bytes are quarantined (%s): remove the model and add it again to try once more", reason)
 		}
 	}
 	if err == nil {
 		before := *e
-		e.spec = j.spec
+		e.become(j.spec)
+		v.Source = j.spec.Source
 		c.st.accept(e, v, c.opts.IsLoaded, now)
 		if err = c.store(e); err == nil {
 			j.digest = v.Digest
@@ -147,12 +169,15 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	if asError(err).Code == Failed {
 		c.again(e)
 	}
+	known := e.reason == err.Error() && e.origin != FromAPI // tried again, with no more luck
 	e.refused(err.Error(), bad, now)
 	if stored := c.store(e); stored != nil {
 		c.log.Error("storing a refusal", "name", e.spec.Name, "error", errors.Unwrap(stored))
 	}
-	c.log.Warn("adapter rejected", "name", e.spec.Name, "source", j.spec.Source, "reason", err, "cause", errors.Unwrap(err),
-		"goes_on", e.active != nil)
+	if !known {
+		c.log.Warn("adapter rejected", "name", e.spec.Name, "reason", err, "cause", errors.Unwrap(err),
+			"goes_on", e.active != nil)
+	}
 	return err
 }
 
@@ -171,8 +196,11 @@ func (c *Catalog) logChange(before, e *entry) {
 // asError gives every error a code.
 func asError(err error) *Error {
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e
+	case errors.Is(err, context.Canceled):
+		return &Error{Code: Failed, Message: "it was given up before its end", Cause: err}
 	}
 	return &Error{Code: Failed, Message: err.Error(), Cause: err}
 }
@@ -205,22 +233,27 @@ func (c *Catalog) await(ctx context.Context, name string, j *job) (Record, error
 		e, published := c.st.entries[name], c.published
 		if e == nil {
 			c.mu.Unlock()
-			return Record{}, refuse(Conflict, "%s was removed meanwhile", name)
+			return Record{}, removed(name)
 		}
-		r := e.record()
+		r, v := e.record(), e.latest()
+		reason, bad := c.st.quarantined[j.digest]
 		c.mu.Unlock()
-		if r.Staged == nil {
-			if r.Active == nil || r.Active.Digest != j.digest && r.Reason != "" { // quarantined meanwhile
-				return r, refuse(Refused, "%s", r.Reason)
-			}
+		switch {
+		case bad:
+			return r, refuse(Refused, "quarantined: %s", reason)
+		case v == nil || v.Digest != j.digest:
+			return r, errSuperseded
+		case r.Staged == nil:
 			return r, nil
 		}
 		select {
 		case <-published:
 		case <-ctx.Done():
 			return r, context.Cause(ctx)
+		case <-c.ctx.Done():
+			return r, errStopping
 		}
 	}
 	r, _ := c.Get(name)
-	return r, fmt.Errorf("%w", j.err)
+	return r, j.err
 }

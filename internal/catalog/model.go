@@ -37,22 +37,18 @@ type Model struct {
 	Adhoc bool
 
 	identity string
+	sum      bool   // it is a composition, or an alias of one
 	single   []Part // of an adapter, what expressions scale; none for others
 }
 
 // Identity tells apart what gives different answers: two models share it if and
 // only if the same bytes are applied at the same scales. The base's is "".
-func (m *Model) Identity() string {
-	if m.identity == "" && len(m.Parts) > 0 {
-		return identify(m.Parts)
-	}
-	return m.identity
-}
+func (m *Model) Identity() string { return m.identity }
 
 // Digest returns what names the bytes that answer: "<hex>" for an adapter at any
 // scale, "<hex>@0.7+<hex>@0.3" for a composition, "" for the base.
 func (m *Model) Digest() string {
-	if len(m.Parts) == 1 && m.Kind != KindComposition && m.Parts[0].Version != nil {
+	if len(m.Parts) == 1 && !m.sum {
 		return m.Parts[0].Version.Digest
 	}
 	return m.Identity()

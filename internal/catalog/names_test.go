@@ -192,3 +192,157 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRefusalsOfSpecsSayWhatIsWrong in full.
+func TestRefusalsOfSpecsSayWhatIsWrong(t *testing.T) {
+	r := newRig(t)
+	r.put("taken", "one")
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []Share{{"taken", 1}}}, true); err != nil {
+		t.Fatal(err)
+	}
+	const letters = "letters, digits and . _ : / - only, beginning with a letter or digit, at most 128"
+	long := strings.Repeat("a", 200)
+	for _, c := range []struct {
+		spec Spec
+		want string
+	}{
+		{Spec{Name: "a b", Source: "/a"}, `"a b" cannot name a model: ` + letters},
+		{Spec{Name: long, Source: "/a"}, `"` + long[:64] + `..." cannot name a model: ` + letters},
+		{Spec{Name: "a", Aliases: []string{"b@1"}, Source: "/a"}, `"b@1" cannot name a model: ` + letters},
+		{Spec{Name: "a"}, "a: an adapter needs a source"},
+		{Spec{Name: "a", Source: "/a", Shares: []Share{{"b", 1}}}, "a: a composition has no source"},
+		{Spec{Name: "a", Shares: make([]Share, 9)}, "a: a composition has at most 8 adapters"},
+		{Spec{Name: "a", Shares: []Share{{"b", math.Inf(-1)}}}, `a: "b" at -Inf is no part of a composition`},
+		{Spec{Name: "a", Shares: []Share{{"b+c", 1}}}, `a: "b+c" at 1 is no part of a composition`},
+		{Spec{Name: "a", Source: "/a", Scale: -101}, "a: the scale must be a number of at most 100"},
+		{Spec{Name: "a", Source: "/a", Weight: -1}, "a: the weight must be between 0.1 and 10"},
+		{Spec{Name: "a", Source: "/a", MaxConcurrency: -1}, "a: max_concurrency must not be negative"},
+		{Spec{Name: "a", Source: "/a", Aliases: []string{"b", "b"}}, `a: the name "b" is there twice`},
+		{Spec{Name: "base", Source: "/a"}, `the name "base" is taken by the base model`},
+		{Spec{Name: "a", Source: "/a", Aliases: []string{"taken"}}, `the name "taken" is taken by "taken"`},
+		{Spec{Name: "sum", Source: "/a"}, "sum is a composition: remove it first"},
+		{Spec{Name: "taken", Shares: []Share{{"b", 1}}}, "taken is an adapter: remove it first"},
+	} {
+		if _, err := r.Put(t.Context(), c.spec, true); err == nil || err.Error() != c.want {
+			t.Errorf("%.40s: %v, want %s", c.spec.Name, err, c.want)
+		}
+	}
+	for name, want := range map[string]string{
+		"taken@":                          `"" is no scale: write a number such as 0.5`,
+		"taken@much":                      `"much" is no scale: write a number such as 0.5`,
+		"taken@100.5":                     `the scale 100.5 is beyond 100`,
+		"+taken":                          `an adapter's name is missing in it`,
+		strings.Repeat("taken+", 8) + "a": `it adds up 9 adapters, and at most 8 can be`,
+		"sum@0.5":                         `"sum" is not an adapter: only adapters can be scaled and added`,
+		"base+taken":                      `"base" is not an adapter: only adapters can be scaled and added`,
+		"taken+nobody":                    `there is no model "nobody"`,
+		"nobody":                          `there is no model "nobody"`,
+	} {
+		if _, err := r.Resolve(name); err == nil || err.Error() != want {
+			t.Errorf("%.40s: %v, want %s", name, err, want)
+		}
+	}
+}
+
+// TestIdentitiesFollowTheBytes and the scales at which they are applied, not the
+// names.
+func TestIdentitiesFollowTheBytes(t *testing.T) {
+	r := newRig(t, Spec{Name: "configured", Source: "/none"})
+	put := func(s Spec, content string) {
+		t.Helper()
+		if len(s.Shares) == 0 {
+			s.Source = r.file(s.Name, content)
+		}
+		if _, err := r.Put(t.Context(), s, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(Spec{Name: "a", Aliases: []string{"a2"}}, "one")
+	put(Spec{Name: "b"}, "one")
+	put(Spec{Name: "half", Scale: .5}, "one")
+	put(Spec{Name: "other"}, "two")
+	put(Spec{Name: "nothing", Scale: 1e-50}, "one") // 0 in the precision that it is applied in
+	put(Spec{Name: "single", Aliases: []string{"single2"}, Shares: []Share{{"a2", .5}}}, "")
+	put(Spec{Name: "tenths", Shares: []Share{{"a", .1}, {"b", .2}}}, "")
+	put(Spec{Name: "both", Shares: []Share{{"a", .7}, {"other", -.3}}}, "")
+	one, two := digest("one"), digest("two")
+	parts := []string{one + "@0.7", two + "@-0.3"}
+	slices.Sort(parts)
+	for _, c := range []struct{ names, identity, digest string }{
+		{"base nothing a@0 nothing@0", "", ""},
+		{"a a2 b a@1 a@1.0 b@1 half@1", one + "@1", one},
+		{"half a@0.5 b@0.50", one + "@0.5", one},
+		{"a@0.25+half@0.25 single single2", one + "@0.5", one + "@0.5"},
+		{"tenths a@0.3+b@0", one + "@0.3", one + "@0.3"},
+		{"a@100+b@100", one + "@200", one + "@200"},
+		{"both a@0.7+other@-0.3 other@-0.3+b@0.7", strings.Join(parts, "+"), strings.Join(parts, "+")},
+	} {
+		for _, name := range strings.Fields(c.names) {
+			m, err := r.Resolve(name)
+			if err != nil || m.Identity() != c.identity || m.Digest() != c.digest {
+				t.Errorf("%s: %v, %v; want identity %q and digest %q", name, m, err, c.identity, c.digest)
+			}
+			if err == nil && m.Name != name {
+				t.Errorf("%s calls itself %s", name, m.Name)
+			}
+		}
+	}
+	if m, err := r.Resolve("a2"); err != nil || m.Kind != KindAlias || m.Target != "a" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	var names []string
+	for _, m := range r.Models() {
+		names = append(names, m.Name)
+	}
+	if got := strings.Join(names, " "); got != "base a a2 b both half nothing other single single2 tenths" || r.Models()[0] != r.Base() {
+		t.Errorf("the models are %s", got)
+	}
+}
+
+// TestCompositionsHaveSettingsOfTheirOwn and keep an operator's pin.
+func TestCompositionsHaveSettingsOfTheirOwn(t *testing.T) {
+	r := newRig(t)
+	r.put("a", "one")
+	r.put("b", "two")
+	sum := Spec{Name: "sum", Shares: []Share{{"a", .5}, {"b", 0}}, Weight: 2, MaxConcurrency: 3}
+	put := func() {
+		t.Helper()
+		if rec, err := r.Put(t.Context(), sum, false); err != nil || rec.State != Ready {
+			t.Fatalf("%+v, %v", rec, err)
+		}
+	}
+	put()
+	if m, err := r.Resolve("sum"); err != nil || m.Weight != 2 || m.MaxConcurrency != 3 || m.Kind != KindComposition {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if _, err := r.Pin("sum", true); err != nil {
+		t.Fatal(err)
+	}
+	pinned := func() (n int) {
+		for _, s := range r.Stock() {
+			if s.Pin {
+				n++
+			}
+		}
+		return n
+	}
+	sum.Weight = 1
+	put()
+	sum.Shares[1].Adapter = "a" // a list of the caller's is not the catalog's
+	if rec, _ := r.Get("sum"); rec.Shares[1].Adapter != "b" {
+		t.Errorf("%+v", rec)
+	}
+	r.reopen()
+	if pinned() != 2 {
+		t.Errorf("in stock are %+v", r.Stock())
+	}
+	if err := r.Remove("b"); err != nil {
+		t.Fatal(err)
+	}
+	if pinned() != 0 {
+		t.Errorf("of a sum that is not whole are pinned %+v", r.Stock())
+	}
+	if _, err := r.Rollback("sum"); refusal(err) != Conflict {
+		t.Errorf("a rollback of a sum: %v", err)
+	}
+}

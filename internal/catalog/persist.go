@@ -45,7 +45,7 @@ func restored(a state.Adapter, blobs *state.Blobs) *entry {
 		e.spec.Shares = append(e.spec.Shares, Share(s))
 	}
 	for _, v := range a.Versions {
-		if !blobs.Has(v.Digest) {
+		if !blobs.Has(v.Digest, v.Bytes) {
 			continue
 		}
 		version := &Version{
@@ -72,7 +72,12 @@ func stray(spec Spec, origin Origin, reason string, at time.Time) Record {
 
 // store keeps a record.
 func (c *Catalog) store(e *entry) error {
-	if err := c.opts.Store.Put(e.stored()); err != nil {
+	return c.commit(state.Update{Put: []state.Adapter{e.stored()}})
+}
+
+// commit keeps a change, in whole or not at all.
+func (c *Catalog) commit(u state.Update) error {
+	if err := c.opts.Store.Apply(u); err != nil {
 		return &Error{Code: Failed, Message: "the change could not be stored", Cause: err}
 	}
 	return nil

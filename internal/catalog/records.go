@@ -3,6 +3,7 @@ package catalog
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"path/filepath"
 	"regexp"
@@ -38,7 +39,8 @@ type entry struct {
 	seen     string // the digest of the bytes that its source had last
 	updated  time.Time
 
-	job *job // the intake that is under way, or nil
+	job   *job // the intake that is under way, or nil
+	retry bool // the last one failed, through no fault of the source
 	// unfinished says that one was when the gateway ended.
 	unfinished bool
 }
@@ -58,6 +60,23 @@ func (e *entry) latest() *Version {
 	return e.active
 }
 
+// become gives a record another description.
+func (e *entry) become(s Spec) {
+	if e.spec.Pin != s.Pin {
+		e.pinned = nil // the newer word holds
+	}
+	s.Aliases, s.Shares = slices.Clone(s.Aliases), slices.Clone(s.Shares)
+	e.spec = s
+}
+
+// has reports whether the record has a version of those bytes.
+func (e *entry) has(digest string) bool {
+	return slices.ContainsFunc(e.versions, func(v *Version) bool { return v.Digest == digest })
+}
+
+// knows reports whether it has them, or its source had them last.
+func (e *entry) knows(digest string) bool { return e.seen == digest || e.has(digest) }
+
 // record is a copy for others.
 func (e *entry) record() Record {
 	r := Record{
@@ -67,6 +86,39 @@ func (e *entry) record() Record {
 	r.Pin = e.pin()
 	r.Aliases, r.Shares = slices.Clone(r.Aliases), slices.Clone(r.Shares)
 	return r
+}
+
+// all are the records, those without their names included.
+func (st *records) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, set := range []map[string]*entry{st.entries, st.lost} {
+			for _, e := range set {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// stored reports whether a record has a version of those bytes.
+func (st *records) stored(digest string) bool {
+	for e := range st.all() {
+		if e.has(digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// known reports whether a record other than those knows the bytes.
+func (st *records) known(digest string, but []*entry) bool {
+	for e := range st.all() {
+		if e.knows(digest) && !slices.Contains(but, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // owner returns the record that a name or an alias belongs to, or nil.
@@ -116,6 +168,44 @@ func validate(s Spec) error {
 	return nil
 }
 
+// holder returns the record that a name belongs to, or will when its intake has
+// ended, or nil.
+func (st *records) holder(name string) *entry {
+	if e := st.owner(name); e != nil {
+		return e
+	}
+	for _, e := range st.entries {
+		if e.job != nil && slices.Contains(e.job.spec.Aliases, name) {
+			return e
+		}
+	}
+	return nil
+}
+
+// reserved returns why the API must not give a spec its names, or nil: those of
+// its own records that wait for their names would never have them back. The
+// record that the spec replaces does not count.
+func (st *records) reserved(s Spec, replaced *entry) error {
+	for _, name := range append([]string{s.Name}, s.Aliases...) {
+		for _, e := range st.lost {
+			if e != replaced && (e.spec.Name == name || slices.Contains(e.spec.Aliases, name)) {
+				return refuse(Conflict, "the name %q is kept for %q, which waits for its names to be free", name, e.spec.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// freed reports whether a file of the directory could have its name now.
+func (st *records) freed() bool {
+	for _, r := range st.strays {
+		if filePattern.MatchString(r.Name) && st.clash(Spec{Name: r.Name}, nil) == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // clash returns why a spec's names cannot be its own, or nil. The record that it
 // replaces does not count.
 func (st *records) clash(s Spec, replaced *entry) error {
@@ -128,7 +218,7 @@ func (st *records) clash(s Spec, replaced *entry) error {
 		if name == st.base {
 			return refuse(Conflict, "the name %q is taken by the base model", name)
 		}
-		if e := st.owner(name); e != nil && e != replaced {
+		if e := st.holder(name); e != nil && e != replaced {
 			return refuse(Conflict, "the name %q is taken by %s", name, e.describe())
 		}
 	}
@@ -157,27 +247,36 @@ func (e *entry) foreign() error {
 	return nil
 }
 
-// accept takes checked bytes in as the newest version, or as the one that has
-// these bytes already, and makes it the one that answers.
+// accept takes checked bytes in as the newest version and makes that the one that
+// answers, unless it is so already.
 func (st *records) accept(e *entry, v *Version, isLoaded func(string) bool, now time.Time) {
-	unchanged := e.seen == v.Digest && e.latest() != nil
+	unchanged := e.seen == v.Digest && e.latest() != nil && e.has(v.Digest)
 	e.seen, e.updated, e.reason = v.Digest, now, ""
-	e.versions = slices.Clone(e.versions) // the caller may put the old ones back
 	if unchanged && e.origin != FromAPI {
 		e.settle() // whatever an operator rolled back to goes on
 		return
 	}
-	if i := slices.IndexFunc(e.versions, func(x *Version) bool { return x.Digest == v.Digest }); i >= 0 {
-		v = e.versions[i]
-	} else {
-		for _, x := range e.versions {
-			v.Number = max(v.Number, x.Number)
-		}
-		v.Number++
-		e.versions = append(e.versions, v)
-	}
-	e.activate(v, isLoaded)
+	e.activate(e.newest(v), isLoaded)
 	e.prune(st.keep)
+}
+
+// newest returns the version of v's bytes: the newest, with a number of its own,
+// or the one that answers. What came before it is so what a rollback goes to.
+func (e *entry) newest(v *Version) *Version {
+	versions := slices.Clone(e.versions) // the caller may put the old ones back
+	last := len(versions) - 1
+	if i := slices.IndexFunc(versions, func(x *Version) bool { return x.Digest == v.Digest }); i >= 0 {
+		if i == last || versions[i] == e.latest() {
+			return versions[i]
+		}
+		v.Number = versions[last].Number
+		versions = slices.Delete(versions, i, i+1)
+	} else if last >= 0 {
+		v.Number = versions[last].Number
+	}
+	v.Number++
+	e.versions = append(versions, v)
+	return v
 }
 
 // activate makes v the version that answers: at once, or when a worker has loaded
@@ -207,15 +306,15 @@ func (e *entry) settle() {
 	}
 }
 
-// prune forgets the oldest versions.
-func (e *entry) prune(keep int) {
-	for i := 0; len(e.versions) > keep && i < len(e.versions); {
-		if v := e.versions[i]; v == e.active || v == e.staged {
-			i++
-			continue
-		}
-		e.versions = slices.Delete(e.versions, i, i+1)
+// prune forgets the oldest versions, but none from the active one on, and reports
+// whether there were any. While a version is staged all are kept.
+func (e *entry) prune(keep int) bool {
+	excess := min(len(e.versions)-keep, slices.Index(e.versions, e.active))
+	if excess <= 0 || e.staged != nil {
+		return false
 	}
+	e.versions = slices.Clone(e.versions[excess:])
+	return true
 }
 
 // refused ends an intake whose source cannot be served, perhaps because its bytes
@@ -244,26 +343,33 @@ func (st *records) previous(e *entry) *Version {
 // records that it was in.
 func (st *records) quarantine(digest, reason string, isLoaded func(string) bool, now time.Time) (changed []*entry) {
 	st.quarantined[digest] = reason
-	for _, e := range st.entries {
-		hit := false
-		if e.staged != nil && e.staged.Digest == digest {
-			e.staged, hit = nil, true
-		}
-		if e.active != nil && e.active.Digest == digest {
-			hit = true
-			before := st.previous(e)
-			e.active = nil
-			if before != nil {
-				e.activate(before, isLoaded)
-			} else {
-				e.state = Quarantined
-			}
-		}
-		if hit {
-			e.reason, e.updated = "quarantined: "+reason, now
-			e.settle()
+	for e := range st.all() {
+		if st.withdraw(e, digest, reason, isLoaded, now) {
 			changed = append(changed, e)
 		}
+	}
+	return changed
+}
+
+// withdraw takes a version out of service, if it is: the staged one takes over,
+// or the one before.
+func (st *records) withdraw(e *entry, digest, reason string, isLoaded func(string) bool, now time.Time) (changed bool) {
+	if e.staged != nil && e.staged.Digest == digest {
+		e.staged, changed = nil, true
+	}
+	if e.active != nil && e.active.Digest == digest {
+		next := e.staged
+		if next == nil {
+			next = st.previous(e)
+		}
+		e.active, e.staged, changed = nil, nil, true
+		if e.state = Quarantined; next != nil {
+			e.activate(next, isLoaded)
+		}
+	}
+	if changed {
+		e.reason, e.updated = "quarantined: "+reason, now
+		e.settle()
 	}
 	return changed
 }
@@ -275,12 +381,7 @@ func (st *records) list() []Record {
 		list = append(list, e.record())
 	}
 	for _, e := range st.lost {
-		r := e.record()
-		r.State, r.Active, r.Staged = Rejected, nil, nil
-		if err := st.clash(e.spec, nil); err != nil {
-			r.Reason = err.Error()
-		}
-		list = append(list, r)
+		list = append(list, st.withoutName(e))
 	}
 	for _, r := range st.strays {
 		list = append(list, r)
@@ -289,4 +390,14 @@ func (st *records) list() []Record {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Source, b.Source))
 	})
 	return list
+}
+
+// withoutName is the record of one whose names belong to others.
+func (st *records) withoutName(e *entry) Record {
+	r := e.record()
+	r.State, r.Active, r.Staged = Rejected, nil, nil
+	if err := st.clash(e.spec, nil); err != nil {
+		r.Reason = err.Error()
+	}
+	return r
 }

@@ -1,11 +1,13 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +20,14 @@ import (
 	"github.com/loragate/loragate/internal/state"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the test binary be a gateway that is killed: see TestKilled.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimVariable); dir != "" {
+		beVictim(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // rig is a catalog over files whose content is what they are: "bad ..." is
 // refused, all else is an adapter.
@@ -28,16 +37,28 @@ type rig struct {
 	root string
 	opts Options
 
+	log *journal
+
 	mu     sync.Mutex
 	loaded map[string]bool // by path
 	uses   map[string]bool
-	block  chan struct{} // an intake waits for it, if it is not nil
+	failed map[string]bool // sources that cannot be read now
+	asked  map[string]int  // how often sources were to be read
+	block  chan struct{}   // an intake waits for it, if it is not nil
 }
 
 // newRig opens a catalog with entries of the configuration.
 func newRig(t *testing.T, entries ...Spec) *rig {
 	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), loaded: map[string]bool{}, uses: map[string]bool{}}
+	r := closedRig(t, entries...)
+	r.open()
+	return r
+}
+
+// closedRig is a rig that has not been opened.
+func closedRig(t *testing.T, entries ...Spec) *rig {
+	t.Helper()
+	r := &rig{t: t, root: t.TempDir(), log: &journal{grown: make(chan struct{})}, loaded: map[string]bool{}, uses: map[string]bool{}, failed: map[string]bool{}, asked: map[string]int{}}
 	dir := filepath.Join(r.root, "adapters")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -48,9 +69,47 @@ func newRig(t *testing.T, entries ...Spec) *rig {
 		Intake: r.intake, Receive: r.receive, Check: check,
 		IsLoaded: func(path string) bool { return r.is(r.loaded, path) },
 		InUse:    func(path string) bool { return r.is(r.uses, path) },
+		Log:      slog.New(slog.NewTextHandler(r.log, nil)),
 	}
-	r.open()
 	return r
+}
+
+// journal is a log that can be waited for.
+type journal struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	grown chan struct{} // closed at the next line
+}
+
+func (j *journal) Write(line []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.grown)
+	j.grown = make(chan struct{})
+	return j.text.Write(line)
+}
+
+func (j *journal) read() (text string, grown chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String(), j.grown
+}
+
+// untilLogged blocks until the log has the words.
+func (r *rig) untilLogged(words string) {
+	r.t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		text, grown := r.log.read()
+		if strings.Contains(text, words) {
+			return
+		}
+		select {
+		case <-grown:
+		case <-limit:
+			r.t.Fatalf("%q is not in the log:\n%s", words, text)
+		}
+	}
 }
 
 func (r *rig) is(set map[string]bool, path string) bool {
@@ -65,14 +124,36 @@ func (r *rig) set(set map[string]bool, path string) {
 	set[path] = true
 }
 
+func (r *rig) unset(set map[string]bool, path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(set, path)
+}
+
+// hold lets intakes wait until release is called.
+func (r *rig) hold() (release func()) {
+	block := make(chan struct{})
+	r.mu.Lock()
+	r.block = block
+	r.mu.Unlock()
+	return func() {
+		r.mu.Lock()
+		r.block = nil
+		r.mu.Unlock()
+		close(block)
+	}
+}
+
 // try opens the catalog over what is on the disk.
-func (r *rig) try() error {
+func (r *rig) try() error { return r.tryIn(r.t.Context()) }
+
+func (r *rig) tryIn(ctx context.Context) error {
 	db, err := state.Open(filepath.Join(r.root, "state"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.opts.Store = db
-	c, err := Open(r.t.Context(), r.opts)
+	c, err := Open(ctx, r.opts)
 	if err != nil {
 		db.Close()
 		return err
@@ -92,6 +173,13 @@ func (r *rig) open() {
 // reopen closes the catalog as a restart of the gateway does, and opens it.
 func (r *rig) reopen() {
 	r.t.Helper()
+	r.end()
+	r.open()
+}
+
+// end closes the catalog and what it is stored in.
+func (r *rig) end() {
+	r.t.Helper()
 	r.Close()
 	if err := r.opts.Store.Close(); err != nil {
 		r.t.Fatal(err)
@@ -99,7 +187,6 @@ func (r *rig) reopen() {
 	r.mu.Lock()
 	clear(r.loaded)
 	r.mu.Unlock()
-	r.open()
 }
 
 // file writes a file beside the watched folder and returns its path.
@@ -120,9 +207,12 @@ func (r *rig) drop(name, content string) {
 	}
 }
 
+// intake takes "far://NAME" for the file NAME beside the watched folder, which is
+// slow, and a folder for the weights in it.
 func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
 	r.mu.Lock()
-	block := r.block
+	block, failed := r.block, r.failed[source]
+	r.asked[source]++
 	r.mu.Unlock()
 	if block != nil {
 		progress(1, 2)
@@ -132,8 +222,18 @@ func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, 
 			return "", nil, context.Cause(ctx)
 		}
 	}
-	if _, err := os.Stat(source); err != nil {
+	if failed {
+		return "", nil, errors.New("it cannot be read now")
+	}
+	if name, ok := strings.CutPrefix(source, "far://"); ok {
+		source = filepath.Join(r.root, name)
+	}
+	info, err := os.Stat(source)
+	if err != nil {
 		return "", nil, err
+	}
+	if info.IsDir() {
+		source = filepath.Join(source, "adapter_model.safetensors")
 	}
 	return source, func() {}, nil
 }

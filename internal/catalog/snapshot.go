@@ -129,7 +129,7 @@ func missing(a *entry) string {
 
 func (e *entry) finished(parts, single []Part) *Model {
 	m := &Model{
-		Name: e.spec.Name, Target: e.spec.Name, Kind: e.kind, Parts: sumParts(parts), single: single,
+		Name: e.spec.Name, Target: e.spec.Name, Kind: e.kind, Parts: sumParts(parts), single: single, sum: e.kind == KindComposition,
 		Weight: orOne(e.spec.Weight), MaxConcurrency: e.spec.MaxConcurrency, Created: e.updated,
 	}
 	if e.active != nil {

@@ -102,6 +102,55 @@ func TestRollback(t *testing.T) {
 	r.want("a", "three")
 }
 
+// TestOldBytesAgain are the newest version, so that a rollback goes to what
+// answered before.
+func TestOldBytesAgain(t *testing.T) {
+	r := newRig(t)
+	r.put("a", "one")
+	r.put("a", "two")
+	if rec := r.put("a", "one"); rec.Active.Number != 3 {
+		t.Errorf("%+v", rec.Active)
+	}
+	if got := strings.Join(r.versions("a"), " "); got != "2 3" {
+		t.Errorf("versions %s", got)
+	}
+	if _, err := r.Rollback("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.want("a", "two")
+	r.reopen()
+	r.want("a", "two")
+	if rec := r.put("a", "two"); rec.Active.Number != 2 {
+		t.Errorf("what answers already: %+v", rec.Active)
+	}
+}
+
+// TestOneVersionIsKept: the one before goes when a worker has the new one.
+func TestOneVersionIsKept(t *testing.T) {
+	r := closedRig(t)
+	r.opts.KeepVersions = 1
+	r.open()
+	r.put("a", "one")
+	r.load("one")
+	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("two", "two")}, false); err != nil {
+		t.Fatal(err)
+	}
+	r.until("it is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
+	if got := strings.Join(r.versions("a"), " "); got != "1 2" {
+		t.Errorf("versions %s, while the first answers", got)
+	}
+	r.load("two")
+	if got := strings.Join(r.versions("a"), " "); got != "2" {
+		t.Errorf("versions %s, when the second answers", got)
+	}
+	r.collect()
+	r.reopen()
+	if got := strings.Join(r.versions("a"), " "); got != "2" {
+		t.Errorf("versions %s after a restart", got)
+	}
+	r.want("a", "two")
+}
+
 // TestRolledBackFileStays changes a file of the folder, goes back and restarts.
 func TestRolledBackFileStays(t *testing.T) {
 	r := newRig(t)
@@ -346,6 +395,36 @@ func TestPinsSurvive(t *testing.T) {
 	}
 }
 
+// TestTheNewerWordOnAPinHolds, be it the operator's or that of a description.
+func TestTheNewerWordOnAPinHolds(t *testing.T) {
+	r := newRig(t)
+	put := func(pin bool, content string) bool {
+		t.Helper()
+		rec, err := r.Put(t.Context(), Spec{Name: "a", Pin: pin, Source: r.file("a", content)}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rec.Pin
+	}
+	put(false, "one")
+	if rec, err := r.Pin("a", true); err != nil || !rec.Pin {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	if !put(false, "two") {
+		t.Error("a new version that says nothing of it takes the pin off")
+	}
+	put(true, "three")
+	if put(false, "four") {
+		t.Error("it cannot be taken off")
+	}
+	if _, err := r.Pin("a", false); err != nil {
+		t.Fatal(err)
+	}
+	if !put(true, "five") {
+		t.Error("it cannot be set")
+	}
+}
+
 // TestBytesGoWhenNobodyNeedsThem collects, but not what a worker may open.
 func TestBytesGoWhenNobodyNeedsThem(t *testing.T) {
 	r := newRig(t)
@@ -360,7 +439,7 @@ func TestBytesGoWhenNobodyNeedsThem(t *testing.T) {
 	r.put("kept", "three")
 	r.collect()
 	for content, want := range map[string]bool{"one": false, "two": true, "three": true} {
-		if got := r.opts.Store.Blobs().Has(digest(content)); got != want {
+		if got := r.opts.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
 			t.Errorf("%s is there: %t", content, got)
 		}
 	}

@@ -41,15 +41,19 @@ func openBlobs(dir string) (*Blobs, error) {
 	return &Blobs{dir: dir}, nil
 }
 
-// Put copies a file and returns the digest of the bytes that were stored, even if
-// the file changed meanwhile, and how many there are. When it returns they
-// survive whatever happens; after an error, or when ctx ended, nothing is left.
+// Put copies a file, unless its bytes are there, and returns the digest of the
+// bytes that are stored, even if the file changed meanwhile, and how many there
+// are. When it returns they survive whatever happens; after an error, or when ctx
+// ended, nothing is left.
 func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64, err error) {
-	source, err := os.Open(path)
-	if err != nil {
+	// Reading twice spares writing what is known, which is nearly all at a start: no
+	// disk is worn, and a full one keeps nothing from being taken in again.
+	if digest, size, err = sum(ctx, path, io.Discard); err != nil {
 		return "", 0, err
 	}
-	defer source.Close()
+	if b.whole(ctx, digest) {
+		return digest, size, b.sync()
+	}
 	partial, err := os.CreateTemp(b.dir, partialPrefix)
 	if err != nil {
 		return "", 0, explain(err)
@@ -58,14 +62,8 @@ func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64
 		partial.Close()
 		os.Remove(partial.Name()) // it has its name by now, unless something failed
 	}()
-	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(partial, h), &untilDone{ctx, source})
-	if err != nil {
+	if digest, size, err = sum(ctx, path, partial); err != nil {
 		return "", 0, explain(err)
-	}
-	digest = hex.EncodeToString(h.Sum(nil))
-	if info, err := os.Stat(b.Path(digest)); err == nil && info.Size() == size {
-		return digest, size, nil
 	}
 	if err := errors.Join(partial.Chmod(0o444), partial.Sync()); err != nil {
 		return "", 0, explain(err)
@@ -74,6 +72,25 @@ func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64
 		return "", 0, explain(err)
 	}
 	return digest, size, b.sync()
+}
+
+// sum copies a file to w and returns the digest and the number of its bytes.
+func sum(ctx context.Context, path string, w io.Writer) (digest string, size int64, err error) {
+	source, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer source.Close()
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(w, h), &untilDone{ctx, source})
+	return hex.EncodeToString(h.Sum(nil)), size, err
+}
+
+// whole reports whether the bytes are there and undamaged: what the disk, or
+// somebody, did to a file is mended by putting its bytes again.
+func (b *Blobs) whole(ctx context.Context, digest string) bool {
+	found, _, err := sum(ctx, b.Path(digest), io.Discard)
+	return err == nil && found == digest
 }
 
 // untilDone reads until ctx ends.
@@ -110,10 +127,10 @@ func (b *Blobs) sync() error {
 // Path returns where the bytes with that digest are, or would be.
 func (b *Blobs) Path(digest string) string { return filepath.Join(b.dir, digest+blobSuffix) }
 
-// Has reports whether the bytes are there.
-func (b *Blobs) Has(digest string) bool {
+// Has reports whether the bytes are there, so many of them. It does not read them.
+func (b *Blobs) Has(digest string, size int64) bool {
 	info, err := os.Stat(b.Path(digest))
-	return err == nil && info.Mode().IsRegular()
+	return err == nil && info.Mode().IsRegular() && info.Size() == size
 }
 
 // Delete removes the bytes; they need not be there.

@@ -98,6 +98,10 @@ var migrations = []string{
 
 // Open opens the directory and makes it if need be. One process at a time can:
 // for the others it is a *LockedError. Close must be called.
+//
+// A database that is damaged, of a newer gateway, or missing where there are
+// adapters' files is an error and changes nothing: with an empty one the files
+// would be nobody's, and be deleted.
 func Open(dir string) (*DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -108,7 +112,7 @@ func Open(dir string) (*DB, error) {
 	}
 	d := &DB{lock: lock}
 	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
-		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"))
+		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"), d.blobs)
 	}
 	if err != nil {
 		lock.Close()
@@ -138,7 +142,7 @@ func acquire(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-func openSQL(path string) (*sql.DB, error) {
+func openSQL(path string, blobs *Blobs) (*sql.DB, error) {
 	// FULL: what was acknowledged survives a power cut, too.
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(),
 		RawQuery: "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)"}).String()
@@ -147,24 +151,50 @@ func openSQL(path string) (*sql.DB, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1) // writers would only wait for one another
-	if err := migrate(db); err != nil {
+	if err = inspect(db, blobs); err == nil {
+		err = migrate(db)
+	}
+	if err != nil {
 		db.Close()
-		var e *sqlite.Error
-		if errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code()&0xff == sqlite3.SQLITE_CORRUPT) {
-			return nil, fmt.Errorf("%s is damaged (%w): restore it from a backup, or move it away to start with an empty catalog", path, err)
-		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return db, nil
+}
+
+// inspect returns why a database must not be used, or nil.
+func inspect(db *sql.DB, blobs *Blobs) error {
+	const advice = "restore it from a backup, or, to start with an empty catalog, move it away with all that is in its folder"
+	var version int
+	err := db.QueryRow("PRAGMA user_version").Scan(&version)
+	if err == nil && version > len(migrations) {
+		return fmt.Errorf("it is of version %d, this gateway knows versions up to %d: run a newer one", version, len(migrations))
+	}
+	found := ""
+	if err == nil {
+		err = db.QueryRow("PRAGMA quick_check(1)").Scan(&found)
+	}
+	var e *sqlite.Error
+	switch {
+	case errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_NOTADB || e.Code()&0xff == sqlite3.SQLITE_CORRUPT):
+		return fmt.Errorf("it is damaged (%w): %s", err, advice)
+	case err != nil:
+		return err
+	case found != "ok":
+		return fmt.Errorf("it is damaged (%s): %s", found, advice)
+	case version > 0:
+		return nil
+	}
+	// It is new. Files are only ever stored after the first migration.
+	if list, err := blobs.List(); err != nil || len(list) == 0 {
+		return err
+	}
+	return fmt.Errorf("it is empty, or was until now, while there are files of adapters in %s: %s", blobs.dir, advice)
 }
 
 func migrate(db *sql.DB) error {
 	var version int
 	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
 		return err
-	}
-	if version > len(migrations) {
-		return fmt.Errorf("it is of version %d, this gateway knows versions up to %d: run a newer one", version, len(migrations))
 	}
 	for ; version < len(migrations); version++ {
 		tx, err := db.Begin()
@@ -209,40 +239,61 @@ func (d *DB) Adapters() ([]Adapter, error) {
 		}
 		var a Adapter
 		if err := json.Unmarshal([]byte(record), &a); err != nil {
-			return nil, fmt.Errorf("the record of %q is damaged: %w", name, err)
+			return nil, fmt.Errorf("the record of %q in loragate.db is damaged (%w): restore the state directory from a backup", name, err)
 		}
 		list = append(list, a)
 	}
 	return list, rows.Err()
 }
 
-// Put stores a record in place of the one of its origin and name. When it returns nil the
-// record survives whatever happens; when it does not, the old one does.
-func (d *DB) Put(a Adapter) error {
-	record, err := json.Marshal(a)
+// Update is a change of the records and marks.
+type Update struct {
+	Put        []Adapter         // in place of those of their origins and names
+	Forget     []Key             // there need not be any
+	Quarantine map[string]string // bytes that no worker may load, by digest, with the reason
+	Release    []string          // digests to take such marks off
+}
+
+// Key names a record.
+type Key struct{ Origin, Name string }
+
+// Apply makes a change in whole, and then it survives whatever happens, or
+// returns an error and changes nothing. What is put wins over what is forgotten.
+func (d *DB) Apply(u Update) error {
+	tx, err := d.sql.Begin()
 	if err != nil {
 		return err
 	}
-	_, err = d.sql.Exec("INSERT INTO adapters (origin, name, record) VALUES (?, ?, ?) ON CONFLICT (origin, name) DO UPDATE SET record = excluded.record", a.Origin, a.Name, string(record))
-	return err
-}
-
-// Delete forgets a record; there need not be one.
-func (d *DB) Delete(origin, name string) error {
-	_, err := d.sql.Exec("DELETE FROM adapters WHERE origin = ? AND name = ?", origin, name)
-	return err
-}
-
-// Quarantine marks bytes as ones that no worker may load.
-func (d *DB) Quarantine(digest, reason string) error {
-	_, err := d.sql.Exec("INSERT INTO quarantine (digest, reason) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason", digest, reason)
-	return err
-}
-
-// Release takes the mark off.
-func (d *DB) Release(digest string) error {
-	_, err := d.sql.Exec("DELETE FROM quarantine WHERE digest = ?", digest)
-	return err
+	defer tx.Rollback() // does nothing after Commit
+	for _, k := range u.Forget {
+		if _, err := tx.Exec("DELETE FROM adapters WHERE origin = ? AND name = ?", k.Origin, k.Name); err != nil {
+			return err
+		}
+	}
+	for _, a := range u.Put {
+		record, err := json.Marshal(a)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("INSERT INTO adapters (origin, name, record) VALUES (?, ?, ?) ON CONFLICT (origin, name) DO UPDATE SET record = excluded.record", a.Origin, a.Name, string(record)); err != nil {
+			return err
+		}
+	}
+	for digest, reason := range u.Quarantine {
+		if _, err := tx.Exec("INSERT INTO quarantine (digest, reason) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason", digest, reason); err != nil {
+			return err
+		}
+	}
+	for _, digest := range u.Release {
+		if _, err := tx.Exec("DELETE FROM quarantine WHERE digest = ?", digest); err != nil {
+			return err
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		_, _ = d.sql.Exec("ROLLBACK") // after some errors SQLite leaves it open
+		return err
+	}
+	return nil
 }
 
 // Quarantined returns the reasons of all marks, by digest.

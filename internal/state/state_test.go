@@ -1,14 +1,22 @@
 package state
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -34,12 +42,16 @@ func TestRecordsSurvive(t *testing.T) {
 		Updated:  time.Unix(7, 8).UTC(),
 	}
 	other := Adapter{Name: want.Name, Origin: "directory"}
-	for _, a := range []Adapter{{Name: "gone"}, {Name: want.Name, Origin: "api", Source: "/older"}, other, want} {
-		if err := d.Put(a); err != nil {
+	for _, u := range []Update{
+		{Put: []Adapter{{Name: "gone"}, {Name: want.Name, Origin: "api", Source: "/older"}, other}, Quarantine: map[string]string{"one": "old", "two": "bad"}},
+		{Put: []Adapter{want}, Forget: []Key{{"", "gone"}, {"", "never"}}, Quarantine: map[string]string{"one": "bad"}, Release: []string{"two", "never"}},
+		{},
+	} {
+		if err := d.Apply(u); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(d.Delete("", "gone"), d.Delete("", "never"), d.Quarantine("one", "old"), d.Quarantine("one", "bad"), d.Quarantine("two", "bad"), d.Release("two"), d.Close()); err != nil {
+	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	d = open(t, dir)
@@ -49,6 +61,22 @@ func TestRecordsSurvive(t *testing.T) {
 	if got, err := d.Quarantined(); err != nil || !reflect.DeepEqual(got, map[string]string{"one": "bad"}) {
 		t.Errorf("%v, %v", got, err)
 	}
+}
+
+// TestMain lets the test binary be another gateway: it holds the directory named
+// in the environment, says so, and stays until it is killed.
+func TestMain(m *testing.M) {
+	dir := os.Getenv("LORAGATE_TEST_HOLD")
+	if dir == "" {
+		os.Exit(m.Run())
+	}
+	d, err := Open(dir)
+	if err == nil {
+		fmt.Println("open")
+		_, err = io.ReadAll(os.Stdin)
+		d.Close()
+	}
+	fmt.Println(err)
 }
 
 func TestOneAtATime(t *testing.T) {
@@ -64,25 +92,224 @@ func TestOneAtATime(t *testing.T) {
 	open(t, dir)
 }
 
-func TestDatabasesThatCannotBeUsed(t *testing.T) {
+// TestOneProcessAtATime opens what another process has open: it is turned away
+// before it touches anything, and takes over when that process was killed.
+func TestOneProcessAtATime(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "loragate.db")
-	if err := os.WriteFile(file, []byte(strings.Repeat("no database ", 100)), 0o600); err != nil {
+	other := exec.Command(os.Args[0])
+	other.Env = append(os.Environ(), "LORAGATE_TEST_HOLD="+dir)
+	stdin, err := other.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "move it away") || !strings.Contains(err.Error(), file) {
-		t.Errorf("a damaged one: %v", err)
-	}
-	if err := os.Remove(file); err != nil {
+	defer stdin.Close()
+	stdout, err := other.StdoutPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "open\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	writing := filepath.Join(dir, "blobs", partialPrefix+"of-the-other")
+	if err := os.WriteFile(writing, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var locked *LockedError
+	_, err = Open(dir)
+	if !errors.As(err, &locked) || locked.PID != other.Process.Pid || !strings.Contains(err.Error(), dir+" is in use by another gateway, process ") {
+		t.Errorf("while another process has it: %v", err)
+	}
+	if _, err := os.Stat(writing); err != nil {
+		t.Errorf("what the other is writing: %v", err)
+	}
+	if err := other.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Wait()
+	open(t, dir)
+	if _, err := os.Stat(writing); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what the killed one left: %v", err)
+	}
+}
+
+// filled makes a directory with records and one blob, closed, and returns it.
+func filled(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	d := open(t, dir)
-	if _, err := d.SQL().Exec("PRAGMA user_version = 1000"); err != nil {
+	var u Update
+	for i := range 200 {
+		u.Put = append(u.Put, Adapter{Origin: "api", Name: fmt.Sprint("adapter-", i), Reason: strings.Repeat("x", 200)})
+	}
+	source := filepath.Join(dir, "source")
+	if err := errors.Join(d.Apply(u), os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
 		t.Fatal(err)
+	}
+	if _, _, err := d.Blobs().Put(t.Context(), source); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestDatabasesThatCannotBeUsed are told apart, and nothing is changed.
+func TestDatabasesThatCannotBeUsed(t *testing.T) {
+	overwrite := func(file string, at int64, with string) error {
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte(with), at)
+		return errors.Join(err, f.Close())
+	}
+	for name, c := range map[string]struct {
+		spoil func(file string) error
+		want  []string
+	}{
+		"no database":          {func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("no database ", 100)), 0o600) }, []string{"is damaged", "move it away"}},
+		"a page overwritten":   {func(file string) error { return overwrite(file, 3*4096, strings.Repeat("garbage ", 512)) }, []string{"is damaged", "move it away"}},
+		"a header overwritten": {func(file string) error { return overwrite(file, 0, "garbage") }, []string{"is damaged", "move it away"}},
+		"cut in half":          {func(file string) error { return os.Truncate(file, 5*4096) }, []string{"is damaged", "move it away"}},
+		"cut to nothing":       {func(file string) error { return os.Truncate(file, 0) }, []string{"is empty", "blobs", "move it away"}},
+		"not there":            {os.Remove, []string{"is empty", "blobs", "move it away"}},
+		"of a newer gateway":   {func(file string) error { return overwrite(file, 60, "\x00\x00\x03\xe8") }, []string{"version 1000", "run a newer one"}},
+		"a folder":             {func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, []string{"unable to open"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filled(t)
+			file := filepath.Join(dir, "loragate.db")
+			if err := c.spoil(file); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadFile(file)
+			for range 2 { // a second try does not take what the first one left for good
+				_, err := Open(dir)
+				for _, part := range append(c.want, file) {
+					if err == nil || !strings.Contains(err.Error(), part) {
+						t.Errorf("%v does not say %q", err, part)
+					}
+				}
+			}
+			if after, _ := os.ReadFile(file); len(before) > 0 && !bytes.Equal(before, after) {
+				t.Error("the file was changed")
+			}
+			if blobs, err := os.ReadDir(filepath.Join(dir, "blobs")); err != nil || len(blobs) != 1 {
+				t.Errorf("the adapters' files are %v, %v", blobs, err)
+			}
+		})
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "loragate.db"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir) // as a gateway leaves it that is killed at its first start
+}
+
+// TestRecordsOfOlderGateways are read: fields are added to records, and never
+// renamed.
+func TestRecordsOfOlderGateways(t *testing.T) {
+	d := open(t, t.TempDir())
+	const first = `{"Name":"a","Kind":"adapter","Origin":"api","Source":"/a.gguf","WantDigest":"","Scale":0.5,"Aliases":["b"],"Weight":2,"MaxConcurrency":3,` +
+		`"Pin":false,"Preload":true,"Pinned":true,"Shares":null,"Active":1,"Seen":"ab","State":"ready","Reason":"",` +
+		`"Versions":[{"number":1,"digest":"ab","bytes":5,"rank":8,"alpha":16,"architecture":"llama","source":"/a.gguf","created":"2026-11-27T06:00:00Z"}],` +
+		`"Updated":"2026-11-27T06:00:00Z"}`
+	if _, err := d.SQL().Exec("INSERT INTO adapters (origin, name, record) VALUES ('api', 'a', ?)", first); err != nil {
+		t.Fatal(err)
+	}
+	pinned, at := true, time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC)
+	want := Adapter{
+		Name: "a", Kind: "adapter", Origin: "api", Source: "/a.gguf", Scale: .5, Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3,
+		Preload: true, Pinned: &pinned, Active: 1, Seen: "ab", State: "ready",
+		Versions: []Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
+		Updated:  at,
+	}
+	if got, err := d.Adapters(); err != nil || !reflect.DeepEqual(got, []Adapter{want}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := d.SQL().Exec("UPDATE adapters SET record = '{'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Adapters(); err == nil || !strings.Contains(err.Error(), `"a"`) || !strings.Contains(err.Error(), "from a backup") {
+		t.Errorf("a damaged record: %v", err)
+	}
+}
+
+// TestUpdatesAreWholeOrNot lets one fail in the middle: for a value that JSON
+// lacks, for a full disk, and for a directory that was closed.
+func TestUpdatesAreWholeOrNot(t *testing.T) {
+	dir := t.TempDir()
+	d := open(t, dir)
+	old := Adapter{Origin: "api", Name: "old"}
+	if err := d.Apply(Update{Put: []Adapter{old}, Quarantine: map[string]string{"bad": "it ends"}}); err != nil {
+		t.Fatal(err)
+	}
+	full := func(pages int) {
+		t.Helper()
+		if _, err := d.SQL().Exec(fmt.Sprint("PRAGMA max_page_count = ", pages)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unchanged := func(t *testing.T, err error) {
+		t.Helper()
+		if err == nil {
+			t.Error("it did not fail")
+		}
+		if got, err := d.Adapters(); err != nil || !reflect.DeepEqual(got, []Adapter{old}) {
+			t.Errorf("records %+v, %v", got, err)
+		}
+		if got, err := d.Quarantined(); err != nil || len(got) != 1 {
+			t.Errorf("marks %v, %v", got, err)
+		}
+	}
+	u := Update{Forget: []Key{{"api", "old"}}, Put: []Adapter{{Origin: "api", Name: "new"}}, Release: []string{"bad"}}
+	wrong := u
+	wrong.Put = append(wrong.Put, Adapter{Name: "wrong", Scale: math.NaN()})
+	unchanged(t, d.Apply(wrong))
+	full(1) // no page more than there are
+	large := u
+	large.Put = append(large.Put, Adapter{Name: "large", Reason: strings.Repeat("x", 1<<16)})
+	unchanged(t, d.Apply(large))
+	full(1 << 30)
+	if err := d.Apply(large); err != nil {
+		t.Errorf("after there is room again: %v", err)
+	}
+	if got, err := d.Adapters(); err != nil || len(got) != 2 {
+		t.Errorf("records %+v, %v", got, err)
 	}
 	d.Close()
-	if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "run a newer one") {
-		t.Errorf("one of a newer gateway: %v", err)
+	if err := d.Apply(u); err == nil {
+		t.Error("a closed one took an update")
+	}
+}
+
+// TestOddPaths holds the database's file in folders whose names mean something in
+// a URL.
+func TestOddPaths(t *testing.T) {
+	for _, name := range []string{"with space", "a?b=c&d", "50%41#x", "snow☃", ":memory:"} {
+		dir := filepath.Join(t.TempDir(), name)
+		d := open(t, dir)
+		if err := d.Apply(Update{Put: []Adapter{{Name: "a"}}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		d.Close()
+		if _, err := os.Stat(filepath.Join(dir, "loragate.db")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := open(t, dir).Adapters(); err != nil || len(got) != 1 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("a file in place of the folder: %v", err)
 	}
 }
 
@@ -95,10 +322,17 @@ func TestBlobs(t *testing.T) {
 	sum := sha256.Sum256([]byte("bytes"))
 	want := hex.EncodeToString(sum[:])
 	b := open(t, dir).Blobs()
-	for range 2 { // the second finds it there
+	long := time.Unix(1, 0)
+	for _, again := range []bool{false, true} { // the second writes nothing, and so needs no room
 		digest, size, err := b.Put(t.Context(), source)
-		if err != nil || digest != want || size != 5 || !b.Has(want) {
+		if err != nil || digest != want || size != 5 || !b.Has(want, 5) {
 			t.Fatalf("%s, %d, %v", digest, size, err)
+		}
+		if info, err := os.Stat(b.dir); err != nil || info.ModTime().Equal(long) != again {
+			t.Errorf("again %t: the folder was changed at %v, %v", again, info.ModTime(), err)
+		}
+		if err := os.Chtimes(b.dir, long, long); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(source, []byte("other bytes"), 0o600); err != nil {
@@ -111,16 +345,29 @@ func TestBlobs(t *testing.T) {
 	if err := errors.Join(os.Chmod(b.Path(want), 0o600), os.Truncate(b.Path(want), 2), os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
+	if b.Has(want, 5) {
+		t.Error("a file that was cut counts as there")
+	}
 	if _, _, err := b.Put(t.Context(), source); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(b.Path(want)); err != nil || string(text) != "bytes" {
 		t.Errorf("after it was cut and put again it has %q, %v", text, err)
 	}
+	// So is one with other bytes, of the same number.
+	if err := errors.Join(os.Remove(b.Path(want)), os.WriteFile(b.Path(want), []byte("bites"), 0o400)); err != nil {
+		t.Fatal(err)
+	}
+	if digest, size, err := b.Put(t.Context(), source); err != nil || digest != want || size != 5 {
+		t.Fatal(digest, size, err)
+	}
+	if text, err := os.ReadFile(b.Path(want)); err != nil || string(text) != "bytes" {
+		t.Errorf("after it was damaged and put again it has %q, %v", text, err)
+	}
 	if list, err := b.List(); err != nil || !reflect.DeepEqual(list, []string{want}) {
 		t.Errorf("%v, %v", list, err)
 	}
-	if err := errors.Join(b.Delete(want), b.Delete(want)); err != nil || b.Has(want) {
+	if err := errors.Join(b.Delete(want), b.Delete(want)); err != nil || b.Has(want, 5) {
 		t.Errorf("deleted twice: %v", err)
 	}
 }
@@ -151,5 +398,79 @@ func TestWhatIsNotWholeIsNotThere(t *testing.T) {
 	}
 	if files, err := os.ReadDir(filepath.Join(dir, "blobs")); err != nil || len(files) != 0 {
 		t.Errorf("left are %v, %v", files, err)
+	}
+}
+
+// TestOneOfManyStoresTheSame puts the same bytes from many goroutines.
+func TestOneOfManyStoresTheSame(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir).Blobs()
+	source := filepath.Join(dir, "source")
+	if err := os.WriteFile(source, bytes.Repeat([]byte("bytes"), 1<<16), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	found := make([]string, 8)
+	for i := range found {
+		group.Go(func() {
+			digest, size, err := b.Put(t.Context(), source)
+			if err != nil || !b.Has(digest, size) {
+				t.Errorf("%s, %d, %v", digest, size, err)
+			}
+			found[i] = digest
+		})
+	}
+	group.Wait()
+	files, err := os.ReadDir(filepath.Join(dir, "blobs"))
+	if err != nil || len(files) != 1 || files[0].Name() != found[0]+blobSuffix {
+		t.Errorf("there are %v, %v", files, err)
+	}
+}
+
+// TestBlobsThatCannotBeWritten leave nothing behind, and say what to do if the disk
+// is full.
+func TestBlobsThatCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir).Blobs()
+	source := filepath.Join(dir, "source")
+	put := func(content string) error {
+		if err := os.WriteFile(source, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := b.Put(t.Context(), source)
+		return err
+	}
+	if err := put("known"); err != nil {
+		t.Fatal(err)
+	}
+	// Renames onto a folder that is not empty fail, as would writes on a full disk.
+	sum := sha256.Sum256([]byte("blocked"))
+	blocked := b.Path(hex.EncodeToString(sum[:]))
+	if err := os.MkdirAll(filepath.Join(blocked, "something"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := put("blocked"); err == nil {
+		t.Error("what has no place is stored")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "blobs", partialPrefix+"*")); len(left) > 0 {
+		t.Errorf("left are %v", left)
+	}
+	away := filepath.Join(dir, "away")
+	if err := os.Rename(filepath.Join(dir, "blobs"), away); err != nil {
+		t.Fatal(err)
+	}
+	if err := put("new"); err == nil {
+		t.Error("it is stored in a folder that is not there")
+	}
+	if err := os.Rename(away, filepath.Join(dir, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(put("new"), put("known")); err != nil {
+		t.Errorf("after the folder is back: %v", err)
+	}
+	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		if got := explain(&os.PathError{Op: "write", Path: "x", Err: err}); !errors.Is(got, err) || !strings.Contains(got.Error(), "the disk is full: free space where state.dir is") {
+			t.Errorf("%v: %v", err, got)
+		}
 	}
 }

@@ -1,0 +1,162 @@
+package catalog
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestListsAreRefusedForEveryProblem at once.
+func TestListsAreRefusedForEveryProblem(t *testing.T) {
+	r := newRig(t)
+	r.put("api", "one")
+	r.drop("file.gguf", "two")
+	r.until("the file", func() bool { return r.answers("file") == digest("two") })
+	if err := r.Configure([]Spec{{Name: "kept", Source: r.file("kept", "kept")}}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the entry", func() bool { return r.answers("kept") == digest("kept") })
+	err := r.Configure([]Spec{
+		{Name: "good", Source: "/good"}, {Name: "two words", Source: "/a"}, {Name: "loud", Source: "/a", Scale: 200},
+		{Name: "twice", Source: "/a"}, {Name: "twice", Source: "/b"}, {Name: "alias", Source: "/a", Aliases: []string{"good"}},
+		{Name: "base", Source: "/a"}, {Name: "other", Source: "/a", Aliases: []string{"api", "file"}}, {Name: "api", Source: "/a"},
+	})
+	if code := refusal(err); code != Invalid && code != Conflict {
+		t.Errorf("code %q", code)
+	}
+	want := []string{
+		`"two words" cannot name a model: letters, digits and . _ : / - only, beginning with a letter or digit, at most 128`,
+		`loud: the scale must be a number of at most 100`,
+		`the name "twice" is taken twice: by "twice" and by "twice"`,
+		`the name "good" is taken twice: by "good" and by "alias"`,
+		`the name "api" is taken twice: by "other" and by "api"`,
+		`the name "base" is taken by the base model`,
+		`the name "api" is taken by "api"`,
+		`the name "file" is taken by the file file.gguf of the directory`,
+		`the name "api" is taken by "api"`,
+	}
+	if got := err.Error(); got != strings.Join(want, "\n") {
+		t.Errorf("it says\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	r.want("kept", "kept")
+	r.want("api", "one")
+	r.unknown("good", "loud", "twice", "alias", "other")
+}
+
+// TestListsThatCannotBeStored change nothing, not even a part.
+func TestListsThatCannotBeStored(t *testing.T) {
+	r := newRig(t)
+	one, two := r.file("one", "one"), r.file("two", "two")
+	first := []Spec{{Name: "a", Source: one}, {Name: "b", Source: two}, {Name: "sum", Shares: []Share{{"a", .5}, {"b", .5}}}, {Name: "c", Source: one, Scale: .5}}
+	if err := r.Configure(first); err != nil {
+		t.Fatal(err)
+	}
+	ready := func() bool {
+		return r.answers("a") == digest("one") && r.answers("b") == digest("two") && r.answers("c") == digest("one")
+	}
+	r.until("all", ready)
+	sum := r.answers("sum")
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := r.opts.Store.SQL().Exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The second of what is deleted or changed fails.
+	exec("CREATE TRIGGER full BEFORE DELETE ON adapters WHEN OLD.name = 'sum' BEGIN SELECT RAISE(ABORT, 'full'); END")
+	second := []Spec{{Name: "new", Source: one}, {Name: "b", Source: one}, {Name: "c", Source: one, Scale: .25}}
+	if err := r.Configure(second); refusal(err) != Failed {
+		t.Errorf("%v, want it failed", err)
+	}
+	for range 2 {
+		r.SetAdhoc(true) // publishes
+		if !ready() || r.answers("sum") != sum {
+			t.Errorf("of the first list are left %+v", r.List())
+		}
+		if m, err := r.Resolve("c"); err != nil || m.Identity() != digest("one")+"@0.5" {
+			t.Errorf("%+v, %v", m, err)
+		}
+		r.unknown("new")
+		r.opts.Entries = first
+		r.reopen()
+	}
+	exec("DROP TRIGGER full")
+	if err := r.Configure(second); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the second list", func() bool { return r.answers("new") == digest("one") && r.answers("b") == digest("one") })
+	r.unknown("a", "sum")
+}
+
+// TestEntriesThatBecomeSomethingElse are made anew: the intake of the adapter that
+// was ends, and what it brings is nobody's.
+func TestEntriesThatBecomeSomethingElse(t *testing.T) {
+	r := newRig(t)
+	part := Spec{Name: "part", Source: r.file("part", "part")}
+	adapter := Spec{Name: "a", Source: r.file("one", "one")}
+	sum := Spec{Name: "a", Shares: []Share{{"part", .5}}}
+	if err := r.Configure([]Spec{part}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the part", func() bool { return r.answers("part") == digest("part") })
+	release := r.hold()
+	if err := r.Configure([]Spec{part, adapter}); err != nil {
+		t.Fatal(err)
+	}
+	r.Catalog.mu.Lock()
+	j := r.st.entries["a"].job
+	r.Catalog.mu.Unlock()
+	if err := r.Configure([]Spec{part, sum}); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	<-j.done
+	want := digest("part") + "@0.5"
+	if got := r.answers("a"); got != want {
+		t.Errorf("it is %s", got)
+	}
+	kept, err := r.opts.Store.Adapters()
+	if err != nil || len(kept) != 2 || kept[0].Name != "a" || kept[0].Kind != string(KindComposition) {
+		t.Errorf("kept are %+v, %v", kept, err)
+	}
+	r.opts.Entries = []Spec{part, sum}
+	r.reopen()
+	if got := r.answers("a"); got != want {
+		t.Errorf("after a restart it is %s", got)
+	}
+	if err := r.Configure([]Spec{part, adapter}); err != nil {
+		t.Fatal(err)
+	}
+	r.until("the adapter", func() bool { return r.answers("a") == digest("one") })
+	r.opts.Entries = []Spec{part, adapter}
+	r.reopen()
+	r.want("a", "one")
+}
+
+// TestFailedEntriesAreTriedAgain without a word from anybody, and logged once.
+func TestFailedEntriesAreTriedAgain(t *testing.T) {
+	r := closedRig(t, Spec{Name: "far", Source: "far://far"}, Spec{Name: "bad", Source: "far://bad"})
+	r.file("bad", "bad bytes")
+	r.open()
+	rejected := func(name string) func() bool {
+		return func() bool { rec, _ := r.Get(name); return rec.State == Rejected }
+	}
+	for range 3 {
+		r.retry()
+		r.until("it fails", rejected("far"))
+	}
+	r.file("far", "one")
+	r.unknown("far")
+	r.retry()
+	r.until("it is there", func() bool { return r.answers("far") == digest("one") })
+	r.until("the other is as it was", rejected("bad"))
+	r.mu.Lock()
+	if r.asked["far://far"] != 5 || r.asked["far://bad"] != 1 {
+		t.Errorf("they were fetched %v times", r.asked)
+	}
+	r.mu.Unlock()
+	r.Close()
+	r.retry() // nothing begins any more
+	if log, _ := r.log.read(); strings.Count(log, "adapter rejected") != 2 {
+		t.Errorf("each of the two was to be logged once:\n%s", log)
+	}
+}
