@@ -394,4 +394,10 @@ func (p *Pool) kill(m *member, cause string) { m.up.Kill(cause) }
 
 func (p *Pool) end(m *member) { close(m.ended) }
 
-func (p *Pool) begin(m *member) { m.begin <- struct{}{} }
+// begin may find the signal of an earlier time, which serves as well.
+func (p *Pool) begin(m *member) {
+	select {
+	case m.begin <- struct{}{}:
+	default:
+	}
+}

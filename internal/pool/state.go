@@ -390,6 +390,7 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
 	}
 	s.reject(spoiled)
+	s.rejectRoomless() // what a worker had when they were admitted may be out now
 	s.schedule()
 	return spoiled
 }

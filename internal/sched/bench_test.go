@@ -114,3 +114,35 @@ func BenchmarkDecideWithReloads(b *testing.B) {
 	b.ReportMetric(float64(s.counts.Reloads), "reloads")
 	b.ReportMetric(100*float64(s.counts.Hits)/float64(s.counts.Hits+s.counts.Misses), "%hits")
 }
+
+// BenchmarkGiveUp looks for the worker to give up, as it happens once a reload,
+// with 10,000 requests that wait for as many files of which nobody has one. None
+// is found in the other case, where all workers would have to be looked at.
+func BenchmarkGiveUp(b *testing.B) {
+	const workers, slots, files = 64, 8, 10_000
+	for _, futile := range []bool{false, true} {
+		b.Run(fmt.Sprintf("futile=%v", futile), func(b *testing.B) {
+			s := New(Options{Quantum: 2 * time.Second, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+			list := stock(2 * files)
+			s.SetStock(list, 0)
+			for id := range workers {
+				s.Plan(id, 0)
+				s.Up(id, slots, "gpu", 0)
+			}
+			for i := range files {
+				file := list[files+i].File
+				if futile {
+					s.Spoil(file)
+				}
+				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: Identity(file), Files: []File{file}}, 0)
+			}
+			d := decision{s: s, now: time.Second}
+			b.ReportAllocs()
+			for b.Loop() {
+				if w, _ := d.victim(); (w == nil) != futile {
+					b.Fatalf("gives up %v", w)
+				}
+			}
+		})
+	}
+}

@@ -22,14 +22,15 @@ const Never Time = math.MaxInt64
 //  5. A worker is chosen to load what requests wait for and nobody has.
 func (s *Scheduler) Decide(now Time) ([]Action, Time) {
 	d := decision{s: s, now: now}
-	d.clear()
-	d.fillDirty()
-	d.assign()
-	d.spread()
-	d.clear()
-	d.balance()
-	d.reopenRest()
-	d.reload()
+	for again := true; again; again = d.reload() {
+		d.clear()
+		d.fillDirty()
+		d.assign()
+		d.spread()
+		d.clear()
+		d.balance()
+		d.reopenRest()
+	}
 	return d.actions, d.wake()
 }
 

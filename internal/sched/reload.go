@@ -1,7 +1,6 @@
 package sched
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -17,9 +16,17 @@ const (
 	retiring         // it has, and the victim, whose place it takes, drains
 )
 
-// spareTimeout is how long the spare is left alone after it could not be started:
-// most likely there is no memory for one process more.
-const spareTimeout = 10 * time.Minute
+const (
+	// trouble is how long the spare is left alone after it could not be started,
+	// for which most likely there is no memory, and all other workers after one
+	// could not be started again with files that are proven.
+	trouble = 10 * time.Minute
+	// patience is how long the others stay because a worker has no process.
+	patience = time.Minute
+	// futility is how long no worker is looked for after none was found, which
+	// takes longer than other decisions.
+	futility = 100 * time.Millisecond
+)
 
 // Plan returns what a member's process, which is about to be started, is to load;
 // Up or Failed must follow. It reports false when the member is to have none.
@@ -32,16 +39,21 @@ func (s *Scheduler) Plan(id int, now Time) (files []File, ok bool) {
 	}
 	victim := id
 	if s.phase == restarting && s.next == id {
-		victim, s.began = s.victim, now
+		victim = s.victim
 	}
-	files = s.draft(id, victim, now).files
-	s.planned[id] = files
-	return files, true
+	delete(s.planned, id)
+	o := s.look(now)
+	p := o.draft(id, victim)
+	for _, file := range o.yields(id, victim, p) {
+		s.items[file].wanted = now + inUse
+	}
+	s.planned[id] = p.files
+	return p.files, true
 }
 
 // loaded ends a member's start and returns what it has loaded, all of which is
 // proven now.
-func (s *Scheduler) loaded(id int, now Time) []File {
+func (s *Scheduler) loaded(id int) []File {
 	files := s.planned[id]
 	delete(s.planned, id)
 	delete(s.careful, id)
@@ -52,8 +64,8 @@ func (s *Scheduler) loaded(id int, now Time) []File {
 	}
 	if file, ok := s.accused[id]; ok {
 		delete(s.accused, id)
-		if it := s.item(file); !it.proven && it.strikes >= conviction {
-			it.bad = true
+		if it := s.item(file); !it.proven && !it.bad && it.strikes >= conviction {
+			s.condemn(it)
 			s.guilty = append(s.guilty, file)
 		}
 	}
@@ -62,6 +74,7 @@ func (s *Scheduler) loaded(id int, now Time) []File {
 
 // cameUp takes notice of a worker that came up.
 func (s *Scheduler) cameUp(w *worker, now Time) {
+	delete(s.absent, w.id)
 	s.wanting = true
 	switch {
 	case s.phase == restarting && s.next == w.id:
@@ -93,23 +106,36 @@ func (s *Scheduler) replaced(now Time) {
 // retire makes the victim the spare.
 func (s *Scheduler) retire(now Time) {
 	s.phase = quiet
-	s.vacant[s.victim] = true
+	s.vacate(s.victim)
 	delete(s.had, s.victim)
 	s.notBefore = max(s.notBefore, now+s.opts.ReloadInterval)
 }
 
-// keep keeps a worker that is to end from new requests.
-func (s *Scheduler) keep(w *worker, now Time) {
-	w.reloading = true
+// vacate leaves a member without a process.
+func (s *Scheduler) vacate(id int) {
+	s.vacant[id] = true
+	delete(s.absent, id)
+	delete(s.careful, id)
+}
+
+// keep keeps a worker that is to end from new requests, and unkeep takes that
+// back.
+func (s *Scheduler) keep(w *worker, now Time)   { s.setReloading(w, true, now) }
+func (s *Scheduler) unkeep(w *worker, now Time) { s.setReloading(w, false, now) }
+
+func (s *Scheduler) setReloading(w *worker, reloading bool, now Time) {
+	w.reloading = reloading
 	s.reopen(w, now)
 }
 
 // wentDown takes notice of a worker that ended.
 func (s *Scheduler) wentDown(id int, now Time) {
 	s.wanting = true
+	s.absent[id] = now + patience
+	s.forced = slices.DeleteFunc(s.forced, func(x int) bool { return x == id })
 	switch {
 	case s.phase == draining && s.victim == id:
-		s.phase = restarting // its owner starts it again anyway
+		s.phase, s.began = restarting, now // its owner starts it again anyway
 	case s.phase == retiring && s.victim == id:
 		s.retire(now)
 	}
@@ -127,24 +153,32 @@ func (s *Scheduler) Failed(id int, now Time) (suspicion bool) {
 	}
 	delete(s.planned, id)
 	delete(s.accused, id)
+	if len(fresh) == 0 {
+		if s.phase == restarting && s.next == id {
+			s.giveIn(now)
+		}
+		return false
+	}
 	for _, it := range fresh {
 		it.batch = max(1, len(fresh)/2)
 	}
-	if len(fresh) > 0 {
-		s.careful[id], s.wanting = true, true
-	}
+	s.careful[id], s.wanting = true, true
 	if len(fresh) == 1 {
 		fresh[0].strikes++
 		s.accused[id] = fresh[0].File
 	}
-	if len(fresh) == 0 && s.phase == restarting && s.next == id {
-		s.phase = quiet
-		if s.next != s.victim {
-			s.vacant[id] = true
-			s.spareBroken = now + spareTimeout
-		}
+	return true
+}
+
+// giveIn ends a reload whose process does not come up.
+func (s *Scheduler) giveIn(now Time) {
+	s.phase = quiet
+	if s.next == s.victim { // the same would happen to others
+		s.absent[s.next] = now + trouble
+		return
 	}
-	return len(fresh) > 0
+	s.vacate(s.next)
+	s.spareBroken = now + trouble
 }
 
 // Vacant reports whether a member is to have no process.
@@ -159,218 +193,183 @@ func (s *Scheduler) Restart(id int) {
 }
 
 // Drain keeps requests from a worker until it is told otherwise, through
-// restarts.
+// restarts. What it has loaded does not count meanwhile.
 func (s *Scheduler) Drain(id int, drained bool, now Time) {
 	s.drained[id] = drained
-	s.wanting = s.wanting || !drained // it may have been passed over
-	if w, ok := s.workers[id]; ok {
-		w.drained = drained
-		s.reopen(w, now)
+	w, up := s.workers[id]
+	if !up || w.drained == drained {
+		return
 	}
+	s.wanting = true
+	w.drained = drained
+	if drained {
+		s.reopen(w, now)
+		s.unshelve(w)
+		s.shelve(w, w.shelf.list)
+		return
+	}
+	s.shelve(w, w.shelf.list)
+	s.reopen(w, now)
 }
 
-// reload takes the next step of the reload that is under way, or begins one.
-func (d *decision) reload() {
+// reload takes the next step of the reload that is under way, or begins one. It
+// reports whether a busy worker takes no more requests from now on, or does so
+// again: that may change what others are to do.
+func (d *decision) reload() (changed bool) {
 	s := d.s
-	if s.phase == quiet {
-		d.begin()
+	switch s.phase {
+	case quiet:
+		changed = d.begin()
+	case draining:
+		changed = d.reconsider()
 	}
 	w, up := s.workers[s.victim]
 	if !up || w.inFlight > 0 {
-		return
+		return changed
 	}
 	switch s.phase {
 	case draining:
-		s.phase, s.next, s.began = restarting, s.victim, d.now
+		s.phase, s.began = restarting, d.now
 		s.counts.Reloads++
 		d.actions = append(d.actions, Action{Kind: Reload, Worker: s.victim})
 	case retiring:
 		d.actions = append(d.actions, Action{Kind: Retire, Worker: s.victim})
 	}
+	return changed
 }
 
-// begin gives a worker up, if there is a reason to.
-func (d *decision) begin() {
+// begin gives a worker up, if there is a reason to. It reports whether that is
+// busy and takes no more requests.
+func (d *decision) begin() (busy bool) {
 	s := d.s
-	for len(s.forced) > 0 {
+	for len(s.forced) > 0 && len(s.planned) == 0 {
 		id := s.forced[0]
 		s.forced = s.forced[1:]
 		if w, up := s.workers[id]; up {
-			d.giveUp(w, id)
-			return
+			s.meant = true
+			return d.giveUp(w, id)
 		}
 	}
-	if len(s.planned) > 0 || d.now < s.notBefore || d.now < s.futile {
-		return // one at a time
+	if d.now >= s.wantAgain {
+		s.wanting, s.wantAgain = true, Never
 	}
-	w := d.victim()
+	if len(s.planned) > 0 || d.now < s.mayBegin() || !s.reason(d.now) {
+		return false // one at a time
+	}
+	w, meant := d.victim()
 	if w == nil {
-		s.futile = d.now + futility
-		return
+		if s.missing.len() > 0 {
+			s.futile = d.now + futility
+		}
+		return false
 	}
-	d.giveUp(w, d.successor(w))
+	s.meant = meant
+	return d.giveUp(w, d.successor(w))
 }
 
-// futility is how long no worker is looked for after none was found, which takes
-// longer than other decisions.
-const futility = 100 * time.Millisecond
+// mayBegin is when the next worker may be given up, if nothing happens before.
+func (s *Scheduler) mayBegin() Time {
+	at := max(s.notBefore, s.futile)
+	for _, until := range s.absent {
+		at = max(at, until)
+	}
+	return at
+}
+
+// reason reports whether it may be good for something to give a worker up.
+func (s *Scheduler) reason(now Time) bool {
+	return s.missing.len() > 0 || s.wanting && now >= s.settled || s.relievable() && now >= s.relieve
+}
 
 // successor returns who takes a worker's place: a spare if there is one that can
 // be started, else the same member.
 func (d *decision) successor(w *worker) int {
-	for spare, vacant := range d.s.vacant {
-		if vacant && d.now >= d.s.spareBroken {
-			return spare
+	s := d.s
+	if d.now < s.spareBroken {
+		return w.id
+	}
+	for id := range s.opts.Workers + s.opts.Spares {
+		if s.vacant[id] && !s.drained[id] {
+			return id
 		}
 	}
 	return w.id
 }
 
-// giveUp begins the reload of a worker, whose place next takes.
-func (d *decision) giveUp(w *worker, next int) {
+// giveUp begins the reload of a worker, whose place next takes. It reports whether
+// the worker is busy and takes no more requests.
+func (d *decision) giveUp(w *worker, next int) (busy bool) {
 	s := d.s
 	s.victim, s.next, s.began = w.id, next, d.now
 	if next == w.id {
-		s.phase = draining
+		s.phase, s.futile = draining, d.now+futility
 		s.keep(w, d.now)
-		return
+		return w.inFlight > 0
 	}
 	s.phase = restarting
 	s.vacant[next] = false
 	s.counts.Reloads++
 	d.actions = append(d.actions, Action{Kind: Start, Worker: next, InPlaceOf: w.id})
+	return false
 }
 
-// victim returns the worker to give up, or nil if no request and no wish of the
-// stock is helped by that.
-func (d *decision) victim() *worker {
+// reconsider gives a worker up that is idle now, instead of one that goes on
+// draining, if that helps those who wait as well and costs no more. What goes on
+// for longer than a quantum costs those who wait, too. It reports whether it did.
+func (d *decision) reconsider() bool {
 	s := d.s
-	if s.missing.len() > 0 {
-		if w := d.cheapest(func(_ *worker, p *plan) bool { return d.helps(p) }); w != nil {
-			return w
+	v, up := s.workers[s.victim]
+	if !up || v.inFlight == 0 || s.meant || !s.mayReconsider() || d.now < s.futile {
+		return false
+	}
+	o, limit := s.look(d.now), s.dependents(d.now)[v.shelf]
+	if d.now >= s.began+s.opts.Quantum {
+		for _, f := range s.missing.items {
+			limit += f.waiting
 		}
 	}
-	if s.wanting && d.now >= s.settled {
-		if w := d.cheapest(func(w *worker, p *plan) bool { return s.lacks(w, p) }); w != nil {
-			return w
+	for _, c := range d.candidates() {
+		if c.cost > limit {
+			break
 		}
-		s.wanting = false
-	}
-	return d.relief()
-}
-
-// helps reports whether a missing flow could run on a worker with that plan, or
-// something that it needs would be proven there.
-func (d *decision) helps(p *plan) bool {
-	proves := func(file File) bool { return p.has[file] && !d.s.item(file).proven }
-	return slices.ContainsFunc(d.s.missing.items, func(f *flow) bool {
-		return p.holds(f.files) || slices.ContainsFunc(f.files, proves)
-	})
-}
-
-func (p *plan) holds(files []File) bool {
-	return !slices.ContainsFunc(files, func(file File) bool { return !p.has[file] })
-}
-
-// lacks reports whether the plan has something that the worker has not and that
-// is to be loaded without anyone asking: what is pinned, what is preloaded and
-// nowhere, and all there is if that fits.
-func (s *Scheduler) lacks(w *worker, p *plan) bool {
-	return slices.ContainsFunc(p.files, func(file File) bool {
-		it := s.item(file)
-		return !w.shelf.files[file] && !it.gone && (s.all || it.Pin || it.Preload && !s.Loaded(file))
-	})
-}
-
-// cheapest returns the worker that fits and whose end costs least: first one
-// without which the fewest requests would wait, then the one with the least to
-// do, then the one that was used least recently.
-func (d *decision) cheapest(fits func(*worker, *plan) bool) *worker {
-	s := d.s
-	cost := make(map[*worker]int)
-	for _, f := range s.longest.items {
-		if only := s.onlyHolder(f); only != nil {
-			cost[only] += f.waiting
-		}
-	}
-	var best *worker
-	for _, w := range s.byTurn() {
-		if w.kept() || best != nil && cmp.Or(cmp.Compare(cost[w], cost[best]), cmp.Compare(w.inFlight, best.inFlight)) >= 0 {
+		if c.inFlight > 0 {
 			continue
 		}
-		if fits(w, s.draft(w.id, w.id, d.now)) {
-			best = w
+		if p := o.draft(c.id, c.id); s.helped(p) && len(o.yields(c.id, c.id, p)) == 0 {
+			s.unkeep(v, d.now)
+			d.giveUp(c.worker, c.id)
+			return true
 		}
 	}
-	return best
+	s.futile = d.now + futility
+	return false
 }
 
-// onlyHolder returns the worker that alone has loaded what the flow needs, or nil.
-func (s *Scheduler) onlyHolder(f *flow) *worker {
-	var only *worker
-	for _, w := range s.list {
-		if w.holds(f) {
-			if only != nil {
-				return nil
-			}
-			only = w
-		}
-	}
-	return only
+// mayReconsider reports whether another worker than the one that drains may be
+// given up.
+func (s *Scheduler) mayReconsider() bool {
+	return s.missing.len() > 0 && s.applied.IdleLen() > 0
 }
 
-// byTurn returns the workers, that whose turn began first first.
-func (s *Scheduler) byTurn() []*worker {
-	list := slices.Clone(s.list)
-	slices.SortStableFunc(list, func(a, b *worker) int { return cmp.Compare(a.turnStart, b.turnStart) })
-	return list
-}
-
-// relief returns an idle worker that should load what requests on other workers
-// wait for, because they have waited for longer than that takes.
-func (d *decision) relief() *worker {
-	s := d.s
-	if !s.relievable() {
-		return nil
-	}
-	for _, f := range s.longest.items {
-		if f.capped() || len(f.spots) == 0 || d.now < s.reliefAt(f) {
-			continue
-		}
-		for _, id := range s.applied.Idle() {
-			w := s.workers[id]
-			if w.idle() && !w.wanted() && !w.holds(f) && s.draft(id, id, d.now).holds(f.files) {
-				return w
-			}
-		}
-	}
-	return nil
-}
-
-// relievable reports whether there are idle workers that lack what others have.
-func (s *Scheduler) relievable() bool { return s.applied.IdleLen() > 0 && len(s.shelves) > 1 }
-
-// reliefAt is when a flow has waited for long enough to load it elsewhere, too.
-func (s *Scheduler) reliefAt(f *flow) Time {
-	return f.head.Since + 2*s.opts.Quantum + s.opts.ReloadInterval
-}
-
-// wakeReload names the moments at which time alone begins a reload.
+// wakeReload names the moments at which time alone changes something of reloads.
 func (d *decision) wakeReload(at func(Time)) {
 	s := d.s
+	if s.phase == draining && s.mayReconsider() {
+		at(s.futile)
+	}
 	if s.phase != quiet {
 		return
 	}
-	earliest := max(s.notBefore, s.futile)
+	earliest := s.mayBegin()
 	if s.missing.len() > 0 {
 		at(earliest)
 	}
 	if s.wanting {
 		at(max(earliest, s.settled))
+	} else if s.wantAgain != Never {
+		at(max(earliest, s.wantAgain))
 	}
 	if s.relievable() {
-		for _, f := range s.longest.items {
-			at(max(earliest, s.reliefAt(f)))
-		}
+		at(max(earliest, s.relieve))
 	}
 }

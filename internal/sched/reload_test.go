@@ -274,6 +274,7 @@ func TestMemoryBoundsWhatIsLoaded(t *testing.T) {
 // on, and the restarts leave at least half of the time.
 func TestReloadsAreRateLimited(t *testing.T) {
 	sh := open(t, bounded(1, 4), stock(100)...)
+	sh.done(sh.wants("f00"))
 	begun := sh.now
 	for i := 10; i < 60; i++ {
 		sh.wants(File(fmt.Sprintf("f%02d", i)))

@@ -172,7 +172,7 @@ func (c *chaos) calm() {
 			c.turnAway(f)
 		}
 		c.checkOne()
-		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.phase == quiet && len(c.s.forced) == 0 && !c.s.wanting
+		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.phase == quiet && len(c.s.forced) == 0 && !c.s.wanting && c.s.wantAgain == Never
 	}
 	c.run(settled)
 	if up := len(c.s.list); up != c.s.opts.Workers {

@@ -8,8 +8,6 @@
 package sched
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/loragate/loragate/internal/lru"
@@ -146,10 +144,11 @@ type Scheduler struct {
 	waiting map[Ticket]*request
 	running map[Ticket]*run
 
-	shelves []*shelf    // what is loaded, and who waits for a worker that has it
-	missing heap[*flow] // flows that wait and whose files no worker has, first the one whose turn it is
-	longest heap[*flow] // flows that have waiting requests, first the one with most
-	dirty   []*flow     // flows that may have become servable since the last decision
+	shelves []*shelf          // what is loaded, and who waits for a worker that has it
+	homes   map[File][]*shelf // by file that is in them
+	missing heap[*flow]       // flows that wait and whose files no worker has, first the one whose turn it is
+	longest heap[*flow]       // flows that have waiting requests, first the one with most
+	dirty   []*flow           // flows that may have become servable since the last decision
 
 	rate       float64       // tokens a second of a worker's turn, smoothed
 	usualDrain time.Duration // how long a closed flow's requests take to end, smoothed
@@ -197,6 +196,7 @@ func New(opts Options) *Scheduler {
 		devices: make(map[string]*device),
 		waiting: make(map[Ticket]*request),
 		running: make(map[Ticket]*run),
+		homes:   make(map[File][]*shelf),
 	}
 	s.loader = newLoader(opts)
 	s.missing = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.missingIndex }}
@@ -267,7 +267,7 @@ func (s *Scheduler) Finish(t Ticket, u Usage, now Time) {
 		w.release(slot, u)
 	}
 	f.running--
-	s.vacate(w, now)
+	s.unload(w, now)
 	s.finished.count(now)
 	s.touch(f)
 	if w.flow != f {
@@ -306,10 +306,10 @@ type WorkerView struct {
 	ID        int
 	Applied   Identity
 	InFlight  int
-	Closing   bool // it drains for others
-	Reloading bool // it drains to load something else
-	Drained   bool // it takes nothing, because an operator said so
-	Loaded    []File
+	Closing   bool   // it drains for others
+	Reloading bool   // it drains to load something else
+	Drained   bool   // it takes nothing, because an operator said so
+	Loaded    []File // sorted; not to be changed
 	Slots     []SlotView
 }
 
@@ -326,7 +326,7 @@ func (s *Scheduler) Workers() []WorkerView {
 	views := make([]WorkerView, len(s.list))
 	for i, w := range s.list {
 		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight,
-			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: slices.Sorted(maps.Keys(w.shelf.files))}
+			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: w.shelf.list}
 		for j := range w.slots {
 			sl := &w.slots[j]
 			view := SlotView{Busy: sl.busy, Tokens: sl.tokens}

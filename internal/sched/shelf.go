@@ -7,9 +7,10 @@ type File string
 
 // shelf is a set of files that one or more workers have loaded, and the line of
 // flows that wait for one of these workers. When all workers have loaded the
-// same, which is the rule, there is one.
+// same, which is the rule, there is one. What an operator drained is on none.
 type shelf struct {
 	files   map[File]bool
+	list    []File // the same, sorted
 	workers int
 	line    heap[*spot] // first the flow whose turn it is
 }
@@ -22,10 +23,7 @@ type spot struct {
 }
 
 func newShelf(files []File) *shelf {
-	sh := &shelf{files: make(map[File]bool, len(files))}
-	for _, file := range files {
-		sh.files[file] = true
-	}
+	sh := &shelf{files: fileSet(files), list: slices.Compact(slices.Sorted(slices.Values(files)))}
 	sh.line = heap[*spot]{
 		less:  func(a, b *spot) bool { return a.flow.before(b.flow) },
 		index: func(p *spot) *int { return &p.index },
@@ -33,17 +31,29 @@ func newShelf(files []File) *shelf {
 	return sh
 }
 
-// holds reports whether all of the files are loaded.
-func (sh *shelf) holds(files []File) bool {
+func fileSet(files []File) map[File]bool {
+	set := make(map[File]bool, len(files))
 	for _, file := range files {
-		if !sh.files[file] {
+		set[file] = true
+	}
+	return set
+}
+
+// holdsAll reports whether all of the files are in the set.
+func holdsAll(set map[File]bool, files []File) bool {
+	for _, file := range files {
+		if !set[file] {
 			return false
 		}
 	}
 	return true
 }
 
-// holds reports whether the worker has loaded what the flow needs.
+// holds reports whether all of the files are loaded.
+func (sh *shelf) holds(files []File) bool { return holdsAll(sh.files, files) }
+
+// holds reports whether the worker has loaded what the flow needs, and may be
+// given it.
 func (w *worker) holds(f *flow) bool {
 	return slices.ContainsFunc(f.spots, func(p *spot) bool { return p.shelf == w.shelf })
 }
@@ -52,46 +62,63 @@ func (w *worker) holds(f *flow) bool {
 // has.
 func (w *worker) wanted() bool { return w.shelf.line.len() > 0 }
 
-// shelve puts a worker that came up where its files are.
+// shelve puts a worker where its files are; one that is drained has a shelf of
+// its own, for which nobody waits.
 func (s *Scheduler) shelve(w *worker, files []File) {
-	for _, sh := range s.shelves {
-		if len(sh.files) == len(files) && sh.holds(files) {
-			w.shelf = sh
-			sh.workers++
+	sh := newShelf(files)
+	w.shelf = sh
+	if w.drained {
+		return
+	}
+	for _, other := range s.shelves {
+		if slices.Equal(other.list, sh.list) {
+			w.shelf = other
+			other.workers++
 			return
 		}
 	}
-	w.shelf = newShelf(files)
-	w.shelf.workers = 1
-	s.shelves = append(s.shelves, w.shelf)
-	s.relocate()
-}
-
-// unshelve takes a worker that went down from its shelf.
-func (s *Scheduler) unshelve(w *worker) {
-	if w.shelf.workers--; w.shelf.workers == 0 {
-		s.shelves = slices.DeleteFunc(s.shelves, func(sh *shelf) bool { return sh == w.shelf })
-		s.relocate()
+	sh.workers = 1
+	s.shelves = append(s.shelves, sh)
+	for _, file := range sh.list {
+		s.homes[file] = append(s.homes[file], sh)
 	}
-}
-
-// relocate finds the lines of all flows anew. Shelves come and go with restarts
-// of workers, so what it costs does not matter.
-func (s *Scheduler) relocate() {
 	for _, f := range s.flows {
-		s.locate(f)
-		s.refresh(f)
+		if sh.holds(f.files) {
+			f.spots = append(f.spots, &spot{flow: f, shelf: sh})
+			s.refresh(f)
+		}
 	}
 }
 
-// locate finds the shelves that have what the flow needs; the flow is in no line
-// after that.
-func (s *Scheduler) locate(f *flow) {
-	for _, p := range f.spots {
-		p.shelf.line.remove(p)
+// unshelve takes a worker from its shelf that went down or is drained. What it
+// costs does not matter: that happens seldom.
+func (s *Scheduler) unshelve(w *worker) {
+	sh := w.shelf
+	if sh.workers--; sh.workers > 0 {
+		return
 	}
-	f.spots = f.spots[:0]
-	for _, sh := range s.shelves {
+	is := func(x *shelf) bool { return x == sh }
+	s.shelves = slices.DeleteFunc(s.shelves, is)
+	for _, file := range sh.list {
+		if s.homes[file] = slices.DeleteFunc(s.homes[file], is); len(s.homes[file]) == 0 {
+			delete(s.homes, file)
+		}
+	}
+	for _, f := range s.flows {
+		if i := slices.IndexFunc(f.spots, func(p *spot) bool { return p.shelf == sh }); i >= 0 {
+			f.spots = slices.Delete(f.spots, i, i+1)
+			s.refresh(f)
+		}
+	}
+}
+
+// locate finds the shelves that have what a new flow needs.
+func (s *Scheduler) locate(f *flow) {
+	candidates := s.shelves
+	if len(f.files) > 0 {
+		candidates = s.homes[f.files[0]]
+	}
+	for _, sh := range candidates {
 		if sh.holds(f.files) {
 			f.spots = append(f.spots, &spot{flow: f, shelf: sh})
 		}

@@ -62,8 +62,8 @@ func (s *Scheduler) Up(id, slots int, on string, now Time) {
 		w.slots[i] = slot{worker: w, number: i}
 		w.unused.Put(i, struct{}{})
 	}
-	s.shelve(w, s.loaded(id, now))
 	w.drained = s.drained[id]
+	s.shelve(w, s.loaded(id))
 	s.workers[id] = w
 	s.list = append(s.list, w)
 	slices.SortFunc(s.list, func(a, b *worker) int { return cmp.Compare(a.id, b.id) })
@@ -96,7 +96,9 @@ func (s *Scheduler) Down(id int, now Time) {
 	w.device.inFlight -= w.inFlight
 	w.flow.applied--
 	s.forget(w.flow, now)
-	s.unshelve(w)
+	if !w.drained {
+		s.unshelve(w)
+	}
 	s.wentDown(id, now)
 }
 
@@ -231,8 +233,8 @@ func (w *worker) release(n int, u Usage) {
 	}
 }
 
-// vacate takes one request off a worker.
-func (s *Scheduler) vacate(w *worker, now Time) {
+// unload takes one request off a worker.
+func (s *Scheduler) unload(w *worker, now Time) {
 	w.inFlight--
 	w.device.inFlight--
 	if w.inFlight > 0 {

@@ -1,0 +1,90 @@
+package sched
+
+import (
+	"testing"
+	"time"
+)
+
+// TestSpareThatCannotStart falls back to a restart in place, and is tried again
+// later.
+func TestSpareThatCannotStart(t *testing.T) {
+	o := bounded(1, 1)
+	o.Spares = 1
+	sh := open(t, o, stock(3)...)
+	for _, f := range []File{"f01", "f02", "f00"} { // all are proven now
+		sh.done(sh.wants(f))
+		sh.wait(3 * time.Second)
+	}
+	spare := 1 - sh.s.list[0].id
+	fails := func() {
+		if _, starting := sh.starts[spare]; starting {
+			delete(sh.starts, spare)
+			if sh.s.Failed(spare, sh.now) {
+				t.Error("proven files are suspected")
+			}
+			sh.begin(spare)
+		}
+	}
+	begun := sh.now
+	for _, f := range []File{"f01", "f02"} {
+		j := sh.wants(f)
+		sh.run(func() bool { fails(); return sh.placed[j.Ticket] != nil })
+		sh.end(j)
+		if j.worker == spare || !sh.s.Vacant(spare) {
+			t.Errorf("%s was served by worker %d", f, j.worker)
+		}
+	}
+	if sh.s.spareBroken < begun+trouble-time.Minute {
+		t.Errorf("the spare is tried again at %s", sh.s.spareBroken)
+	}
+	sh.wait(trouble)
+	j := sh.wants("f00")
+	sh.done(j)
+	if j.worker != spare {
+		t.Errorf("served by worker %d after the spare works again", j.worker)
+	}
+}
+
+// TestVictimThatDiesUnderTheSpare loses the old worker before the new one is up,
+// in three ways: it is down when that comes up, or starting, or up again.
+func TestVictimThatDiesUnderTheSpare(t *testing.T) {
+	for _, after := range []time.Duration{2 * startTime, startTime, startTime / 4} {
+		o := bounded(1, 1)
+		o.Spares = 1
+		sh := open(t, o, stock(2)...)
+		old := sh.s.list[0].id
+		j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[old][0]])
+		sh.run(func() bool { return len(sh.starts) == 1 && sh.s.phase == restarting })
+		spare := sh.s.next
+		sh.down(old)
+		switch after {
+		case startTime:
+			sh.begin(old)
+			sh.starts[old] = sh.starts[spare] + 1
+		case startTime / 4:
+			sh.begin(old)
+			sh.starts[old] = sh.now + after
+		}
+		sh.done(j)
+		if after > startTime {
+			sh.begin(old)
+		}
+		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.list) == 1 && sh.s.phase == quiet })
+		if sh.s.list[0].id != spare || !sh.s.Vacant(old) {
+			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.list[0].id, spare)
+		}
+	}
+}
+
+// TestDrainedSpareIsNotUsed: it would come up and take nothing.
+func TestDrainedSpareIsNotUsed(t *testing.T) {
+	o := bounded(1, 1)
+	o.Spares = 1
+	sh := open(t, o, stock(2)...)
+	sh.s.Drain(1, true, sh.now)
+	j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[0][0]])
+	sh.done(j)
+	if j.worker != 0 {
+		t.Errorf("served by worker %d", j.worker)
+	}
+}

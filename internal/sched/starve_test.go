@@ -1,0 +1,410 @@
+package sched
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// These tests make one thing at a time that could keep a request, or a wish of the
+// stock, from ever being loaded.
+
+// end finishes a job that runs.
+func (sh *shop) end(j *job) {
+	sh.t.Helper()
+	if sh.placed[j.Ticket] == nil {
+		sh.t.Fatalf("%v does not run", j.Files)
+	}
+	delete(sh.placed, j.Ticket)
+	sh.s.Finish(j.Ticket, Usage{Completion: 10}, sh.now)
+}
+
+// wait lets so much time pass, and what happens by itself happen, and ends what
+// runs at once.
+func (sh *shop) wait(d time.Duration) {
+	sh.t.Helper()
+	until := sh.now + d
+	for {
+		actions, wake := sh.s.Decide(sh.now)
+		sh.carry(actions)
+		sh.check()
+		if len(sh.placed) > 0 {
+			sh.finishAll()
+			continue
+		}
+		if len(actions) > 0 {
+			continue
+		}
+		next, who := wake, -1
+		for id, at := range sh.starts {
+			if at < next {
+				next, who = at, id
+			}
+		}
+		if next > until {
+			sh.now = until
+			return
+		}
+		if sh.now = max(next, sh.now); who >= 0 {
+			sh.come(who)
+		}
+	}
+}
+
+func (sh *shop) has(worker int, files ...File) bool {
+	w, up := sh.s.workers[worker]
+	return up && holdsAll(w.shelf.files, files)
+}
+
+// TestFloodsDoNotKeepOthersFromBeingLoaded lets two identities with long queues
+// meet a third that came after all of their requests, where two fit.
+func TestFloodsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
+	sh := open(t, bounded(1, 2), stock(3)...)
+	for range 200 {
+		sh.wants("f00")
+		sh.wants("f01")
+	}
+	sh.carry(first(sh.s.Decide(sh.now)))
+	begun := sh.now
+	late := sh.wants("f02")
+	ends := map[Ticket]Time{}
+	for sh.placed[late.Ticket] == nil {
+		actions, wake := sh.s.Decide(sh.now)
+		sh.carry(actions)
+		next := wake
+		for ticket := range sh.placed {
+			if ends[ticket] == 0 {
+				ends[ticket] = sh.now + time.Second
+			}
+			next = min(next, ends[ticket])
+		}
+		who := -1
+		for id, at := range sh.starts {
+			if at <= next {
+				next, who = at, id
+			}
+		}
+		if len(actions) > 0 {
+			continue
+		}
+		if sh.now = next; who >= 0 {
+			sh.come(who)
+		}
+		for ticket, j := range sh.placed {
+			if ends[ticket] <= sh.now {
+				sh.end(j)
+			}
+		}
+	}
+	// A turn of each of those before it, and the reload.
+	if took, limit := sh.now-begun, 2*(quick.Quantum+time.Second)+time.Second+2*startTime; took > limit {
+		t.Errorf("the newcomer waited for %s, more than %s; %d others still wait", took, limit, len(sh.queued))
+	}
+}
+
+func TestAlternatingFilesAreServedAtTheIntervalsPace(t *testing.T) {
+	sh := open(t, bounded(1, 1), stock(2)...)
+	begun, reloads := sh.now, sh.s.Counts().Reloads
+	for i := range 20 {
+		sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%2))))
+	}
+	n := Time(sh.s.Counts().Reloads - reloads)
+	if n != 19 && n != 20 {
+		t.Errorf("%d reloads for 20 requests in turn", n)
+	}
+	if took := sh.now - begun; took < (n-1)*time.Second || took > n*(time.Second+startTime) {
+		t.Errorf("20 requests took %s and %d reloads", took, n)
+	}
+}
+
+// TestPreloadedFilesMakeRoom fills all workers with what is preloaded: a request
+// for another file is served, and what made room for it comes back when that has
+// not been used for a while.
+func TestPreloadedFilesMakeRoom(t *testing.T) {
+	list := stock(4)
+	list[0].Preload, list[1].Preload = true, true
+	sh := open(t, bounded(1, 2), list...)
+	sh.done(sh.wants("f02"))
+	if sh.has(0, "f00", "f01") {
+		t.Fatal("it was served by nobody")
+	}
+	reloads := sh.s.Counts().Reloads
+	sh.wait(inUse - 5*time.Second)
+	if n := sh.s.Counts().Reloads - reloads; n != 0 {
+		t.Errorf("%d reloads for what made room, at once", n)
+	}
+	sh.wait(time.Minute)
+	if !sh.has(0, "f00", "f01") {
+		t.Errorf("loaded %v, want what is preloaded back", sh.loaded())
+	}
+}
+
+// TestPreloadedFilesMakeRoomOnlyIfTheyMust has a second worker with room.
+func TestPreloadedFilesMakeRoomOnlyIfTheyMust(t *testing.T) {
+	list := stock(8)
+	for i := range 3 {
+		list[i].Preload = true
+	}
+	sh := open(t, bounded(2, 3), list...)
+	for i := 3; i < 8; i++ {
+		sh.done(sh.wants(list[i].File))
+		for _, f := range []File{"f00", "f01", "f02"} {
+			if !sh.s.Loaded(f) {
+				t.Fatalf("%s had to go: %v", f, sh.loaded())
+			}
+		}
+	}
+}
+
+// TestTooManyPreloadedFilesDoNotTakeTurns preloads more than fits.
+func TestTooManyPreloadedFilesDoNotTakeTurns(t *testing.T) {
+	list := stock(6)
+	for i := range list {
+		list[i].Preload = true
+	}
+	sh := open(t, bounded(2, 2), list...)
+	reloads := sh.s.Counts().Reloads
+	sh.wait(10 * time.Minute)
+	if n := sh.s.Counts().Reloads - reloads; n != 0 {
+		t.Errorf("%d reloads though nobody asked for anything", n)
+	}
+	sh.done(sh.wants("f05"))
+}
+
+// TestStockComesUnderAScan lets every reload be wanted by newcomers, and adds a
+// pinned and a preloaded file: they get where they should be.
+func TestStockComesUnderAScan(t *testing.T) {
+	list := stock(90)
+	sh := open(t, bounded(2, 2), list...)
+	busy := sh.wants(sh.loaded()[0][0]) // so that the other one is always chosen
+	sh.run(sh.served(busy))
+	n := 10
+	scan := func() {
+		for len(sh.queued) < 6 {
+			sh.wants(list[n].File)
+			n = 10 + (n+1)%80
+		}
+		for _, j := range sh.placed {
+			if j != busy {
+				sh.end(j)
+			}
+		}
+	}
+	for range 20 {
+		scan()
+		sh.step()
+	}
+	list[7].Pin, list[8].Preload = true, true
+	sh.s.SetStock(list, sh.now)
+	begun := sh.now
+	sh.run(func() bool {
+		scan()
+		if sh.placed[busy.Ticket] != nil && sh.s.workers[busy.worker].reloading {
+			sh.end(busy)
+		}
+		return sh.has(0, "f07") && sh.has(1, "f07") && sh.s.Loaded("f08")
+	})
+	if took := sh.now - begun; took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// TestDrainedWorkersDoNotCount has the only copy on a worker that an operator
+// drains.
+func TestDrainedWorkersDoNotCount(t *testing.T) {
+	sh := open(t, bounded(2, 2), stock(4)...)
+	only := sh.loaded()[0][0]
+	sh.s.Drain(0, true, sh.now)
+	if sh.s.Loaded(only) {
+		t.Error("what is on a drained worker counts as loaded")
+	}
+	if !sh.s.Uses(only) {
+		t.Error("it is not used, though a process has it")
+	}
+	j := sh.wants(only)
+	sh.done(j)
+	if j.worker != 1 || !sh.missed[j.Ticket] {
+		t.Errorf("served by worker %d, missed %v", j.worker, sh.missed[j.Ticket])
+	}
+	// It is back as it was, and what came meanwhile is loaded.
+	list := stock(4)
+	list[3].Pin = true
+	sh.s.SetStock(list, sh.now)
+	sh.wait(time.Minute)
+	if sh.has(0, "f03") || !sh.has(1, "f03") {
+		t.Fatalf("loaded %v", sh.loaded())
+	}
+	sh.s.Drain(0, false, sh.now)
+	sh.wait(time.Minute)
+	if !sh.has(0, "f03") {
+		t.Errorf("loaded %v: the worker that is back lacks what is pinned", sh.loaded())
+	}
+}
+
+// TestDrainedVictim drains the worker that is being given up.
+func TestDrainedVictim(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(3)...)
+	runs := []*job{sh.wants("f00"), sh.wants("f01")}
+	for _, j := range runs {
+		sh.run(sh.served(j))
+	}
+	j := sh.wants("f02")
+	sh.carry(first(sh.s.Decide(sh.now)))
+	if sh.s.phase != draining {
+		t.Fatalf("phase %d", sh.s.phase)
+	}
+	sh.s.Drain(sh.s.victim, true, sh.now)
+	for _, r := range runs {
+		sh.end(r)
+	}
+	sh.done(j)
+	if sh.s.drained[j.worker] {
+		t.Error("a drained worker took it")
+	}
+}
+
+// TestIdleWorkerIsGivenUpInPlaceOfABusyOne lets a worker become idle while another
+// drains, which may take long.
+func TestIdleWorkerIsGivenUpInPlaceOfABusyOne(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(4)...)
+	a, b := sh.wants("f00"), sh.wants("f01")
+	sh.run(sh.served(a))
+	sh.run(sh.served(b))
+	j := sh.wants("f02")
+	sh.carry(first(sh.s.Decide(sh.now)))
+	v := sh.s.victim
+	if sh.s.phase != draining {
+		t.Fatalf("phase %d", sh.s.phase)
+	}
+	stays, goes := a, b
+	if b.worker == v {
+		stays, goes = b, a
+	}
+	sh.pass(futility)
+	sh.end(goes)
+	sh.done(j)
+	if j.worker == v {
+		t.Error("the worker with the long request was restarted")
+	}
+	again := sh.wants(stays.Files[0])
+	sh.done(again)
+	if again.worker != v || sh.missed[again.Ticket] {
+		t.Errorf("the other one does not take requests again: %d, missed %v", again.worker, sh.missed[again.Ticket])
+	}
+	sh.end(stays)
+}
+
+// TestLongRequestsDoNotKeepOthersFromBeingLoaded has one worker with a long
+// request, and an idle one with what is used all the time: it is the busy one that
+// drains, but not for long.
+func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(4)...)
+	long := sh.wants("f01")
+	sh.run(sh.served(long))
+	for range 5 {
+		sh.done(sh.wants("f00"))
+		sh.pass(time.Second)
+	}
+	j := sh.wants("f02")
+	sh.carry(first(sh.s.Decide(sh.now)))
+	if sh.s.phase != draining || sh.s.victim != long.worker {
+		t.Fatalf("phase %d for worker %d", sh.s.phase, sh.s.victim)
+	}
+	begun := sh.now
+	sh.run(sh.served(j))
+	if took := sh.now - begun; j.worker == long.worker || took > quick.Quantum+2*startTime {
+		t.Errorf("served by worker %d after %s", j.worker, took)
+	}
+	sh.end(long)
+}
+
+// TestIdleWorkersTakeOverAtOnce restarts a worker whose slots are all taken while
+// another is idle: who waits runs there, with no other event.
+func TestIdleWorkersTakeOverAtOnce(t *testing.T) {
+	sh := open(t, bounded(2, 0), stock(1)...)
+	jobs := []*job{sh.wants("f00"), sh.wants("f00"), sh.wants("f00")}
+	sh.carry(first(sh.s.Decide(sh.now)))
+	if sh.placed[jobs[2].Ticket] != nil {
+		t.Fatal("a worker with two slots runs three requests, or it was spread at once")
+	}
+	sh.s.Restart(jobs[0].worker)
+	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.check()
+	if sh.placed[jobs[2].Ticket] == nil {
+		t.Error("it waits though a worker is idle")
+	}
+}
+
+// TestOperatorsRestartIsNotReconsidered: it is that worker which is meant.
+func TestOperatorsRestartIsNotReconsidered(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(4)...)
+	a := sh.wants("f00")
+	sh.run(sh.served(a))
+	sh.s.Restart(a.worker)
+	sh.wants("f02")
+	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.carry(first(sh.s.Decide(sh.now + time.Second)))
+	if sh.s.phase != draining || sh.s.victim != a.worker {
+		t.Errorf("phase %d for worker %d", sh.s.phase, sh.s.victim)
+	}
+	sh.end(a)
+}
+
+// TestRestartOfAWorkerThatRestartsAnyway asks for it while the worker drains.
+func TestRestartOfAWorkerThatRestartsAnyway(t *testing.T) {
+	sh := open(t, bounded(1, 1), stock(2)...)
+	a := sh.wants(sh.loaded()[0][0])
+	sh.run(sh.served(a))
+	other := map[File]File{"f00": "f01", "f01": "f00"}[a.Files[0]]
+	j := sh.wants(other)
+	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.s.Restart(0)
+	sh.end(a)
+	sh.done(j)
+	if n := sh.s.Counts().Reloads; n != 1 {
+		t.Errorf("%d reloads", n)
+	}
+}
+
+// TestOthersGoOnWhenARestartFails lets a worker that was given up not come up
+// again, with files that are proven: nobody else is given up for a while.
+func TestOthersGoOnWhenARestartFails(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(4)...)
+	for _, f := range []File{"f02", "f03", "f00", "f01"} { // all are proven now
+		sh.done(sh.wants(f))
+	}
+	sh.wait(10 * time.Second)
+	j := sh.wants("f02")
+	sh.run(func() bool { return len(sh.starts) == 1 })
+	victim := sh.s.next
+	delete(sh.starts, victim)
+	if sh.s.Failed(victim, sh.now) {
+		t.Fatal("proven files are suspected")
+	}
+	sh.wants("f03")
+	sh.wait(trouble - time.Second)
+	if len(sh.s.list) != 1 || sh.s.phase != quiet {
+		t.Fatalf("the last worker was given up, too: %s", sh)
+	}
+	sh.begin(victim) // it works again
+	sh.done(j)
+	sh.wait(time.Minute)
+	if len(sh.queued) != 0 {
+		t.Errorf("%d wait", len(sh.queued))
+	}
+}
+
+// TestAllIsServedByThoseThatAreLeft: a worker that does not come back after its
+// death does not keep the others from reloading for ever.
+func TestAllIsServedByThoseThatAreLeft(t *testing.T) {
+	sh := open(t, bounded(2, 1), stock(4)...)
+	sh.down(0)
+	died := sh.now
+	for _, f := range []File{"f03", "f02"} {
+		j := sh.wants(f)
+		sh.done(j)
+		if sh.now-died < patience {
+			t.Errorf("the last worker was given up after %s", sh.now-died)
+		}
+	}
+}

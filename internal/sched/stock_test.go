@@ -1,0 +1,113 @@
+package sched
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestSumOfUnprovenFilesIsLoaded asks for two files at once that may not be tried
+// at once, because they were in a set that failed.
+func TestSumOfUnprovenFilesIsLoaded(t *testing.T) {
+	sh := open(t, bounded(1, 3), stock(3)...)
+	list := stock(7)
+	sh.breaks["f05"] = true
+	sh.s.SetStock(list, sh.now)
+	sum := sh.wants("f03", "f04")
+	bad := sh.wants("f05")
+	sh.run(func() bool {
+		for _, f := range sh.s.Convicted() {
+			if f != "f05" {
+				t.Fatalf("%s is innocent", f)
+			}
+			sh.leave(bad)
+			bad = nil
+		}
+		if sum != nil && sh.placed[sum.Ticket] != nil {
+			sh.end(sum)
+			sum = nil
+		}
+		return sum == nil && bad == nil
+	})
+}
+
+// TestFileThatComesBackGetsAnotherChance takes a bad file out of stock, and puts
+// it back while a request that came before still runs with it.
+func TestFileThatComesBackGetsAnotherChance(t *testing.T) {
+	sh := open(t, bounded(1, 0), stock(2)...)
+	j := sh.wants("f01")
+	sh.run(sh.served(j))
+	sh.s.Spoil("f01")
+	sh.s.SetStock(stock(1), sh.now)
+	if !sh.s.Spoiled("f01") || !sh.s.Uses("f01") {
+		t.Error("it is forgotten though it is in use")
+	}
+	sh.s.SetStock(stock(2), sh.now)
+	if sh.s.Spoiled("f01") {
+		t.Error("it is still taken for bad")
+	}
+	sh.end(j)
+}
+
+// TestOneConvictionForAll lets two workers fail at once because of one file.
+func TestOneConvictionForAll(t *testing.T) {
+	sh := newShop(t, bounded(2, 0), stock(1)...)
+	sh.breaks["f00"] = true
+	found := 0
+	sh.run(func() bool {
+		found += len(sh.s.Convicted())
+		return len(sh.s.list) == 2 && sh.s.Spoiled("f00")
+	})
+	if found != 1 {
+		t.Errorf("convicted %d times", found)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	list := stock(6)
+	list[0].Pin, list[1].Pin, list[2].Pin = true, true, true
+	for _, c := range []struct {
+		name   string
+		loaded int
+		memory int64
+		list   []Stock
+		want   map[string]bool // by files
+	}{
+		{"no bounds", 0, 0, list, map[string]bool{"f03 f04 f05": true}},
+		{"beside pins", 4, 0, list, map[string]bool{"": true, "f00": true, "f03": true, "f03 f04": false, "f00 f01 f03": true, "f03 f03": true}},
+		{"pins that fill everything", 3, 0, list, map[string]bool{"": true, "f00 f02": true, "f03": false, "f00 f03": false}},
+		{"more pins than room", 2, 0, list, map[string]bool{"f00": true, "f01": true, "f00 f01": true, "f02": false, "f05": false}},
+		{"by bytes", 0, 45, list, map[string]bool{"f03": true, "f03 f04": false, "f02": true}},
+		{"larger than the bound", 0, 25, []Stock{{File: "big", Bytes: 26}, {File: "small", Bytes: 25}}, map[string]bool{"big": false, "small": true}},
+	} {
+		o := bounded(1, c.loaded)
+		o.Memory = c.memory
+		s := New(o)
+		s.SetStock(c.list, 0)
+		for files, want := range c.want {
+			var list []File
+			for _, f := range strings.Fields(files) {
+				list = append(list, File(f))
+			}
+			if got := s.Room(list); got != want {
+				t.Errorf("%s: room for [%s] is %v", c.name, files, got)
+			}
+		}
+	}
+	// What a worker has loaded is served, whatever is pinned meanwhile.
+	sh := open(t, bounded(1, 3), stock(3)...)
+	for i := range 3 {
+		list[i+3].Pin = true
+	}
+	sh.s.SetStock(list, sh.now)
+	if !sh.s.Room([]File{"f00", "f01"}) {
+		t.Error("no room for what is loaded")
+	}
+	// What a bad pinned file would take is for others.
+	s := New(bounded(1, 2))
+	s.SetStock(list[3:], 0)
+	s.Spoil("f03")
+	s.Spoil("f04")
+	if !s.Room([]File{"f05"}) || !s.Room([]File{"f05", "f01"}) {
+		t.Error("no room beside a pinned file and two bad ones")
+	}
+}

@@ -1,0 +1,477 @@
+package sched
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// town is a world of adapters with everything that a pool lives through, at random
+// moments of virtual time: requests that take their time, processes that start
+// slowly or not at all, deaths, operators, and a stock that changes.
+type town struct {
+	*world
+	rng    *rand.Rand
+	all    []Stock       // all files that there ever are
+	out    map[File]bool // of stock
+	breaks map[File]bool // files that end the processes which load them
+	weak   map[int]bool  // members whose processes do not start, whatever they load
+
+	ends     map[Ticket]Time
+	starts   map[int]Time // when processes that start are up, or fail
+	pauses   map[int]Time // when members are started again that failed
+	arrival  Time
+	trouble  Time // the next; Never in a peaceful town
+	stop     Time // no arrivals, and no trouble, after it
+	members  int
+	peaceful bool
+
+	arrives  func()                     // lets something arrive
+	length   time.Duration              // of the longest generation
+	plans    func(id int, files []File) // is told what members are to load
+	reloaded Time                       // when the last reload ended
+	forced   map[int]bool               // an operator wants these restarted
+	waits    map[flowKey]*wait
+	wasUp    bool // all workers were up once
+	wasWeak  bool // starts failed for no fault of files
+	turned   int  // requests that were turned away
+}
+
+const (
+	longestStart = 900 * time.Millisecond
+	townInterval = time.Second
+)
+
+func newTown(t testing.TB, rng *rand.Rand, peaceful bool) *town {
+	o := bounded(1+rng.IntN(4), 1+rng.IntN(6))
+	o.ReloadInterval, o.Spares, o.Quantum = townInterval, rng.IntN(2), time.Second
+	if rng.IntN(3) == 0 {
+		o.MaxLoaded, o.Memory = 0, int64(30+rng.IntN(70))
+	}
+	c := plainTown(t, rng, o)
+	c.peaceful = peaceful
+	for i := range 3 + rng.IntN(30) {
+		c.all = append(c.all, Stock{
+			File: File(fmt.Sprintf("f%02d", i)), Bytes: int64(5 + rng.IntN(20)), Pin: rng.IntN(15) == 0, Preload: rng.IntN(8) == 0,
+		})
+	}
+	if !peaceful {
+		c.trouble = c.soon(time.Second)
+		for _, st := range c.all {
+			c.breaks[st.File] = rng.IntN(12) == 0
+		}
+	}
+	c.open()
+	return c
+}
+
+// plainTown returns a town without stock, which is closed yet.
+func plainTown(t testing.TB, rng *rand.Rand, o Options) *town {
+	c := &town{
+		world: newWorld(t, o), rng: rng, out: map[File]bool{}, breaks: map[File]bool{}, weak: map[int]bool{},
+		ends: map[Ticket]Time{}, starts: map[int]Time{}, pauses: map[int]Time{}, trouble: Never, stop: time.Minute,
+		members: o.Workers + o.Spares, peaceful: true, forced: map[int]bool{}, waits: map[flowKey]*wait{},
+	}
+	c.arrives, c.plans, c.length = c.request, func(int, []File) {}, longest
+	return c
+}
+
+func (c *town) open() {
+	c.stockUp()
+	for id := range c.s.opts.Workers {
+		c.begin(id)
+	}
+}
+
+// soon is a moment after so much time, on average.
+func (c *town) soon(mean time.Duration) Time {
+	return c.now + 1 + Time(c.rng.ExpFloat64()*float64(mean))
+}
+
+// run lives until nothing is left to do.
+func (c *town) run() {
+	c.settle()
+	for c.step() {
+		c.settle()
+	}
+	if len(c.queued) > 0 || len(c.placed) > 0 {
+		c.t.Fatalf("%d wait and %d run at the end: %s", len(c.queued), len(c.placed), c)
+	}
+}
+
+// step goes to the next thing that happens; false is the end.
+func (c *town) step() bool {
+	next, what := c.wake, func() {}
+	at := func(t Time, f func()) {
+		if t < next {
+			next, what = t, f
+		}
+	}
+	at(c.arrival, c.arrives)
+	at(c.trouble, c.disturb)
+	at(c.stop, c.calm)
+	for ticket, end := range c.ends {
+		at(end, func() { c.end(ticket) })
+	}
+	for id, up := range c.starts {
+		at(up, func() { c.come(id) })
+	}
+	for id, again := range c.pauses {
+		at(again, func() {
+			delete(c.pauses, id)
+			c.begin(id)
+		})
+	}
+	if next == Never || next > time.Hour {
+		return false
+	}
+	c.now = max(c.now, next)
+	what()
+	return true
+}
+
+// settle decides until nothing is left to decide, carries that out and checks it.
+func (c *town) settle() {
+	c.t.Helper()
+	for again := true; again; {
+		again = false
+		actions, wake := c.s.Decide(c.now)
+		if wake <= c.now {
+			c.t.Fatalf("asked to be woken at %s, it is %s", wake, c.now)
+		}
+		c.wake = wake
+		var served []Action
+		for _, a := range actions {
+			switch a.Kind {
+			case Reload, Retire:
+				c.replace(a)
+				again = true
+			case Start:
+				c.checkPause(a)
+				if c.s.planned[a.Worker] != nil || c.slots[a.Worker] > 0 {
+					c.t.Fatalf("%+v starts what is there", a)
+				}
+				c.begin(a.Worker)
+			default:
+				c.carryOut(a)
+				served = append(served, a)
+				c.ends[a.Ticket] = c.now + swapTime + Time(c.rng.Float64()*float64(c.length-swapTime))
+			}
+		}
+		if !again {
+			c.check()
+			c.checkTown()
+		}
+		if c.peaceful {
+			c.follow(served)
+		}
+	}
+}
+
+func (c *town) replace(a Action) {
+	if len(c.on(a.Worker)) > 0 || c.slots[a.Worker] == 0 {
+		c.t.Fatalf("%+v ends a process with %d requests", a, len(c.on(a.Worker)))
+	}
+	if a.Kind == Reload {
+		c.checkPause(a)
+	}
+	delete(c.forced, a.Worker)
+	c.down(a.Worker)
+	c.begin(a.Worker)
+}
+
+// checkPause checks that reloads keep their distance.
+func (c *town) checkPause(a Action) {
+	if c.forced[a.Worker] || c.reloaded == 0 {
+		return
+	}
+	if c.now < c.reloaded+townInterval {
+		c.t.Fatalf("%+v at %s, the last reload ended at %s", a, c.now, c.reloaded)
+	}
+}
+
+// begin starts a member's process, if it is to have one.
+func (c *town) begin(id int) {
+	delete(c.starts, id)
+	if files, ok := c.s.Plan(id, c.now); ok {
+		c.plans(id, files)
+		c.starts[id] = c.now + longestStart/9 + Time(c.rng.Float64()*float64(longestStart*8/9))
+	}
+}
+
+// come ends a member's start, for good or bad.
+func (c *town) come(id int) {
+	delete(c.starts, id)
+	reload := c.s.phase == restarting && c.s.next == id
+	bad := slices.ContainsFunc(c.s.planned[id], func(f File) bool { return c.breaks[f] })
+	if bad || c.weak[id] {
+		if c.s.Failed(id, c.now) {
+			c.begin(id)
+		} else if !c.s.Vacant(id) {
+			c.pauses[id] = c.soon(2 * time.Second)
+		}
+		return
+	}
+	c.up(id, 1+c.rng.IntN(3), fmt.Sprint(id%2))
+	if reload {
+		c.reloaded = c.now
+	}
+	c.refuse()
+}
+
+// refuse turns away what will never be served, as the pool does.
+func (c *town) refuse() {
+	for _, f := range c.s.Convicted() {
+		if !c.s.Spoiled(f) || !c.breaks[f] && !c.wasWeak {
+			c.t.Fatalf("%s is innocent", f)
+		}
+	}
+	for ticket, j := range c.queued {
+		if slices.ContainsFunc(j.Files, c.s.Spoiled) || !c.s.Room(j.Files) {
+			delete(c.queued, ticket)
+			c.s.Leave(ticket, c.now)
+			c.turned++
+		}
+	}
+}
+
+// request queues one, unless it would be turned away.
+func (c *town) request() {
+	c.arrival = c.soon(150 * time.Millisecond)
+	var files []File
+	switch n := c.rng.IntN(10); {
+	case n == 0: // the base
+	case n < 3:
+		files = slices.Compact(slices.Sorted(slices.Values([]File{c.pick(), c.pick()})))
+	default:
+		files = []File{c.pick()}
+	}
+	if slices.ContainsFunc(files, c.s.Spoiled) || !c.s.Room(files) {
+		return
+	}
+	c.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files, Whole: c.rng.IntN(20) == 0})
+}
+
+// pick returns a file in stock, the first ones more often.
+func (c *town) pick() File {
+	for {
+		n := int(float64(len(c.all)) * c.rng.Float64() * c.rng.Float64())
+		if f := c.all[n].File; !c.out[f] {
+			return f
+		}
+	}
+}
+
+func (c *town) end(ticket Ticket) {
+	delete(c.ends, ticket)
+	delete(c.placed, ticket)
+	c.s.Finish(ticket, Usage{Prompt: 100, Completion: 20}, c.now)
+}
+
+// disturb does one bad thing by chance.
+func (c *town) disturb() {
+	c.trouble = c.soon(time.Second)
+	id := c.rng.IntN(c.members)
+	switch c.rng.IntN(9) {
+	case 0:
+		c.kill(id)
+	case 1:
+		c.s.Drain(id, true, c.now)
+	case 2, 3:
+		c.s.Drain(id, false, c.now)
+	case 4:
+		if c.slots[id] > 0 {
+			c.forced[id] = true
+			c.s.Restart(id)
+		}
+	case 5, 6:
+		c.change()
+	case 7:
+		c.s.Spoil(c.pick())
+		c.refuse()
+	case 8:
+		c.wasWeak = true
+		if c.weak[id] = !c.weak[id]; !c.weak[id] && c.rng.IntN(2) == 0 {
+			c.weak[c.rng.IntN(c.members)] = true
+		}
+	}
+}
+
+// kill ends a process; what ran on it runs again elsewhere.
+func (c *town) kill(id int) {
+	if c.slots[id] == 0 {
+		return
+	}
+	lost := c.on(id)
+	c.down(id)
+	c.pauses[id] = c.soon(500 * time.Millisecond)
+	for _, j := range lost {
+		delete(c.ends, j.Ticket)
+		again := j.Request
+		again.Again = true
+		c.arrive(again)
+	}
+	c.refuse()
+}
+
+// change changes the stock in one place.
+func (c *town) change() {
+	st := &c.all[c.rng.IntN(len(c.all))]
+	switch c.rng.IntN(4) {
+	case 0:
+		st.Pin = !st.Pin
+	case 1:
+		st.Preload = !st.Preload
+	default:
+		if c.out[st.File] || len(c.out) < len(c.all)/2 {
+			if c.out[st.File] = !c.out[st.File]; !c.out[st.File] {
+				delete(c.out, st.File)
+			}
+		}
+	}
+	c.stockUp()
+	c.refuse()
+}
+
+func (c *town) stockUp() {
+	c.s.SetStock(slices.DeleteFunc(slices.Clone(c.all), func(st Stock) bool { return c.out[st.File] }), c.now)
+}
+
+// calm ends all trouble.
+func (c *town) calm() {
+	c.arrival, c.trouble, c.stop = Never, Never, Never
+	clear(c.weak)
+	for id := range c.members {
+		c.s.Drain(id, false, c.now)
+	}
+}
+
+// checkTown checks what must hold at every moment.
+func (c *town) checkTown() {
+	c.t.Helper()
+	leaving, serving := 0, 0
+	for _, w := range c.s.list {
+		if w.reloading {
+			leaving++
+		} else {
+			serving++
+		}
+		var bytes int64
+		for f := range w.shelf.files {
+			bytes += c.s.item(f).Bytes
+		}
+		if !c.s.opts.room(len(w.shelf.files), bytes) {
+			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.shelf.files), bytes)
+		}
+	}
+	if leaving > 1 {
+		c.t.Fatalf("%d workers are being given up", leaving)
+	}
+	for _, f := range c.s.missing.items {
+		for _, w := range c.s.list {
+			if !w.drained && w.shelf.holds(f.files) {
+				c.t.Fatalf("%q is missing, and worker %d has it", f.key.identity, w.id)
+			}
+		}
+	}
+	c.wasUp = c.wasUp || serving == c.s.opts.Workers
+	if least := c.s.opts.Workers - 1 + c.s.opts.Spares; c.peaceful && c.wasUp && serving < least {
+		c.t.Fatalf("%d workers serve, of %d with %d spares", serving, c.s.opts.Workers, c.s.opts.Spares)
+	}
+}
+
+// follow checks how long identities wait that nothing runs of: for each of the
+// others that is served meanwhile, once, a reload and a turn at most.
+func (c *town) follow(served []Action) {
+	given := map[flowKey]bool{}
+	for _, a := range served {
+		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Whole}
+		given[key] = true
+		for other, w := range c.waits {
+			if other != key {
+				w.ahead[key] = true
+			}
+		}
+	}
+	for key, w := range c.waits {
+		f := c.s.flows[key]
+		if given[key] || f == nil || f.waiting == 0 || f.running > 0 {
+			limit := time.Duration(2+len(w.ahead)) * (c.s.opts.Quantum + 2*longest + longestStart + townInterval)
+			if took := c.now - w.since; took > limit {
+				c.t.Fatalf("%q waited %s behind %d others, the bound is %s", key.identity, took, len(w.ahead), limit)
+			}
+			delete(c.waits, key)
+		}
+	}
+	for key, f := range c.s.flows {
+		if f.waiting > 0 && f.running == 0 && c.waits[key] == nil {
+			c.waits[key] = &wait{since: c.now, ahead: map[flowKey]bool{}}
+		}
+	}
+}
+
+// String is the whole state, for failures.
+func (c *town) String() string {
+	return (&shop{world: c.world, starts: c.starts}).String()
+}
+
+// checkEnd checks where files are in the end.
+func (c *town) checkEnd() {
+	if up := len(c.s.list); up != c.s.opts.Workers {
+		c.t.Fatalf("%d workers are up: %s", up, c)
+	}
+	for _, file := range c.s.pins {
+		for _, w := range c.s.list {
+			if !w.shelf.files[file] {
+				c.t.Errorf("%s is pinned, and worker %d lacks it: %s", file, w.id, c)
+			}
+		}
+	}
+	room := 0
+	for _, file := range c.s.preloads {
+		if c.s.Spoiled(file) || c.s.Loaded(file) {
+			continue
+		}
+		// Nobody has it: then nobody has room for it beside pinned and preloaded ones.
+		for _, w := range c.s.list {
+			count, bytes := 1, c.s.item(file).Bytes
+			for _, f := range w.shelf.list {
+				if it := c.s.item(f); it.standing || it.Preload && !it.gone {
+					count, bytes = count+1, bytes+it.Bytes
+				}
+			}
+			if c.s.opts.room(count, bytes) {
+				room++
+			}
+		}
+	}
+	if room > 0 {
+		c.t.Errorf("something that is preloaded is nowhere, though there is room: %s", c)
+	}
+	if s := c.s; s.missing.len()+s.longest.len()+len(s.running)+len(s.forced)+len(s.planned) > 0 || s.phase != quiet || s.anyWaits() {
+		c.t.Errorf("something is left: %s", c)
+	}
+}
+
+// TestTown lets requests meet more files than fit, in peace and in trouble: all
+// are served or turned away, nobody waits for longer than his turn, and reloads
+// keep to their rules.
+func TestTown(t *testing.T) {
+	for _, peaceful := range []bool{true, false} {
+		var counts Counts
+		turned := 0
+		for i, rng := range seeds(60) {
+			t.Run(fmt.Sprint(peaceful, i), func(t *testing.T) {
+				c := newTown(t, rng, peaceful)
+				c.run()
+				c.checkEnd()
+				n := c.s.Counts()
+				counts.Reloads, counts.Misses, counts.Hits = counts.Reloads+n.Reloads, counts.Misses+n.Misses, counts.Hits+n.Hits
+				turned += c.turned
+			})
+		}
+		t.Logf("peaceful %v: %+v, %d turned away", peaceful, counts, turned)
+	}
+}
