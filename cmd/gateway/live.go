@@ -128,6 +128,7 @@ func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, 
 				return err
 			}
 			g.models.SetAdhoc(next.Catalog.Adhoc)
+			g.auth.SetTenants(tenants(next))
 			g.level.Set(next.Log.Level)
 			return nil
 		},

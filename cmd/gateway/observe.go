@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/loragate/loragate/internal/admin"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/usage"
 )
 
 // newMetrics returns the gateway's metrics. They look at the pool, which must be
@@ -28,7 +30,7 @@ func newMetrics(g *gateway) *metrics.Metrics {
 func (g *gateway) serveAdmin(failed chan<- error) *http.Server {
 	server := admin.New(admin.Options{
 		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
-		Catalog: g.models, Pool: adminPool{g.pool}, Token: g.cfg.Admin.Token, MaxUpload: g.cfg.Sources.MaxSize,
+		Catalog: g.models, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.cfg.Admin.Token, MaxUpload: g.cfg.Sources.MaxSize,
 	})
 	if g.admin != nil {
 		g.log.Info("admin", "url", "http://"+g.admin.Addr().String())
@@ -125,8 +127,11 @@ func workerSnapshot(id int, w pool.WorkerStats, names modelNames) metrics.Worker
 	return out
 }
 
-// observer counts requests in the metrics.
-type observer struct{ *metrics.Metrics }
+// observer counts requests in the metrics and in the account of usage.
+type observer struct {
+	*metrics.Metrics
+	usage *usage.Recorder
+}
 
 func (o observer) Finished(r proxy.Report) {
 	outcome := metrics.OK
@@ -143,5 +148,13 @@ func (o observer) Finished(r proxy.Report) {
 		Model: r.Model, Outcome: outcome, Status: r.Status, Streamed: r.Stream, State: string(r.State),
 		Queue: r.Queued, TTFT: r.First, Duration: r.Took,
 		PromptTokens: r.Usage.Prompt, CachedTokens: r.Usage.Cached, CompletionTokens: r.Usage.Completion,
+	})
+	if r.Status == http.StatusUnauthorized {
+		return // nobody's
+	}
+	o.usage.Add(usage.Record{
+		At: time.Now(), Tenant: r.Tenant, Key: r.Key, Model: r.Model, Digest: r.Digest, Outcome: string(outcome),
+		Prompt: r.Usage.Prompt, Cached: r.Usage.Cached, Completion: r.Usage.Completion,
+		Queue: r.Queued, Generation: r.Took - r.Queued,
 	})
 }

@@ -17,12 +17,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
 	"github.com/loragate/loragate/internal/state"
+	"github.com/loragate/loragate/internal/usage"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -105,6 +107,8 @@ type gateway struct {
 	listener net.Listener
 	admin    net.Listener // nil for none
 	metrics  *metrics.Metrics
+	auth     *auth.Auth
+	usage    *usage.Recorder
 	pool     *pool.Pool
 	proxy    *proxy.Proxy
 
@@ -136,7 +140,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
-		Observer: observer{g.metrics}, Log: log,
+		Auth: g.auth, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil
@@ -163,7 +167,10 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir); err != nil {
 		return err
 	}
-	return g.openCatalog(ctx)
+	if err := g.openCatalog(ctx); err != nil {
+		return err
+	}
+	return g.openAccounts()
 }
 
 // close closes what was opened.
@@ -175,6 +182,9 @@ func (g *gateway) close() {
 	}
 	if g.models != nil {
 		g.models.Close()
+	}
+	if g.usage != nil {
+		g.usage.Close()
 	}
 	if g.state != nil {
 		if err := g.state.Close(); err != nil {

@@ -23,6 +23,8 @@ const (
 	StatePath    = "/admin/v1/state"
 	AdaptersPath = "/admin/v1/adapters"
 	WorkersPath  = "/admin/v1/workers"
+	KeysPath     = "/admin/v1/keys"
+	UsagePath    = "/admin/v1/usage"
 )
 
 // Options says what the listener shows and changes.
@@ -37,6 +39,10 @@ type Options struct {
 	// Pool is behind the routes of workers. Without it they answer 501, and no
 	// adapter is known to be loaded anywhere.
 	Pool Pool
+	// Keys is behind the routes of API keys, and Usage behind that of usage. Without
+	// them they answer 501.
+	Keys  Keys
+	Usage Usage
 	// Token is the bearer token that everything but /health asks for; "" asks for
 	// none.
 	Token string
@@ -147,6 +153,12 @@ func (a *api) routes() []route {
 		{method: "POST", path: WorkersPath + "/{id}/drain", serve: a.change(Pool.Drain), missing: noPool},
 		{method: "POST", path: WorkersPath + "/{id}/resume", serve: a.change(Pool.Resume), missing: noPool},
 		{method: "POST", path: WorkersPath + "/{id}/restart", serve: a.change(Pool.Restart), missing: noPool},
+
+		{method: "GET", path: KeysPath, serve: a.listKeys, missing: a.opts.Keys == nil},
+		{method: "POST", path: KeysPath, serve: a.createKey, missing: a.opts.Keys == nil},
+		{method: "DELETE", path: KeysPath + "/{id}", serve: a.revokeKey, missing: a.opts.Keys == nil},
+		{method: "POST", path: KeysPath + "/{id}/rotate", serve: a.rotateKey, missing: a.opts.Keys == nil},
+		{method: "GET", path: UsagePath, serve: a.showUsage, missing: a.opts.Usage == nil},
 	}
 }
 

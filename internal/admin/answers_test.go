@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 )
 
@@ -40,6 +41,11 @@ var calls = map[string]call{
 	"drainWorker":     {method: "POST", path: WorkersPath + "/0/drain"},
 	"resumeWorker":    {method: "POST", path: WorkersPath + "/0/resume"},
 	"restartWorker":   {method: "POST", path: WorkersPath + "/0/restart"},
+	"listKeys":        {method: "GET", path: KeysPath},
+	"createKey":       {method: "POST", path: KeysPath, media: isJSON, body: `{"tenant":"acme"}`},
+	"revokeKey":       {method: "DELETE", path: KeysPath + "/key_1"},
+	"rotateKey":       {method: "POST", path: KeysPath + "/key_1/rotate", media: isJSON, body: `{"grace_seconds":60}`},
+	"showUsage":       {method: "GET", path: UsagePath},
 }
 
 // trouble makes a call end with a status.
@@ -52,7 +58,7 @@ type trouble struct {
 
 // fails lets the catalog or the pool refuse.
 func fails(err error) func(r *rig, c *call) {
-	return func(r *rig, _ *call) { r.err, r.pool.err = err, err }
+	return func(r *rig, _ *call) { r.err, r.pool.err, r.keys.err, r.usage.err = err, err, err, err }
 }
 
 func refusal(code catalog.Code) func(r *rig, c *call) {
@@ -62,15 +68,17 @@ func refusal(code catalog.Code) func(r *rig, c *call) {
 var troubles = []trouble{
 	{202, "", nil, func(r *rig, _ *call) { r.records[0].State = catalog.Loading }},
 	{400, "invalid", []string{"putAdapter", "uploadAdapter"}, refusal(catalog.Invalid)},
-	{400, "invalid", []string{"pinAdapter"}, func(_ *rig, c *call) { c.body = `{}` }},
+	{400, "invalid", []string{"pinAdapter", "createKey", "rotateKey"}, func(_ *rig, c *call) { c.body = `{}` }},
+	{400, "invalid", []string{"showUsage"}, func(_ *rig, c *call) { c.path += "?by=at" }},
 	{401, "unauthorized", nil, func(r *rig, _ *call) { r.token = "0123456789abcdef" }},
 	{403, "host_not_allowed", nil, func(_ *rig, c *call) { c.header = []string{"Host", "evil.example"} }},
 	{403, "cross_origin", []string{"putAdapter", "uploadAdapter", "removeAdapter", "pinAdapter", "rollbackAdapter",
-		"drainWorker", "resumeWorker", "restartWorker"}, func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
+		"drainWorker", "resumeWorker", "restartWorker", "createKey", "revokeKey", "rotateKey"}, func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
 	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = AdaptersPath + "/nobody" }},
 	{404, "not_found", []string{"drainWorker", "resumeWorker", "restartWorker"},
 		func(_ *rig, c *call) { c.path = strings.Replace(c.path, "/0/", "/7/", 1) }},
 	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(catalog.NotFound)},
+	{404, "not_found", []string{"createKey", "revokeKey", "rotateKey"}, fails(&auth.Refusal{Reason: auth.NotFound, Message: "There is none."})},
 	{409, "conflict", []string{"restartWorker"}, fails(fmt.Errorf("worker 0 is not up: %w", ErrConflict))},
 	{409, "conflict", []string{"putAdapter", "uploadAdapter", "removeAdapter", "rollbackAdapter"}, refusal(catalog.Conflict)},
 	{413, "too_large", nil, func(r *rig, c *call) {
@@ -80,7 +88,10 @@ var troubles = []trouble{
 	}},
 	{415, "unsupported_media_type", nil, func(_ *rig, c *call) { c.media = "multipart/form-data; boundary=x" }},
 	{422, "refused", nil, refusal(catalog.Refused)},
-	{500, "internal_error", nil, func(r *rig, _ *call) { r.pool.broken, r.err, r.pool.err = true, errors.New("x"), errors.New("x") }},
+	{500, "internal_error", nil, func(r *rig, c *call) {
+		r.pool.broken = true
+		fails(errors.New("x"))(r, c)
+	}},
 	{501, "not_implemented", nil, func(r *rig, _ *call) { r.bare = true }},
 	{502, "failed", nil, refusal(catalog.Failed)},
 	{503, "interrupted", nil, fails(context.Canceled)},

@@ -66,7 +66,7 @@ func TestDescribedRoutes(t *testing.T) {
 func TestDescribedTypes(t *testing.T) {
 	schemas := description(t).Components.Schemas
 	seen := map[string]bool{}
-	for _, v := range []any{Adapters{}, State{}, Workers{}, PutRequest{}, PinRequest{}, ErrorAnswer{}} {
+	for _, v := range []any{Adapters{}, State{}, Workers{}, PutRequest{}, PinRequest{}, ErrorAnswer{}, KeyList{}, NewKey{}, CreateKeyRequest{}, RotateKeyRequest{}, UsageAnswer{}} {
 		compareType(t, schemas, reflect.TypeOf(v), seen)
 	}
 	for name := range schemas {

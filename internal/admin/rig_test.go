@@ -121,6 +121,8 @@ func ready() catalog.Record {
 type rig struct {
 	*fakeCatalog
 	pool  *fakePool
+	keys  *fakeKeys
+	usage *fakeUsage
 	token string
 	max   int64
 	log   *slog.Logger // nil discards
@@ -131,6 +133,7 @@ func newCatalog() *rig {
 	return &rig{
 		fakeCatalog: &fakeCatalog{records: []catalog.Record{ready()}},
 		pool:        &fakePool{files: map[string]FileView{}, drained: map[int]bool{}},
+		keys:        &fakeKeys{}, usage: &fakeUsage{},
 	}
 }
 
@@ -141,10 +144,10 @@ func (r *rig) options() Options {
 	}
 	opts := Options{
 		Listen: "127.0.0.1:8081", Metrics: testMetrics(), Log: log,
-		Catalog: r.fakeCatalog, Pool: r.pool, Token: r.token, MaxUpload: r.max,
+		Catalog: r.fakeCatalog, Pool: r.pool, Keys: r.keys, Usage: r.usage, Token: r.token, MaxUpload: r.max,
 	}
 	if r.bare {
-		opts.Catalog, opts.Pool = nil, nil
+		opts.Catalog, opts.Pool, opts.Keys, opts.Usage = nil, nil, nil, nil
 	}
 	return opts
 }

@@ -145,6 +145,40 @@ func (c *Client) Restart(ctx context.Context, id int) (admin.Worker, error) {
 	return c.worker(ctx, id, "restart")
 }
 
+// Keys returns the API keys that the admin API made, oldest first.
+func (c *Client) Keys(ctx context.Context) ([]admin.Key, error) {
+	var all admin.KeyList
+	err := c.call(ctx, http.MethodGet, admin.KeysPath, nil, &all)
+	return all.Keys, err
+}
+
+// CreateKey makes a key for a tenant; its secret is in the answer and nowhere else.
+func (c *Client) CreateKey(ctx context.Context, create admin.CreateKeyRequest) (admin.NewKey, error) {
+	var k admin.NewKey
+	err := c.call(ctx, http.MethodPost, admin.KeysPath, create, &k)
+	return k, err
+}
+
+// RevokeKey ends a key at once.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, admin.KeysPath+"/"+url.PathEscape(id), nil, nil)
+}
+
+// RotateKey makes a key in another's place, which stays valid for grace.
+func (c *Client) RotateKey(ctx context.Context, id string, grace time.Duration) (admin.NewKey, error) {
+	var k admin.NewKey
+	body := admin.RotateKeyRequest{GraceSeconds: int(grace.Seconds())}
+	err := c.call(ctx, http.MethodPost, admin.KeysPath+"/"+url.PathEscape(id)+"/rotate", body, &k)
+	return k, err
+}
+
+// Usage returns what requests took, by the query of the API: from, to, by.
+func (c *Client) Usage(ctx context.Context, query url.Values) (admin.UsageAnswer, error) {
+	var u admin.UsageAnswer
+	err := c.call(ctx, http.MethodGet, admin.UsagePath+"?"+query.Encode(), nil, &u)
+	return u, err
+}
+
 // State returns what the gateway does.
 func (c *Client) State(ctx context.Context) (admin.State, error) {
 	var s admin.State

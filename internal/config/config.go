@@ -33,12 +33,17 @@ type Config struct {
 	// Compositions are models that apply several adapters at once. Default empty.
 	Compositions []Composition `mapstructure:"compositions"`
 	Catalog      Catalog       `mapstructure:"catalog"`
-	Sources      Sources       `mapstructure:"sources"`
-	Workers      Workers       `mapstructure:"workers"`
-	Scheduler    Scheduler     `mapstructure:"scheduler"`
-	Limits       Limits        `mapstructure:"limits"`
-	Admin        Admin         `mapstructure:"admin"`
-	Log          Log           `mapstructure:"log"`
+	// Tenants are the persons or customers that have keys. With none everybody may
+	// do everything. Default empty.
+	Tenants   []Tenant  `mapstructure:"tenants"`
+	Auth      Auth      `mapstructure:"auth"`
+	Usage     Usage     `mapstructure:"usage"`
+	Sources   Sources   `mapstructure:"sources"`
+	Workers   Workers   `mapstructure:"workers"`
+	Scheduler Scheduler `mapstructure:"scheduler"`
+	Limits    Limits    `mapstructure:"limits"`
+	Admin     Admin     `mapstructure:"admin"`
+	Log       Log       `mapstructure:"log"`
 
 	// Warnings are things that are probably mistakes but no errors, one a
 	// string, sorted: unknown GATEWAY_ variables, since container platforms
@@ -162,6 +167,8 @@ func defaults() Config {
 		State:        State{Versions: 3},
 		Adapters:     Adapters{Settle: 500 * time.Millisecond, Rescan: 30 * time.Second, List: []Adapter{}},
 		Compositions: []Composition{},
+		Tenants:      []Tenant{},
+		Usage:        Usage{Retention: 90 * 24 * time.Hour},
 		Catalog:      Catalog{Adhoc: true},
 		Sources: Sources{
 			Cache: 10 << 30, MaxSize: 4 << 30,

@@ -52,6 +52,14 @@ func TestGoodFiles(t *testing.T) {
 				{Name: "one", Parts: []Part{{"hub", 0.5}}, Weight: 1},
 			},
 			Catalog: Catalog{VLLMEndpoints: true},
+			Tenants: []Tenant{
+				{
+					Name: "acme", Keys: []string{digest}, Models: []string{"both", "gpt-*"}, Adapter: "coding",
+					RequestsPerMinute: 1, TokensPerMinute: 2, Concurrency: 3, MonthlyTokens: 4,
+				},
+				{Name: "other"},
+			},
+			Auth: Auth{Open: true},
 			Sources: Sources{
 				Cache: 1e9, MaxSize: 1,
 				HuggingFace: HuggingFace{Endpoint: "http://localhost:1", Token: "hf_x"},

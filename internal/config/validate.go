@@ -34,6 +34,7 @@ func validate(c *Config, p *problems) {
 	k.workers(&c.Workers)
 	k.room(c)
 	k.vllm(c)
+	k.tenants(c)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
 	if c.Scheduler.Quantum < leastQuantum {

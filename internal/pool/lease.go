@@ -54,6 +54,7 @@ func (t Target) files() []sched.File {
 // Request asks for a place on a worker.
 type Request struct {
 	Target Target
+	Scope  string // whose KV it leaves; requests of different scopes share none
 	// Whole asks for a worker with nothing else on it and clean slots: for
 	// requests whose slots llama-server picks by itself.
 	Whole bool

@@ -147,7 +147,7 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Whole: r.Whole, Chain: r.Chain,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Chain: r.Chain,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())

@@ -25,7 +25,7 @@ const (
 func (r *request) chain() pool.Chain {
 	var h maphash.Hash
 	h.SetSeed(chainSeed)
-	h.WriteString(r.endpoint.at())
+	h.WriteString(r.visit.Scope() + "\x00" + r.endpoint.at())
 	for _, key := range []string{"tools", "chat_template_kwargs", "instructions"} { // templates put them first
 		raw, _ := r.body.Raw(key)
 		h.Write(raw)

@@ -23,11 +23,17 @@ func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 		if p.draining.Load() {
 			return stopping()
 		}
-		r, err := p.decode(c, e)
+		visit, leave, err := p.enter(c)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		r, err := p.decode(c, e, visit)
 		if err != nil {
 			return err
 		}
 		rec := recordOf(c)
+		rec.digest = r.model.Digest()
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
 		rec.adhoc = r.model.Adhoc
 		return p.run(c, r)
@@ -46,7 +52,7 @@ func (e *workerError) Unwrap() error { return e.cause }
 // that kills workers must not get to them all.
 func (p *Proxy) run(c echo.Context, r *request) error {
 	arrived := time.Now()
-	place := pool.Request{Target: TargetOf(r.model), Whole: r.whole, Chain: r.chain()}
+	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {

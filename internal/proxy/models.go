@@ -38,23 +38,33 @@ func (p *Proxy) describe(m *catalog.Model) modelObject {
 }
 
 func (p *Proxy) listModels(c echo.Context) error {
+	visit, err := p.identify(c)
+	if err != nil {
+		return err
+	}
 	models := p.opts.Catalog.Models()
 	list := struct {
 		Object string        `json:"object"`
 		Data   []modelObject `json:"data"`
-	}{"list", make([]modelObject, len(models))}
-	for i, m := range models {
-		list.Data[i] = p.describe(m)
+	}{"list", make([]modelObject, 0, len(models))}
+	for _, m := range models {
+		if visit.May(m.Name) || visit.May(m.Target) {
+			list.Data = append(list.Data, p.describe(m))
+		}
 	}
 	return p.writeJSON(c, list)
 }
 
 // showModel serves GET /v1/models/{id}; ids may hold slashes.
 func (p *Proxy) showModel(c echo.Context) error {
-	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	m, err := p.opts.Catalog.Resolve(name)
+	visit, err := p.identify(c)
 	if err != nil {
-		return fromCatalog(name, err)
+		return err
+	}
+	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
+	m, err := p.resolve(visit, name)
+	if err != nil {
+		return err
 	}
 	return p.writeJSON(c, p.describe(m))
 }

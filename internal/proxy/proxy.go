@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/anthropic"
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 )
@@ -35,6 +36,9 @@ type Options struct {
 	// is "".
 	Adapters   Adapters
 	AdminToken string
+
+	// Auth knows who may do what; nil lets everybody do everything.
+	Auth *auth.Auth
 
 	Observer Observer // nil is nobody
 	Log      *slog.Logger

@@ -34,6 +34,10 @@ type record struct {
 	chunks int           // events of a stream that reached the client
 
 	completion bool // it is a request for a completion
+
+	tenant string // whose key it showed; "" if none is asked for
+	key    string // its id
+	digest string // of the bytes that answer
 }
 
 // Report is what became of one completion request.
@@ -50,6 +54,10 @@ type Report struct {
 	First   time.Duration // from arrival to the first byte of the answer; 0 is none
 	Took    time.Duration
 	Usage   pool.Usage
+
+	Tenant string // "" is nobody
+	Key    string // its id
+	Digest string // of the bytes that answered; "" is the base
 }
 
 // Adhoc is the Model of a Report on an expression: no model can have this name.
@@ -59,6 +67,7 @@ func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
 		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
+		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
 		r.Model = Adhoc
@@ -165,6 +174,9 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 	}
 	if rec.model != "" {
 		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target), slog.Bool("stream", rec.stream))
+	}
+	if rec.key != "" {
+		attrs = append(attrs, slog.String("tenant", rec.tenant), slog.String("key", rec.key))
 	}
 	if rec.state != "" {
 		attrs = append(attrs,

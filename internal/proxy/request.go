@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/anthropic"
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -20,6 +21,7 @@ import (
 // request is a completion request once it is understood.
 type request struct {
 	endpoint *endpoint
+	visit    *auth.Visit
 	body     rawjson.Object // as llama-server gets it, but for the lease
 	asked    string         // the model's name as the client gave it
 	model    *catalog.Model // what it stands for
@@ -32,7 +34,7 @@ type request struct {
 // Reading it whole before anything is sent on also keeps the server from
 // closing the body under the transport when a worker answers at once
 // (golang/go#40747).
-func (p *Proxy) decode(c echo.Context, e *endpoint) (*request, error) {
+func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request, error) {
 	text, err := p.readBody(c)
 	if err != nil {
 		return nil, err
@@ -41,13 +43,12 @@ func (p *Proxy) decode(c echo.Context, e *endpoint) (*request, error) {
 	if err != nil {
 		return nil, badJSON(err)
 	}
-	r := &request{endpoint: e, body: body}
+	r := &request{endpoint: e, body: body, visit: visit}
 	if err := r.readModel(p.opts.Alias); err != nil {
 		return nil, err
 	}
-	r.model, err = p.opts.Catalog.Resolve(r.asked)
-	if err != nil {
-		return nil, fromCatalog(r.asked, err)
+	if r.model, err = p.resolve(visit, r.asked); err != nil {
+		return nil, err
 	}
 	if e.messages {
 		if err := r.translate(); err != nil {

@@ -19,6 +19,11 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if p.draining.Load() {
 			return stopping()
 		}
+		visit, leave, err := p.enter(c)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		text, err := p.readBody(c)
 		if err != nil {
 			return err
@@ -31,8 +36,10 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if err := r.readModel(p.opts.Alias); err != nil {
 			return err
 		}
-		if _, err := p.opts.Catalog.Resolve(r.asked); err != nil {
-			return fromCatalog(r.asked, err)
+		if _, given := body.Raw("model"); given {
+			if _, err := p.resolve(visit, r.asked); err != nil {
+				return err
+			}
 		}
 		return p.askAny(c, r)
 	}

@@ -28,6 +28,7 @@ type slot struct {
 	number  int
 	busy    bool
 	owner   *flow
+	scope   string // of the owner's request
 	tainted bool
 	chain   Chain
 	tokens  int // in its KV, as far as llama-server told
@@ -41,9 +42,9 @@ type prefixIndex map[uint64][]*slot
 const maxCandidates = 32
 
 // own gives the slot to a conversation of f.
-func (sl *slot) own(f *flow, chain Chain) {
+func (sl *slot) own(f *flow, chain Chain, scope string) {
 	sl.disown()
-	sl.owner, sl.chain, sl.tainted = f, chain, false
+	sl.owner, sl.chain, sl.scope, sl.tainted = f, chain, scope, false
 	f.owned++
 	if f.index == nil {
 		f.index = make(prefixIndex)
@@ -68,7 +69,7 @@ func (sl *slot) disown() {
 		}
 	}
 	f.owned--
-	sl.owner, sl.chain, sl.tokens = nil, nil, 0
+	sl.owner, sl.chain, sl.scope, sl.tokens = nil, nil, "", 0
 }
 
 // taint says that nobody knows what the slot holds.

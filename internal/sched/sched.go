@@ -35,6 +35,9 @@ type Request struct {
 	// Files must be loaded on the worker that serves it; equal identities need
 	// equal files.
 	Files []File
+	// Scope says whose the KV is that it leaves: requests of different scopes share
+	// none, though they run as one batch.
+	Scope string
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool

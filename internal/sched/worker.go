@@ -187,7 +187,7 @@ func (s *Scheduler) occupy(w *worker, r *request, slots []int, now Time) (erase 
 	owner := w.flow
 	for _, n := range slots {
 		sl := &w.slots[n]
-		stranger := sl.tainted || sl.owner != nil && (sl.owner != owner || r.Whole)
+		stranger := sl.tainted || sl.owner != nil && (sl.owner != owner || sl.scope != r.Scope || r.Whole)
 		if stranger {
 			erase = append(erase, n)
 		}
@@ -213,7 +213,7 @@ func (s *Scheduler) hand(sl *slot, owner *flow, r *request, now Time) {
 	if r.Whole {
 		sl.taint()
 	} else {
-		sl.own(owner, r.Chain)
+		sl.own(owner, r.Chain, r.Scope)
 	}
 	if old != nil && old != owner {
 		s.forget(old, now)

@@ -94,6 +94,31 @@ var migrations = []string{
 		digest TEXT PRIMARY KEY,
 		reason TEXT NOT NULL
 	) STRICT;`,
+	`CREATE TABLE keys (
+		id     TEXT PRIMARY KEY,
+		record TEXT NOT NULL -- a Key, in JSON
+	) STRICT;`,
+	`CREATE TABLE usage (
+		at            INTEGER NOT NULL, -- when they ended, in milliseconds since 1970
+		tenant        TEXT NOT NULL,    -- "" is nobody
+		key           TEXT NOT NULL,
+		model         TEXT NOT NULL,
+		digest        TEXT NOT NULL,
+		outcome       TEXT NOT NULL,
+		requests      INTEGER NOT NULL, -- more than 1 when there was no time for a row each
+		prompt        INTEGER NOT NULL, -- tokens
+		cached        INTEGER NOT NULL, -- of the prompts
+		completion    INTEGER NOT NULL,
+		queue_ms      INTEGER NOT NULL,
+		generation_ms INTEGER NOT NULL
+	) STRICT;
+	CREATE INDEX usage_at ON usage (at);
+	CREATE TABLE spent (
+		tenant TEXT NOT NULL,
+		month  TEXT NOT NULL, -- as 2006-01, UTC
+		tokens INTEGER NOT NULL,
+		PRIMARY KEY (tenant, month)
+	) STRICT;`,
 }
 
 // Open opens the directory and makes it if need be. One process at a time can:

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/state"
+	"github.com/loragate/loragate/internal/usage"
+)
+
+// tenants puts those of a configuration into the words of auth.
+func tenants(cfg *config.Config) []auth.Tenant {
+	list := make([]auth.Tenant, len(cfg.Tenants))
+	for i, t := range cfg.Tenants {
+		list[i] = auth.Tenant{
+			Name: t.Name, Hashes: t.Keys, Models: t.Models, Adapter: t.Adapter,
+			RequestsPerMinute: t.RequestsPerMinute, TokensPerMinute: t.TokensPerMinute,
+			Concurrency: t.Concurrency, MonthlyTokens: int64(t.MonthlyTokens),
+		}
+	}
+	return list
+}
+
+// openAccounts reads the keys and what has been used this month.
+func (g *gateway) openAccounts() error {
+	spent, err := usage.Spent(g.state.SQL(), time.Now())
+	if err != nil {
+		return fmt.Errorf("state.dir: %w", err)
+	}
+	if g.auth, err = auth.New(auth.Options{Tenants: tenants(g.cfg), Store: keyStore{g.state}, Spent: spent}); err != nil {
+		return fmt.Errorf("state.dir: %w", err)
+	}
+	g.usage = usage.New(g.state.SQL(), g.cfg.Usage.Retention, g.log)
+	return nil
+}
+
+// keyStore keeps auth's keys in the state.
+type keyStore struct{ *state.DB }
+
+// Keys implements auth.Store.
+func (s keyStore) Keys() ([]auth.Key, error) {
+	stored, err := s.DB.Keys()
+	keys := make([]auth.Key, len(stored))
+	for i, k := range stored {
+		keys[i] = auth.Key(k)
+	}
+	return keys, err
+}
+
+// PutKey implements auth.Store.
+func (s keyStore) PutKey(k auth.Key) error { return s.DB.PutKey(state.Key(k)) }

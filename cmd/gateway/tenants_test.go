@@ -1,0 +1,294 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/auth"
+)
+
+// as sends a request with a key, and returns the answer and its body.
+func (g *gatewayProcess) as(key, method, path, body string) (*http.Response, string, error) {
+	req, err := http.NewRequest(method, g.url+path, strings.NewReader(body))
+	if err != nil {
+		return nil, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	return resp, string(text), err
+}
+
+// statusFor is as for a test that wants the status alone.
+func (g *gatewayProcess) statusFor(key, method, path, body string) int {
+	g.t.Helper()
+	resp, _, err := g.as(key, method, path, body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return resp.StatusCode
+}
+
+func models(t *testing.T, text string) (ids []string) {
+	t.Helper()
+	var list struct{ Data []struct{ ID string } }
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range list.Data {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// cached returns how much of a prompt an answer says that it found.
+func cached(t *testing.T, text string) int {
+	t.Helper()
+	var answer struct {
+		Usage struct {
+			Details struct {
+				Cached int `json:"cached_tokens"`
+			} `json:"prompt_tokens_details"`
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return answer.Usage.Details.Cached
+}
+
+// TestTenantsShareNothing lets two tenants ask the same of one worker.
+func TestTenantsShareNothing(t *testing.T) {
+	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
+tenants:
+  - {name: acme, keys: [%s], models: [coding, legal], adapter: legal}
+  - {name: other, keys: [%s], models: [coding, demo]}
+`, auth.Hash("acme-key"), auth.Hash("other-key")))
+	for key, want := range map[string][]string{"acme-key": {"coding", "legal"}, "other-key": {"coding", "demo"}} {
+		_, text, err := g.as(key, "GET", "/v1/models", "")
+		got := models(t, text)
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s sees %v, %v", key, got, err)
+		}
+	}
+	for _, c := range []struct {
+		key, model string
+		status     int
+		adapter    string
+	}{
+		{"acme-key", "coding", 200, "coding"}, {"acme-key", "mine", 200, "legal"}, {"acme-key", "demo", 200, "legal"}, {"acme-key", "chat", 404, ""},
+		{"acme-key", "coding@0.5+legal@0.5", 200, "coding@0.5+legal@0.5"}, {"acme-key", "coding+chat", 404, ""},
+		{"other-key", "legal", 404, ""}, {"other-key", "mine", 404, ""}, {"other-key", "demo", 200, "demo"}, {"wrong", "coding", 401, ""},
+	} {
+		resp, text, err := g.as(c.key, "POST", chatPath, chat(c.model, "Hi", `,"max_tokens":2`))
+		if err != nil || resp.StatusCode != c.status || resp.Header.Get("X-Adapter") != c.adapter {
+			t.Errorf("%s, %s: %v, %s by %q", c.key, c.model, err, text, resp.Header.Get("X-Adapter"))
+		}
+	}
+	// The same conversation, tenant after tenant, for more rounds than there are
+	// slots: each finds its own KV and never the other's.
+	conversation := func(n int) string {
+		return chat("coding", fmt.Sprintf("%s Number %d?", strings.Repeat(sharedPrefixes[0], 3), n), `,"max_tokens":4`)
+	}
+	for n := range 3 {
+		for i, key := range []string{"acme-key", "other-key", "acme-key", "other-key"} {
+			_, text, err := g.as(key, "POST", chatPath, conversation(n))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := cached(t, text); n == 0 && i < 2 && got != 0 || i >= 2 && got == 0 {
+				t.Errorf("round %d, request %d by %s: %d tokens cached", n, i, key, got)
+			}
+		}
+	}
+}
+
+// TestQuotasAreExact lets 200 requests of one tenant come at once.
+func TestQuotasAreExact(t *testing.T) {
+	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf(`
+tenants:
+  - {name: acme, keys: [%s], requests_per_minute: 50}
+  - {name: free, keys: [%s]}
+`, auth.Hash("acme-key"), auth.Hash("free-key")))
+	var passed, refused atomic.Int64
+	each(200, 200, func(int) {
+		resp, text, err := g.as("acme-key", "POST", chatPath, chat("coding", "Hi", ""))
+		switch {
+		case err != nil:
+			t.Error(err)
+		case resp.StatusCode == http.StatusOK && resp.Header.Get("X-Ratelimit-Limit-Requests") == "50":
+			passed.Add(1)
+		case resp.StatusCode == http.StatusTooManyRequests && strings.Contains(text, `"code":"rate_limit_exceeded"`) && resp.Header.Get("Retry-After") != "" && resp.Header.Get("X-Worker") == "":
+			refused.Add(1)
+		default:
+			t.Errorf("%d %s %v", resp.StatusCode, text, resp.Header)
+		}
+	})
+	if passed.Load() != 50 || refused.Load() != 150 {
+		t.Errorf("%d passed and %d were refused", passed.Load(), refused.Load())
+	}
+	if got := g.statusFor("free-key", "POST", chatPath, chat("coding", "Hi", "")); got != 200 {
+		t.Errorf("another tenant: %d", got)
+	}
+}
+
+// mixed sends n requests of two tenants, whole and streamed, some for a model that
+// is not there; if leave is set, some clients leave streams that go on. It returns
+// the tokens of the answers that were read to their end.
+func (g *gatewayProcess) mixed(n int, leave bool) (completion int64) {
+	var sum atomic.Int64
+	each(8, n, func(i int) {
+		rng := rand.New(rand.NewPCG(3, uint64(i)))
+		model := []string{"demo", "coding", "legal", "nobody"}[rng.IntN(4)]
+		stream := rng.IntN(2) == 0
+		leaves := leave && stream
+		more := fmt.Sprintf(`,"max_tokens":%d,"stream":%t`, 1+rng.IntN(20), stream)
+		if leaves {
+			more = `,"max_tokens":900,"ignore_eos":true,"stream":true`
+		}
+		req, err := http.NewRequestWithContext(g.t.Context(), "POST", g.url+chatPath, strings.NewReader(chat(model, sharedQuestions[i%len(sharedQuestions)], more)))
+		if err != nil {
+			g.t.Error(err)
+			return
+		}
+		req.Header.Set("X-Api-Key", fmt.Sprintf("k%d", i%2))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			g.t.Error(err)
+			return
+		}
+		defer resp.Body.Close()
+		if leaves {
+			_, _ = io.ReadFull(resp.Body, make([]byte, 10))
+			return
+		}
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			g.t.Error(err)
+		}
+		// In a whole answer and, though nobody asked for usage, at a stream's end.
+		if at := strings.LastIndex(string(text), `"predicted_n":`); at >= 0 {
+			var n int64
+			fmt.Sscanf(string(text[at:]), `"predicted_n":%d`, &n)
+			sum.Add(n)
+		}
+	})
+	return sum.Load()
+}
+
+// TestUsageIsExact compares the account of 500 mixed requests with what clients
+// read and what llama-server itself counts.
+func TestUsageIsExact(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	config := realConfig(t, 1, 4) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}, {name: other, keys: [%s]}]\n", state, auth.Hash("k0"), auth.Hash("k1"))
+	g := serve(t, config)
+	url, client := g.adminURL(), g.admins()
+	sum := func(by ...string) admin.UsageAnswer {
+		t.Helper()
+		u, err := client.Usage(t.Context(), map[string][]string{"by": {strings.Join(by, ",")}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u
+	}
+	total := func() (requests, prompt, completion int64) {
+		for _, s := range sum("outcome").Sums {
+			requests, prompt, completion = requests+s.Requests, prompt+s.PromptTokens-s.CachedTokens, completion+s.CompletionTokens
+		}
+		return requests, prompt, completion
+	}
+	const predicted, prompts = `llamacpp:tokens_predicted_total{worker="0"}`, `llamacpp:prompt_tokens_total{worker="0"}`
+	selfTest, selfTestPrompts := g.metric(url, predicted), g.metric(url, prompts)
+
+	read := g.mixed(400, false)
+	g.settles(url)
+	requests, prompt, completion := total()
+	server, serverPrompts := int64(g.metric(url, predicted)-selfTest), int64(g.metric(url, prompts)-selfTestPrompts)
+	t.Logf("%d requests: %d tokens of answers, clients read %d, llama-server counts %d; %d of prompts, llama-server counts %d",
+		requests, completion, read, server, prompt, serverPrompts)
+	if requests != 400 || completion != read || completion != server || prompt != serverPrompts {
+		t.Error("the accounts differ")
+	}
+
+	g.mixed(100, true)
+	g.settles(url)
+	requests, _, completion = total()
+	server = int64(g.metric(url, predicted) - selfTest)
+	t.Logf("with streams that were left: %d requests, %d tokens of answers, llama-server counts %d", requests, completion, server)
+	if requests != 500 || completion <= read || completion > server {
+		t.Error("streams that were left are not counted, or more than was made")
+	}
+	before := sum("day", "tenant", "model")
+	_ = g.cmd.Process.Signal(syscall.SIGTERM)
+	if code := g.end(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	g = serve(t, config)
+	client = g.admins()
+	if after := sum("day", "tenant", "model"); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("after a restart the account is\n%+v\nbefore it was\n%+v", after, before)
+	}
+	resp, err := http.Get(g.adminURL() + "/admin/v1/usage?by=tenant&format=csv&from=" + time.Now().UTC().Format(time.DateOnly))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.HasPrefix(string(text), "tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,generation_seconds\nacme,") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// TestKeysOfOperators makes, rotates and revokes keys with the command line.
+func TestKeysOfOperators(t *testing.T) {
+	file := fakeConfig(t, 1, "") + "tenants: [{name: acme}]\n"
+	g := serve(t, file)
+	if got := g.statusFor("", "POST", chatPath, chat("coding", "Hi", "")); got != 401 {
+		t.Errorf("without a key: %d", got)
+	}
+	ask := func(secret string) int { return g.statusFor(secret, "POST", chatPath, chat("coding", "Hi", "")) }
+	out, notes, err := g.operate("keys", "create", "acme", "--label", "laptop", "--expires", "1h")
+	secret := strings.TrimSpace(out)
+	if err != nil || !strings.HasPrefix(secret, "lg-") || !strings.Contains(notes, "not shown again") || ask(secret) != 200 {
+		t.Fatalf("%q, %q, %v", out, notes, err)
+	}
+	id, _, _ := strings.Cut(notes, ",")
+	out, _, err = g.operate("keys", "ls")
+	if err != nil || !strings.Contains(out, id) || !strings.Contains(out, "laptop") || strings.Contains(out, secret) {
+		t.Errorf("%q, %v", out, err)
+	}
+	out, _, err = g.operate("keys", "rotate", id)
+	if other := strings.TrimSpace(out); err != nil || ask(other) != 200 || ask(secret) != 200 {
+		t.Errorf("rotated: %v", err)
+	}
+	if _, _, err := g.operate("keys", "revoke", id); err != nil || ask(secret) != 401 {
+		t.Errorf("revoked: %v", err)
+	}
+	if _, _, err := g.operate("keys", "create", "nobody"); err == nil || !strings.Contains(err.Error(), `There is no tenant "nobody"`) {
+		t.Error(err)
+	}
+	if out, _, err := g.operate("usage", "--by", "tenant,model"); err != nil || !strings.Contains(out, "TENANT") || !strings.Contains(out, "acme") {
+		t.Errorf("%q, %v", out, err)
+	}
+	for _, line := range g.lines {
+		if strings.Contains(fmt.Sprint(line), secret) {
+			t.Errorf("the log has a key: %v", line)
+		}
+	}
+}

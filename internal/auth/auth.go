@@ -1,0 +1,320 @@
+// Package auth tells who asks, by API keys, and what each tenant may: which
+// models, how many requests and tokens. Keys are known by their hashes only.
+package auth
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Tenant is a person or customer, as it is configured. It is immutable.
+type Tenant struct {
+	Name    string
+	Hashes  []string // of its keys in the configuration: SHA-256 in hex
+	Models  []string // globs of names that it may use, in which * is any text; none allows all
+	Adapter string   // what the base's name and "mine" mean to it; "" is nothing of its own
+
+	RequestsPerMinute int   // 0 is no bound, here and below
+	TokensPerMinute   int   // of prompts and answers, by what has ended
+	Concurrency       int   // requests at once, those that wait included
+	MonthlyTokens     int64 // in a calendar month, UTC
+}
+
+// Key is one that the admin API made. It is a copy.
+type Key struct {
+	ID      string // public
+	Tenant  string
+	Label   string // for people
+	Hash    string // SHA-256 of the key, in hex
+	Created time.Time
+	Expires time.Time // zero is never
+}
+
+// Store keeps keys over restarts. Its methods may wait for the disk.
+type Store interface {
+	Keys() ([]Key, error)
+	PutKey(Key) error
+	DeleteKey(id string) error
+}
+
+// Options says what an Auth works with.
+type Options struct {
+	Tenants []Tenant
+	Store   Store
+	// Spent are the tokens that each tenant has used in the present month.
+	Spent map[string]int64
+	Now   func() time.Time // nil is time.Now
+}
+
+// Auth knows keys and counts what tenants use. It is safe for concurrent use;
+// only methods that say so wait for the disk.
+type Auth struct {
+	store Store
+	now   func() time.Time
+
+	mu      sync.Mutex
+	tenants map[string]*account
+	keys    map[string]Key   // by hash, those of the configuration included
+	month   string           // of spent
+	spent   map[string]int64 // tokens that had been used at the start, by tenant
+}
+
+// New returns an Auth. It waits for the disk.
+func New(opts Options) (*Auth, error) {
+	a := &Auth{store: opts.Store, now: opts.Now, tenants: map[string]*account{}, keys: map[string]Key{}}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	stored, err := a.store.Keys()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range stored {
+		a.keys[k.Hash] = k
+	}
+	a.month, a.spent = monthOf(a.now()), opts.Spent
+	a.SetTenants(opts.Tenants)
+	return a, nil
+}
+
+// configured is the beginning of the ids of keys that are in the configuration.
+const configured = "config-"
+
+// SetTenants replaces the tenants; what those that stay have used still counts,
+// and keys of those that go mean nothing until they are back.
+func (a *Auth) SetTenants(tenants []Tenant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	before := a.tenants
+	a.tenants = make(map[string]*account, len(tenants))
+	for hash, k := range a.keys {
+		if strings.HasPrefix(k.ID, configured) {
+			delete(a.keys, hash)
+		}
+	}
+	for _, t := range tenants {
+		acc := before[t.Name]
+		if acc == nil {
+			acc = &account{month: a.month, spent: a.spent[t.Name]}
+		}
+		acc.tenant = &t
+		a.tenants[t.Name] = acc
+		for _, hash := range t.Hashes {
+			a.keys[hash] = Key{ID: configured + hash[:8], Tenant: t.Name, Hash: hash}
+		}
+	}
+}
+
+// Required reports whether there are tenants: without any everybody may do
+// everything.
+func (a *Auth) Required() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.tenants) > 0
+}
+
+// Visit is a request whose key is known.
+type Visit struct {
+	Tenant *Tenant // nil if no keys are asked for
+	KeyID  string
+	auth   *Auth
+	acc    *account
+}
+
+// Enter tells who sent a request, by its Authorization or X-Api-Key. The error is
+// a *Refusal.
+func (a *Auth) Enter(r *http.Request) (*Visit, error) {
+	if !a.Required() {
+		return &Visit{auth: a}, nil
+	}
+	secret := presented(r)
+	if secret == "" {
+		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as X-Api-Key."}
+	}
+	hash := Hash(secret)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	// What is looked up is a hash of random bytes: how long that takes tells nothing
+	// of any key.
+	key, known := a.keys[hash]
+	if !known || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hash)) != 1 {
+		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
+	}
+	acc := a.tenants[key.Tenant]
+	if acc == nil {
+		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
+	}
+	if !key.Expires.IsZero() && !a.now().Before(key.Expires) {
+		return nil, &Refusal{Reason: BadKey, Message: "The API key has expired."}
+	}
+	return &Visit{Tenant: acc.tenant, KeyID: key.ID, auth: a, acc: acc}, nil
+}
+
+// presented returns the key that a request shows, or "".
+func presented(r *http.Request) string {
+	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(key)
+	}
+	return strings.TrimSpace(r.Header.Get("X-Api-Key"))
+}
+
+// Hash is what is kept of a key. Keys are 32 random bytes: no guessing would ever
+// find one, so nothing slower is needed.
+func Hash(secret string) string {
+	sum := sha256.Sum256([]byte(secret))
+	return hex.EncodeToString(sum[:])
+}
+
+// Scope is whose KV the request leaves: the tenant's name, "" if there is none.
+func (v *Visit) Scope() string {
+	if v.Tenant == nil {
+		return ""
+	}
+	return v.Tenant.Name
+}
+
+// Name returns the model that the tenant means by a name; base is the base
+// model's.
+func (v *Visit) Name(name, base string) string {
+	if t := v.Tenant; t != nil && t.Adapter != "" && (name == Mine || name == base) {
+		return t.Adapter
+	}
+	return name
+}
+
+// Mine is the name by which each tenant calls its own adapter.
+const Mine = "mine"
+
+// May reports whether the tenant may use a name; an expression's adapters must all
+// be allowed.
+func (v *Visit) May(name string) bool {
+	if v.Tenant == nil || len(v.Tenant.Models) == 0 || name == v.Tenant.Adapter && name != "" {
+		return true
+	}
+	for _, term := range strings.Split(name, "+") {
+		adapter, _, _ := strings.Cut(term, "@")
+		if !slices.ContainsFunc(v.Tenant.Models, func(glob string) bool { return Match(glob, adapter) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Match reports whether a name fits a glob, in which * stands for any text.
+func Match(glob, name string) bool {
+	parts := strings.Split(glob, "*")
+	if len(parts) == 1 {
+		return glob == name
+	}
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if !ok {
+		return false
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		_, after, found := strings.Cut(rest, part)
+		if !found {
+			return false
+		}
+		rest = after
+	}
+	return strings.HasSuffix(rest, parts[len(parts)-1])
+}
+
+// Keys returns the keys that the admin API made, oldest first.
+func (a *Auth) Keys() []Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []Key
+	for _, k := range a.keys {
+		if !strings.HasPrefix(k.ID, configured) {
+			list = append(list, k)
+		}
+	}
+	slices.SortFunc(list, func(x, y Key) int { return cmp.Or(x.Created.Compare(y.Created), strings.Compare(x.ID, y.ID)) })
+	return list
+}
+
+// Create makes a key for a tenant and returns it with its secret, which is not
+// kept. It waits for the disk.
+func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, error) {
+	random := make([]byte, 32+6)
+	rand.Read(random) // never fails, by its contract
+	secret := "lg-" + base64.RawURLEncoding.EncodeToString(random[:32])
+	k := Key{
+		ID: "key_" + hex.EncodeToString(random[32:]), Tenant: tenant, Label: label, Hash: Hash(secret),
+		Created: a.now().UTC().Truncate(time.Second), Expires: expires,
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.tenants[tenant] == nil {
+		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no tenant %q: tenants are in the configuration.", tenant)}
+	}
+	if err := a.store.PutKey(k); err != nil {
+		return Key{}, "", err
+	}
+	a.keys[k.Hash] = k
+	return k, secret, nil
+}
+
+// Revoke forgets a key: from its return on the key is not valid. It waits for the
+// disk.
+func (a *Auth) Revoke(id string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for hash, k := range a.keys {
+		if k.ID != id || strings.HasPrefix(id, configured) {
+			continue
+		}
+		if err := a.store.DeleteKey(id); err != nil {
+			return err
+		}
+		delete(a.keys, hash)
+		return nil
+	}
+	return &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no key %q.", id)}
+}
+
+// Rotate makes a new key in a key's place; the old one stays valid for grace. It
+// waits for the disk.
+func (a *Auth) Rotate(id string, grace time.Duration) (Key, string, error) {
+	old, ok := a.find(id)
+	if !ok {
+		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no key %q.", id)}
+	}
+	k, secret, err := a.Create(old.Tenant, old.Label, old.Expires)
+	if err != nil {
+		return Key{}, "", err
+	}
+	if grace <= 0 {
+		return k, secret, a.Revoke(id)
+	}
+	if ends := a.now().UTC().Add(grace); old.Expires.IsZero() || ends.Before(old.Expires) {
+		old.Expires = ends
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.store.PutKey(old); err != nil {
+		return k, secret, err
+	}
+	a.keys[old.Hash] = old
+	return k, secret, nil
+}
+
+func (a *Auth) find(id string) (Key, bool) {
+	for _, k := range a.Keys() {
+		if k.ID == id {
+			return k, true
+		}
+	}
+	return Key{}, false
+}

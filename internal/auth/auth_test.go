@@ -1,0 +1,263 @@
+package auth
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// memory is a Store.
+type memory map[string]Key
+
+func (m memory) Keys() (list []Key, err error) {
+	for _, k := range m {
+		list = append(list, k)
+	}
+	return list, nil
+}
+func (m memory) PutKey(k Key) error        { m[k.ID] = k; return nil }
+func (m memory) DeleteKey(id string) error { delete(m, id); return nil }
+
+// clock is a time that a test moves.
+type clock struct{ nanos atomic.Int64 }
+
+func (c *clock) now() time.Time       { return time.Unix(0, c.nanos.Load()) }
+func (c *clock) pass(d time.Duration) { c.nanos.Add(int64(d)) }
+
+func newAuth(t *testing.T, store memory, tenants ...Tenant) (*Auth, *clock) {
+	t.Helper()
+	c := &clock{}
+	c.nanos.Store(time.Date(2030, 1, 31, 23, 50, 0, 0, time.UTC).UnixNano())
+	a, err := New(Options{Tenants: tenants, Store: store, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, c
+}
+
+func with(headers ...string) *http.Request {
+	r := httptest.NewRequest("GET", "/", nil)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+func reason(err error) Reason {
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Reason
+	}
+	return ""
+}
+
+func TestWhoAsks(t *testing.T) {
+	a, _ := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("one"), Hash("two")}}, Tenant{Name: "other", Hashes: []string{Hash("three")}})
+	for _, c := range []struct {
+		headers []string
+		tenant  string
+		refused Reason
+	}{
+		{[]string{"Authorization", "Bearer one"}, "acme", ""}, {[]string{"Authorization", "bearer  two"}, "acme", ""},
+		{[]string{"X-Api-Key", "three"}, "other", ""}, {[]string{"Authorization", "Bearer one", "X-Api-Key", "three"}, "acme", ""},
+		{nil, "", NoKey}, {[]string{"Authorization", "Bearer "}, "", NoKey}, {[]string{"Authorization", "one"}, "", NoKey},
+		{[]string{"Authorization", "Basic one"}, "", NoKey}, {[]string{"Authorization", "Bearer onE"}, "", BadKey},
+		{[]string{"Authorization", "Bearer " + Hash("one")}, "", BadKey}, {[]string{"X-Api-Key", "one two"}, "", BadKey},
+	} {
+		v, err := a.Enter(with(c.headers...))
+		if reason(err) != c.refused || err == nil && v.Scope() != c.tenant {
+			t.Errorf("%v: %+v, %v", c.headers, v, err)
+		}
+	}
+	open, _ := newAuth(t, memory{})
+	if v, err := open.Enter(with()); err != nil || v.Scope() != "" || !v.May("anything") {
+		t.Errorf("without tenants: %+v, %v", v, err)
+	}
+}
+
+func TestKeysComeAndGo(t *testing.T) {
+	store := memory{}
+	a, c := newAuth(t, store, Tenant{Name: "acme"})
+	if _, _, err := a.Create("nobody", "", time.Time{}); reason(err) != NotFound {
+		t.Error(err)
+	}
+	k, secret, err := a.Create("acme", "laptop", c.now().Add(time.Hour))
+	if err != nil || !strings.HasPrefix(secret, "lg-") || len(secret) != 46 {
+		t.Fatalf("%+v, %q, %v", k, secret, err)
+	}
+	for _, kept := range store {
+		if kept.Hash != Hash(secret) || strings.Contains(kept.Hash+kept.ID+kept.Label, secret) {
+			t.Errorf("kept is %+v", kept)
+		}
+	}
+	works := func(secret string) bool {
+		_, err := a.Enter(with("X-Api-Key", secret))
+		return err == nil
+	}
+	if !works(secret) {
+		t.Error("a new key is not valid")
+	}
+	other, otherSecret, err := a.Rotate(k.ID, time.Minute)
+	if err != nil || other.Label != "laptop" || !works(secret) || !works(otherSecret) {
+		t.Errorf("rotated: %+v, %v", other, err)
+	}
+	c.pass(time.Minute)
+	if works(secret) || !works(otherSecret) {
+		t.Error("after the grace the old key must not be valid, and the new one must")
+	}
+	again, err := New(Options{Tenants: []Tenant{{Name: "acme"}}, Store: store, Now: c.now})
+	if err != nil || len(again.Keys()) != 2 {
+		t.Errorf("after a restart: %+v, %v", again.Keys(), err)
+	}
+	third, thirdSecret, err := a.Rotate(other.ID, 0)
+	if err != nil || works(otherSecret) || !works(thirdSecret) {
+		t.Errorf("rotated at once: %v", err)
+	}
+	c.pass(time.Hour)
+	if works(thirdSecret) {
+		t.Error("it is valid for ever")
+	}
+	if err := a.Revoke(third.ID); err != nil || reason(a.Revoke(third.ID)) != NotFound || reason(a.Revoke(configured+"x")) != NotFound {
+		t.Error(err)
+	}
+	a.SetTenants(nil)
+	if a.Required() {
+		t.Error("without tenants keys are asked for")
+	}
+}
+
+func TestModels(t *testing.T) {
+	v := &Visit{Tenant: &Tenant{Name: "acme", Models: []string{"coding", "legal*", "*-v2", "a*b*c", "gpt-4o*"}, Adapter: "acme/own"}}
+	for name, want := range map[string]bool{
+		"coding": true, "coding2": false, "legal": true, "legal-r4": true, "x-legal": false, "x-v2": true, "abc": true, "aXbYc": true, "acb": false,
+		"gpt-4o-mini": true, "acme/own": true, "other": false, "": false, "coding@0.5": true, "coding@0.5+legal": true, "coding+other@0.1": false, "coding+": false,
+	} {
+		if v.May(name) != want {
+			t.Errorf("%q: %t", name, !want)
+		}
+	}
+	for name, want := range map[string]string{"base": "acme/own", Mine: "acme/own", "coding": "coding"} {
+		if got := v.Name(name, "base"); got != want {
+			t.Errorf("%q means %q, want %q", name, got, want)
+		}
+	}
+	all := &Visit{Tenant: &Tenant{Name: "b"}}
+	if !all.May("anything") || all.Name(Mine, "base") != Mine {
+		t.Error("a tenant without models may use all, and has none of its own")
+	}
+}
+
+// TestExactlyAsManyAsAllowed lets 200 requests come at once.
+func TestExactlyAsManyAsAllowed(t *testing.T) {
+	a, c := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("k")}, RequestsPerMinute: 50})
+	burst := func() (passed int64) {
+		var n atomic.Int64
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				v, err := a.Enter(with("X-Api-Key", "k"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if adm, err := v.Admit(); err == nil {
+					n.Add(1)
+					adm.End(0)
+				} else if reason(err) != Requests {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		return n.Load()
+	}
+	if n := burst(); n != 50 {
+		t.Errorf("%d passed", n)
+	}
+	c.pass(59 * time.Second)
+	if n := burst(); n != 0 {
+		t.Errorf("%d passed within the minute", n)
+	}
+	c.pass(time.Second)
+	if n := burst(); n != 50 {
+		t.Errorf("%d passed in the next minute", n)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	a, c := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("k")}, TokensPerMinute: 100, Concurrency: 2, MonthlyTokens: 250})
+	enter := func() (*Admission, error) {
+		v, err := a.Enter(with("X-Api-Key", "k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Admit()
+	}
+	one, err1 := enter()
+	two, err2 := enter()
+	_, err3 := enter()
+	if err1 != nil || err2 != nil || reason(err3) != Concurrency {
+		t.Fatalf("%v, %v, %v", err1, err2, err3)
+	}
+	one.End(60)
+	three, err := enter() // below the limit still
+	if err != nil {
+		t.Fatal(err)
+	}
+	two.End(70) // what was in flight may overshoot
+	c.pass(10 * time.Second)
+	_, err = enter()
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != Tokens || refusal.RetryAfter != 50*time.Second {
+		t.Errorf("%v, retry after %s", err, refusal.RetryAfter)
+	}
+	three.End(0)
+	c.pass(50 * time.Second)
+	four, err := enter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := http.Header{}
+	four.SetHeaders(h)
+	if h.Get("X-Ratelimit-Limit-Tokens") != "100" || h.Get("X-Ratelimit-Remaining-Tokens") != "100" || h.Get("X-Ratelimit-Limit-Requests") != "" {
+		t.Errorf("%v", h)
+	}
+	four.End(120) // 250 in the month
+	c.pass(time.Minute)
+	_, err = enter()
+	if !errors.As(err, &refusal) || refusal.Reason != Budget || refusal.RetryAfter != 8*time.Minute {
+		t.Errorf("%v, retry after %s", err, refusal.RetryAfter)
+	}
+	a.SetTenants([]Tenant{{Name: "acme", Hashes: []string{Hash("k")}, MonthlyTokens: 251}}) // what was used still counts
+	five, err := enter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	five.End(1)
+	if _, err = enter(); reason(err) != Budget {
+		t.Error(err)
+	}
+	c.pass(8 * time.Minute) // the next month
+	if _, err := enter(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBudgetsHoldOverRestarts(t *testing.T) {
+	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("k")}, MonthlyTokens: 100}}, Store: memory{}, Spent: map[string]int64{"acme": 100, "gone": 5}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := a.Enter(with("X-Api-Key", "k"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Admit(); reason(err) != Budget {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,89 @@
+package config
+
+import (
+	"net"
+	"time"
+)
+
+// Tenant is a person or customer. Its keys are in Keys, or are made with the admin
+// API.
+type Tenant struct {
+	// Name is what logs, usage and the admin API call it, as a model may be named.
+	// Required.
+	Name string `mapstructure:"name"`
+	// Keys are the SHA-256 of its keys, 64 lower-case hex digits each. The file may
+	// write sha256: before them, and use capitals. Default none.
+	Keys []string `mapstructure:"keys"`
+	// Models are the names of models that it may use; * stands for any text. Others
+	// do not exist for it. Default none, which allows all.
+	Models []string `mapstructure:"models"`
+	// Adapter is its own: what the base's name and "mine" mean to it. Default "",
+	// which is none.
+	Adapter string `mapstructure:"adapter"`
+	// RequestsPerMinute and TokensPerMinute bound any 60 seconds; 0 is no bound.
+	// Default 0.
+	RequestsPerMinute int `mapstructure:"requests_per_minute"`
+	TokensPerMinute   int `mapstructure:"tokens_per_minute"`
+	// Concurrency bounds its requests at once, those that wait included; 0 is no
+	// bound. Default 0.
+	Concurrency int `mapstructure:"concurrency"`
+	// MonthlyTokens is its budget of tokens in a calendar month, UTC; 0 is no bound.
+	// Default 0.
+	MonthlyTokens int `mapstructure:"monthly_tokens"`
+}
+
+// Auth is about who may ask.
+type Auth struct {
+	// Open lets everybody in who can reach Listen though that is an address that
+	// other machines can reach and there are no tenants. Default false.
+	Open bool `mapstructure:"open"`
+}
+
+// Usage is about the account that is kept of what requests took.
+type Usage struct {
+	// Retention is how long it is kept, request by request; 0 is for ever. Default
+	// 2160h, 90 days.
+	Retention time.Duration `mapstructure:"retention"`
+}
+
+// tenants checks all of them, and that nobody can ask who should not.
+func (k *checker) tenants(c *Config) {
+	names, keys := map[string]string{}, map[string]string{}
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		at := index("tenants", i)
+		if err := checkName(t.Name); t.Name == "" {
+			k.add(at+".name", "must be set: the tenant's name")
+		} else if err != nil {
+			k.add(at+".name", "%v", err)
+		} else if other, twice := names[t.Name]; twice {
+			k.add(at+".name", "already used by %s", other)
+		} else {
+			names[t.Name] = at + ".name"
+		}
+		for j := range t.Keys {
+			key := index(at+".keys", j)
+			k.digest(key, &t.Keys[j])
+			if other, twice := keys[t.Keys[j]]; twice {
+				k.add(key, "already used by %s", other)
+			}
+			keys[t.Keys[j]] = key
+		}
+		for _, b := range []struct {
+			key   string
+			value int
+		}{
+			{"requests_per_minute", t.RequestsPerMinute}, {"tokens_per_minute", t.TokensPerMinute},
+			{"concurrency", t.Concurrency}, {"monthly_tokens", t.MonthlyTokens},
+		} {
+			if b.value < 0 {
+				k.add(at+"."+b.key, "must not be negative; 0 is no bound")
+			}
+		}
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !loopback(host) {
+		k.add("listen", "can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let everybody in, or listen on 127.0.0.1")
+	}
+	k.notNegative("usage.retention", c.Usage.Retention)
+}

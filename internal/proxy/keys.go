@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/catalog"
+)
+
+// identify tells whose request it is.
+func (p *Proxy) identify(c echo.Context) (*auth.Visit, error) {
+	if p.opts.Auth == nil {
+		return &auth.Visit{}, nil
+	}
+	visit, err := p.opts.Auth.Enter(c.Request())
+	if err != nil {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="gateway"`)
+		return nil, fromAuth(err)
+	}
+	rec := recordOf(c)
+	rec.tenant, rec.key = visit.Scope(), visit.KeyID
+	return visit, nil
+}
+
+// enter is identify for a request that counts against limits. leave must be called
+// when it has ended.
+func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err error) {
+	if visit, err = p.identify(c); err != nil {
+		return nil, nil, err
+	}
+	admission, err := visit.Admit()
+	if err != nil {
+		e := fromAuth(err)
+		if e.Code == quotaCode {
+			c.Response().Header().Set("X-Should-Retry", "false") // OpenAI's SDKs would, in vain
+		}
+		return nil, nil, e
+	}
+	admission.SetHeaders(c.Response().Header())
+	return visit, func() {
+		u := recordOf(c).usage()
+		admission.End(u.Prompt + u.Completion)
+	}, nil
+}
+
+// resolve returns the model that a tenant means by a name. One that it may not use
+// does not exist for it.
+func (p *Proxy) resolve(visit *auth.Visit, asked string) (*catalog.Model, error) {
+	name := visit.Name(asked, p.opts.Alias)
+	m, err := p.opts.Catalog.Resolve(name)
+	switch {
+	case err == nil && (visit.May(name) || visit.May(m.Target)):
+		return m, nil
+	case err != nil && visit.May(name):
+		return nil, fromCatalog(asked, err)
+	}
+	return nil, modelNotFound(asked)
+}
+
+// fromAuth turns a refusal into OpenAI's words.
+func fromAuth(err error) *apiError {
+	var refusal *auth.Refusal
+	if !errors.As(err, &refusal) {
+		return &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "Internal error.", Cause: err}
+	}
+	e := &apiError{
+		Status: http.StatusTooManyRequests, Type: string(refusal.Reason), Code: "rate_limit_exceeded",
+		Message: refusal.Message, RetryAfter: refusal.RetryAfter,
+	}
+	switch refusal.Reason {
+	case auth.NoKey, auth.BadKey:
+		e.Status, e.Type, e.Code = http.StatusUnauthorized, typeInvalid, "invalid_api_key"
+	case auth.Concurrency:
+		e.Type = string(auth.Requests)
+	case auth.Budget:
+		e.Type, e.Code = quotaCode, quotaCode
+	}
+	return e
+}
+
+const quotaCode = "insufficient_quota"

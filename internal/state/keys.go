@@ -1,0 +1,56 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Key is an API key as it is kept: by its hash only.
+type Key struct {
+	ID      string
+	Tenant  string
+	Label   string
+	Hash    string // SHA-256 in hex
+	Created time.Time
+	Expires time.Time // zero is never
+}
+
+// Keys returns all keys.
+func (d *DB) Keys() ([]Key, error) {
+	rows, err := d.sql.Query("SELECT id, record FROM keys ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Key
+	for rows.Next() {
+		var id, record string
+		if err := rows.Scan(&id, &record); err != nil {
+			return nil, err
+		}
+		var k Key
+		if err := json.Unmarshal([]byte(record), &k); err != nil {
+			return nil, fmt.Errorf("the key %q is damaged: %w", id, err)
+		}
+		list = append(list, k)
+	}
+	return list, rows.Err()
+}
+
+// PutKey stores a key in place of the one of its id. When it returns nil the key
+// survives whatever happens.
+func (d *DB) PutKey(k Key) error {
+	record, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	_, err = d.sql.Exec("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record", k.ID, string(record))
+	return err
+}
+
+// DeleteKey forgets a key; there need not be one.
+func (d *DB) DeleteKey(id string) error {
+	_, err := d.sql.Exec("DELETE FROM keys WHERE id = ?", id)
+	return err
+}

@@ -1,0 +1,286 @@
+// Package usage keeps account of what every request took, in the state's
+// database, off the requests' own path.
+package usage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Record is one request that has ended, or several that are alike.
+type Record struct {
+	At         time.Time
+	Tenant     string // "" is nobody
+	Key        string // its id
+	Model      string // what answered, by the catalog's name
+	Digest     string // of the bytes that answered; "" is the base
+	Outcome    string // ok, error, rejected or client_gone
+	Requests   int
+	Prompt     int // tokens, as llama-server reports them, else as they were counted
+	Cached     int // of the prompt, found in a KV cache
+	Completion int
+	Queue      time.Duration // it waited for its turn, swaps and reloads included
+	Generation time.Duration // from then to its end
+}
+
+// Tokens is what counts against budgets.
+func (r Record) Tokens() int { return r.Prompt + r.Completion }
+
+const (
+	// rows is how many records are kept one by one until they are written; what
+	// comes beyond that is added up, so that none is lost and memory is bounded.
+	rows     = 10_000
+	interval = time.Second // between two writes
+	sweep    = time.Hour   // between two looks for old records
+)
+
+// Recorder writes records in batches. It is safe for concurrent use; Add never
+// waits for the disk.
+type Recorder struct {
+	db        *sql.DB
+	retention time.Duration // 0 keeps all
+	log       *slog.Logger
+	stop      context.CancelFunc
+	stopped   chan struct{}
+	full      chan struct{} // has one when half of the room is taken
+
+	mu      sync.Mutex
+	waiting []Record
+	sums    map[sumKey]*Record // of what took no tokens, or came when there was no room
+}
+
+// sumKey tells apart what may not be added up.
+type sumKey struct {
+	day                                 string
+	tenant, key, model, digest, outcome string
+}
+
+// New returns a recorder that writes to the state's database until Close.
+// Records older than the retention are deleted.
+func New(db *sql.DB, retention time.Duration, log *slog.Logger) *Recorder {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Recorder{
+		db: db, retention: retention, log: log, stop: cancel, stopped: make(chan struct{}),
+		full: make(chan struct{}, 1), sums: map[sumKey]*Record{},
+	}
+	go r.run(ctx)
+	return r
+}
+
+// Add takes a record in.
+func (r *Recorder) Add(rec Record) {
+	rec.Requests = max(1, rec.Requests)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) < rows && rec.Tokens() > 0 { // a flood of refusals fills no table
+		r.waiting = append(r.waiting, rec)
+		if len(r.waiting) == rows/2 {
+			select {
+			case r.full <- struct{}{}:
+			default:
+			}
+		}
+		return
+	}
+	key := sumKey{rec.At.UTC().Format(time.DateOnly), rec.Tenant, rec.Key, rec.Model, rec.Digest, rec.Outcome}
+	sum := r.sums[key]
+	if sum == nil {
+		r.sums[key] = &rec
+		return
+	}
+	sum.Requests += rec.Requests
+	sum.Prompt, sum.Cached, sum.Completion = sum.Prompt+rec.Prompt, sum.Cached+rec.Cached, sum.Completion+rec.Completion
+	sum.Queue, sum.Generation = sum.Queue+rec.Queue, sum.Generation+rec.Generation
+}
+
+// Close writes what is left and ends.
+func (r *Recorder) Close() {
+	r.stop()
+	<-r.stopped
+}
+
+func (r *Recorder) run(ctx context.Context) {
+	defer close(r.stopped)
+	tick, old := time.NewTicker(interval), time.NewTicker(sweep)
+	defer tick.Stop()
+	defer old.Stop()
+	r.forget()
+	for {
+		select {
+		case <-ctx.Done():
+			if err := r.Flush(); err != nil {
+				r.log.Error("usage could not be written at the end", "error", err)
+			}
+			return
+		case <-tick.C:
+		case <-r.full:
+		case <-old.C:
+			r.forget()
+			continue
+		}
+		if err := r.Flush(); err != nil {
+			r.log.Error("usage could not be written, it is tried again", "error", err)
+		}
+	}
+}
+
+// Flush writes what has been added; it blocks on the disk. What cannot be written
+// is kept for the next time.
+func (r *Recorder) Flush() error {
+	r.mu.Lock()
+	batch := r.waiting
+	for _, sum := range r.sums {
+		batch = append(batch, *sum)
+	}
+	r.waiting, r.sums = nil, map[sumKey]*Record{}
+	r.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
+	}
+	err := r.write(batch)
+	if err != nil {
+		for _, rec := range batch {
+			r.Add(rec)
+		}
+	}
+	return err
+}
+
+func (r *Recorder) write(batch []Record) error {
+	tx, err := r.db.Begin()
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, completion, queue_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)")
+	if err != nil {
+		return err
+	}
+	defer row.Close()
+	type tenantMonth struct{ tenant, month string }
+	spent := map[tenantMonth]int{}
+	for _, x := range batch {
+		if _, err := row.Exec(x.At.UnixMilli(), x.Tenant, x.Key, x.Model, x.Digest, x.Outcome, x.Requests, x.Prompt, x.Cached, x.Completion,
+			x.Queue.Milliseconds(), x.Generation.Milliseconds()); err != nil {
+			return err
+		}
+		spent[tenantMonth{x.Tenant, month(x.At)}] += x.Tokens()
+	}
+	for key, tokens := range spent {
+		if _, err := tx.Exec("INSERT INTO spent (tenant, month, tokens) VALUES (?,?,?) ON CONFLICT (tenant, month) DO UPDATE SET tokens = tokens + excluded.tokens",
+			key.tenant, key.month, tokens); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+func month(t time.Time) string { return t.UTC().Format("2006-01") }
+
+// forget deletes what is older than the retention.
+func (r *Recorder) forget() {
+	if r.retention == 0 {
+		return
+	}
+	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", time.Now().Add(-r.retention).UnixMilli()); err != nil {
+		r.log.Error("old usage could not be deleted", "error", err)
+	}
+}
+
+// Spent returns the tokens that each tenant has used in the month of t, UTC.
+func Spent(db *sql.DB, t time.Time) (map[string]int64, error) {
+	rows, err := db.Query("SELECT tenant, tokens FROM spent WHERE month = ?", month(t))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	spent := map[string]int64{}
+	for rows.Next() {
+		var tenant string
+		var tokens int64
+		if err := rows.Scan(&tenant, &tokens); err != nil {
+			return nil, err
+		}
+		spent[tenant] = tokens
+	}
+	return spent, rows.Err()
+}
+
+// Query says which sums are asked for.
+type Query struct {
+	From, To time.Time // of the ends, To excluded; zero is no bound
+	By       []string  // of day, tenant, key, model, outcome
+}
+
+// groups are what usage can be grouped by, in SQL.
+var groups = map[string]string{
+	"day": "strftime('%Y-%m-%d', at/1000, 'unixepoch')", "tenant": "tenant", "key": "key", "model": "model", "outcome": "outcome",
+}
+
+// Groups are what Query.By may have.
+var Groups = []string{"day", "tenant", "key", "model", "outcome"}
+
+// Sum is one line of an answer.
+type Sum struct {
+	Group        []string // as Query.By
+	Requests     int64
+	Prompt       int64
+	Cached       int64
+	Completion   int64
+	QueueMs      int64
+	GenerationMs int64
+}
+
+// Sums writes what waits, and adds up. It blocks on the disk.
+func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
+	if err := r.Flush(); err != nil {
+		return nil, err
+	}
+	columns := make([]string, len(q.By))
+	for i, by := range q.By {
+		if columns[i] = groups[by]; columns[i] == "" || slices.Contains(q.By[:i], by) {
+			return nil, fmt.Errorf("usage cannot be grouped by %q", by)
+		}
+	}
+	text := "SELECT " + strings.Join(append(slices.Clone(columns), "SUM(requests), SUM(prompt), SUM(cached), SUM(completion), SUM(queue_ms), SUM(generation_ms)"), ", ") +
+		" FROM usage WHERE at >= ? AND at < ?"
+	if len(columns) > 0 {
+		text += " GROUP BY " + strings.Join(columns, ", ") + " ORDER BY " + strings.Join(columns, ", ")
+	}
+	from, to := int64(0), int64(1)<<62
+	if !q.From.IsZero() {
+		from = q.From.UnixMilli()
+	}
+	if !q.To.IsZero() {
+		to = q.To.UnixMilli()
+	}
+	rows, err := r.db.QueryContext(ctx, text, from, to)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Sum
+	for rows.Next() {
+		s := Sum{Group: make([]string, len(columns))}
+		var n [6]sql.NullInt64 // null for the sum of nothing
+		var into []any
+		for i := range s.Group {
+			into = append(into, &s.Group[i])
+		}
+		for i := range n {
+			into = append(into, &n[i])
+		}
+		if err := rows.Scan(into...); err != nil {
+			return nil, err
+		}
+		s.Requests, s.Prompt, s.Cached, s.Completion, s.QueueMs, s.GenerationMs = n[0].Int64, n[1].Int64, n[2].Int64, n[3].Int64, n[4].Int64, n[5].Int64
+		list = append(list, s)
+	}
+	return list, rows.Err()
+}

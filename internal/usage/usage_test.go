@@ -1,0 +1,155 @@
+package usage
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/loragate/loragate/internal/state"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var noon = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+
+func open(t *testing.T, dir string, retention time.Duration) (*Recorder, *state.DB) {
+	t.Helper()
+	db, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := New(db.SQL(), retention, slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { r.Close(); db.Close() })
+	return r, db
+}
+
+func sums(t *testing.T, r *Recorder, q Query) []Sum {
+	t.Helper()
+	list, err := r.Sums(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestSums(t *testing.T) {
+	dir := t.TempDir()
+	r, db := open(t, dir, 0)
+	for _, rec := range []Record{
+		{At: noon, Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 10, Cached: 4, Completion: 5, Queue: time.Second, Generation: 2 * time.Second},
+		{At: noon.Add(12 * time.Hour), Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 1, Completion: 2}, // the next day, and month
+		{At: noon, Tenant: "b", Model: "m", Outcome: "client_gone", Completion: 3},
+		{At: noon, Tenant: "a", Key: "k", Outcome: "rejected"}, {At: noon, Tenant: "a", Key: "k", Outcome: "rejected"},
+	} {
+		r.Add(rec)
+	}
+	all := Sum{Group: []string{}, Requests: 5, Prompt: 11, Cached: 4, Completion: 10, QueueMs: 1000, GenerationMs: 2000}
+	if got := sums(t, r, Query{}); !reflect.DeepEqual(got, []Sum{all}) {
+		t.Errorf("%+v", got)
+	}
+	want := []Sum{
+		{Group: []string{"2030-01-31", "a", "ok"}, Requests: 1, Prompt: 10, Cached: 4, Completion: 5, QueueMs: 1000, GenerationMs: 2000},
+		{Group: []string{"2030-01-31", "a", "rejected"}, Requests: 2},
+		{Group: []string{"2030-01-31", "b", "client_gone"}, Requests: 1, Completion: 3},
+		{Group: []string{"2030-02-01", "a", "ok"}, Requests: 1, Prompt: 1, Completion: 2},
+	}
+	if got := sums(t, r, Query{By: []string{"day", "tenant", "outcome"}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	if got := sums(t, r, Query{By: []string{"tenant"}, From: noon.Add(time.Hour), To: noon.Add(24 * time.Hour)}); len(got) != 1 || got[0].Prompt != 1 {
+		t.Errorf("%+v", got)
+	}
+	for _, by := range []string{"at", "tenant; DROP TABLE usage", ""} {
+		if _, err := r.Sums(t.Context(), Query{By: []string{by}}); err == nil {
+			t.Errorf("grouped by %q", by)
+		}
+	}
+	for at, want := range map[time.Time]map[string]int64{noon: {"a": 15, "b": 3}, noon.Add(13 * time.Hour): {"a": 3}} {
+		if got, err := Spent(db.SQL(), at); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("spent at %s: %v, %v", at, got, err)
+		}
+	}
+}
+
+// TestNothingIsLost adds from many at once, more than are kept one by one.
+func TestNothingIsLost(t *testing.T) {
+	dir := t.TempDir()
+	r, db := open(t, dir, 0)
+	var wg sync.WaitGroup
+	const clients, each = 8, 4000
+	for range clients {
+		wg.Go(func() {
+			for range each {
+				r.Add(Record{At: noon, Tenant: "a", Model: "m", Outcome: "ok", Prompt: 2, Completion: 1, Queue: time.Millisecond})
+			}
+		})
+	}
+	wg.Wait()
+	r.Close()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = open(t, dir, 0)
+	if got := sums(t, r, Query{}); got[0].Requests != clients*each || got[0].Prompt != 2*clients*each || got[0].Completion != clients*each || got[0].QueueMs != clients*each {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFullIsAddedUp fills the room while nothing can be written.
+func TestFullIsAddedUp(t *testing.T) {
+	r := &Recorder{full: make(chan struct{}, 1), sums: map[sumKey]*Record{}}
+	for range rows + 500 {
+		r.Add(Record{At: noon, Tenant: "a", Outcome: "ok", Prompt: 1})
+	}
+	r.Add(Record{At: noon, Tenant: "b", Outcome: "ok", Prompt: 1})
+	total := 0
+	for _, rec := range r.waiting {
+		total += rec.Requests
+	}
+	for _, rec := range r.sums {
+		total += rec.Requests
+	}
+	if len(r.waiting) != rows || len(r.sums) != 2 || total != rows+501 {
+		t.Errorf("%d waiting, %d sums, %d in all", len(r.waiting), len(r.sums), total)
+	}
+}
+
+func TestOldUsageGoes(t *testing.T) {
+	dir := t.TempDir()
+	r, db := open(t, dir, 0)
+	r.Add(Record{At: time.Now().Add(-48 * time.Hour), Tenant: "a", Prompt: 1})
+	r.Add(Record{At: time.Now(), Tenant: "a", Prompt: 2})
+	r.Close()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = open(t, dir, 24*time.Hour)
+	r.forget()
+	if got := sums(t, r, Query{}); got[0].Prompt != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFailuresAreTriedAgain closes the database for a while.
+func TestFailuresAreTriedAgain(t *testing.T) {
+	db, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Recorder{db: db.SQL(), full: make(chan struct{}, 1), sums: map[sumKey]*Record{}}
+	r.Add(Record{At: noon, Tenant: "a", Prompt: 1})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Flush(); err == nil || !strings.Contains(err.Error(), "closed") {
+		t.Error(err)
+	}
+	if len(r.waiting) != 1 {
+		t.Errorf("%d are kept for the next time", len(r.waiting))
+	}
+}
