@@ -62,6 +62,10 @@ lint: ## Check formatting, vet and staticcheck
 audit: ## Look for known vulnerabilities (needs the network)
 	go tool govulncheck ./...
 
+.PHONY: release
+release: ## Build the archives for linux and darwin on amd64 and arm64 into dist/
+	@deploy/release.sh
+
 .PHONY: clean
 clean: ## Remove what was built, not llama-server
-	rm -rf bin
+	rm -rf bin dist

@@ -270,3 +270,17 @@ func (g *gatewayProcess) judge(i int) {
 		g.t.Errorf("status %d, whole %v, failed %v: %s", status, whole, failed, text)
 	}
 }
+
+// TestCheckOfTheContainersConfiguration holds deploy/docker/config.yaml to the
+// program, with the demo's files where a container mounts them.
+func TestCheckOfTheContainersConfiguration(t *testing.T) {
+	demo := filepath.Dir(llamatest.Base())
+	t.Setenv("GATEWAY_ADMIN_TOKEN", "0123456789abcdef")
+	t.Setenv("GATEWAY_MODEL_PATH", llamatest.Base())
+	t.Setenv("GATEWAY_ADAPTERS_DIR", filepath.Join(demo, "adapters"))
+	t.Setenv("GATEWAY_WORKERS_COMMAND", llamatest.Binary(t))
+	g := run(t, "check", "--config", filepath.Join(llamatest.Root(), "deploy", "docker", "config.yaml"))
+	if code := g.end(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/loragate/loragate/internal/auth"
@@ -256,12 +257,15 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 			return
 		}
 		g.log.Info("ready", "url", "http://"+g.listener.Addr().String())
+		g.tellSystemd(daemon.SdNotifyReady)
 	}()
+	go g.feedWatchdog(ctx)
 
 	var err error
 	select {
 	case err = <-failed:
 	case s := <-signals:
+		g.tellSystemd(daemon.SdNotifyStopping)
 		g.log.Info("stopping, running requests may end", "signal", s.String(), "limit", g.cfg.Limits.Drain)
 		hurry, stop := g.secondSignal(signals)
 		defer stop()
