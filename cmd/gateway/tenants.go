@@ -50,4 +50,4 @@ func (s keyStore) Keys() ([]auth.Key, error) {
 }
 
 // PutKey implements auth.Store.
-func (s keyStore) PutKey(k auth.Key) error { return s.DB.PutKey(state.Key(k)) }
+func (s keyStore) PutKey(k auth.Key) error { return s.DB.PutKey(state.APIKey(k)) }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Key is an API key as it is kept: by its hash only.
-type Key struct {
+// APIKey is an API key as it is kept: by its hash only.
+type APIKey struct {
 	ID      string
 	Tenant  string
 	Label   string
@@ -17,19 +17,19 @@ type Key struct {
 }
 
 // Keys returns all keys.
-func (d *DB) Keys() ([]Key, error) {
+func (d *DB) Keys() ([]APIKey, error) {
 	rows, err := d.sql.Query("SELECT id, record FROM keys ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var list []Key
+	var list []APIKey
 	for rows.Next() {
 		var id, record string
 		if err := rows.Scan(&id, &record); err != nil {
 			return nil, err
 		}
-		var k Key
+		var k APIKey
 		if err := json.Unmarshal([]byte(record), &k); err != nil {
 			return nil, fmt.Errorf("the key %q is damaged: %w", id, err)
 		}
@@ -40,7 +40,7 @@ func (d *DB) Keys() ([]Key, error) {
 
 // PutKey stores a key in place of the one of its id. When it returns nil the key
 // survives whatever happens.
-func (d *DB) PutKey(k Key) error {
+func (d *DB) PutKey(k APIKey) error {
 	record, err := json.Marshal(k)
 	if err != nil {
 		return err
