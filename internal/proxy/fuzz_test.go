@@ -1,0 +1,44 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+// FuzzRewrite feeds a stream to one rewriter, which remembers what it saw, and
+// each of its events to a new one: they must agree, and what was JSON stays JSON.
+func FuzzRewrite(f *testing.F) {
+	for _, seed := range []string{
+		"data: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
+		"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"x\"}}\n\n",
+		"data: {\"content\":\"a\",\"stop\":false}\n\ndata: {\"content\":\"\\\"\",\"stop\":false}\n\ndata: {\"content\":\"\",\"stop\":true,\"timings\":{\"predicted_n\":2}}\n\n",
+		"data: {\"error\":{\"code\":500}}\n\n", ": comment\n\n", "data: {\n\n", "data: x\ndata: {}\n\n", "data: {\"model\":1}\r\n\r\n",
+	} {
+		for i := range endpoints {
+			f.Add(uint8(i), []byte(seed))
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, stream []byte) {
+		e := endpoints[int(which)%len(endpoints)]
+		whole := rewriter{r: &request{asked: `a "name"`, endpoint: e}, rec: &record{}}
+		for _, event := range bytes.SplitAfter(stream, []byte("\n\n")) {
+			if !bytes.HasSuffix(event, []byte("\n\n")) {
+				continue
+			}
+			got, kind := whole.rewrite(event)
+			if e.messages {
+				continue // its events follow from those before
+			}
+			fresh := rewriter{r: whole.r, rec: &record{}}
+			want, wantKind := fresh.rewrite(event)
+			if kind != wantKind || !bytes.Equal(got, want) {
+				t.Fatalf("%q became %q (%d) in a stream and %q (%d) alone", event, got, kind, want, wantKind)
+			}
+			_, before, ok := dataOf(bytes.TrimRight(event, "\r\n"))
+			if _, after, still := dataOf(bytes.TrimRight(got, "\r\n")); ok && json.Valid(before) && kind == eventData && !(still && json.Valid(after)) {
+				t.Fatalf("%q became %q, which is no JSON", event, got)
+			}
+		}
+	})
+}
