@@ -72,7 +72,8 @@ func TestRequests(t *testing.T) {
 
 func TestRequestsThatAreRefused(t *testing.T) {
 	for body, field := range map[string]string{
-		`{"max_tokens":5}`:                                                                                               "messages",
+		`{"max_tokens":5}`: "messages",
+		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`:                                                   "messages[0].content",
 		`{"max_tokens":5,"messages":[]}`:                                                                                 "messages",
 		`{"max_tokens":5,"messages":"Hi"}`:                                                                               "messages",
 		`{"messages":[{"role":"user","content":"Hi"}]}`:                                                                  "max_tokens",

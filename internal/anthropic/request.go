@@ -291,7 +291,11 @@ func fromUser(blocks content, at string) (list []chatMessage, err error) {
 			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)
 		}
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) > 0:
+	case len(list) == 0:
+		return nil, wrong(at+".content", "must not be empty")
+	default:
 		return list, nil
 	}
 	text := slices.IndexFunc(parts, func(p chatPart) bool { return p.Type != "text" }) < 0
