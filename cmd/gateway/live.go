@@ -129,6 +129,7 @@ func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, 
 			}
 			g.models.SetAdhoc(next.Catalog.Adhoc)
 			g.auth.SetTenants(tenants(next))
+			g.proxy.SetRules(rules(next))
 			g.level.Set(next.Log.Level)
 			return nil
 		},

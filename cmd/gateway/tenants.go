@@ -6,6 +6,8 @@ import (
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/rawjson"
 	"github.com/loragate/loragate/internal/state"
 	"github.com/loragate/loragate/internal/usage"
 )
@@ -19,6 +21,29 @@ func tenants(cfg *config.Config) []auth.Tenant {
 			RequestsPerMinute: t.RequestsPerMinute, TokensPerMinute: t.TokensPerMinute,
 			Concurrency: t.Concurrency, MonthlyTokens: int64(t.MonthlyTokens),
 		}
+	}
+	return list
+}
+
+// rules puts those of a configuration, which has checked them, into the proxy's
+// words.
+func rules(cfg *config.Config) []*proxy.Rule {
+	list := make([]*proxy.Rule, len(cfg.Rules))
+	for i, r := range cfg.Rules {
+		list[i] = &proxy.Rule{Match: r.Match, Model: r.Model, System: r.System, Set: edits(r.Set), Default: edits(r.Default), Strip: r.Strip}
+	}
+	return list
+}
+
+// edits are the members of a JSON object; "" has none.
+func edits(text string) (list []rawjson.Edit) {
+	object, ok := rawjson.Scan([]byte(text))
+	if !ok {
+		return nil
+	}
+	for _, key := range object.Keys() {
+		value, _ := object.Raw(key)
+		list = append(list, rawjson.Edit{Key: key, Value: value})
 	}
 	return list
 }

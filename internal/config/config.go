@@ -33,6 +33,8 @@ type Config struct {
 	// Compositions are models that apply several adapters at once. Default empty.
 	Compositions []Composition `mapstructure:"compositions"`
 	Catalog      Catalog       `mapstructure:"catalog"`
+	// Rules are about names that clients use already. Default empty.
+	Rules []Rule `mapstructure:"rules"`
 	// Tenants are the persons or customers that have keys. With none everybody may
 	// do everything. Default empty.
 	Tenants   []Tenant  `mapstructure:"tenants"`
@@ -167,6 +169,7 @@ func defaults() Config {
 		State:        State{Versions: 3},
 		Adapters:     Adapters{Settle: 500 * time.Millisecond, Rescan: 30 * time.Second, List: []Adapter{}},
 		Compositions: []Composition{},
+		Rules:        []Rule{},
 		Tenants:      []Tenant{},
 		Usage:        Usage{Retention: 90 * 24 * time.Hour},
 		Catalog:      Catalog{Adhoc: true},

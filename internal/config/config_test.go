@@ -51,7 +51,11 @@ func TestGoodFiles(t *testing.T) {
 				{Name: "both", Parts: []Part{{"coding", -100}, {"made-by-api", 1}}, Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1},
 				{Name: "one", Parts: []Part{{"hub", 0.5}}, Weight: 1},
 			},
-			Catalog: Catalog{VLLMEndpoints: true},
+			Catalog: Catalog{VLLMEndpoints: true, DefaultModel: "coding"},
+			Rules: []Rule{
+				{Match: "gpt-*", Model: "coding@0.5", System: "Be brief.", Set: `{"temperature": 0.2}`, Default: `{"max_tokens": 512}`, Strip: []string{"logit_bias"}},
+				{Match: "*"},
+			},
 			Tenants: []Tenant{
 				{
 					Name: "acme", Keys: []string{digest}, Models: []string{"both", "gpt-*"}, Adapter: "coding",

@@ -44,7 +44,7 @@ func (c *Config) Diff(next *Config) []Change {
 }
 
 // liveKeys can be changed while the gateway runs.
-var liveKeys = []string{"adapters.list", "compositions", "catalog.adhoc", "tenants", "log.level"}
+var liveKeys = []string{"adapters.list", "compositions", "catalog.adhoc", "tenants", "rules", "log.level"}
 
 // Live returns nil if a running gateway can change over to next. Otherwise the
 // error names all changes that need a restart.
@@ -108,6 +108,8 @@ func entries(list reflect.Value) map[string]reflect.Value {
 			all[e.Adapter] = entry
 		case Tenant:
 			all[e.Name] = entry
+		case Rule:
+			all[e.Match] = entry
 		}
 	}
 	return all
@@ -126,6 +128,8 @@ func gist(entry reflect.Value) string {
 		return strings.Join(parts, "+")
 	case Part:
 		return "scale " + number(e.Scale)
+	case Rule:
+		return quote(e.Model)
 	case Tenant:
 		return fmt.Sprintf("%d keys", len(e.Keys))
 	}

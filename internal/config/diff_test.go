@@ -118,7 +118,7 @@ func TestDiff(t *testing.T) {
 
 // TestDiffOfEveryKey changes the keys one at a time: no one can be forgotten.
 func TestDiffOfEveryKey(t *testing.T) {
-	live := map[string]bool{"adapters.list": true, "compositions": true, "catalog.adhoc": true, "tenants": true, "log.level": true}
+	live := map[string]bool{"adapters.list": true, "compositions": true, "catalog.adhoc": true, "tenants": true, "rules": true, "log.level": true}
 	base, adapter := abs(t, "testdata/base.gguf"), abs(t, "testdata/adapter.gguf")
 	values := overrides(base, adapter)
 	c, err := load(minimal, nil)

@@ -33,6 +33,8 @@ func overrides(base, adapter string) map[string]struct {
 		"catalog.vllm_endpoints":       {"true", true},
 		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}}}},
 		"auth.open":                    {"true", true},
+		"catalog.default_model":        {"demo", "demo"},
+		"rules":                        {"[{match: 'a*', model: b}]", []Rule{{Match: "a*", Model: "b"}}},
 		"usage.retention":              {"720h", 720 * time.Hour},
 		"sources.cache":                {"3GiB", int64(3 << 30)},
 		"sources.max_size":             {"2GiB", int64(2 << 30)},

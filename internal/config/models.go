@@ -113,6 +113,26 @@ type Catalog struct {
 	// /v1/unload_lora_adapter. They ask for Admin.Token if there is one; on an
 	// address that other machines can reach there must be. Default false.
 	VLLMEndpoints bool `mapstructure:"vllm_endpoints"`
+	// DefaultModel is meant by requests that name no model. Default "", which refuses
+	// them.
+	DefaultModel string `mapstructure:"default_model"`
+}
+
+// Rule says what a name means that clients use, and what is changed in their
+// requests. The first one that fits holds.
+type Rule struct {
+	// Match is a name as clients write it; * stands for any text. Required.
+	Match string `mapstructure:"match"`
+	// Model is what is meant by names that no model has. Default "", which is none.
+	Model string `mapstructure:"model"`
+	// System goes before the system prompt of chats. Default "", which is nothing.
+	System string `mapstructure:"system"`
+	// Set and Default are JSON objects: fields that are put in place of the client's,
+	// and fields that are added where it has none. Default "", which is none.
+	Set     string `mapstructure:"set"`
+	Default string `mapstructure:"default"`
+	// Strip are fields that are taken out. Default none.
+	Strip []string `mapstructure:"strip"`
 }
 
 // Sources is about where adapters are got from. Sizes are written as Limits.Body

@@ -35,6 +35,7 @@ func validate(c *Config, p *problems) {
 	k.room(c)
 	k.vllm(c)
 	k.tenants(c)
+	k.rules(c.Rules)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
 	if c.Scheduler.Quantum < leastQuantum {

@@ -51,8 +51,14 @@ func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err erro
 func (p *Proxy) resolve(visit *auth.Visit, asked string) (*catalog.Model, error) {
 	name := visit.Name(asked, p.opts.Alias)
 	m, err := p.opts.Catalog.Resolve(name)
+	if errors.Is(err, catalog.ErrUnknown) {
+		if rule := p.ruleFor(asked); rule != nil && rule.Model != "" {
+			name = visit.Name(rule.Model, p.opts.Alias)
+			m, err = p.opts.Catalog.Resolve(name)
+		}
+	}
 	switch {
-	case err == nil && (visit.May(name) || visit.May(m.Target)):
+	case err == nil && (visit.May(asked) || visit.May(name) || visit.May(m.Target)):
 		return m, nil
 	case err != nil && visit.May(name):
 		return nil, fromCatalog(asked, err)

@@ -3,6 +3,9 @@ package proxy_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/rawjson"
 )
 
 const messagesPath = "/v1/messages"
@@ -59,5 +62,35 @@ func TestAnyWorkerAnswersUtilities(t *testing.T) {
 	s.proxy.Drain()
 	if resp, text := s.post("/tokenize", `{"content":"x"}`); resp.StatusCode != 503 {
 		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+}
+
+// TestRulesGiveNamesMeaning asks by names that only rules know.
+func TestRulesGiveNamesMeaning(t *testing.T) {
+	s := start(t, nil)
+	s.proxy.SetRules([]*proxy.Rule{
+		{Match: "gpt-4o*", Model: "coding", Set: []rawjson.Edit{{Key: "top_k", Value: []byte("7")}}},
+		{Match: "gpt-*", Model: "nobody"},
+		{Match: "coding", Model: "team/legal", Strip: []string{"user"}},
+	})
+	for _, c := range []struct {
+		model   string
+		status  int
+		adapter string
+		says    string
+	}{
+		{"gpt-4o", 200, "coding", `\"top_k\":7`},
+		{"gpt-4o-mini", 200, "coding", `\"top_k\":7`}, // an alias: the rule changes its requests all the same
+		{"gpt-3", 404, "", "gpt-3"},
+		{"coding", 200, "coding", `"model":"coding"`}, // a model's own name keeps its meaning
+		{"claude", 404, "", "claude"},
+	} {
+		resp, text := s.post(chatPath, chat(c.model, "echo", `,"user":"u"`))
+		if resp.StatusCode != c.status || resp.Header.Get("X-Adapter") != c.adapter || !strings.Contains(text, c.says) {
+			t.Errorf("%s: %d by %q: %s", c.model, resp.StatusCode, resp.Header.Get("X-Adapter"), text)
+		}
+		if stripped := !strings.Contains(text, `\"user\":\"u\"`); resp.StatusCode == 200 && stripped != (c.model == "coding") {
+			t.Errorf("%s: %s", c.model, text)
+		}
 	}
 }

@@ -40,6 +40,11 @@ type Options struct {
 	// Auth knows who may do what; nil lets everybody do everything.
 	Auth *auth.Auth
 
+	// Rules say what clients' own names mean and what is changed in their requests;
+	// see SetRules. DefaultModel is meant by requests that name none; "" refuses them.
+	Rules        []*Rule
+	DefaultModel string
+
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
 }
@@ -71,6 +76,7 @@ type Proxy struct {
 	opts     Options
 	echo     *echo.Echo
 	draining atomic.Bool
+	rules    atomic.Pointer[rules]
 }
 
 // New returns a proxy.
@@ -79,6 +85,7 @@ func New(opts Options) *Proxy {
 		opts.Observer = nobody{}
 	}
 	p := &Proxy{opts: opts, echo: echo.New()}
+	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
 	p.echo.Use(p.observe)

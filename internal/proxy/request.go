@@ -44,11 +44,14 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 		return nil, badJSON(err)
 	}
 	r := &request{endpoint: e, body: body, visit: visit}
-	if err := r.readModel(p.opts.Alias); err != nil {
+	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 		return nil, err
 	}
 	if r.model, err = p.resolve(visit, r.asked); err != nil {
 		return nil, err
+	}
+	if rule := p.ruleFor(r.asked); rule != nil {
+		r.obey(rule)
 	}
 	if e.messages {
 		if err := r.translate(); err != nil {
@@ -108,13 +111,15 @@ func (p *Proxy) tooLarge() *apiError {
 	}
 }
 
-// readModel looks up the model's name; llama-server's own API, which knows only
-// one, stands for the base.
-func (r *request) readModel(base string) error {
+// readModel looks up the model's name. Without one the default is meant, if there
+// is one, or, in llama-server's own API, which knows only one, the base.
+func (r *request) readModel(otherwise, base string) error {
 	given, err := r.body.Decode("model", &r.asked)
 	switch {
 	case err != nil:
 		return invalid("model", "The field \"model\" must be a string.")
+	case (!given || r.asked == "") && otherwise != "":
+		r.asked = otherwise
 	case (!given || r.asked == "") && r.endpoint.anonymous:
 		r.asked = base
 	case !given || r.asked == "":

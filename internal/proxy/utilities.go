@@ -33,7 +33,7 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 			return badJSON(err)
 		}
 		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
-		if err := r.readModel(p.opts.Alias); err != nil {
+		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 			return err
 		}
 		if _, given := body.Raw("model"); given {

@@ -99,6 +99,15 @@ func (o Object) Decode(key string, v any) (bool, error) {
 	return true, nil
 }
 
+// Keys returns the keys in the order of the text, duplicates included.
+func (o Object) Keys() []string {
+	keys := make([]string, len(o.members))
+	for i, m := range o.members {
+		keys[i] = m.key
+	}
+	return keys
+}
+
 // Edit is one change: the key gets the value, or goes if the value is nil.
 type Edit struct {
 	Key   string

@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// Rule says what a name means that clients use, and what is changed in their
+// requests.
+type Rule struct {
+	Match   string         // a glob of names as clients write them; * is any text
+	Model   string         // the model that is meant; "" is that of the name itself
+	System  string         // goes before the system prompt of chats; "" is nothing
+	Set     []rawjson.Edit // fields that are put in place of the client's
+	Default []rawjson.Edit // fields that are added where the client has none
+	Strip   []string       // fields that are taken out
+}
+
+// ruleFor returns the first rule that fits a name, or nil.
+func (p *Proxy) ruleFor(name string) *Rule {
+	for _, r := range p.rules.Load().list {
+		if auth.Match(r.Match, name) {
+			return r
+		}
+	}
+	return nil
+}
+
+// rules are replaced as a whole.
+type rules struct{ list []*Rule }
+
+// SetRules replaces the rules; requests that have been read keep theirs.
+func (p *Proxy) SetRules(list []*Rule) { p.rules.Store(&rules{list}) }
+
+// obey changes the request as the rule says. It is done before anything is read of
+// it but the model.
+func (r *request) obey(rule *Rule) {
+	var edits []rawjson.Edit
+	for _, key := range rule.Strip {
+		edits = append(edits, rawjson.Edit{Key: key})
+	}
+	for _, e := range rule.Default {
+		if raw, given := r.body.Raw(e.Key); !given || string(raw) == "null" {
+			edits = append(edits, e)
+		}
+	}
+	edits = append(edits, rule.Set...)
+	if rule.System != "" {
+		if e, ok := r.prompted(rule.System); ok {
+			edits = append(edits, e)
+		}
+	}
+	if body, ok := rawjson.Scan(r.body.Apply(last(edits)...)); ok { // it is: an edited object stays one
+		r.body = body
+	}
+}
+
+// last keeps the last edit of each key: what is set wins over what is stripped.
+func last(edits []rawjson.Edit) (list []rawjson.Edit) {
+	for i, e := range edits {
+		later := false
+		for _, other := range edits[i+1:] {
+			later = later || other.Key == e.Key
+		}
+		if !later {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// prompted returns the edit that puts a system prompt before the request's own.
+func (r *request) prompted(system string) (rawjson.Edit, bool) {
+	switch r.endpoint.path {
+	case "/v1/responses":
+		return rawjson.Edit{Key: "instructions", Value: prefixed(r.body, "instructions", system)}, true
+	case "/v1/messages":
+		if raw, ok := r.body.Raw("system"); ok && bytes.HasPrefix(raw, []byte{'['}) {
+			first := encodeJSON(map[string]string{"type": "text", "text": system})
+			return rawjson.Edit{Key: "system", Value: withFirst(first, rawjson.Elements(raw))}, true
+		}
+		return rawjson.Edit{Key: "system", Value: prefixed(r.body, "system", system)}, true
+	}
+	raw, ok := r.body.Raw("messages")
+	if !ok {
+		return rawjson.Edit{}, false
+	}
+	messages := rawjson.Elements(raw)
+	if len(messages) > 0 {
+		if own, ok := rawjson.Scan(messages[0]); ok && isSystem(own) {
+			merged := own.Apply(rawjson.Edit{Key: "content", Value: prefixed(own, "content", system)})
+			return rawjson.Edit{Key: "messages", Value: withFirst(merged, messages[1:])}, true
+		}
+	}
+	first := encodeJSON(map[string]string{"role": "system", "content": system})
+	return rawjson.Edit{Key: "messages", Value: withFirst(first, messages)}, true
+}
+
+// isSystem reports whether a message is a system prompt of plain text.
+func isSystem(message rawjson.Object) bool {
+	role, _ := message.Raw("role")
+	content, _ := message.Raw("content")
+	return (string(role) == `"system"` || string(role) == `"developer"`) && bytes.HasPrefix(content, []byte{'"'})
+}
+
+// prefixed returns the text of a field with other text before it.
+func prefixed(o rawjson.Object, key, before string) json.RawMessage {
+	own := ""
+	if _, err := o.Decode(key, &own); err == nil && own != "" {
+		before += "\n\n" + own
+	}
+	return rawjson.String(before)
+}
+
+func withFirst(first []byte, rest [][]byte) json.RawMessage {
+	list := append([][]byte{first}, rest...)
+	return append(append([]byte{'['}, bytes.Join(list, []byte{','})...), ']')
+}
+
+func encodeJSON(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return text
+}
