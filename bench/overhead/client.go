@@ -19,11 +19,14 @@ const requestBody = `{"model":"coding","messages":[` +
 	`does it take for a million of them?"}],` +
 	`"temperature":0.2,"top_p":0.95,"max_tokens":200,"seed":7,"user":"overhead-benchmark","stream":%t}`
 
+// apiKey is sent to all; only one asks for it.
+const apiKey = "a-key-of-the-benchmark"
+
 // request returns the bytes of one request.
 func request(address string, stream bool) []byte {
 	body := fmt.Sprintf(requestBody, stream)
 	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nUser-Agent: overhead\r\nAccept: */*\r\n"+
-		"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address, len(body), body)
+		"Authorization: Bearer "+apiKey+"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address, len(body), body)
 }
 
 // client is one connection that sends one request after the other. One goroutine

@@ -2,6 +2,7 @@ package overhead
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +26,12 @@ const (
 	LlamaSwap        = "llama-swap"   // with one model, which is loaded
 	Gateway          = "gateway"      // with its defaults; its log goes to a file
 	GatewayQuiet     = "gateway-warn" // the same with log.level warn: no line for each request
+	GatewayKeys      = "gateway-keys" // with a tenant: a key, limits that are not reached, an account
 )
 
 // All lists the contestants in the order of the tables.
 func All() []string {
-	return []string{Direct, Nginx, ReverseProxy, ReverseProxyUnix, LlamaSwap, Gateway, GatewayQuiet}
+	return []string{Direct, Nginx, ReverseProxy, ReverseProxyUnix, LlamaSwap, Gateway, GatewayQuiet, GatewayKeys}
 }
 
 // contestant is a proxy that runs, or none.
@@ -66,8 +68,11 @@ func newArena(ctx context.Context, opts Options, progress io.Writer) (*arena, er
 	}
 	starters := map[string]func(context.Context) (*contestant, error){
 		Nginx: a.startNginx, ReverseProxy: a.startReverseProxy, ReverseProxyUnix: a.startReverseProxyUnix, LlamaSwap: a.startLlamaSwap,
-		Gateway:      func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, Gateway, "info") },
-		GatewayQuiet: func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, GatewayQuiet, "warn") },
+		Gateway:      func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, Gateway, "info", "") },
+		GatewayQuiet: func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, GatewayQuiet, "warn", "") },
+		GatewayKeys: func(ctx context.Context) (*contestant, error) {
+			return a.startGateway(ctx, GatewayKeys, "info", tenant)
+		},
 	}
 	direct, err := a.startUpstream(ctx)
 	if err != nil {
@@ -313,7 +318,11 @@ log:
   level: %s
 `
 
-func (a *arena) startGateway(ctx context.Context, name, level string) (*contestant, error) {
+// tenant asks for apiKey and counts against limits, all of them too high to matter.
+var tenant = fmt.Sprintf("\ntenants: [{name: bench, keys: [%x], models: [coding*], requests_per_minute: 100000000, tokens_per_minute: 1000000000, monthly_tokens: 1000000000000}]\n",
+	sha256.Sum256([]byte(apiKey)))
+
+func (a *arena) startGateway(ctx context.Context, name, level, more string) (*contestant, error) {
 	host, port, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -326,7 +335,7 @@ func (a *arena) startGateway(ctx context.Context, name, level string) (*contesta
 	config := filepath.Join(a.dir, name+".yaml")
 	text := fmt.Appendf(nil, gatewayConfig, address, filepath.Join(demo, "base.gguf"), filepath.Join(demo, "adapters"),
 		filepath.Join(a.dir, upstreamName), slices.Max(concurrencies), filepath.Join(a.dir, "run"), level)
-	if err := os.WriteFile(config, text, 0o600); err != nil {
+	if err := os.WriteFile(config, append(text, more...), 0o600); err != nil {
 		return nil, err
 	}
 	return a.launch(ctx, name, address, a.opts.GatewayBinary, "serve", "--config", config)

@@ -192,7 +192,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		{func(o *Options) { o.PerRound = 0 }, "a round of 0s; it must be above 0"},
 		{func(o *Options) { o.Quick, o.Rounds, o.PerRound = true, 0, 0 }, ""},
 		{func(o *Options) { o.Contestants = []string{"apache"} },
-			`no contestant is called "apache"; there are direct, nginx, ReverseProxy, ReverseProxy-unix, llama-swap, gateway, gateway-warn`},
+			`no contestant is called "apache"; there are direct, nginx, ReverseProxy, ReverseProxy-unix, llama-swap, gateway, gateway-warn, gateway-keys`},
 	} {
 		o := good
 		c.change(&o)
