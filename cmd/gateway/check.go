@@ -33,6 +33,9 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if _, err := newCertificates(cfg.TLS, slog.New(slog.DiscardHandler)); err != nil {
+			return err
+		}
 		adapters, err := checkAdapters(cmd.Context(), cfg)
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)

@@ -35,11 +35,12 @@ func TestMain(m *testing.M) {
 
 // gatewayProcess is a gateway in a process of its own.
 type gatewayProcess struct {
-	t      *testing.T
-	url    string
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when it has ended
-	status error         // how; valid after exited
+	t       *testing.T
+	url     string
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when it has ended
+	drained chan struct{} // closed when all that it printed was read
+	status  error         // how; valid after exited
 
 	mu    sync.Mutex
 	lines []map[string]any
@@ -58,7 +59,7 @@ func run(t *testing.T, args ...string) *gatewayProcess {
 	if err := os.Symlink(self, link); err != nil {
 		t.Fatal(err)
 	}
-	g := &gatewayProcess{t: t, cmd: exec.Command(link, args...), exited: make(chan struct{}), wake: make(chan struct{})}
+	g := &gatewayProcess{t: t, cmd: exec.Command(link, args...), exited: make(chan struct{}), drained: make(chan struct{}), wake: make(chan struct{})}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +69,8 @@ func run(t *testing.T, args ...string) *gatewayProcess {
 		t.Fatal(err)
 	}
 	write.Close()
-	drained := make(chan struct{})
 	go func() {
-		defer close(drained)
+		defer close(g.drained)
 		g.collect(read)
 	}()
 	go func() {
@@ -80,7 +80,7 @@ func run(t *testing.T, args ...string) *gatewayProcess {
 	t.Cleanup(func() {
 		g.cmd.Process.Kill()
 		<-g.exited
-		<-drained
+		<-g.drained
 		if t.Failed() {
 			g.dump()
 		}

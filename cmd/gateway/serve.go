@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -106,12 +107,15 @@ type gateway struct {
 	state    *state.DB
 	models   *catalog.Catalog
 	listener net.Listener
-	admin    net.Listener // nil for none
-	metrics  *metrics.Metrics
-	auth     *auth.Auth
-	usage    *usage.Recorder
-	pool     *pool.Pool
-	proxy    *proxy.Proxy
+
+	certificates *certificates // nil for plain HTTP
+
+	admin   net.Listener // nil for none
+	metrics *metrics.Metrics
+	auth    *auth.Auth
+	usage   *usage.Recorder
+	pool    *pool.Pool
+	proxy   *proxy.Proxy
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
 	changing sync.Mutex                // held while a change of the catalog is passed on
@@ -164,6 +168,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		if g.admin, err = net.Listen("tcp", g.cfg.Admin.Listen); err != nil {
 			return fmt.Errorf("admin.listen: %w", err)
 		}
+	}
+	if g.certificates, err = newCertificates(g.cfg.TLS, g.log); err != nil {
+		return err
 	}
 	if g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir); err != nil {
 		return err
@@ -246,7 +253,7 @@ func threads(workers int) int { return max(1, runtime.NumCPU()/workers) }
 func (g *gateway) run(signals <-chan os.Signal) error {
 	server := g.proxy.Server()
 	failed := make(chan error, 3)
-	go func() { failed <- server.Serve(g.listener) }()
+	go func() { failed <- g.serveClients(server) }()
 	admin := g.serveAdmin(failed)
 	defer admin.Close()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -256,7 +263,7 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 			failed <- err
 			return
 		}
-		g.log.Info("ready", "url", "http://"+g.listener.Addr().String())
+		g.log.Info("ready", "url", g.url())
 		g.tellSystemd(daemon.SdNotifyReady)
 	}()
 	go g.feedWatchdog(ctx)
@@ -279,6 +286,24 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	}
 	g.log.Info("stopped")
 	return nil
+}
+
+// serveClients serves the main listener, with TLS if that is configured.
+func (g *gateway) serveClients(server *http.Server) error {
+	if g.certificates == nil {
+		return server.Serve(g.listener)
+	}
+	server.TLSConfig = g.certificates.config()
+	// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
+	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	return server.ServeTLS(g.listener, "", "")
+}
+
+func (g *gateway) url() string {
+	if g.certificates != nil {
+		return "https://" + g.listener.Addr().String()
+	}
+	return "http://" + g.listener.Addr().String()
 }
 
 // secondSignal returns a context that ends with the next signal, which also

@@ -133,6 +133,8 @@ var bad = []struct{ name, want string }{
 	{"rule_twice", `FILE: rules[1].match: "a*": already used by rules[0].match: the first rule holds`},
 	{"rule_set", `FILE: rules[0].set: "temperature: 1": must be a JSON object such as {"temperature": 0.2}: invalid character 'e' in literal true (expecting 'r')`},
 	{"rule_default", `FILE: rules[0].default: "[1]": must be a JSON object such as {"temperature": 0.2}: must be a JSON object`},
+	{"tls_missing", `FILE: tls.cert: "nowhere.pem": cannot read testdata/bad/nowhere.pem: no such file or directory` + "\n" +
+		`FILE: tls.key: "../adapters": testdata/adapters is not a file`},
 	{"tenant_no_name", `FILE: tenants[0].name: must be set: the tenant's name`},
 	{"tenant_name", `FILE: tenants[0].name: "a b": ' ' is not allowed in names: use ASCII letters, digits and . _ : / -`},
 	{"tenant_twice", `FILE: tenants[1].name: "a": already used by tenants[0].name`},

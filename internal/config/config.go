@@ -27,6 +27,8 @@ type Config struct {
 	// Default 127.0.0.1:8080.
 	Listen string `mapstructure:"listen"`
 
+	TLS TLS `mapstructure:"tls"`
+
 	Model    Model    `mapstructure:"model"`
 	State    State    `mapstructure:"state"`
 	Adapters Adapters `mapstructure:"adapters"`
