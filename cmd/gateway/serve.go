@@ -110,12 +110,13 @@ type gateway struct {
 
 	certificates *certificates // nil for plain HTTP
 
-	admin   net.Listener // nil for none
-	metrics *metrics.Metrics
-	auth    *auth.Auth
-	usage   *usage.Recorder
-	pool    *pool.Pool
-	proxy   *proxy.Proxy
+	admin     net.Listener // nil for none
+	metrics   *metrics.Metrics
+	auth      *auth.Auth
+	usage     *usage.Recorder
+	pool      *pool.Pool
+	embedders []*pool.Pool // as in the configuration
+	proxy     *proxy.Proxy
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
 	changing sync.Mutex                // held while a change of the catalog is passed on
@@ -145,7 +146,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
-		Auth: g.auth, Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel, Observer: observer{g.metrics, g.usage}, Log: log,
+		Auth: g.auth, Embedders: g.startEmbedders(command), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil
@@ -259,7 +260,7 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
-		if err := g.pool.Started(ctx); err != nil {
+		if err := errors.Join(g.pool.Started(ctx), g.embeddersStarted(ctx)); err != nil {
 			failed <- err
 			return
 		}
@@ -280,6 +281,9 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	}
 	server.Close()
 	g.pool.Close()
+	for _, p := range g.embedders {
+		p.Close()
+	}
 	g.close()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -21,7 +21,7 @@ func FuzzExpression(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		m, err := s.resolve(name)
 		if err != nil {
-			if len(err.Error()) > 300 {
+			if len(err.Error()) > 400 {
 				t.Fatalf("%q: %v", name, err)
 			}
 			return

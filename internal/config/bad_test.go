@@ -135,6 +135,12 @@ var bad = []struct{ name, want string }{
 	{"rule_default", `FILE: rules[0].default: "[1]": must be a JSON object such as {"temperature": 0.2}: must be a JSON object`},
 	{"tls_missing", `FILE: tls.cert: "nowhere.pem": cannot read testdata/bad/nowhere.pem: no such file or directory` + "\n" +
 		`FILE: tls.key: "../adapters": testdata/adapters is not a file`},
+	{"embedder", `FILE: embedders[0].name: "demo": already used by model.name` + "\n" +
+		`FILE: embedders[0].path: must be set: the embedder's GGUF file` + "\n" +
+		`FILE: embedders[0].kind: "other": must be embedding or reranking` + "\n" +
+		`FILE: embedders[0].slots: 0: must be from 1 to 256` + "\n" +
+		`FILE: embedders[0].context: 1: must be from 64 to 8388607` + "\n" +
+		`FILE: embedders[0].args[0]: "--embeddings": --embeddings is not yours to set: llama-server would serve that and end at the first completion`},
 	{"tenant_no_name", `FILE: tenants[0].name: must be set: the tenant's name`},
 	{"tenant_name", `FILE: tenants[0].name: "a b": ' ' is not allowed in names: use ASCII letters, digits and . _ : / -`},
 	{"tenant_twice", `FILE: tenants[1].name: "a": already used by tenants[0].name`},

@@ -39,15 +39,18 @@ type Config struct {
 	Rules []Rule `mapstructure:"rules"`
 	// Tenants are the persons or customers that have keys. With none everybody may
 	// do everything. Default empty.
-	Tenants   []Tenant  `mapstructure:"tenants"`
-	Auth      Auth      `mapstructure:"auth"`
-	Usage     Usage     `mapstructure:"usage"`
-	Sources   Sources   `mapstructure:"sources"`
-	Workers   Workers   `mapstructure:"workers"`
-	Scheduler Scheduler `mapstructure:"scheduler"`
-	Limits    Limits    `mapstructure:"limits"`
-	Admin     Admin     `mapstructure:"admin"`
-	Log       Log       `mapstructure:"log"`
+	Tenants []Tenant `mapstructure:"tenants"`
+	Auth    Auth     `mapstructure:"auth"`
+	Usage   Usage    `mapstructure:"usage"`
+	Sources Sources  `mapstructure:"sources"`
+	Workers Workers  `mapstructure:"workers"`
+	// Embedders are models of their own for /v1/embeddings and /v1/rerank, each on a
+	// process of its own. Default empty.
+	Embedders []Embedder `mapstructure:"embedders"`
+	Scheduler Scheduler  `mapstructure:"scheduler"`
+	Limits    Limits     `mapstructure:"limits"`
+	Admin     Admin      `mapstructure:"admin"`
+	Log       Log        `mapstructure:"log"`
 
 	// Warnings are things that are probably mistakes but no errors, one a
 	// string, sorted: unknown GATEWAY_ variables, since container platforms
@@ -172,6 +175,7 @@ func defaults() Config {
 		Adapters:     Adapters{Settle: 500 * time.Millisecond, Rescan: 30 * time.Second, List: []Adapter{}},
 		Compositions: []Composition{},
 		Rules:        []Rule{},
+		Embedders:    []Embedder{},
 		Tenants:      []Tenant{},
 		Usage:        Usage{Retention: 90 * 24 * time.Hour},
 		Catalog:      Catalog{Adhoc: true},

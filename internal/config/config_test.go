@@ -64,6 +64,10 @@ func TestGoodFiles(t *testing.T) {
 				{Name: "other"},
 			},
 			Auth: Auth{Open: true},
+			Embedders: []Embedder{
+				{Name: "embed", Path: base, Kind: Reranking, Slots: 256, Context: 64, Args: []string{"-ngl", "9"}},
+				{Name: "embed2", Path: base, Kind: Embedding, Slots: 4, Context: 512},
+			},
 			Sources: Sources{
 				Cache: 1e9, MaxSize: 1,
 				HuggingFace: HuggingFace{Endpoint: "http://localhost:1", Token: "hf_x"},

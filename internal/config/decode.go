@@ -23,6 +23,7 @@ var (
 		reflect.TypeFor[Adapter]():     {"scale": defaultScale, "weight": defaultWeight},
 		reflect.TypeFor[Composition](): {"weight": defaultWeight},
 		reflect.TypeFor[Part]():        {"scale": defaultScale},
+		reflect.TypeFor[Embedder]():    embedderDefaults,
 	}
 )
 

@@ -110,6 +110,8 @@ func entries(list reflect.Value) map[string]reflect.Value {
 			all[e.Name] = entry
 		case Rule:
 			all[e.Match] = entry
+		case Embedder:
+			all[e.Name] = entry
 		}
 	}
 	return all
@@ -130,6 +132,8 @@ func gist(entry reflect.Value) string {
 		return "scale " + number(e.Scale)
 	case Rule:
 		return quote(e.Model)
+	case Embedder:
+		return quote(e.Path)
 	case Tenant:
 		return fmt.Sprintf("%d keys", len(e.Keys))
 	}

@@ -33,6 +33,7 @@ func overrides(base, adapter string) map[string]struct {
 		"catalog.vllm_endpoints":       {"true", true},
 		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}}}},
 		"auth.open":                    {"true", true},
+		"embedders":                    {"[{name: e, path: " + base + "}]", []Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
 		"tls.cert":                     {"../base.gguf", base},
 		"tls.key":                      {"../base.gguf", base},
 		"tls.client_ca":                {"../base.gguf", base},

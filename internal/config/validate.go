@@ -37,6 +37,7 @@ func validate(c *Config, p *problems) {
 	k.vllm(c)
 	k.tenants(c)
 	k.rules(c.Rules)
+	k.embedders(c.Embedders)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
 	if c.Scheduler.Quantum < leastQuantum {
@@ -80,6 +81,15 @@ func (k *checker) listen(key, value string) {
 	}
 }
 
+// flags refuses those of llama-server that are ours.
+func (k *checker) flags(key string, args []string) {
+	for i, arg := range args {
+		if flag, why, ok := ownedFlag(arg); ok {
+			k.add(index(key, i), "%s is not yours to set: %s", flag, why)
+		}
+	}
+}
+
 func (k *checker) workers(w *Workers) {
 	if w.Command == "" {
 		k.add("workers.command", "must be set: the llama-server program")
@@ -100,10 +110,8 @@ func (k *checker) workers(w *Workers) {
 		if flag, _, _ := strings.Cut(arg, "="); len(w.Devices) > 0 && (flag == "-dev" || flag == "--device") {
 			k.add(index("workers.args", i), "%s is not yours to set beside workers.devices", flag)
 		}
-		if flag, why, ok := ownedFlag(arg); ok {
-			k.add(index("workers.args", i), "%s is not yours to set: %s", flag, why)
-		}
 	}
+	k.flags("workers.args", w.Args)
 	k.positive("workers.start_timeout", w.StartTimeout)
 	k.notNegative("workers.stop_timeout", w.StopTimeout)
 	k.notNegative("workers.hang_timeout", w.HangTimeout)

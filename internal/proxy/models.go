@@ -16,7 +16,7 @@ import (
 type modelObject struct {
 	openai.Model
 	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
-	Kind       string    `json:"kind"`                 // "base", "adapter", "composition" or "alias"
+	Kind       string    `json:"kind"`                 // "base", "adapter", "composition", "alias", "embedding" or "reranking"
 	Base       string    `json:"base"`                 // the base model's name
 	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
 }
@@ -52,7 +52,19 @@ func (p *Proxy) listModels(c echo.Context) error {
 			list.Data = append(list.Data, p.describe(m))
 		}
 	}
+	for _, kind := range []EmbedderKind{Embedding, Reranking} {
+		for _, name := range p.embedders(visit, kind) {
+			list.Data = append(list.Data, describeEmbedder(name, kind))
+		}
+	}
 	return p.writeJSON(c, list)
+}
+
+// describeEmbedder is describe for a model that has nothing to do with the base.
+func describeEmbedder(name string, kind EmbedderKind) modelObject {
+	return modelObject{
+		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(kind), Base: name,
+	}
 }
 
 // showModel serves GET /v1/models/{id}; ids may hold slashes.
@@ -62,6 +74,9 @@ func (p *Proxy) showModel(c echo.Context) error {
 		return err
 	}
 	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
+	if e := p.opts.Embedders[name]; e != nil && visit.May(name) {
+		return p.writeJSON(c, describeEmbedder(name, e.Kind))
+	}
 	m, err := p.resolve(visit, name)
 	if err != nil {
 		return err

@@ -45,6 +45,9 @@ type Options struct {
 	Rules        []*Rule
 	DefaultModel string
 
+	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
+	Embedders map[string]*Embedder
+
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
 }
@@ -93,6 +96,9 @@ func New(opts Options) *Proxy {
 	p.echo.GET("/v1/models/*", p.showModel)
 	for _, e := range endpoints {
 		p.echo.POST(e.path, p.complete(e))
+	}
+	for path := range embedderPaths {
+		p.echo.POST(path, p.embed(path))
 	}
 	for _, path := range utilities {
 		p.echo.POST(path, p.utility(path))

@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// EmbedderKind is what an embedder is for.
+type EmbedderKind string
+
+const (
+	Embedding EmbedderKind = "embedding"
+	Reranking EmbedderKind = "reranking"
+)
+
+// Embedder is a model of its own for embeddings or reranking, on workers of its
+// own.
+type Embedder struct {
+	Kind EmbedderKind
+	Pool Pool
+}
+
+// embedderPaths are the endpoints of each kind; the second is llama-server's own
+// name for the first.
+var embedderPaths = map[string]EmbedderKind{
+	"/v1/embeddings": Embedding, "/v1/rerank": Reranking, "/v1/reranking": Reranking,
+}
+
+// embed serves one of them.
+func (p *Proxy) embed(path string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		recordOf(c).completion = true
+		if p.draining.Load() {
+			return stopping()
+		}
+		visit, leave, err := p.enter(c)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		text, err := p.readBody(c)
+		if err != nil {
+			return err
+		}
+		body, err := rawjson.Parse(text)
+		if err != nil {
+			return badJSON(err)
+		}
+		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}
+		embedder, err := p.embedderFor(r)
+		if err != nil {
+			return err
+		}
+		rec := recordOf(c)
+		rec.model, rec.target = r.asked, r.asked
+		return p.askEmbedder(c, r, embedder)
+	}
+}
+
+// embedderFor returns the embedder that a request means: the only one of its kind,
+// if it names none.
+func (p *Proxy) embedderFor(r *request) (*Embedder, error) {
+	kind := embedderPaths[r.endpoint.path]
+	names := p.embedders(r.visit, kind)
+	if len(names) == 0 {
+		return nil, &apiError{
+			Status: http.StatusNotImplemented, Type: typeInvalid, Code: "not_implemented",
+			Message: fmt.Sprintf("This gateway has no model for %s.", kind),
+		}
+	}
+	given, err := r.body.Decode("model", &r.asked)
+	switch {
+	case err != nil:
+		return nil, invalid("model", "The field \"model\" must be a string.")
+	case !given && len(names) == 1:
+		r.asked = names[0]
+	case !given:
+		return nil, invalid("model", "The field \"model\" is missing: name one of %v.", names)
+	case !slices.Contains(names, r.asked):
+		return nil, modelNotFound(r.asked)
+	}
+	return p.opts.Embedders[r.asked], nil
+}
+
+// embedders returns the names of those of a kind that a tenant may use.
+func (p *Proxy) embedders(visit *auth.Visit, kind EmbedderKind) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(p.opts.Embedders)) {
+		if p.opts.Embedders[name].Kind == kind && visit.May(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// askEmbedder runs a request. The KV of one is nothing to another: there are no
+// adapters, and llama-server picks the slot.
+func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
+	ctx := c.Request().Context()
+	lease, err := e.Pool.Acquire(ctx, pool.Request{Target: pool.Target{Identity: pool.Base}})
+	if err != nil {
+		return fromPool(r.asked, err)
+	}
+	outcome := pool.Cut
+	defer func() { lease.Release(outcome, recordOf(c).usage()) }()
+	resp, err := lease.Worker.Forward(ctx, r.endpoint.path, r.body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}))
+	if err != nil {
+		outcome = pool.Failed
+		return p.embedderFailed(c, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		outcome = pool.Failed
+		return p.embedderFailed(c, err)
+	}
+	if resp.Status != http.StatusOK {
+		return fromWorker(resp.Status, text)
+	}
+	outcome = pool.Done
+	text, ok := r.renameAll(recordOf(c), text)
+	if !ok {
+		return workerDied(errors.New("the answer is not one of this endpoint"))
+	}
+	return p.write(c, http.StatusOK, text)
+}
+
+func (p *Proxy) embedderFailed(c echo.Context, err error) error {
+	if c.Request().Context().Err() != nil {
+		return clientLeft(err)
+	}
+	return workerDied(err)
+}
