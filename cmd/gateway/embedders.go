@@ -20,6 +20,7 @@ func (g *gateway) startEmbedders(command string) map[string]*proxy.Embedder {
 		p := pool.New(g.embedderOptions(command, i, e), nil)
 		g.embedders = append(g.embedders, p)
 		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p}
+		g.metrics.AddModels([]string{e.Name})
 	}
 	return all
 }
