@@ -14,13 +14,7 @@ import (
 )
 
 func keysCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "keys",
-		Short: "Make, list and revoke a running gateway's API keys",
-		Long: "Make, list and revoke a running gateway's API keys, over its admin API. Tenants are in\n" +
-			"the configuration. The admin token, if it asks for one, is read from " + tokenVariable + ".",
-	}
-	cmd.AddCommand(
+	return operators("keys", "Make, list and revoke a running gateway's API keys",
 		createKeyCommand(),
 		operated(&cobra.Command{Use: "ls", Short: "List the keys that were made, without what they are", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
@@ -33,7 +27,6 @@ func keysCommand() *cobra.Command {
 		revokeKeyCommand(),
 		rotateKeyCommand(),
 	)
-	return cmd
 }
 
 func createKeyCommand() *cobra.Command {
