@@ -102,11 +102,14 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 			return errReplaced
 		}
 	}
-	if *first {
-		*first = false
-		p.started <- err // buffered for every worker
+	tell := func() {
+		if *first {
+			*first = false
+			p.started <- err // buffered for every worker
+		}
 	}
 	if err != nil {
+		tell()
 		return err
 	}
 	defer r.Stop()
@@ -118,6 +121,7 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 		spoiled = p.state.upWith(m, r, p.opts.Slots)
 		ended = m.ended
 	})
+	tell() // not before: whoever waits for it asks for what is loaded
 	p.report(spoiled)
 	if p.opts.Loaded != nil {
 		p.opts.Loaded(start.Files)
