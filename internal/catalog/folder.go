@@ -131,9 +131,12 @@ func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job
 	for _, f := range found {
 		there[f.path] = true
 		e := c.st.entries[f.name]
-		if f.unsure {
+		if f.unsure { // it goes on as it is, if it is there
+			if e == nil && c.mayHave(f, nil, owners) == nil {
+				e = past[pastKey{FromDirectory, f.name}]
+			}
 			if e != nil && e.origin == FromDirectory && e.spec.Source == f.path {
-				owners[f.name] = f.path // it goes on as it is
+				owners[f.name], c.st.entries[f.name] = f.path, e
 			}
 			continue
 		}

@@ -202,8 +202,8 @@ func (r *rig) pipedUpload(ctx context.Context, name string) (w *io.PipeWriter, e
 	return w, ended
 }
 
-// TestUploadsThatDoNotEnd are given up by whoever sends them, by a newer change,
-// by a removal, by the gateway's end.
+// TestUploadsThatDoNotEnd are given up by whoever sends them, by a newer change or
+// by a removal.
 func TestUploadsThatDoNotEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(r *rig, cancel func())
@@ -246,6 +246,10 @@ func TestUploadsThatDoNotEnd(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUploadThatTheGatewaysEndCuts leaves nothing.
+func TestUploadThatTheGatewaysEndCuts(t *testing.T) {
 	r := newRig(t)
 	w, ended := r.pipedUpload(t.Context(), "a")
 	closed := make(chan struct{})

@@ -198,6 +198,8 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	r.drop("b.gguf", "two")
 	r.until("b", func() bool { return r.answers("b") == digest("two") })
 	r.want("a", "one")
+	r.reopen()
+	r.want("a", "one")
 	r.drop("a.gguf", "one, anew")
 	r.until("a anew", func() bool { return r.answers("a") == digest("one, anew") })
 	// It is certain that a pipe is no adapter.
