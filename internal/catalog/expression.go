@@ -62,6 +62,11 @@ func parseScale(s string) (float64, error) {
 	return scale, nil
 }
 
+// decimal writes a scale as an expression takes it: without an exponent.
+func decimal(scale float64) string {
+	return strconv.FormatFloat(float64(float32(scale)), 'f', -1, 32)
+}
+
 // shorten keeps a client's words from filling a message.
 func shorten(s string) string {
 	if len(s) > 64 {
@@ -95,7 +100,7 @@ func (s *snapshot) compose(name string) (*Model, error) {
 			part.Scale = t.scale
 		}
 		parts = append(parts, part)
-		canonical = append(canonical, a.Target+"@"+formatScale(part.Scale))
+		canonical = append(canonical, a.Target+"@"+decimal(part.Scale))
 		m.Weight = min(m.Weight, a.Weight)
 		if a.MaxConcurrency > 0 && (m.MaxConcurrency == 0 || a.MaxConcurrency < m.MaxConcurrency) {
 			m.MaxConcurrency = a.MaxConcurrency
