@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/loragate/loragate/internal/pool"
@@ -38,9 +37,7 @@ func TestBadFileIsFoundAmongNewOnes(t *testing.T) {
 			for _, a := range others {
 				a.served()
 			}
-			if reason, _ := r.reason(bad); !strings.Contains(reason, "told to end by") {
-				t.Errorf("spoiled because %q", reason)
-			}
+			r.expectReason(bad, "told to end by")
 			r.ask(bad).spoiledBy(bad, "")
 			r.await("every worker has the good ones", func(s pool.Stats) bool {
 				n := 0
@@ -63,9 +60,7 @@ func TestBadFileAtTheStart(t *testing.T) {
 	r.ask(a).done()
 	r.ask(c).done()
 	r.ask(bad).spoiledBy(bad, "")
-	if reason, _ := r.reason(bad); !strings.Contains(reason, "told to end by") {
-		t.Errorf("spoiled because %q", reason)
-	}
+	r.expectReason(bad, "told to end by")
 	r.awaitLoaded(a, c)
 	// Another file of that name is another matter once the stock has gone without.
 	r.SetStock(stockOf(a, c))
@@ -81,9 +76,7 @@ func TestFilesThatVanish(t *testing.T) {
 	r.open(a, b, gone)
 	r.ask(a).done()
 	r.ask(gone).spoiledBy(gone, "")
-	if reason, _ := r.reason(gone); !strings.Contains(reason, "no such file") {
-		t.Errorf("spoiled because %q", reason)
-	}
+	r.expectReason(gone, "no such file")
 	// One that was loaded goes while others use it.
 	stream := r.stream(b)
 	if err := os.Remove(string(b)); err != nil {

@@ -192,11 +192,18 @@ func (r *rig) startsOf(member int) int {
 	return n
 }
 
-func (r *rig) reason(file pool.File) (reason string, spoiled bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	reason, spoiled = r.spoiled[file]
-	return reason, spoiled
+// expectReason blocks until the pool has told why a file is spoiled.
+func (r *rig) expectReason(file pool.File, want string) {
+	r.t.Helper()
+	told := func() string {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.spoiled[file]
+	}
+	r.await("a reason is told", func(pool.Stats) bool { return told() != "" })
+	if got := told(); !strings.Contains(got, want) {
+		r.t.Errorf("%s is spoiled because %q, want %q", file, got, want)
+	}
 }
 
 func (r *rig) fail(member int, err error) {

@@ -82,68 +82,72 @@ func TestSpareIsNeededAgainBeforeItEnded(t *testing.T) {
 	}
 }
 
+// phases are the moments at which TestCloseInEveryPhase closes a pool; each returns
+// the request that waits then, if there is one.
+var phases = []struct {
+	name   string
+	spares int
+	until  func(r *rig, a, b pool.File) (waits *asked)
+}{
+	{"starting", 0, func(r *rig, a, _ pool.File) *asked {
+		r.shut(gate{member: 0})
+		r.begin(a)
+		return r.waits(a)
+	}},
+	{"failing", 0, func(r *rig, a, _ pool.File) *asked {
+		r.fail(0, errors.New("no memory"))
+		r.begin()
+		if err := r.Started(r.t.Context()); err == nil {
+			r.t.Error("it has started")
+		}
+		return nil
+	}},
+	{"draining", 0, func(r *rig, a, b pool.File) *asked {
+		r.busy(a, b)
+		waits := r.ask(b)
+		r.awaitHealth(0, pool.Reloading)
+		return waits
+	}},
+	{"ending", 0, func(r *rig, a, b pool.File) *asked {
+		r.open(a, b)
+		open := r.shut(gate{stop: true, member: 0})
+		waits := r.ask(other(r, a, b))
+		r.awaitHealth(0, pool.Down)
+		go open() // or nothing could end
+		return waits
+	}},
+	{"restarting", 0, func(r *rig, a, b pool.File) *asked {
+		r.open(a, b)
+		r.shut(gate{member: 0})
+		waits := r.ask(other(r, a, b))
+		r.awaitHealth(0, pool.Down)
+		return waits
+	}},
+	{"spare starting", 1, func(r *rig, a, b pool.File) *asked {
+		r.busy(a, b)
+		r.shut(gate{member: 1})
+		waits := r.ask(b)
+		r.awaitHealth(1, pool.Down)
+		return waits
+	}},
+	{"retiring", 1, func(r *rig, a, b pool.File) *asked {
+		r.busy(a, b)
+		r.ask(b).done()
+		r.awaitHealth(0, pool.Reloading)
+		return r.waits(a)
+	}},
+	{"retired", 1, func(r *rig, a, b pool.File) *asked {
+		r.open(a, b)
+		r.ask(other(r, a, b)).done()
+		r.awaitHealth(0, pool.Spare)
+		return nil
+	}},
+}
+
 // TestCloseInEveryPhase closes the pool wherever a reload may be; nothing hangs or
 // is left, and whoever waits is told.
 func TestCloseInEveryPhase(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		spares int
-		until  func(r *rig, a, b pool.File) (waits *asked)
-	}{
-		{"starting", 0, func(r *rig, a, _ pool.File) *asked {
-			r.shut(gate{member: 0})
-			r.begin(a)
-			return r.waits(a)
-		}},
-		{"failing", 0, func(r *rig, a, _ pool.File) *asked {
-			r.fail(0, errors.New("no memory"))
-			r.begin()
-			if err := r.Started(r.t.Context()); err == nil {
-				r.t.Error("it has started")
-			}
-			return nil
-		}},
-		{"draining", 0, func(r *rig, a, b pool.File) *asked {
-			r.busy(a, b)
-			waits := r.ask(b)
-			r.awaitHealth(0, pool.Reloading)
-			return waits
-		}},
-		{"ending", 0, func(r *rig, a, b pool.File) *asked {
-			r.open(a, b)
-			open := r.shut(gate{stop: true, member: 0})
-			waits := r.ask(other(r, a, b))
-			r.awaitHealth(0, pool.Down)
-			go open() // or nothing could end
-			return waits
-		}},
-		{"restarting", 0, func(r *rig, a, b pool.File) *asked {
-			r.open(a, b)
-			r.shut(gate{member: 0})
-			waits := r.ask(other(r, a, b))
-			r.awaitHealth(0, pool.Down)
-			return waits
-		}},
-		{"spare starting", 1, func(r *rig, a, b pool.File) *asked {
-			r.busy(a, b)
-			r.shut(gate{member: 1})
-			waits := r.ask(b)
-			r.awaitHealth(1, pool.Down)
-			return waits
-		}},
-		{"retiring", 1, func(r *rig, a, b pool.File) *asked {
-			r.busy(a, b)
-			r.ask(b).done()
-			r.awaitHealth(0, pool.Reloading)
-			return r.waits(a)
-		}},
-		{"retired", 1, func(r *rig, a, b pool.File) *asked {
-			r.open(a, b)
-			r.ask(other(r, a, b)).done()
-			r.awaitHealth(0, pool.Spare)
-			return nil
-		}},
-	} {
+	for _, c := range phases {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, 1)
 			r.opts.MaxLoaded, r.opts.Spares = 1, c.spares
