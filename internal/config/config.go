@@ -105,8 +105,8 @@ type Workers struct {
 	// Spare is how many processes, 0 or 1, run beside Count and take over from one
 	// that restarts to load other adapters. Default 0.
 	Spare int `mapstructure:"spare"`
-	// ReloadInterval is how long one process serves, at least, before it restarts
-	// again to load other adapters. Default 1s.
+	// ReloadInterval is the least time between two restarts of processes, of any
+	// of them, to load other adapters. Default 1s.
 	ReloadInterval time.Duration `mapstructure:"reload_interval"`
 }
 
