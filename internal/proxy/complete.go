@@ -12,22 +12,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/anthropic"
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/upstream"
 )
 
 // complete serves one endpoint for completions.
 func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		recordOf(c).completion = true
-		if p.draining.Load() {
-			return stopping()
-		}
-		visit, leave, err := p.enter(c)
-		if err != nil {
-			return err
-		}
-		defer leave()
+	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
 		r, err := p.decode(c, e, visit)
 		if err != nil {
 			return err
@@ -37,7 +29,7 @@ func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
 		rec.adhoc = r.model.Adhoc
 		return p.run(c, r)
-	}
+	})
 }
 
 // workerError says that the worker failed before the client got a byte, so the

@@ -38,23 +38,10 @@ var embedderPaths = map[string]EmbedderKind{
 
 // embed serves one of them.
 func (p *Proxy) embed(path string) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		recordOf(c).completion = true
-		if p.draining.Load() {
-			return stopping()
-		}
-		visit, leave, err := p.enter(c)
+	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
+		body, err := p.readObject(c)
 		if err != nil {
 			return err
-		}
-		defer leave()
-		text, err := p.readBody(c)
-		if err != nil {
-			return err
-		}
-		body, err := rawjson.Parse(text)
-		if err != nil {
-			return badJSON(err)
 		}
 		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}
 		embedder, err := p.embedderFor(r)
@@ -64,7 +51,7 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 		rec := recordOf(c)
 		rec.model, rec.target = r.asked, r.asked
 		return p.askEmbedder(c, r, embedder)
-	}
+	})
 }
 
 // embedderFor returns the embedder that a request means: the only one of its kind,

@@ -25,6 +25,32 @@ func (p *Proxy) identify(c echo.Context) (*auth.Visit, error) {
 	return visit, nil
 }
 
+// admitted serves requests that count against their tenant's limits, until the
+// gateway stops.
+func (p *Proxy) admitted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if p.draining.Load() {
+			return stopping()
+		}
+		visit, leave, err := p.enter(c)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		return serve(c, visit)
+	}
+}
+
+// accounted is admitted for requests that generate, or cost as if they did: also
+// those that are refused are in the metrics of completions.
+func (p *Proxy) accounted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {
+	admitted := p.admitted(serve)
+	return func(c echo.Context) error {
+		recordOf(c).completion = true
+		return admitted(c)
+	}
+}
+
 // enter is identify for a request that counts against limits. leave must be called
 // when it has ended.
 func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err error) {

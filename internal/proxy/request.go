@@ -35,13 +35,9 @@ type request struct {
 // closing the body under the transport when a worker answers at once
 // (golang/go#40747).
 func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request, error) {
-	text, err := p.readBody(c)
+	body, err := p.readObject(c)
 	if err != nil {
 		return nil, err
-	}
-	body, err := rawjson.Parse(text)
-	if err != nil {
-		return nil, badJSON(err)
 	}
 	r := &request{endpoint: e, body: body, visit: visit}
 	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
@@ -73,6 +69,19 @@ func (r *request) translate() error {
 	}
 	r.body, err = rawjson.Parse(text)
 	return err
+}
+
+// readObject reads the body, which must be a JSON object.
+func (p *Proxy) readObject(c echo.Context) (rawjson.Object, error) {
+	text, err := p.readBody(c)
+	if err != nil {
+		return rawjson.Object{}, err
+	}
+	body, err := rawjson.Parse(text)
+	if err != nil {
+		return rawjson.Object{}, badJSON(err)
+	}
+	return body, nil
 }
 
 func (p *Proxy) readBody(c echo.Context) ([]byte, error) {

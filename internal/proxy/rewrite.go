@@ -48,11 +48,7 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 	if bytes.Equal(line, doneEvent) {
 		return event, eventDone
 	}
-	head, data, ok := dataOf(line)
-	if !ok {
-		return event, eventData
-	}
-	object, ok := rawjson.Scan(data)
+	head, object, ok := scanEvent(line)
 	if !ok {
 		return event, eventData
 	}
@@ -88,11 +84,7 @@ func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
 	if bytes.Equal(line, doneEvent) {
 		return w.message.End(), eventDone
 	}
-	_, data, ok := dataOf(line)
-	if !ok {
-		return nil, eventData
-	}
-	object, ok := rawjson.Scan(data)
+	_, object, ok := scanEvent(line)
 	if !ok {
 		return nil, eventData
 	}
@@ -102,6 +94,16 @@ func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
 	w.rec.chunks++
 	w.rec.count(object)
 	return w.message.Chunk(w.r.rename(object)), eventData
+}
+
+// scanEvent returns the object that an event's data is, and the lines before it.
+func scanEvent(line []byte) (head []byte, object rawjson.Object, ok bool) {
+	head, data, ok := dataOf(line)
+	if !ok {
+		return nil, object, false
+	}
+	object, ok = rawjson.Scan(data)
+	return head, object, ok
 }
 
 // dataOf returns an event's data, and the lines before it; the event must have

@@ -6,7 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/rawjson"
+	"github.com/loragate/loragate/internal/auth"
 )
 
 // utilities are endpoints of llama-server that use no slot and no adapter: any
@@ -15,22 +15,10 @@ var utilities = []string{"/tokenize", "/detokenize", "/apply-template", "/v1/mes
 
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if p.draining.Load() {
-			return stopping()
-		}
-		visit, leave, err := p.enter(c)
+	return p.admitted(func(c echo.Context, visit *auth.Visit) error {
+		body, err := p.readObject(c)
 		if err != nil {
 			return err
-		}
-		defer leave()
-		text, err := p.readBody(c)
-		if err != nil {
-			return err
-		}
-		body, err := rawjson.Parse(text)
-		if err != nil {
-			return badJSON(err)
 		}
 		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
 		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
@@ -42,7 +30,7 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 			}
 		}
 		return p.askAny(c, r)
-	}
+	})
 }
 
 // askAny passes a request on to whichever worker is up.

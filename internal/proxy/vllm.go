@@ -35,11 +35,7 @@ type loraRequest struct {
 }
 
 // read takes the fields from a body; needed must be there.
-func (r *loraRequest) read(text []byte, needed ...string) error {
-	body, err := rawjson.Parse(text)
-	if err != nil {
-		return badJSON(err)
-	}
+func (r *loraRequest) read(body rawjson.Object, needed ...string) error {
 	for _, field := range []struct {
 		key string
 		to  *string
@@ -113,11 +109,11 @@ func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err
 	if err := p.mayChange(c.Request()); err != nil {
 		return r, err
 	}
-	text, err := p.readBody(c)
+	body, err := p.readObject(c)
 	if err != nil {
 		return r, err
 	}
-	return r, r.read(text, needed...)
+	return r, r.read(body, needed...)
 }
 
 // crossOrigin tells requests that a browser makes for somebody else's page.
