@@ -33,7 +33,7 @@ func start(t *testing.T) *llamatest.Server {
 		adapters = append(adapters, path)
 	}
 	return llamatest.StartPlain(t, "--model", base, "--lora", strings.Join(adapters, ","), "--lora-init-without-apply",
-		"--cache-ram", "0", "--parallel", "1", "--ctx-size", "1024", "--threads", "1")
+		"--cache-ram", "0", "--parallel", "1", "--ctx-size", "1024")
 }
 
 // completion is what /completion answers.

@@ -247,7 +247,7 @@ func paths(files []pool.File) []string {
 // threads returns each worker's share of the processors. llama-server takes them
 // all by default, and its threads spin while they wait for one another: several
 // workers would slow each other down many times over.
-func threads(workers int) int { return max(1, runtime.NumCPU()/workers) }
+func threads(workers int) int { return max(1, runtime.GOMAXPROCS(0)/workers) }
 
 // run serves until a signal or a failure, and returns when everything that it
 // started has ended.

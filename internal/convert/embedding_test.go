@@ -35,7 +35,7 @@ func TestEmbeddingsAreServed(t *testing.T) {
 	for name, adapter := range map[string]string{
 		"base": "", "embedding": converted(t, embeddingAdapter(t, false), base), "output": converted(t, embeddingAdapter(t, true), base),
 	} {
-		args := []string{"--model", base, "--cache-ram", "0", "--parallel", "1", "--ctx-size", "256", "--threads", "1"}
+		args := []string{"--model", base, "--cache-ram", "0", "--parallel", "1", "--ctx-size", "256"}
 		if adapter != "" {
 			args = append(args, "--lora", adapter)
 		}

@@ -64,7 +64,7 @@ func TestHunt(t *testing.T) {
 // serve starts llama-server with an adapter and lets it answer once.
 func serve(t testing.TB, path string, args ...string) error {
 	t.Setenv("GGML_NO_BACKTRACE", "1") // no debugger when it aborts: that takes seconds
-	args = append(args, "--parallel", "1", "--ctx-size", "256", "--cache-ram", "0", "--threads", "1")
+	args = append(args, "--parallel", "1", "--ctx-size", "256", "--cache-ram", "0")
 	s, err := llamatest.Launch([]string{path}, args...)
 	if err != nil {
 		return err

@@ -122,7 +122,10 @@ func launch(args []string) (*Server, error) {
 		IdleConnTimeout:     time.Second,
 	}}
 	var log lockedBuffer
-	s.cmd = exec.Command(program, append([]string{"--host", s.socket, "--no-webui"}, args...)...)
+	// One thread, or llama-server's threads spin for one another: with the cores
+	// busy otherwise, as they are when packages are tested side by side, an answer
+	// takes forty times as long. Arguments may say otherwise.
+	s.cmd = exec.Command(program, append([]string{"--host", s.socket, "--no-webui", "--threads", "1"}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &log, &log
 	if err := s.cmd.Start(); err != nil {
 		os.RemoveAll(dir)

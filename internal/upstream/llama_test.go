@@ -18,7 +18,7 @@ const chatPath = "/v1/chat/completions"
 // llama starts a real llama-server and returns its socket.
 func llama(t *testing.T) string {
 	t.Helper()
-	s := llamatest.Start(t, nil, "--parallel", "2", "--ctx-size", "2048", "--threads", "1")
+	s := llamatest.Start(t, nil, "--parallel", "2", "--ctx-size", "2048")
 	c, err := s.Dial()
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ import (
 func factServer(t *testing.T, more ...string) *llamatest.Server {
 	t.Helper()
 	files := llamatest.Adapters()
-	args := append([]string{"--parallel", "2", "--ctx-size", "2048", "--cache-ram", "0", "--threads", "1"}, more...)
+	args := append([]string{"--parallel", "2", "--ctx-size", "2048", "--cache-ram", "0"}, more...)
 	return llamatest.Start(t, []string{files["coding"], files["legal"]}, args...)
 }
 

@@ -29,7 +29,7 @@ type object = map[string]any
 func start(t *testing.T, args ...string) *llamatest.Server {
 	t.Helper()
 	files := llamatest.Adapters()
-	return llamatest.Start(t, []string{files["coding"], files["legal"]}, append([]string{"--threads", "1"}, args...)...)
+	return llamatest.Start(t, []string{files["coding"], files["legal"]}, args...)
 }
 
 func lora(id int, scale float64) []object { return []object{{"id": id, "scale": scale}} }

@@ -131,7 +131,7 @@ func (c *calibration) twoServers(ctx context.Context) error {
 	setup := c.opts.Setup
 	// What the gateway does, too: spinning threads of two servers would slow
 	// each other down. The user's own --threads comes later and wins.
-	setup.Args = append([]string{"--threads", strconv.Itoa(max(1, runtime.NumCPU()/2))}, setup.Args...)
+	setup.Args = append([]string{"--threads", strconv.Itoa(max(1, runtime.GOMAXPROCS(0)/2))}, setup.Args...)
 	var servers []*load.Server
 	for range 2 {
 		s, err := load.StartRaw(ctx, setup, (c.slots()+1)/2)
