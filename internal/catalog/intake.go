@@ -128,8 +128,12 @@ func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
 		j.err = j.cause
 	} else {
 		e.job = nil
+		before := e.latest()
 		j.err = c.conclude(e, j, v, err)
 		c.publish()
+		if j.err == nil {
+			c.logChange(before, e) // not before it is true
+		}
 	}
 	c.mu.Unlock()
 	if v != nil {
@@ -157,7 +161,6 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 		c.st.accept(e, v, c.opts.IsLoaded, now)
 		if err = c.store(e); err == nil {
 			j.digest = v.Digest
-			c.logChange(&before, e)
 			return nil
 		}
 		*e = before
@@ -181,13 +184,13 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	return err
 }
 
-func (c *Catalog) logChange(before, e *entry) {
+func (c *Catalog) logChange(before *Version, e *entry) {
 	v := e.latest()
 	what := "adapter added"
 	switch {
-	case before.latest() == v:
+	case before == v:
 		what = "adapter unchanged"
-	case before.latest() != nil:
+	case before != nil:
 		what = "adapter replaced"
 	}
 	c.log.Info(what, "name", e.spec.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes, "staged", e.staged != nil)
