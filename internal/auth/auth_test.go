@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -259,5 +260,55 @@ func TestBudgetsHoldOverRestarts(t *testing.T) {
 	}
 	if _, err := v.Admit(); reason(err) != Budget {
 		t.Error(err)
+	}
+}
+
+// TestWindowForgetsNothingEarly holds a window against a list of all that happened.
+func TestWindowForgetsNothingEarly(t *testing.T) {
+	type happened struct {
+		at time.Time
+		n  int
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	var w window
+	var all []happened
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	within := func(span time.Duration) (sum int) {
+		for _, h := range all {
+			if now.Sub(h.at) < span {
+				sum += h.n
+			}
+		}
+		return sum
+	}
+	for range 3000 {
+		// Bursts, pauses, and now and then more than a minute.
+		now = now.Add(time.Duration(rng.ExpFloat64() * float64([]time.Duration{time.Millisecond, 20 * time.Millisecond, 20 * time.Second}[min(2, rng.IntN(100)/49)])))
+		w.expire(now)
+		if least, most := within(minute), within(minute+grain); w.sum < least || w.sum > most {
+			t.Fatalf("the window has %d, the last minute %d and a grain more %d", w.sum, least, most)
+		}
+		h := happened{now, 1 + rng.IntN(5)}
+		all = append(all, h)
+		w.add(now, h.n)
+		if got := w.empties(now); got != minute {
+			t.Fatalf("empties in %v, just after something happened", got)
+		}
+		if len(all) > 1000 {
+			all = all[500:]
+		}
+	}
+	for range 100_000 {
+		now = now.Add(100 * time.Microsecond)
+		w.add(now, 1)
+	}
+	if most := int(10*time.Second/grain) + 1 + 3000; len(w.events) > most {
+		t.Errorf("%d events are kept of ten seconds, want at most %d", len(w.events), most)
+	}
+	limit := w.sum
+	if opens := w.opens(limit, now); opens <= 0 || opens > minute {
+		t.Errorf("opens in %v", opens)
+	} else if w.expire(now.Add(opens)); w.sum >= limit {
+		t.Error("it is not open when it said")
 	}
 }

@@ -42,26 +42,37 @@ type account struct {
 // minute is the time over which rates are counted.
 const minute = time.Minute
 
-// window counts what happened in the last minute, exactly.
+// grain is how much longer than a minute something may count: what happens within
+// it is kept as one, which bounds a window's memory.
+const grain = 10 * time.Millisecond
+
+// window counts what happened in the last minute. No minute has more than was
+// allowed; some may have less, by what came within a grain.
 type window struct {
 	events []event // oldest first
 	sum    int
 }
 
+// event is all that happened from first to last, which are less than a grain apart.
 type event struct {
-	at time.Time
-	n  int
+	first, last time.Time
+	n           int
 }
 
 func (w *window) add(now time.Time, n int) {
-	w.events = append(w.events, event{now, n})
 	w.sum += n
+	if i := len(w.events) - 1; i >= 0 && now.Sub(w.events[i].first) < grain {
+		w.events[i].last = now
+		w.events[i].n += n
+		return
+	}
+	w.events = append(w.events, event{now, now, n})
 }
 
 // expire forgets what was longer than a minute ago.
 func (w *window) expire(now time.Time) {
 	gone := 0
-	for gone < len(w.events) && now.Sub(w.events[gone].at) >= minute {
+	for gone < len(w.events) && now.Sub(w.events[gone].last) >= minute {
 		w.sum -= w.events[gone].n
 		gone++
 	}
@@ -73,10 +84,19 @@ func (w *window) opens(limit int, now time.Time) time.Duration {
 	sum := w.sum
 	for _, e := range w.events {
 		if sum -= e.n; sum < limit {
-			return max(0, minute-now.Sub(e.at))
+			return max(0, minute-now.Sub(e.last))
 		}
 	}
 	return 0
+}
+
+// empties is when nothing of the sum will be left. Every answer tells it: it does
+// not add up.
+func (w *window) empties(now time.Time) time.Duration {
+	if len(w.events) == 0 {
+		return 0
+	}
+	return max(0, minute-now.Sub(w.events[len(w.events)-1].last))
 }
 
 func monthOf(t time.Time) string { return t.UTC().Format("2006-01") }
@@ -147,8 +167,8 @@ func (v *Visit) Admit() (*Admission, error) {
 func (acc *account) headers(now time.Time) headers {
 	t := acc.tenant
 	return headers{
-		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum), requestsReset: acc.requests.opens(1, now),
-		tokens: t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.opens(1, now),
+		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum), requestsReset: acc.requests.empties(now),
+		tokens: t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.empties(now),
 	}
 }
 

@@ -153,3 +153,28 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 		t.Errorf("%d are kept for the next time", len(r.waiting))
 	}
 }
+
+// BenchmarkFlush tells what an account costs the processor, a request.
+func BenchmarkFlush(b *testing.B) {
+	db, err := state.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := New(db.SQL(), 0, slog.New(slog.DiscardHandler))
+	b.Cleanup(func() { r.Close(); db.Close() })
+	for i := range b.N {
+		r.Add(Record{
+			At: noon.Add(time.Duration(i) * time.Millisecond), Tenant: "bench", Key: "key_0123456789ab", Model: "coding",
+			Digest: strings.Repeat("5", 64), Outcome: "ok", Prompt: 20 + i%50, Cached: i % 20, Completion: 16, Queue: time.Duration(i%100) * time.Millisecond,
+			Generation: time.Duration(i%1000) * time.Millisecond,
+		})
+		if i%5000 == 4999 {
+			if err := r.Flush(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := r.Flush(); err != nil {
+		b.Fatal(err)
+	}
+}
