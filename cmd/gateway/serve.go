@@ -214,7 +214,7 @@ func (g *gateway) poolOptions(command string) pool.Options {
 		Count: w.Count, Slots: w.Slots,
 		Devices: w.Devices,
 		Queue:   g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
-		Quantum: g.cfg.Scheduler.Quantum, Spread: g.cfg.Scheduler.Spread,
+		Quantum: g.cfg.Scheduler.Quantum, Spread: g.cfg.Scheduler.Spread, HeadStart: g.cfg.Scheduler.HeadStart,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{

@@ -19,7 +19,7 @@ func tenants(cfg *config.Config) []auth.Tenant {
 		list[i] = auth.Tenant{
 			Name: t.Name, Hashes: t.Keys, Models: t.Models, Adapter: t.Adapter,
 			RequestsPerMinute: t.RequestsPerMinute, TokensPerMinute: t.TokensPerMinute,
-			Concurrency: t.Concurrency, MonthlyTokens: int64(t.MonthlyTokens),
+			Concurrency: t.Concurrency, MonthlyTokens: int64(t.MonthlyTokens), Weight: t.Weight, Priority: t.Priority,
 		}
 	}
 	return list

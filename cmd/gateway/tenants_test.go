@@ -119,6 +119,52 @@ tenants:
 	}
 }
 
+// TestTenantsTakeTurns lets one tenant flood the adapter that others use: those
+// wait for what runs and one more at most, by their turn or their priority, and
+// not behind the flood.
+func TestTenantsTakeTurns(t *testing.T) {
+	const flood = 24
+	g := serve(t, realConfig(t, 1, 1)+fmt.Sprintf(`
+tenants:
+  - {name: flood, keys: [%s]}
+  - {name: equal, keys: [%s]}
+  - {name: urgent, keys: [%s], priority: 2, weight: 0.1}
+`, auth.Hash("flood-key"), auth.Hash("equal-key"), auth.Hash("urgent-key")))
+	url := g.adminURL()
+	var ended atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		each(flood, flood, func(i int) {
+			if status := g.statusFor("flood-key", "POST", chatPath, chat("coding", fmt.Sprint("Count to ", i), `,"max_tokens":40`)); status != 200 {
+				t.Errorf("the flood: %d", status)
+			}
+			ended.Add(1)
+		})
+	}()
+	for waiting := 0; waiting < flood-4; {
+		s, err := adminState(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting = s.Queue.Waiting
+	}
+	for _, key := range []string{"equal-key", "urgent-key"} {
+		before := ended.Load()
+		if status := g.statusFor(key, "POST", chatPath, chat("coding", "Hi", `,"max_tokens":4`)); status != 200 {
+			t.Errorf("%s: %d", key, status)
+		}
+		// One ran, one may have been placed since, and one may have ended meanwhile.
+		if n := ended.Load() - before; n > 3 {
+			t.Errorf("%s: %d of the flood ended before it", key, n)
+		}
+	}
+	if ended.Load() > flood/2 {
+		t.Errorf("%d of %d of the flood had ended: they proved nothing", ended.Load(), flood)
+	}
+	<-done
+}
+
 // TestQuotasAreExact lets 200 requests of one tenant come at once.
 func TestQuotasAreExact(t *testing.T) {
 	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf(`

@@ -28,6 +28,9 @@ type Tenant struct {
 	TokensPerMinute   int   // of prompts and answers, by what has ended
 	Concurrency       int   // requests at once, those that wait included
 	MonthlyTokens     int64 // in a calendar month, UTC
+
+	Weight   float64 // its share against others; 0 stands for 1
+	Priority int     // before weights; higher ones go first
 }
 
 // Key is one that the admin API made. It is a copy.
@@ -181,6 +184,14 @@ func (v *Visit) Scope() string {
 		return ""
 	}
 	return v.Tenant.Name
+}
+
+// Share is the tenant's weight and priority against others.
+func (v *Visit) Share() (weight float64, priority int) {
+	if v.Tenant == nil {
+		return 1, 0
+	}
+	return v.Tenant.Weight, v.Tenant.Priority
 }
 
 // Name returns the model that the tenant means by a name; base is the base

@@ -146,6 +146,8 @@ var bad = []struct{ name, want string }{
 	{"tenant_twice", `FILE: tenants[1].name: "a": already used by tenants[0].name`},
 	{"tenant_key", `FILE: tenants[0].keys[0]: "secret": must be a SHA-256: 64 hex digits`},
 	{"tenant_key_twice", `FILE: tenants[1].keys[0]: "sha256:` + strings.Repeat("A", 64) + `": already used by tenants[0].keys[0]`},
+	{"tenant_weight", `FILE: tenants[0].weight: 0: must be from 0.1 to 10`},
+	{"tenant_priority", `FILE: tenants[0].priority: 11: must be from -10 to 10`},
 	{"tenant_negative", `FILE: tenants[0].requests_per_minute: -1: must not be negative; 0 is no bound`},
 	{"usage_retention", `FILE: usage.retention: "-1h": must not be negative`},
 	{"listen_open", `FILE: listen: "0.0.0.0:8080": can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let everybody in, or listen on 127.0.0.1`},

@@ -122,6 +122,9 @@ type Scheduler struct {
 	// Spread is how long requests wait for a slot before their adapter gets a
 	// second worker of the same device, if one is idle. Default 200ms.
 	Spread time.Duration `mapstructure:"spread"`
+	// HeadStart is what a step of a tenant's priority is worth: so much longer a
+	// request counts as having waited. Default 10s.
+	HeadStart time.Duration `mapstructure:"head_start"`
 }
 
 // Admin is about the second listener, for those who run the gateway.
@@ -199,7 +202,7 @@ func defaults() Config {
 		},
 		Scheduler: Scheduler{
 			Queue: 1024, MaxWait: 60 * time.Second,
-			Quantum: time.Second, Spread: 200 * time.Millisecond,
+			Quantum: time.Second, Spread: 200 * time.Millisecond, HeadStart: 10 * time.Second,
 		},
 		Limits: Limits{
 			Body:  16 << 20,
@@ -212,8 +215,7 @@ func defaults() Config {
 	}
 }
 
-// What an entry of the list of adapters, or of compositions and their parts, has
-// where it says nothing.
+// What entries of lists have where they say nothing.
 const (
 	defaultScale  = 1.0
 	defaultWeight = 1.0

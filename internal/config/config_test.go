@@ -59,9 +59,9 @@ func TestGoodFiles(t *testing.T) {
 			Tenants: []Tenant{
 				{
 					Name: "acme", Keys: []string{digest}, Models: []string{"both", "gpt-*"}, Adapter: "coding",
-					RequestsPerMinute: 1, TokensPerMinute: 2, Concurrency: 3, MonthlyTokens: 4,
+					RequestsPerMinute: 1, TokensPerMinute: 2, Concurrency: 3, MonthlyTokens: 4, Weight: 0.5, Priority: -2,
 				},
-				{Name: "other"},
+				{Name: "other", Weight: 1},
 			},
 			Auth: Auth{Open: true},
 			Embedders: []Embedder{
@@ -80,7 +80,7 @@ func TestGoodFiles(t *testing.T) {
 				StartTimeout: 90 * time.Second, RuntimeDir: "/tmp",
 				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
-			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: 10 * time.Millisecond},
+			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: 10 * time.Millisecond, HeadStart: 3 * time.Second},
 			Limits:    Limits{Body: 1e9, Read: time.Hour, Write: time.Millisecond},
 			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
 			Log:       Log{Level: slog.LevelWarn, Format: "json"},

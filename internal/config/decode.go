@@ -24,6 +24,7 @@ var (
 		reflect.TypeFor[Composition](): {"weight": defaultWeight},
 		reflect.TypeFor[Part]():        {"scale": defaultScale},
 		reflect.TypeFor[Embedder]():    embedderDefaults,
+		reflect.TypeFor[Tenant]():      {"weight": defaultWeight},
 	}
 )
 

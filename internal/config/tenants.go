@@ -30,6 +30,12 @@ type Tenant struct {
 	// MonthlyTokens is its budget of tokens in a calendar month, UTC; 0 is no bound.
 	// Default 0.
 	MonthlyTokens int `mapstructure:"monthly_tokens"`
+	// Weight is its share against other tenants when there is not enough for all,
+	// from 0.1 to 10. Default 1.
+	Weight float64 `mapstructure:"weight"`
+	// Priority goes before weights, from -10 to 10: each step counts as
+	// Scheduler.HeadStart that its requests have waited longer. Default 0.
+	Priority int `mapstructure:"priority"`
 }
 
 // Auth is about who may ask.
@@ -80,6 +86,8 @@ func (k *checker) tenants(c *Config) {
 				k.add(at+"."+b.key, "must not be negative; 0 is no bound")
 			}
 		}
+		k.weight(at, t.Weight)
+		k.between(at+".priority", t.Priority, -10, 10)
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !loopback(host) {

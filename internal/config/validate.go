@@ -44,6 +44,7 @@ func validate(c *Config, p *problems) {
 		k.add("scheduler.quantum", "must be at least %s", leastQuantum)
 	}
 	k.notNegative("scheduler.spread", c.Scheduler.Spread)
+	k.notNegative("scheduler.head_start", c.Scheduler.HeadStart)
 	k.admin(&c.Admin)
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")

@@ -115,10 +115,14 @@ func (k *checker) digest(key string, digest *string) {
 
 // shares checks what adapters and compositions have in common.
 func (k *checker) shares(key string, weight float64, concurrency int) {
+	k.weight(key, weight)
+	k.between(key+".max_concurrency", concurrency, 0, math.MaxInt32)
+}
+
+func (k *checker) weight(key string, weight float64) {
 	if !(weight >= 0.1 && weight <= 10) {
 		k.add(key+".weight", "must be from 0.1 to 10")
 	}
-	k.between(key+".max_concurrency", concurrency, 0, math.MaxInt32)
 }
 
 const (

@@ -55,6 +55,10 @@ func (t Target) files() []sched.File {
 type Request struct {
 	Target Target
 	Scope  string // whose KV it leaves; requests of different scopes share none
+	// ScopeWeight is the scope's share against others, 1 if 0, and Priority goes
+	// before that: see sched.Request.
+	ScopeWeight float64
+	Priority    int
 	// Whole asks for a worker with nothing else on it and clean slots: for
 	// requests whose slots llama-server picks by itself.
 	Whole bool

@@ -26,6 +26,8 @@ type Options struct {
 	Quantum time.Duration // how long a target keeps a worker for which others wait
 	Spread  time.Duration // how long requests wait before a target gets a second worker of a device
 
+	HeadStart time.Duration // what a step of priority is worth, in time waited
+
 	// What workers have loaded, as in sched.Options.
 	MaxLoaded      int
 	Memory         int64
@@ -91,7 +93,7 @@ func New(opts Options, stock []Stock) *Pool {
 		started: make(chan error, opts.Count), tested: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue,
+		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
 		Workers: opts.Count, Spares: opts.Spares,
 	})

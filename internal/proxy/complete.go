@@ -45,6 +45,7 @@ func (e *workerError) Unwrap() error { return e.cause }
 func (p *Proxy) run(c echo.Context, r *request) error {
 	arrived := time.Now()
 	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
+	place.ScopeWeight, place.Priority = r.visit.Share()
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {

@@ -13,6 +13,9 @@ import (
 const (
 	swapTime = 20 * time.Millisecond
 	longest  = 3 * time.Second // of a generation
+
+	headStart = 2 * time.Second
+	urgency   = 1 // priorities are from -urgency to urgency
 )
 
 // traffic is random load on a world.
@@ -35,7 +38,7 @@ type wait struct {
 
 func newTraffic(t *testing.T, rng *rand.Rand, devices int) *traffic {
 	tr := &traffic{
-		world: newWorld(t, Options{Quantum: time.Second, Spread: 100 * time.Millisecond, Queue: 200}),
+		world: newWorld(t, Options{Quantum: time.Second, Spread: 100 * time.Millisecond, Queue: 200, HeadStart: headStart}),
 		rng:   rng, ends: map[Ticket]Time{}, stop: time.Minute,
 	}
 	for id := range 1 + rng.IntN(4) {
@@ -45,6 +48,9 @@ func newTraffic(t *testing.T, rng *rand.Rand, devices int) *traffic {
 		r := Request{Identity: Identity(fmt.Sprint("f", i)), Weight: []float64{1, 1, 0.5, 2}[rng.IntN(4)]}
 		if rng.IntN(8) == 0 {
 			r.Whole = true
+		}
+		if rng.IntN(3) == 0 {
+			r.Priority = rng.IntN(2*urgency+1) - urgency
 		}
 		if rng.IntN(8) == 0 {
 			r.MaxConcurrency = 1 + rng.IntN(2)
@@ -99,6 +105,10 @@ func (tr *traffic) begin() {
 func (tr *traffic) arrival(flow int) {
 	tr.next[flow] = tr.pause(flow)
 	r := tr.flows[flow]
+	r.Scope = fmt.Sprint(tr.rng.IntN(3))
+	if tr.rng.IntN(10) == 0 {
+		r.Priority = tr.rng.IntN(2*urgency+1) - urgency
+	}
 	if tr.rng.IntN(2) == 0 {
 		r.Chain = talk(uint64(tr.rng.IntN(20)), 1+tr.rng.IntN(4))
 	}
@@ -122,7 +132,8 @@ func (tr *traffic) end(ticket Ticket) {
 
 // TestWaitsAreBounded is the third promise: a flow that has requests gets a
 // worker after those ahead of it had one each, a quantum and a drain long, after
-// it has stood back for what it took itself; however hot the others are.
+// it has stood back for what it took itself and for what has a higher priority;
+// however hot the others are.
 func TestWaitsAreBounded(t *testing.T) {
 	worst := 0.0
 	for i, rng := range seeds(150) {
@@ -175,14 +186,15 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 
 // bound is what docs/scheduling.md promises for a flow that nothing runs of and
 // that saw so many others served: their turns, on as many workers as there are,
-// and one that was under way; and a turn for its own debt.
+// and one that was under way; a turn for its own debt; and the head start that the
+// highest priority has of the lowest.
 func (tr *traffic) bound(r Request, ahead int) time.Duration {
 	workers := len(tr.slots)
 	turns := 1 + (ahead+workers-1)/workers
 	heaviest := 2.0
 	turn := time.Duration(heaviest*float64(tr.s.opts.Quantum)) + longest
 	debt := tr.s.opts.Quantum + longest
-	return time.Duration(turns)*turn + debt
+	return time.Duration(turns)*turn + debt + 2*urgency*headStart
 }
 
 // TestNothingIsLost lets workers come and go and clients leave: every request

@@ -52,15 +52,16 @@ func (d *decision) fillDirty() {
 	}
 }
 
-// fill serves a flow's requests in order of arrival while an open worker has a
-// free slot.
+// fill serves a flow's requests in their order while an open worker has a free
+// slot.
 func (d *decision) fill(f *flow) {
 	for f.waiting > 0 && !f.capped() {
-		w, sl := d.choose(f, f.head)
+		r := f.next()
+		w, sl := d.choose(f, r)
 		if w == nil {
 			return
 		}
-		d.place(f.head, w, sl)
+		d.place(r, w, sl)
 	}
 }
 
@@ -131,14 +132,14 @@ func (d *decision) nextInLine() *flow {
 // give runs a flow's first request on an idle worker, and its next ones beside
 // it.
 func (d *decision) give(w *worker, sl *slot, f *flow) {
-	d.place(f.head, w, sl)
+	d.place(f.next(), w, sl)
 	d.fill(f)
 }
 
 // idleFor returns the idle worker on which a flow's first request costs least,
 // or nil. It is the least recently used one, unless another keeps more warm KV.
 func (d *decision) idleFor(f *flow) (*worker, *slot) {
-	r := f.head
+	r := f.next()
 	target := d.target(f)
 	fits := func(w *worker) bool { return w.idle() && w.holds(f) }
 	if sl, _ := target.continues(r.Chain, fits); sl != nil && !r.Whole {
@@ -243,7 +244,8 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	}
 	a.Erase = s.occupy(w, r, a.Slots, d.now)
 	s.use(f.files, d.now)
-	s.running[r.Ticket] = &run{flow: f, worker: w, slots: a.Slots, started: d.now}
+	r.lane.begin(s.usualCost, d.now)
+	s.running[r.Ticket] = &run{flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: s.usualCost}
 	f.running++
 	if r.Whole { // its next one waits anew
 		f.waitFrom(d.now)
@@ -360,14 +362,14 @@ func (d *decision) match() (unmet []*flow, unused []*worker) {
 func (d *decision) due() []*flow {
 	var list []*flow
 	for _, sh := range d.s.shelves {
-		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place() <= d.now }) {
+		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place <= d.now }) {
 			if len(p.flow.spots) == 1 || !slices.Contains(list, p.flow) {
 				list = append(list, p.flow)
 			}
 		}
 	}
 	if len(d.s.shelves) > 1 {
-		slices.SortFunc(list, func(f, g *flow) int { return cmp.Compare(f.place(), g.place()) })
+		slices.SortFunc(list, func(f, g *flow) int { return cmp.Compare(f.place, g.place) })
 	}
 	return list
 }
@@ -471,7 +473,7 @@ func (d *decision) wake() Time {
 	waits := false
 	for _, sh := range s.shelves {
 		if p, ok := sh.line.first(); ok {
-			at(p.flow.place())
+			at(p.flow.place)
 			waits = true
 		}
 	}

@@ -142,7 +142,7 @@ func (o *outlook) listWants() {
 		}
 		since := Never
 		if len(f.open) == 0 {
-			since = f.place()
+			since = f.place
 		}
 		o.wants = append(o.wants, want{flow: f, files: f.files, since: since})
 	}

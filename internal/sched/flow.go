@@ -16,11 +16,15 @@ type flowKey struct {
 // is applied.
 type flow struct {
 	key    flowKey
-	files  []File // that must be loaded
-	weight float64
-	limit  int // requests that may run at once; 0 is no limit
+	files  []File  // that must be loaded
+	weight float64 // of the identity and of its heaviest scope
+	scope  float64 // the heaviest scope's weight since it was idle
+	limit  int     // requests that may run at once; 0 is no limit
 
-	head, tail *request // the queue, in order of arrival
+	headStart time.Duration // a step of priority
+
+	head, tail *request // all that wait, in order of arrival
+	lanes      lanes    // the same, by whose turn it is
 	waiting    int
 	running    int
 
@@ -32,6 +36,10 @@ type flow struct {
 	debt     float64 // in tokens over its weight
 	payback  time.Duration
 
+	// place orders the flows that wait for a worker; from then on one is cleared for
+	// it. It is reckoned anew whenever something of that has changed (refresh).
+	place Time
+
 	applied int       // workers that apply it
 	open    []*worker // those of them that take requests
 	owned   int       // slots that hold its KV
@@ -42,16 +50,25 @@ type flow struct {
 	touched                    bool
 }
 
-// place orders the flows that wait for a worker; from then on one is cleared for
-// it.
-func (f *flow) place() Time { return max(f.since, f.closedAt+f.payback) }
+// reckon returns the flow's place: when it began to wait, or has paid its debt,
+// less the head start of what waits.
+func (f *flow) reckon() Time {
+	since := max(f.since, f.closedAt+f.payback)
+	place := Never
+	for _, c := range f.lanes.classes {
+		if c.lanes.len() > 0 {
+			place = min(place, c.place(since, f.headStart))
+		}
+	}
+	return place
+}
 
 // waitFrom lets the flow begin to wait for a worker, with no debt yet.
 func (f *flow) waitFrom(now Time) {
 	f.since, f.closedAt, f.debt, f.payback = now, now, 0, 0
 }
 
-func (f *flow) before(g *flow) bool { return f.place() < g.place() }
+func (f *flow) before(g *flow) bool { return f.place < g.place }
 func (f *flow) longer(g *flow) bool { return f.share() > g.share() }
 
 func (f *flow) share() float64 { return float64(f.waiting) / f.weight }
@@ -60,13 +77,17 @@ func (f *flow) idle() bool     { return f.waiting == 0 && f.running == 0 }
 // capped reports whether as many of the flow's requests run as may.
 func (f *flow) capped() bool { return f.limit > 0 && f.running >= f.limit }
 
+// A flow's weight is between these.
+const lightest, heaviest = 0.1, 10
+
 // flowOf returns the request's flow, with its present settings.
 func (s *Scheduler) flowOf(r Request, now Time) *flow {
 	f := s.flow(flowKey{r.Identity, r.Whole}, r.Files, now)
-	weight := r.Weight
-	if weight <= 0 {
-		weight = 1
+	if f.idle() {
+		f.scope = 0
 	}
+	f.scope = max(f.scope, orOne(r.ScopeWeight))
+	weight := min(max(orOne(r.Weight)*f.scope, lightest), heaviest)
 	if f.weight != weight || f.limit != r.MaxConcurrency {
 		f.weight, f.limit = weight, r.MaxConcurrency
 		if f.waiting > 0 {
@@ -82,7 +103,7 @@ func (s *Scheduler) flow(key flowKey, files []File, now Time) *flow {
 	f, ok := s.flows[key]
 	if !ok {
 		s.sweep(now)
-		f = &flow{key: key, files: files, weight: 1}
+		f = &flow{key: key, files: files, weight: 1, headStart: s.opts.HeadStart}
 		s.flows[key] = f
 		s.locate(f)
 	}
@@ -111,8 +132,10 @@ func (s *Scheduler) sweep(now Time) {
 
 // enqueue puts a request into its flow's queue, by its time of arrival: nearly
 // always at the end.
-func (s *Scheduler) enqueue(r *request) {
+func (s *Scheduler) enqueue(r *request, now Time) {
 	f := r.flow
+	f.lanes.add(r, now)
+	s.priorities[r.Priority]++
 	after := f.tail
 	for after != nil && after.Since > r.Since {
 		after = after.prev
@@ -147,6 +170,10 @@ func (s *Scheduler) dequeue(r *request) {
 		r.next.prev = r.prev
 	}
 	r.prev, r.next = nil, nil
+	f.lanes.remove(r)
+	if s.priorities[r.Priority]--; s.priorities[r.Priority] == 0 {
+		delete(s.priorities, r.Priority)
+	}
 	f.waiting--
 	delete(s.waiting, r.Ticket)
 	if f.waiting == 0 {
@@ -178,6 +205,8 @@ func (s *Scheduler) touch(f *flow) {
 func (s *Scheduler) charge(r *run, u Usage, now Time) {
 	f, w := r.flow, r.worker
 	cost := u.cost()
+	r.lane.give(cost - r.expected)
+	s.usualCost += memory * (cost - s.usualCost)
 	w.turnTokens += cost
 	if w.inFlight == 1 {
 		s.endTurn(w, now)

@@ -8,6 +8,7 @@
 package sched
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/loragate/loragate/internal/lru"
@@ -36,8 +37,15 @@ type Request struct {
 	// equal files.
 	Files []File
 	// Scope says whose the KV is that it leaves: requests of different scopes share
-	// none, though they run as one batch.
+	// none, though they run as one batch. Scopes that wait for one identity take
+	// turns.
 	Scope string
+	// ScopeWeight is the scope's share against others of the same identity, and with
+	// Weight the identity's; 1 if 0.
+	ScopeWeight float64
+	// Priority orders requests, higher ones first: one step counts as
+	// Options.HeadStart that it has waited longer.
+	Priority int
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool
@@ -66,6 +74,8 @@ type Options struct {
 	Spread time.Duration
 	// Queue is how many requests may wait.
 	Queue int
+	// HeadStart is what a step of priority is worth, in time waited.
+	HeadStart time.Duration
 	// MaxLoaded is how many files a worker may have loaded, and Memory how many
 	// bytes in sum; 0 is no bound.
 	MaxLoaded int
@@ -151,10 +161,13 @@ type Scheduler struct {
 	homes   map[File][]*shelf // by file that is in them
 	missing heap[*flow]       // flows that wait and whose files no worker has, first the one whose turn it is
 	longest heap[*flow]       // flows that have waiting requests, first the one with most
-	dirty   []*flow           // flows that may have become servable since the last decision
+	// priorities has how many requests of each wait.
+	priorities map[int]int
+	dirty      []*flow // flows that may have become servable since the last decision
 
 	rate       float64       // tokens a second of a worker's turn, smoothed
 	usualDrain time.Duration // how long a closed flow's requests take to end, smoothed
+	usualCost  float64       // of a request, smoothed
 	finished   finishRate
 	counts     Counts
 
@@ -177,16 +190,19 @@ type Counts struct {
 type request struct {
 	Request
 	flow       *flow
+	lane       *lane
 	missed     bool
-	prev, next *request
+	prev, next *request // of the flow, by arrival
 }
 
 // run is one that was placed and has not finished.
 type run struct {
-	flow    *flow
-	worker  *worker
-	slots   []int
-	started Time
+	flow     *flow
+	lane     *lane
+	worker   *worker
+	slots    []int
+	started  Time
+	expected float64 // what its lane was charged with
 }
 
 // New returns a scheduler without workers.
@@ -199,7 +215,9 @@ func New(opts Options) *Scheduler {
 		devices: make(map[string]*device),
 		waiting: make(map[Ticket]*request),
 		running: make(map[Ticket]*run),
-		homes:   make(map[File][]*shelf),
+
+		priorities: make(map[int]int), usualCost: 1,
+		homes: make(map[File][]*shelf),
 	}
 	s.loader = newLoader(opts)
 	s.missing = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.missingIndex }}
@@ -211,12 +229,13 @@ func New(opts Options) *Scheduler {
 const maxWorkers = 1 << 16
 
 // Arrive queues a request. It reports false when the queue is full. When it is
-// full of a flow that takes more than its share of it, that flow's newest
-// request makes room instead: it is forgotten, and evicted is its ticket.
+// full of lower priorities, or of a flow or a scope that takes more than its share
+// of it, the newest request of these makes room instead: it is forgotten, and
+// evicted is its ticket.
 func (s *Scheduler) Arrive(r Request, now Time) (evicted Ticket, admitted bool) {
 	f := s.flowOf(r, now)
 	if len(s.waiting) >= s.opts.Queue && !r.Again {
-		victim := s.pushOut(f, now)
+		victim := s.pushOut(f, r, now)
 		if victim == 0 {
 			s.forget(f, now)
 			return 0, false
@@ -232,20 +251,66 @@ func (s *Scheduler) Arrive(r Request, now Time) (evicted Ticket, admitted bool) 
 	} else {
 		s.counts.Hits++
 	}
-	s.enqueue(&request{Request: r, flow: f, missed: missed})
+	s.enqueue(&request{Request: r, flow: f, missed: missed}, now)
 	return evicted, true
 }
 
-// pushOut forgets the newest request of the flow with the longest queue, if that
-// is longer than f's would be with one more, and returns its ticket, or 0.
-func (s *Scheduler) pushOut(f *flow, now Time) Ticket {
-	most, ok := s.longest.first()
-	if !ok || float64(f.waiting+1)/f.weight >= most.share() {
+// pushOut forgets a request so that r, which is f's, has room, and returns its
+// ticket, or 0.
+func (s *Scheduler) pushOut(f *flow, r Request, now Time) Ticket {
+	victim := s.lowest(r.Priority)
+	if victim == nil {
+		victim = s.greediest(f, r)
+	}
+	if victim == nil {
 		return 0
 	}
-	last := most.tail
-	s.Leave(last.Ticket, now)
-	return last.Ticket
+	ticket := victim.newest()
+	s.Leave(ticket, now)
+	return ticket
+}
+
+// lowest returns a lane of the lowest priority, if that is lower than the given
+// one. It looks at every flow that waits, in a queue that is full.
+func (s *Scheduler) lowest(priority int) *lane {
+	least := priority
+	for p := range s.priorities {
+		least = min(least, p)
+	}
+	if least == priority {
+		return nil
+	}
+	var longest *lane
+	for _, f := range s.longest.items {
+		if l := f.lanes.longestLane(); l.priority == least && (longest == nil ||
+			cmp.Or(cmp.Compare(l.share(), longest.share()), cmp.Compare(l.newest(), longest.newest())) > 0) {
+			longest = l
+		}
+	}
+	return longest
+}
+
+// greediest returns the longest lane of the flow with the longest queue, if that
+// is longer than f's would be with r; in f itself, if it is longer than r's lane
+// would be.
+func (s *Scheduler) greediest(f *flow, r Request) *lane {
+	most, ok := s.longest.first()
+	if !ok {
+		return nil
+	}
+	l := most.lanes.longestLane()
+	theirs, ours := most.share(), float64(f.waiting+1)/f.weight
+	if most == f {
+		own := 1.0
+		if l := f.lanes.byKey[laneKey{r.Scope, r.Priority}]; l != nil {
+			own += float64(len(l.queue))
+		}
+		theirs, ours = l.share(), own/orOne(r.ScopeWeight)
+	}
+	if l.priority > r.Priority || ours >= theirs {
+		return nil
+	}
+	return l
 }
 
 // Leave forgets a request that waits. One that does not wait is ignored.

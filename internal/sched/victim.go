@@ -20,7 +20,7 @@ func (d *decision) victim() (w *worker, meant bool) {
 	oldest, missing := s.missing.first()
 	stock := s.wanting && d.now >= s.settled
 	o, list := s.look(d.now), d.candidates()
-	if stock && (!missing || s.settled <= oldest.place()) {
+	if stock && (!missing || s.settled <= oldest.place) {
 		if w := d.lacking(o, list); w != nil {
 			return w, true
 		}

@@ -23,6 +23,7 @@ type world struct {
 	wake    Time
 	log     []Action
 	applied map[int]Identity
+	checks  int
 }
 
 // job is one request in a world.
@@ -182,6 +183,7 @@ func (w *world) check() {
 	if w.s.Waiting() != len(w.queued) || len(w.s.running) != len(w.placed) {
 		w.t.Fatalf("%d wait and %d run, the scheduler has %d and %d", len(w.queued), len(w.placed), w.s.Waiting(), len(w.s.running))
 	}
+	w.checks++
 	running := map[Identity]int{}
 	for _, j := range w.placed {
 		if running[j.Identity]++; !j.Whole && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
@@ -189,6 +191,9 @@ func (w *world) check() {
 		}
 	}
 	for _, f := range w.s.flows {
+		if w.checks%16 == 0 { // long queues take long to walk
+			f.checkLanes(w.t)
+		}
 		inLine := f.waiting > 0 && len(f.open) == 0 && !f.capped()
 		for _, p := range f.spots {
 			if inLine != (p.index != 0) {

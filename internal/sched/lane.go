@@ -1,0 +1,184 @@
+package sched
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Requests of one flow come from several scopes, whose order is made here: by
+// priority, and within one priority by what each scope has been given, so that one
+// with many requests does not delay the others. It is the virtual token counter of
+// Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024, with the
+// cost of a request booked when it begins, as what is usual, and put right at its
+// end.
+
+// laneKey tells lanes of a flow apart.
+type laneKey struct {
+	scope    string
+	priority int
+}
+
+// lane is the queue of one scope and priority within a flow, in order of arrival.
+type lane struct {
+	laneKey
+	class   *class
+	weight  float64
+	queue   []*request
+	given   float64 // cost over its weight, that of running requests by what is usual
+	inClass int     // in the class's heap, one-based; 0 is not there
+}
+
+func (l *lane) share() float64 { return float64(len(l.queue)) / l.weight }
+
+// class is the lanes of one priority in a flow.
+type class struct {
+	priority int
+	since    Time        // when it began to wait, or was last given something
+	given    float64     // by the lane that came last: what a newcomer begins with
+	lanes    heap[*lane] // that have requests, first the one that has been given least
+}
+
+func newClass(priority int) *class {
+	return &class{priority: priority, lanes: heap[*lane]{
+		less: func(a, b *lane) bool {
+			return cmp.Or(cmp.Compare(a.given, b.given), cmp.Compare(a.queue[0].Ticket, b.queue[0].Ticket)) < 0
+		},
+		index: func(l *lane) *int { return &l.inClass },
+	}}
+}
+
+// lanes orders the requests of a flow. Its zero value is empty.
+type lanes struct {
+	byKey   map[laneKey]*lane
+	classes []*class // the highest priority first
+}
+
+// add takes a request in, behind those of its lane that came before it.
+func (ls *lanes) add(r *request, now Time) {
+	key := laneKey{r.Scope, r.Priority}
+	l := ls.byKey[key]
+	if l == nil {
+		if ls.byKey == nil {
+			ls.byKey = map[laneKey]*lane{}
+		}
+		l = &lane{laneKey: key, class: ls.class(r.Priority, now)}
+		ls.byKey[key] = l
+	}
+	c := l.class
+	if c.lanes.len() == 0 {
+		c.since = now
+	}
+	if len(l.queue) == 0 {
+		l.given = max(l.given, c.given) // not having come gives no claim
+	}
+	l.weight = orOne(r.ScopeWeight)
+	r.lane = l
+	at := len(l.queue)
+	for at > 0 && l.queue[at-1].Since > r.Since {
+		at--
+	}
+	l.queue = slices.Insert(l.queue, at, r)
+	c.lanes.fix(l)
+}
+
+func (ls *lanes) class(priority int, now Time) *class {
+	at, found := slices.BinarySearchFunc(ls.classes, priority, func(c *class, p int) int { return cmp.Compare(p, c.priority) })
+	if !found {
+		c := newClass(priority)
+		c.since = now
+		ls.classes = slices.Insert(ls.classes, at, c)
+	}
+	return ls.classes[at]
+}
+
+// remove takes a request out. When the last one goes, what has been given is
+// forgotten: who has no competitors owes them nothing.
+func (ls *lanes) remove(r *request) {
+	l := r.lane
+	if l.queue[0] == r {
+		l.queue[0], l.queue = nil, l.queue[1:]
+	} else {
+		at := slices.Index(l.queue, r)
+		l.queue = slices.Delete(l.queue, at, at+1)
+	}
+	if len(l.queue) > 0 {
+		l.class.lanes.fix(l)
+		return
+	}
+	l.class.lanes.remove(l)
+	switch {
+	case slices.ContainsFunc(ls.classes, func(c *class) bool { return c.lanes.len() > 0 }):
+	case len(ls.byKey) == 1: // the next one is most likely of the same scope
+		l.given, l.class.given = 0, 0
+	default:
+		*ls = lanes{}
+	}
+}
+
+// begin books that a request, which is still in its lane, is placed and will cost
+// what is usual.
+func (l *lane) begin(usual float64, now Time) {
+	l.class.since, l.class.given = now, l.given
+	l.give(usual)
+}
+
+// give books a cost, or takes some of it back.
+func (l *lane) give(cost float64) {
+	l.given += cost / l.weight
+	if l.inClass > 0 {
+		l.class.lanes.fix(l)
+	}
+}
+
+// place is when a class began to wait less its head start: every step of priority
+// counts as so much time that it has waited longer than it has. So a lower
+// priority waits longer, but not for ever.
+func (c *class) place(since Time, headStart time.Duration) Time {
+	return max(since, c.since) - Time(c.priority)*headStart
+}
+
+// first returns the class whose turn it is among those that wait.
+func (ls *lanes) first(headStart time.Duration) *class {
+	var first *class
+	for _, c := range ls.classes {
+		if c.lanes.len() > 0 && (first == nil || c.place(0, headStart) < first.place(0, headStart)) {
+			first = c
+		}
+	}
+	return first
+}
+
+// next returns the flow's request whose turn it is.
+func (f *flow) next() *request {
+	l, _ := f.lanes.first(f.headStart).lanes.first()
+	return l.queue[0]
+}
+
+// longestLane returns the lane that loses a request first: of the lowest priority
+// the one with most for its weight.
+func (ls *lanes) longestLane() *lane {
+	var longest *lane
+	for _, l := range ls.byKey {
+		if len(l.queue) == 0 {
+			continue
+		}
+		if longest == nil || cmp.Or(
+			cmp.Compare(longest.priority, l.priority),
+			cmp.Compare(l.share(), longest.share()),
+			cmp.Compare(l.newest(), longest.newest()),
+		) > 0 {
+			longest = l
+		}
+	}
+	return longest
+}
+
+func (l *lane) newest() Ticket { return l.queue[len(l.queue)-1].Ticket }
+
+func orOne(weight float64) float64 {
+	if weight <= 0 {
+		return 1
+	}
+	return weight
+}
