@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -178,4 +180,85 @@ func TestUtilities(t *testing.T) {
 			t.Errorf("%s %.80s: %d %.300s, want %d with %s", c.path, c.body, status, text, c.status, c.says)
 		}
 	}
+}
+
+// TestStreamsAreLlamaServersOwn compares the events of streams with those of a
+// llama-server without the gateway: none is added, lost or changed but for the
+// model's name, whatever the gateway asks llama-server for by itself.
+func TestStreamsAreLlamaServersOwn(t *testing.T) {
+	g := serve(t, realConfig(t, 1, 2))
+	bare := llamatest.Start(t, nil, "--parallel", "2", "--ctx-size", "2048", "--cache-ram", "0")
+	for _, way := range ways {
+		if way.name == "messages" {
+			continue // translated; see internal/anthropic
+		}
+		for _, progress := range []bool{false, true} {
+			body := way.body("demo", "What do you know of streams?")
+			body["stream"], body["cache_prompt"] = true, false // what is cached may differ
+			if progress {
+				body["return_progress"] = true
+			}
+			text, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			status, ours := g.post(way.path, string(text))
+			resp, err := bare.Open(t.Context(), http.MethodPost, way.path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || status != 200 || resp.StatusCode != 200 {
+				t.Fatalf("%s: %d and %d, %v", way.name, status, resp.StatusCode, err)
+			}
+			got, want := normalized(t, ours), normalized(t, string(theirs))
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, progress %v: got\n%s\nwant\n%s", way.name, progress, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if strings.Contains(ours, "prompt_progress") != progress {
+				t.Errorf("%s, progress %v: %s", way.name, progress, ours)
+			}
+		}
+	}
+}
+
+// normalized are the lines of a stream without what differs from one to the next.
+func normalized(t *testing.T, stream string) (lines []string) {
+	volatile := []string{"id", "item_id", "created", "created_at", "completed_at", "model", "timings", "generation_settings", "id_slot", "time_ms", "prompt"}
+	var clean func(v any)
+	clean = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, value := range v {
+				if slices.Contains(volatile, key) {
+					delete(v, key)
+				} else {
+					clean(value)
+				}
+			}
+		case []any:
+			for _, value := range v {
+				clean(value)
+			}
+		}
+	}
+	for line := range strings.Lines(stream) {
+		data, isData := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "data: ")
+		if !isData || data == "[DONE]" {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+			continue
+		}
+		var event any
+		if err := json.Unmarshal([]byte(data), &event); err != nil {
+			t.Fatalf("%v: %q", err, line)
+		}
+		clean(event)
+		text, err := json.Marshal(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, string(text))
+	}
+	return lines
 }

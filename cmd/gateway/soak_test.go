@@ -332,7 +332,7 @@ func (g *gatewayProcess) completions() (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, line := range g.lines {
-		if path, _ := line["path"].(string); line["msg"] == "request" && strings.HasSuffix(path, "/completions") {
+		if path, _ := line["path"].(string); line["msg"] == "request" && (strings.HasSuffix(path, "/completions") || path == "/completion") {
 			n++
 		}
 	}

@@ -274,10 +274,11 @@ func TestUsageIsExact(t *testing.T) {
 
 	g.mixed(100, true)
 	g.settles(url)
-	requests, _, completion = total()
-	server = int64(g.metric(url, predicted) - selfTest)
-	t.Logf("with streams that were left: %d requests, %d tokens of answers, llama-server counts %d", requests, completion, server)
-	if requests != 500 || completion <= read || completion > server {
+	requests, prompt, completion = total()
+	server, serverPrompts = int64(g.metric(url, predicted)-selfTest), int64(g.metric(url, prompts)-selfTestPrompts)
+	t.Logf("with streams that were left: %d requests, %d tokens of answers, llama-server counts %d; %d of prompts, llama-server counts %d",
+		requests, completion, server, prompt, serverPrompts)
+	if requests != 500 || completion <= read || completion > server || prompt != serverPrompts {
 		t.Error("streams that were left are not counted, or more than was made")
 	}
 	before := sum("day", "tenant", "model")
@@ -298,6 +299,74 @@ func TestUsageIsExact(t *testing.T) {
 	text, err := io.ReadAll(resp.Body)
 	if err != nil || !strings.HasPrefix(string(text), "tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,generation_seconds\nacme,") {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// TestUsageOfSeveralAnswers asks for several answers, and for answers to several
+// prompts: llama-server tells the usage of one of them.
+func TestUsageOfSeveralAnswers(t *testing.T) {
+	g := serve(t, realConfig(t, 1, 4))
+	url, client := g.adminURL(), g.admins()
+	counter := func(name string) int { return int(g.metric(url, fmt.Sprintf(`llamacpp:%s{worker="0"}`, name))) }
+	server := func() (prompt, completion int) {
+		return counter("prompt_tokens_total") + counter("prompt_tokens_cached_total"), counter("tokens_predicted_total")
+	}
+	account := func() (prompt, completion int) {
+		u, err := client.Usage(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range u.Sums {
+			prompt, completion = prompt+int(s.PromptTokens), completion+int(s.CompletionTokens)
+		}
+		return prompt, completion
+	}
+	for name, c := range map[string]struct {
+		path, body string
+		told       bool // the answer has a usage
+	}{
+		"choices":             {chatPath, chat("coding", "Hi", `,"n":3,"max_tokens":7,"temperature":1.5,"ignore_eos":true`), true},
+		"choices, to the end": {chatPath, chat("chat", "Hi", `,"n":2,"max_tokens":200`), true},
+		"streamed choices":    {chatPath, chat("coding", "Hi there", `,"n":2,"max_tokens":9,"stream":true`), false},
+		"prompts":             {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?",[5,6,7]],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
+		"prompts, to the end": {"/v1/completions", `{"model":"legal","prompt":["Hi","Who?"],"max_tokens":200,"temperature":0}`, true},
+		"streamed prompts":    {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?"],"max_tokens":6,"stream":true}`, false},
+		"both":                {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?"],"n":2,"max_tokens":6}`, true},
+		"llama-server's own":  {"/completion", `{"model":"chat","prompt":["Hi","Who?"],"n_cmpl":2,"n_predict":5}`, false},
+		"one":                 {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			promptBefore, completionBefore := account()
+			serverPrompt, serverCompletion := server()
+			status, text := g.post(c.path, c.body)
+			if status != http.StatusOK {
+				t.Fatalf("%d %s", status, text)
+			}
+			g.settles(url)
+			prompt, completion := account()
+			prompt, completion = prompt-promptBefore, completion-completionBefore
+			wantPrompt, wantCompletion := server()
+			wantPrompt, wantCompletion = wantPrompt-serverPrompt, wantCompletion-serverCompletion
+			if prompt != wantPrompt || completion != wantCompletion || completion < 5 {
+				t.Errorf("%d and %d tokens, llama-server counts %d and %d", prompt, completion, wantPrompt, wantCompletion)
+			}
+			var answer struct {
+				Usage struct {
+					Completion int `json:"completion_tokens"`
+					Prompt     int `json:"prompt_tokens"`
+					Total      int `json:"total_tokens"`
+				}
+			}
+			if !c.told {
+				return
+			}
+			if err := json.Unmarshal([]byte(text), &answer); err != nil {
+				t.Fatal(err)
+			}
+			if u := answer.Usage; u.Completion != wantCompletion || u.Total != u.Prompt+u.Completion || u.Prompt != wantPrompt {
+				t.Errorf("the answer says %+v, llama-server counts %d and %d", u, wantPrompt, wantCompletion)
+			}
+		})
 	}
 }
 

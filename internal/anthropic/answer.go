@@ -135,6 +135,13 @@ type Stream struct {
 	out     bytes.Buffer
 }
 
+// Prompt says how many tokens of the prompt have been read, and how many of them
+// came out of a cache. The first event tells it.
+func (s *Stream) Prompt(read, cached int) {
+	s.usage = &chatUsage{Prompt: read}
+	s.usage.Details.Cached = cached
+}
+
 // Chunk returns the events that stand for one chunk, none perhaps; they are valid
 // until the next call. Text that is no chunk has none.
 func (s *Stream) Chunk(text []byte) []byte {
@@ -145,7 +152,9 @@ func (s *Stream) Chunk(text []byte) []byte {
 	}
 	if !s.started {
 		s.started = true
-		s.event("message_start", map[string]any{"message": a.envelope()})
+		m := a.envelope()
+		m.Usage = s.usage.usage()
+		s.event("message_start", map[string]any{"message": m})
 	}
 	if a.Usage != nil {
 		s.usage = a.Usage

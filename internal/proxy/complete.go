@@ -91,13 +91,15 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	// Ending this context cancels the work in llama-server.
 	ctx, cancel := p.generation(c.Request().Context())
 	defer cancel()
-	outcome := pool.CutEarly
+	rec, outcome := recordOf(c), pool.CutEarly
 	defer func() {
 		if ctx.Err() != nil && outcome == pool.Failed {
 			outcome = pool.CutEarly // not the worker broke off: the client, or we did
 		}
-		l.Release(outcome, recordOf(c).usage())
+		l.Release(outcome, rec.tally.usage())
 	}()
+	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
+	begun := r.meter(ctx, l)
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
 		return err
@@ -112,7 +114,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 		outcome, err = p.relay(ctx, c, r, l, resp.Body)
 		return err
 	}
-	outcome, err = p.answer(ctx, c, r, l, resp)
+	outcome, err = p.answer(ctx, c, r, l, begun, resp)
 	return err
 }
 
@@ -137,8 +139,8 @@ func brokeOff(ctx context.Context, cause error) error {
 const maxAnswer = 256 << 20
 
 // answer passes on an answer that is not a stream, and tells how the worker's
-// part of it ended.
-func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, resp *upstream.Response) (pool.Outcome, error) {
+// part of it ended. begun is the worker's meter when the request began.
+func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, begun *pool.Usage, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
@@ -149,13 +151,16 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 	}
 	rec := recordOf(c)
 	text, ok := r.renameAll(rec, text)
+	if ok && (r.whole || !rec.tally.known()) {
+		text = r.recount(ctx, &rec.tally, l, begun, text)
+	}
 	if ok && r.endpoint.messages {
 		text, ok = anthropic.Answer(text)
 	}
 	if !ok {
 		return pool.Failed, &workerError{errors.New("the answer is not one of this endpoint")}
 	}
-	l.Release(pool.Done, rec.usage()) // the client may take its time to read
+	l.Release(pool.Done, rec.tally.usage()) // the client may take its time to read
 	rec.first = time.Since(rec.start)
 	return pool.Done, p.write(c, http.StatusOK, text)
 }

@@ -98,7 +98,7 @@ func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
 		return fromPool(r.asked, err)
 	}
 	outcome := pool.Cut
-	defer func() { lease.Release(outcome, recordOf(c).usage()) }()
+	defer func() { lease.Release(outcome, recordOf(c).tally.usage()) }()
 	resp, err := lease.Worker.Forward(ctx, r.endpoint.path, r.body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}))
 	if err != nil {
 		outcome = pool.Failed

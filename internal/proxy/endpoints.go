@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/loragate/loragate/internal/anthropic"
-	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -112,23 +111,17 @@ func (r *request) renameAll(rec *record, text []byte) ([]byte, bool) {
 		if !ok {
 			return nil, false
 		}
-		rec.count(object)
+		rec.tally.count(object)
 		return r.rename(object), true
 	}
 	var parts [][]byte
-	var total pool.Usage
 	for _, element := range rawjson.Elements(text) {
 		object, ok := rawjson.Scan(element)
 		if !ok {
 			return nil, false
 		}
-		if rec.count(object) {
-			total.Prompt += rec.tokens.Prompt
-			total.Cached += rec.tokens.Cached
-			total.Completion += rec.tokens.Completion
-		}
+		rec.tally.count(object)
 		parts = append(parts, r.rename(object))
 	}
-	rec.tokens = &total
 	return slices.Concat([]byte("["), bytes.Join(parts, []byte(",")), []byte("]")), true
 }

@@ -4,17 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v4"
-	openai "github.com/sashabaranov/go-openai"
 
 	"github.com/loragate/loragate/internal/pool"
-	"github.com/loragate/loragate/internal/rawjson"
 )
 
 // record is what the access log tells of one request. The request's handler
@@ -30,8 +27,7 @@ type record struct {
 	state  pool.AdapterState // "" until a lease was had
 	queued time.Duration
 	first  time.Duration // from arrival to the first byte of the answer; 0 is none
-	tokens *pool.Usage   // nil until the worker told; for n above 1 that of one choice
-	chunks int           // events of a stream that reached the client
+	tally  tally
 
 	completion bool // it is a request for a completion
 
@@ -66,7 +62,7 @@ const Adhoc = "(adhoc)"
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
-		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
+		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.tally.usage(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
@@ -94,60 +90,6 @@ func newRecord(given string) *record {
 		rec.id = "req_" + hex.EncodeToString(random)
 	}
 	return rec
-}
-
-// count takes the token counts out of an answer or a chunk and reports whether
-// it has them.
-// llama-server puts `usage` into answers, into streams only when asked, and
-// `timings` into both, in streams into the last chunk.
-func (rec *record) count(o rawjson.Object) (counted bool) {
-	if raw, ok := o.Raw("usage"); ok {
-		var u usageObject
-		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
-			rec.tokens = u.counts()
-			return true
-		}
-	}
-	if raw, ok := o.Raw("timings"); ok {
-		var t struct {
-			Cached    int `json:"cache_n"`
-			Prompt    int `json:"prompt_n"`
-			Predicted int `json:"predicted_n"`
-		}
-		if json.Unmarshal(raw, &t) == nil {
-			rec.tokens = &pool.Usage{Prompt: t.Cached + t.Prompt, Cached: t.Cached, Completion: t.Predicted}
-			return true
-		}
-	}
-	return false
-}
-
-// usageObject is an answer's usage, in the words of chat completions or in those
-// of responses.
-type usageObject struct {
-	openai.Usage
-	InputTokens  int                        `json:"input_tokens"`
-	OutputTokens int                        `json:"output_tokens"`
-	InputDetails openai.PromptTokensDetails `json:"input_tokens_details"`
-}
-
-func (u *usageObject) counts() *pool.Usage {
-	n := &pool.Usage{
-		Prompt: u.PromptTokens + u.InputTokens, Cached: u.InputDetails.CachedTokens, Completion: u.CompletionTokens + u.OutputTokens,
-	}
-	if u.PromptTokensDetails != nil {
-		n.Cached += u.PromptTokensDetails.CachedTokens
-	}
-	return n
-}
-
-// usage is what the request took, as far as it is known: a stream that was cut
-// tells no counts, but most of its events were a token each.
-func (rec *record) usage() pool.Usage {
-	if rec.tokens == nil {
-		return pool.Usage{Completion: rec.chunks}
-	}
-	return *rec.tokens
 }
 
 // access writes the one line that a request leaves in the log.
@@ -187,7 +129,7 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 	if rec.first > 0 {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
-	if t := rec.tokens; t != nil {
+	if t := rec.tally.usage(); t != (pool.Usage{}) {
 		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached), slog.Int("completion_tokens", t.Completion))
 	}
 	if err != nil {

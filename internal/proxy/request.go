@@ -1,11 +1,13 @@
 package proxy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,7 +28,10 @@ type request struct {
 	asked    string         // the model's name as the client gave it
 	model    *catalog.Model // what it stands for
 	stream   bool
-	whole    bool // llama-server picks slots for it by itself
+	choices  int               // that each prompt gets
+	prompts  []json.RawMessage // if there are several, each a JSON string or an array of tokens
+	whole    bool              // llama-server picks slots for it by itself
+	progress bool              // llama-server tells how far it is with the prompt, and the client did not ask
 }
 
 // decode reads the body, once and whole, and resolves its model.
@@ -142,14 +147,37 @@ func (r *request) readFields() error {
 	if _, err := r.body.Decode("stream", &r.stream); err != nil {
 		return invalid("stream", "The field \"stream\" must be true or false.")
 	}
+	r.choices = 1
 	for _, key := range choiceKeys {
 		n := 1
 		if _, err := r.body.Decode(key, &n); err != nil || n < 1 {
 			return invalid(key, "The field %q must be a whole number of at least 1.", key)
 		}
-		r.whole = r.whole || n > 1
+		r.choices = max(r.choices, n)
 	}
+	r.whole = r.choices > 1
+	r.prompts = r.readPrompts()
+	asked, _ := r.body.Raw("return_progress")
+	r.progress = r.stream && string(asked) != "true"
 	return nil
+}
+
+// readPrompts returns the prompts of a request that has several.
+func (r *request) readPrompts() []json.RawMessage {
+	raw, ok := r.body.Raw("prompt")
+	if !ok || raw[0] != '[' || !slices.Contains(r.endpoint.prompts, "prompt") {
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal(raw, &list) != nil || len(list) < 2 {
+		return nil
+	}
+	for _, prompt := range list {
+		if prompt[0] != '"' && prompt[0] != '[' {
+			return nil // numbers: one prompt's tokens
+		}
+	}
+	return list
 }
 
 // choiceKeys ask for several answers to one prompt. llama-server runs the
@@ -180,9 +208,9 @@ func (r *request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
 	if l.Slot != pool.NoSlot {
 		slot.Value = []byte(strconv.Itoa(l.Slot))
 	}
-	return r.body.Apply(
-		rawjson.Edit{Key: "model", Value: rawjson.String(alias)},
-		rawjson.Edit{Key: "lora", Value: lora},
-		slot,
-	), nil
+	edits := []rawjson.Edit{{Key: "model", Value: rawjson.String(alias)}, {Key: "lora", Value: lora}, slot}
+	if r.progress {
+		edits = append(edits, rawjson.Edit{Key: "return_progress", Value: []byte("true")})
+	}
+	return r.body.Apply(edits...), nil
 }

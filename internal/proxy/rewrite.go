@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/json"
 
 	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -27,20 +28,37 @@ type rewriter struct {
 	theirs, ours frame
 	out          []byte // the last event
 	complete     bool   // the event that completes the stream has come
+	began        bool   // progress has been told
 	message      anthropic.Stream
+}
+
+// next reads on until there is something for the client, and rewrites it. What it
+// returns is valid until the next call; the errors are the reader's.
+func (w *rewriter) next(events *eventReader) ([]byte, eventKind, error) {
+	for {
+		event, err := events.next()
+		if err != nil {
+			return nil, eventData, err
+		}
+		if out, kind := w.rewrite(event); len(out) > 0 || kind != eventData {
+			return out, kind, nil
+		}
+	}
 }
 
 // frame is what stands before and behind the text in an event.
 type frame struct{ head, tail []byte }
 
 // rewrite returns an event as the client gets it, valid until the next call, and
-// says what it is. What has not one line of JSON data passes as it is.
+// says what it is. Some are not for the client: then there is nothing. What has not one line of JSON data passes as it is.
 func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 	if w.r.endpoint.messages {
 		return w.translate(event)
 	}
 	if text, ok := w.theirs.text(event); ok {
-		w.rec.chunks++
+		if len(text) > 0 {
+			w.rec.tally.pieces++
+		}
 		w.out = append(append(append(w.out[:0], w.ours.head...), text...), w.ours.tail...)
 		return w.out, eventData
 	}
@@ -55,7 +73,14 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 	if failure, ok := object.Raw("error"); ok {
 		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
 	}
-	w.rec.chunks++
+	if raw, ok := object.Raw(progressKey); ok {
+		if object, ok = w.progress(object, raw); !ok {
+			return nil, eventData
+		}
+	}
+	if textAt(event) > 0 {
+		w.rec.tally.pieces++
+	}
 	w.out = append(append(append(w.out[:0], head...), dataPrefix...), w.r.rename(object)...)
 	w.out = append(w.out, event[len(line):]...)
 	if !w.tells(object) {
@@ -69,13 +94,32 @@ func (w *rewriter) tells(object rawjson.Object) bool {
 	e := w.r.endpoint
 	ends := e.ends != nil && e.ends(object)
 	w.complete = w.complete || ends
-	counted := w.rec.count(object)
+	counted := w.rec.tally.count(object)
 	if raw, ok := object.Raw(e.inner); ok && !counted {
 		if inner, ok := rawjson.Scan(raw); ok {
-			counted = w.rec.count(inner)
+			counted = w.rec.tally.count(inner)
 		}
 	}
 	return ends || counted
+}
+
+// progressKey is what events have that tell how much of a prompt has been read.
+// They are asked for so that the prompt of a stream that is left is accounted for.
+const progressKey = "prompt_progress"
+
+// progress takes in what such an event tells. It returns what the client gets of
+// it: false is nothing, for it did not ask.
+func (w *rewriter) progress(object rawjson.Object, told json.RawMessage) (rawjson.Object, bool) {
+	w.rec.tally.progress(told)
+	switch {
+	case !w.r.progress:
+		return object, true
+	case w.r.endpoint.inner == "" || w.began:
+		return object, false
+	}
+	// In the Responses API it is told in events that would come once without.
+	w.began = true
+	return rawjson.Scan(object.Apply(rawjson.Edit{Key: progressKey}))
 }
 
 // translate is rewrite for the Messages API.
@@ -91,8 +135,15 @@ func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
 	if failure, ok := object.Raw("error"); ok {
 		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
 	}
-	w.rec.chunks++
-	w.rec.count(object)
+	if raw, ok := object.Raw(progressKey); ok {
+		w.rec.tally.progress(raw)
+		w.message.Prompt(w.rec.tally.read.Prompt, w.rec.tally.read.Cached)
+		return nil, eventData
+	}
+	if textAt(event) > 0 {
+		w.rec.tally.pieces++
+	}
+	w.rec.tally.count(object)
 	return w.message.Chunk(w.r.rename(object)), eventData
 }
 
@@ -115,20 +166,27 @@ func dataOf(line []byte) (head, data []byte, ok bool) {
 	return head, data, ok && !bytes.HasPrefix(head, dataPrefix) && !bytes.Contains(head, []byte("\ndata:"))
 }
 
-// textKeys begin the text of an event: a chat's and of llama-server's own API, a
-// completion's, a response's.
-var textKeys = [][]byte{[]byte(`"content":"`), []byte(`"text":"`), []byte(`"delta":"`)}
+// textKeys begin the text of an event: a chat's and of llama-server's own API, that
+// of a chat's reasoning, a completion's, a response's, a tool call's.
+var textKeys = [][]byte{
+	[]byte(`"content":"`), []byte(`"reasoning_content":"`), []byte(`"text":"`), []byte(`"delta":"`), []byte(`"arguments":"`),
+}
+
+// textAt returns where the first text in an event begins that is not empty, or 0.
+func textAt(event []byte) int {
+	for _, key := range textKeys {
+		at := bytes.Index(event, key)
+		if at += len(key); at >= len(key) && at < len(event) && event[at] != '"' {
+			return at
+		}
+	}
+	return 0
+}
 
 // frameOf returns what is around the first text in an event.
 func frameOf(event []byte) (f frame) {
-	at := -1
-	for _, key := range textKeys {
-		if at = bytes.Index(event, key); at >= 0 {
-			at += len(key)
-			break
-		}
-	}
-	if at < 0 {
+	at := textAt(event)
+	if at == 0 {
 		return frame{}
 	}
 	end := bytes.IndexByte(event[at:], '"')

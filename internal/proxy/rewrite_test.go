@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -35,12 +36,12 @@ func TestRewriteAgreesWithItself(t *testing.T) {
 		want, wantKind := careful.rewrite([]byte(event))
 		quick := rewriter{r: r, rec: &record{}}
 		quick.rewrite([]byte(first + "\n\n"))
-		quick.rec.chunks = 0
+		quick.rec.tally = tally{}
 		got, kind := quick.rewrite([]byte(event))
 		if string(got) != string(want) || kind != wantKind {
 			t.Errorf("%s\n got  %q\n want %q", event, got, want)
 		}
-		if a, b := fmt.Sprint(quick.rec.usage()), fmt.Sprint(careful.rec.usage()); a != b {
+		if a, b := fmt.Sprint(quick.rec.tally.usage()), fmt.Sprint(careful.rec.tally.usage()); a != b {
 			t.Errorf("%s counted as %s, want %s", event, a, b)
 		}
 	}
@@ -87,11 +88,42 @@ func TestEventsOfResponses(t *testing.T) {
 			t.Errorf("%q became %q, kind %d, complete %t", c.event, got, kind, w.complete)
 		}
 	}
-	if u := rec.usage(); u.Prompt != 8 || u.Cached != 5 || u.Completion != 3 {
+	if u := rec.tally.usage(); u.Prompt != 8 || u.Cached != 5 || u.Completion != 3 {
 		t.Errorf("counted %+v", u)
 	}
 	got, kind := w.rewrite([]byte("event: error\ndata: {\"type\":\"error\",\"error\":{\"code\":500,\"message\":\"m\",\"type\":\"server_error\"}}\n\n"))
 	if want := "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"param\":null,\"code\":null},\"type\":\"error\",\"code\":\"\",\"message\":\"m\"}\n\n"; string(got) != want || kind != eventError {
 		t.Errorf("an error became %q, kind %d", got, kind)
+	}
+}
+
+// TestProgressIsCounted feeds the events that tell how much of a prompt has been
+// read: they count, and are for clients that asked only.
+func TestProgressIsCounted(t *testing.T) {
+	const (
+		begun = `data: {"choices":[{"delta":{"role":"assistant","content":null}}],"model":"base","prompt_progress":{"total":9,"cache":4,"processed":4,"time_ms":0}}` + "\n\n"
+		done  = `data: {"choices":[{"delta":{"role":"assistant","content":null}}],"model":"base","prompt_progress":{"total":9,"cache":4,"processed":9,"time_ms":1}}` + "\n\n"
+		text  = `data: {"choices":[{"delta":{"content":"a"}}],"model":"base"}` + "\n\n"
+	)
+	for _, ours := range []bool{true, false} {
+		rec := &record{}
+		w := rewriter{r: &request{asked: "base", endpoint: endpoints[0], progress: ours}, rec: rec}
+		for _, event := range []string{begun, done, text} {
+			want := event
+			if ours && event != text {
+				want = ""
+			}
+			if got, kind := w.rewrite([]byte(event)); string(got) != want || kind != eventData {
+				t.Errorf("ours %v: %q became %q", ours, event, got)
+			}
+		}
+		if u := rec.tally.usage(); u != (pool.Usage{Prompt: 9, Cached: 4, Completion: 1}) {
+			t.Errorf("counted %+v", u)
+		}
+		// A second prompt of the same request, of which not all was read.
+		w.rewrite([]byte(begun))
+		if u := rec.tally.usage(); u.Prompt != 13 || u.Cached != 8 {
+			t.Errorf("two prompts: counted %+v", u)
+		}
 	}
 }

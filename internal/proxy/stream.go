@@ -25,12 +25,12 @@ var (
 // elsewhere. A stream that the worker breaks off ends with an error event, never
 // as if it were complete. relay tells how the worker's part of it ended.
 func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.Lease, body lines) (pool.Outcome, error) {
-	events := eventReader{r: body}
-	event, err := events.next()
+	rec := recordOf(c)
+	events, w := eventReader{r: body}, rewriter{r: r, rec: rec}
+	event, kind, err := w.next(&events)
 	if err != nil {
 		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
-	rec := recordOf(c)
 	rec.first = time.Since(rec.start)
 	h := c.Response().Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -39,13 +39,11 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 	out := p.newSender(c)
 	c.Response().WriteHeader(http.StatusOK)
 
-	w := rewriter{r: r, rec: rec}
 	for {
-		rewritten, kind := w.rewrite(event)
 		if gap := out.mark(); gap > 0 {
 			p.opts.Observer.Chunk(gap)
 		}
-		if err := out.send(rewritten, kind != eventData || !events.ready()); err != nil {
+		if err := out.send(event, kind != eventData || !events.ready()); err != nil {
 			return pool.Cut, clientLeft(err)
 		}
 		switch kind {
@@ -54,7 +52,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 		case eventError:
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
-		event, err = events.next()
+		event, kind, err = w.next(&events)
 		switch {
 		case errors.Is(err, io.EOF) && w.complete:
 			return pool.Done, nil
