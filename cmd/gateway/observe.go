@@ -155,6 +155,6 @@ func (o observer) Finished(r proxy.Report) {
 	o.usage.Add(usage.Record{
 		At: time.Now(), Tenant: r.Tenant, Key: r.Key, Model: r.Model, Digest: r.Digest, Outcome: string(outcome),
 		Prompt: r.Usage.Prompt, Cached: r.Usage.Cached, Completion: r.Usage.Completion,
-		Queue: r.Queued, Generation: r.Took - r.Queued,
+		Queue: r.Queued - r.Swapped, Swap: r.Swapped, Generation: r.Took - r.Queued,
 	})
 }

@@ -297,7 +297,7 @@ func TestUsageIsExact(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.HasPrefix(string(text), "tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,generation_seconds\nacme,") {
+	if err != nil || !strings.HasPrefix(string(text), "tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,swap_seconds,generation_seconds\nacme,") {
 		t.Errorf("%s, %v", text, err)
 	}
 }

@@ -48,7 +48,7 @@ type fakeUsage struct {
 
 func (u *fakeUsage) Sums(_ context.Context, q usage.Query) ([]usage.Sum, error) {
 	u.query = q
-	return []usage.Sum{{Group: make([]string, len(q.By)), Requests: 2, Prompt: 3, Cached: 1, Completion: 4, QueueMs: 1500, GenerationMs: 20}}, u.err
+	return []usage.Sum{{Group: make([]string, len(q.By)), Requests: 2, Prompt: 3, Cached: 1, Completion: 4, QueueMs: 1500, SwapMs: 4, GenerationMs: 20}}, u.err
 }
 
 // ask asks a rig over these fakes.
@@ -99,7 +99,7 @@ func TestUsageRoute(t *testing.T) {
 		t.Errorf("%d %s, asked %+v", rec.Code, rec.Body, u.query)
 	}
 	rec = ask(t, &fakeKeys{}, u, "GET", UsagePath+"?format=csv", "")
-	if text := "day,tenant,model,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,generation_seconds\n,,,2,3,1,4,1.500,0.020\n"; rec.Body.String() != text {
+	if text := "day,tenant,model,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,swap_seconds,generation_seconds\n,,,2,3,1,4,1.500,0.004,0.020\n"; rec.Body.String() != text {
 		t.Errorf("%s", rec.Body)
 	}
 	for query, says := range map[string]string{

@@ -31,6 +31,7 @@ type UsageTotal struct {
 	CachedTokens     int64    `json:"cached_tokens"` // of the prompts
 	CompletionTokens int64    `json:"completion_tokens"`
 	QueueSeconds     float64  `json:"queue_seconds"`
+	SwapSeconds      float64  `json:"swap_seconds"`
 	GenerationSecond float64  `json:"generation_seconds"`
 }
 
@@ -48,7 +49,7 @@ func (a *api) showUsage(w http.ResponseWriter, r *http.Request) error {
 	for _, s := range sums {
 		answer.Sums = append(answer.Sums, UsageTotal{
 			Group: s.Group, Requests: s.Requests, PromptTokens: s.Prompt, CachedTokens: s.Cached, CompletionTokens: s.Completion,
-			QueueSeconds: float64(s.QueueMs) / 1000, GenerationSecond: float64(s.GenerationMs) / 1000,
+			QueueSeconds: float64(s.QueueMs) / 1000, SwapSeconds: float64(s.SwapMs) / 1000, GenerationSecond: float64(s.GenerationMs) / 1000,
 		})
 	}
 	if format == "csv" {
@@ -102,11 +103,11 @@ func parseMoment(text string) (time.Time, error) {
 func writeCSV(w http.ResponseWriter, answer UsageAnswer) error {
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	out := csv.NewWriter(w)
-	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "generation_seconds"))
+	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "swap_seconds", "generation_seconds"))
 	seconds := func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
 	for _, s := range answer.Sums {
 		_ = out.Write(append(slices.Clone(s.Group), strconv.FormatInt(s.Requests, 10), strconv.FormatInt(s.PromptTokens, 10),
-			strconv.FormatInt(s.CachedTokens, 10), strconv.FormatInt(s.CompletionTokens, 10), seconds(s.QueueSeconds), seconds(s.GenerationSecond)))
+			strconv.FormatInt(s.CachedTokens, 10), strconv.FormatInt(s.CompletionTokens, 10), seconds(s.QueueSeconds), seconds(s.SwapSeconds), seconds(s.GenerationSecond)))
 	}
 	out.Flush() // fails only when nobody reads any more
 	return nil

@@ -39,14 +39,14 @@ func Usage(w io.Writer, u admin.UsageAnswer) error {
 	for i, by := range u.By {
 		titles[i] = strings.ToUpper(by)
 	}
-	t := newTable(w, append(titles, "REQUESTS", "PROMPT", "CACHED", "COMPLETION", "QUEUED", "GENERATED")...)
+	t := newTable(w, append(titles, "REQUESTS", "PROMPT", "CACHED", "COMPLETION", "QUEUED", "SWAPPED", "GENERATED")...)
 	n := func(i int64) string { return strconv.FormatInt(i, 10) }
 	seconds := func(s float64) string {
 		return time.Duration(s * float64(time.Second)).Round(time.Second / 10).String()
 	}
 	for _, s := range u.Sums {
 		t.row(append(append([]string{}, s.Group...), n(s.Requests), n(s.PromptTokens), n(s.CachedTokens), n(s.CompletionTokens),
-			seconds(s.QueueSeconds), seconds(s.GenerationSecond))...)
+			seconds(s.QueueSeconds), seconds(s.SwapSeconds), seconds(s.GenerationSecond))...)
 	}
 	return t.Flush()
 }

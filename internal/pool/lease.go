@@ -93,6 +93,9 @@ type Lease struct {
 	State  AdapterState // what it took to get here
 	Target Target
 	Queued time.Duration // from Acquire to the grant
+	// Prepared is the part of Queued in which the worker was made ready: the swap,
+	// and the erasing of slots.
+	Prepared time.Duration
 
 	pool *Pool
 
@@ -100,6 +103,7 @@ type Lease struct {
 	member    *member
 	gen       uint64
 	ticket    *ticket
+	placed    time.Time
 	slots     []int // what it has
 	erase     []int // what must be erased before use
 	usage     Usage // what it took, once released

@@ -236,7 +236,7 @@ func (s *state) place(a sched.Action) {
 	delete(s.waiting, a.Ticket)
 	l := &Lease{
 		Worker: m.up, Member: m.id, Slot: a.Slot, State: StateWarm, Target: t.request.Target,
-		member: m, gen: m.gen, ticket: t, slots: a.Slots, erase: a.Erase,
+		member: m, gen: m.gen, ticket: t, slots: a.Slots, erase: a.Erase, placed: s.effects.now(),
 	}
 	t.lease = l
 	m.preparing = append(m.preparing, l)
@@ -270,7 +270,8 @@ func (s *state) ready(l *Lease) {
 		return
 	}
 	l.granted = true
-	l.Queued = s.effects.now().Sub(l.ticket.since)
+	now := s.effects.now()
+	l.Queued, l.Prepared = now.Sub(l.ticket.since), now.Sub(l.placed)
 	l.ticket.result <- result{lease: l}
 }
 

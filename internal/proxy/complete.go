@@ -74,6 +74,7 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 	rec := recordOf(c)
 	rec.worker, rec.state, rec.queued = l.Member, l.State, rec.queued+l.Queued
+	rec.swapped += l.Prepared
 	h := c.Response().Header()
 	h.Set("X-Adapter", r.model.Target)
 	if digest := r.model.Digest(); digest != "" {

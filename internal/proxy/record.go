@@ -26,8 +26,10 @@ type record struct {
 	worker int
 	state  pool.AdapterState // "" until a lease was had
 	queued time.Duration
-	first  time.Duration // from arrival to the first byte of the answer; 0 is none
-	tally  tally
+	// swapped is the part of it in which workers were made ready.
+	swapped time.Duration
+	first   time.Duration // from arrival to the first byte of the answer; 0 is none
+	tally   tally
 
 	completion bool // it is a request for a completion
 
@@ -47,6 +49,7 @@ type Report struct {
 	Stream  bool
 	State   pool.AdapterState // "" if it never had a lease
 	Queued  time.Duration
+	Swapped time.Duration // the part of Queued in which a worker was made ready
 	First   time.Duration // from arrival to the first byte of the answer; 0 is none
 	Took    time.Duration
 	Usage   pool.Usage
@@ -62,7 +65,7 @@ const Adhoc = "(adhoc)"
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
-		Queued: rec.queued, First: rec.first, Took: time.Since(rec.start), Usage: rec.tally.usage(),
+		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start), Usage: rec.tally.usage(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
@@ -124,7 +127,8 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 		attrs = append(attrs,
 			slog.Int("worker", rec.worker),
 			slog.String("adapter_state", string(rec.state)),
-			slog.Float64("queue_ms", milliseconds(rec.queued)))
+			slog.Float64("queue_ms", milliseconds(rec.queued)),
+			slog.Float64("swap_ms", milliseconds(rec.swapped)))
 	}
 	if rec.first > 0 {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))

@@ -119,6 +119,7 @@ var migrations = []string{
 		tokens INTEGER NOT NULL,
 		PRIMARY KEY (tenant, month)
 	) STRICT;`,
+	`ALTER TABLE usage ADD COLUMN swap_ms INTEGER NOT NULL DEFAULT 0;`, // queue_ms has it in older rows
 }
 
 // Open opens the directory and makes it if need be. One process at a time can:

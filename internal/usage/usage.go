@@ -25,7 +25,8 @@ type Record struct {
 	Prompt     int // tokens, as llama-server reports them, else as they were counted
 	Cached     int // of the prompt, found in a KV cache
 	Completion int
-	Queue      time.Duration // it waited for its turn, swaps and reloads included
+	Queue      time.Duration // it waited for its turn, reloads included
+	Swap       time.Duration // then for its worker to be made ready
 	Generation time.Duration // from then to its end
 }
 
@@ -96,7 +97,7 @@ func (r *Recorder) Add(rec Record) {
 	}
 	sum.Requests += rec.Requests
 	sum.Prompt, sum.Cached, sum.Completion = sum.Prompt+rec.Prompt, sum.Cached+rec.Cached, sum.Completion+rec.Completion
-	sum.Queue, sum.Generation = sum.Queue+rec.Queue, sum.Generation+rec.Generation
+	sum.Queue, sum.Swap, sum.Generation = sum.Queue+rec.Queue, sum.Swap+rec.Swap, sum.Generation+rec.Generation
 }
 
 // Close writes what is left and ends.
@@ -158,7 +159,7 @@ func (r *Recorder) write(batch []Record) error {
 		return err
 	}
 	defer tx.Rollback() // does nothing after Commit
-	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, completion, queue_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)")
+	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, completion, queue_ms, swap_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (r *Recorder) write(batch []Record) error {
 	spent := map[tenantMonth]int{}
 	for _, x := range batch {
 		if _, err := row.Exec(x.At.UnixMilli(), x.Tenant, x.Key, x.Model, x.Digest, x.Outcome, x.Requests, x.Prompt, x.Cached, x.Completion,
-			x.Queue.Milliseconds(), x.Generation.Milliseconds()); err != nil {
+			x.Queue.Milliseconds(), x.Swap.Milliseconds(), x.Generation.Milliseconds()); err != nil {
 			return err
 		}
 		spent[tenantMonth{x.Tenant, month(x.At)}] += x.Tokens()
@@ -234,6 +235,7 @@ type Sum struct {
 	Cached       int64
 	Completion   int64
 	QueueMs      int64
+	SwapMs       int64
 	GenerationMs int64
 }
 
@@ -248,7 +250,7 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 			return nil, fmt.Errorf("usage cannot be grouped by %q", by)
 		}
 	}
-	text := "SELECT " + strings.Join(append(slices.Clone(columns), "SUM(requests), SUM(prompt), SUM(cached), SUM(completion), SUM(queue_ms), SUM(generation_ms)"), ", ") +
+	text := "SELECT " + strings.Join(append(slices.Clone(columns), "SUM(requests), SUM(prompt), SUM(cached), SUM(completion), SUM(queue_ms), SUM(swap_ms), SUM(generation_ms)"), ", ") +
 		" FROM usage WHERE at >= ? AND at < ?"
 	if len(columns) > 0 {
 		text += " GROUP BY " + strings.Join(columns, ", ") + " ORDER BY " + strings.Join(columns, ", ")
@@ -268,7 +270,7 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 	var list []Sum
 	for rows.Next() {
 		s := Sum{Group: make([]string, len(columns))}
-		var n [6]sql.NullInt64 // null for the sum of nothing
+		var n [7]sql.NullInt64 // null for the sum of nothing
 		var into []any
 		for i := range s.Group {
 			into = append(into, &s.Group[i])
@@ -279,7 +281,7 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
-		s.Requests, s.Prompt, s.Cached, s.Completion, s.QueueMs, s.GenerationMs = n[0].Int64, n[1].Int64, n[2].Int64, n[3].Int64, n[4].Int64, n[5].Int64
+		s.Requests, s.Prompt, s.Cached, s.Completion, s.QueueMs, s.SwapMs, s.GenerationMs = n[0].Int64, n[1].Int64, n[2].Int64, n[3].Int64, n[4].Int64, n[5].Int64, n[6].Int64
 		list = append(list, s)
 	}
 	return list, rows.Err()

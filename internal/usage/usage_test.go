@@ -41,19 +41,19 @@ func TestSums(t *testing.T) {
 	dir := t.TempDir()
 	r, db := open(t, dir, 0)
 	for _, rec := range []Record{
-		{At: noon, Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 10, Cached: 4, Completion: 5, Queue: time.Second, Generation: 2 * time.Second},
+		{At: noon, Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 10, Cached: 4, Completion: 5, Queue: time.Second, Swap: 3 * time.Millisecond, Generation: 2 * time.Second},
 		{At: noon.Add(12 * time.Hour), Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 1, Completion: 2}, // the next day, and month
 		{At: noon, Tenant: "b", Model: "m", Outcome: "client_gone", Completion: 3},
 		{At: noon, Tenant: "a", Key: "k", Outcome: "rejected"}, {At: noon, Tenant: "a", Key: "k", Outcome: "rejected"},
 	} {
 		r.Add(rec)
 	}
-	all := Sum{Group: []string{}, Requests: 5, Prompt: 11, Cached: 4, Completion: 10, QueueMs: 1000, GenerationMs: 2000}
+	all := Sum{Group: []string{}, Requests: 5, Prompt: 11, Cached: 4, Completion: 10, QueueMs: 1000, SwapMs: 3, GenerationMs: 2000}
 	if got := sums(t, r, Query{}); !reflect.DeepEqual(got, []Sum{all}) {
 		t.Errorf("%+v", got)
 	}
 	want := []Sum{
-		{Group: []string{"2030-01-31", "a", "ok"}, Requests: 1, Prompt: 10, Cached: 4, Completion: 5, QueueMs: 1000, GenerationMs: 2000},
+		{Group: []string{"2030-01-31", "a", "ok"}, Requests: 1, Prompt: 10, Cached: 4, Completion: 5, QueueMs: 1000, SwapMs: 3, GenerationMs: 2000},
 		{Group: []string{"2030-01-31", "a", "rejected"}, Requests: 2},
 		{Group: []string{"2030-01-31", "b", "client_gone"}, Requests: 1, Completion: 3},
 		{Group: []string{"2030-02-01", "a", "ok"}, Requests: 1, Prompt: 1, Completion: 2},
