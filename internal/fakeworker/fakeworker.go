@@ -117,6 +117,9 @@ func (s *server) routes(deaf bool) http.Handler {
 		}
 		io.WriteString(w, `{"status":"ok"}`)
 	})
+	mux.HandleFunc("GET /props", func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"default_generation_settings":{"n_ctx":256},"modalities":{"vision":true,"audio":false}}`)
+	})
 	mux.HandleFunc("GET /lora-adapters", s.listAdapters)
 	mux.HandleFunc("POST /lora-adapters", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"success":true}`) })
 	mux.HandleFunc("GET /slots", s.listSlots)

@@ -27,6 +27,8 @@ type (
 	Stock = sched.Stock
 	// File names an adapter's file by its path.
 	File = sched.File
+	// Facts are what a worker tells of its model.
+	Facts = worker.Facts
 )
 
 // Base is the identity of the plain base model.
@@ -141,6 +143,7 @@ func (l *Lease) Release(o Outcome, u Usage) {
 // Runner is the pool's view of a worker; *worker.Worker is the real one.
 type Runner interface {
 	PID() int
+	Facts() worker.Facts
 	Apply(ctx context.Context, parts []Part) error
 	LoRA(parts []Part) ([]byte, error)
 	Erase(ctx context.Context, slot int) error

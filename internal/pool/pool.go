@@ -221,6 +221,13 @@ func (p *Pool) Any() (r Runner, err error) {
 	return r, err
 }
 
+// Facts returns what the workers tell of their model; nothing until one has been
+// up.
+func (p *Pool) Facts() (f Facts) {
+	p.post(func() { f = p.state.facts })
+	return f
+}
+
 // Drain keeps new requests from a worker, until it is called with false, through
 // its restarts. It reports false if there is no worker of that number.
 func (p *Pool) Drain(id int, drained bool) (exists bool) {

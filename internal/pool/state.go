@@ -44,6 +44,7 @@ type state struct {
 	members []*member
 	waiting map[sched.Ticket]*ticket
 	tickets sched.Ticket // the last number given out
+	facts   Facts        // of the worker that came up last
 	closing bool         // nothing is admitted any more
 }
 
@@ -384,7 +385,7 @@ func (s *state) plan(m *member) (Start, bool) {
 // start before, and why.
 func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError) {
 	m.gen++
-	m.up = r
+	m.up, s.facts = r, r.Facts()
 	m.ended = make(chan struct{})
 	m.suspect, m.swapping, m.failing = false, false, false
 	s.sched.Up(m.id, slots, m.device, s.now())

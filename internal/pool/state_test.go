@@ -40,6 +40,7 @@ func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; r
 type stubRunner struct{}
 
 func (stubRunner) PID() int                                   { return 42 }
+func (stubRunner) Facts() Facts                               { return Facts{} }
 func (stubRunner) Apply(context.Context, []worker.Part) error { panic("not called") }
 func (stubRunner) LoRA([]worker.Part) ([]byte, error)         { panic("not called") }
 func (stubRunner) Erase(context.Context, int) error           { panic("not called") }

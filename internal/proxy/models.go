@@ -9,6 +9,7 @@ import (
 	openai "github.com/sashabaranov/go-openai"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/pool"
 )
 
 // modelObject is a model as GET /v1/models shows it: OpenAI's fields, and what
@@ -19,9 +20,33 @@ type modelObject struct {
 	Kind       string    `json:"kind"`                 // "base", "adapter", "composition", "alias", "embedding" or "reranking"
 	Base       string    `json:"base"`                 // the base model's name
 	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+
+	// What clients look for to know how much they may send, as OpenRouter and vLLM
+	// tell it, and what, as OpenRouter does. Not there until a worker has been up.
+	Context      int           `json:"context_length,omitempty"` // tokens of prompt and answer
+	MaxModelLen  int           `json:"max_model_len,omitempty"`  // the same
+	Architecture *architecture `json:"architecture,omitempty"`
 }
 
-func (p *Proxy) describe(m *catalog.Model) modelObject {
+// architecture is what goes into a model and what comes out.
+type architecture struct {
+	Modality string   `json:"modality"` // such as "text+image->text"
+	Inputs   []string `json:"input_modalities"`
+	Outputs  []string `json:"output_modalities"`
+}
+
+// tell adds what workers tell of their model, which makes output.
+func (o *modelObject) tell(f pool.Facts, output string) {
+	if f.Context == 0 {
+		return
+	}
+	o.Context, o.MaxModelLen = f.Context, f.Context
+	o.Architecture = &architecture{
+		Modality: strings.Join(f.Inputs, "+") + "->" + output, Inputs: f.Inputs, Outputs: []string{output},
+	}
+}
+
+func (p *Proxy) describe(m *catalog.Model, facts pool.Facts) modelObject {
 	base := p.opts.Catalog.Base().Name
 	o := modelObject{
 		Model: openai.Model{
@@ -34,6 +59,7 @@ func (p *Proxy) describe(m *catalog.Model) modelObject {
 	if m.Kind != catalog.KindBase {
 		o.Parent, o.Digest = base, m.Digest()
 	}
+	o.tell(facts, "text")
 	return o
 }
 
@@ -42,29 +68,32 @@ func (p *Proxy) listModels(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	models := p.opts.Catalog.Models()
+	models, facts := p.opts.Catalog.Models(), p.opts.Pool.Facts()
 	list := struct {
 		Object string        `json:"object"`
 		Data   []modelObject `json:"data"`
 	}{"list", make([]modelObject, 0, len(models))}
 	for _, m := range models {
 		if visit.May(m.Name) || visit.May(m.Target) {
-			list.Data = append(list.Data, p.describe(m))
+			list.Data = append(list.Data, p.describe(m, facts))
 		}
 	}
 	for _, kind := range []EmbedderKind{Embedding, Reranking} {
 		for _, name := range p.embedders(visit, kind) {
-			list.Data = append(list.Data, describeEmbedder(name, kind))
+			list.Data = append(list.Data, p.describeEmbedder(name))
 		}
 	}
 	return p.writeJSON(c, list)
 }
 
 // describeEmbedder is describe for a model that has nothing to do with the base.
-func describeEmbedder(name string, kind EmbedderKind) modelObject {
-	return modelObject{
-		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(kind), Base: name,
+func (p *Proxy) describeEmbedder(name string) modelObject {
+	e := p.opts.Embedders[name]
+	o := modelObject{
+		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(e.Kind), Base: name,
 	}
+	o.tell(e.Pool.Facts(), map[EmbedderKind]string{Embedding: "embeddings", Reranking: "scores"}[e.Kind])
+	return o
 }
 
 // showModel serves GET /v1/models/{id}; ids may hold slashes.
@@ -75,13 +104,13 @@ func (p *Proxy) showModel(c echo.Context) error {
 	}
 	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
 	if e := p.opts.Embedders[name]; e != nil && visit.May(name) {
-		return p.writeJSON(c, describeEmbedder(name, e.Kind))
+		return p.writeJSON(c, p.describeEmbedder(name))
 	}
 	m, err := p.resolve(visit, name)
 	if err != nil {
 		return err
 	}
-	return p.writeJSON(c, p.describe(m))
+	return p.writeJSON(c, p.describe(m, p.opts.Pool.Facts()))
 }
 
 func (p *Proxy) writeJSON(c echo.Context, v any) error {

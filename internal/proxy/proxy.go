@@ -71,6 +71,7 @@ func (nobody) Chunk(time.Duration) {}
 type Pool interface {
 	Acquire(ctx context.Context, req pool.Request) (*pool.Lease, error)
 	Any() (pool.Runner, error)
+	Facts() pool.Facts
 	Stats() pool.Stats
 }
 

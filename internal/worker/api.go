@@ -22,6 +22,38 @@ type Part struct {
 	Scale float64
 }
 
+// Facts are what a worker tells of its model. The zero value knows nothing.
+type Facts struct {
+	Context int      // tokens of one slot
+	Inputs  []string // what it reads: "text", and with a projector "image" or "audio"
+}
+
+// readFacts asks for them. A llama-server that does not tell serves all the same.
+func (w *Worker) readFacts(ctx context.Context) Facts {
+	var props struct {
+		Settings struct {
+			Context int `json:"n_ctx"`
+		} `json:"default_generation_settings"`
+		Modalities struct{ Vision, Audio bool }
+	}
+	if err := w.call(ctx, http.MethodGet, "/props", nil, &props); err != nil {
+		w.opts.Log.Debug("llama-server does not tell of its model", "worker", w.opts.Name, "error", err)
+		return Facts{}
+	}
+	f := Facts{Context: props.Settings.Context, Inputs: []string{"text"}}
+	if props.Modalities.Vision {
+		f.Inputs = append(f.Inputs, "image")
+	}
+	if props.Modalities.Audio {
+		f.Inputs = append(f.Inputs, "audio")
+	}
+	return f
+}
+
+// Facts returns what the worker told of its model when it was ready. The slice must
+// not be changed.
+func (w *Worker) Facts() Facts { return w.facts }
+
 // scale is a Part in llama-server's words.
 type scale struct {
 	ID    int     `json:"id"`

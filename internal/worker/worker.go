@@ -53,6 +53,7 @@ type Worker struct {
 	tail    *tail
 	client  *upstream.Client
 	killed  atomic.Pointer[string] // the cause of the first Kill
+	facts   Facts                  // since it is ready
 }
 
 // ExitError says how a worker's process ended.
@@ -200,6 +201,7 @@ func (w *Worker) becomeReady(ctx context.Context) error {
 	if err := w.checkAdapters(ctx); err != nil {
 		return err
 	}
+	w.facts = w.readFacts(ctx)
 	// --lora-init-without-apply leaves every adapter at scale 1.
 	return w.Apply(ctx, nil)
 }
