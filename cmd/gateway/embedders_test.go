@@ -67,6 +67,48 @@ embedders:
 	}
 }
 
+// TestReranking compares with a llama-server of its own. The demo's base is no model
+// for reranking: its scores mean nothing, but they are the same.
+func TestReranking(t *testing.T) {
+	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
+embedders:
+  - {name: order, path: %s, kind: reranking}
+`, llamatest.Base()))
+	type answer struct {
+		Model   string
+		Results []struct {
+			Index int
+			Score float64 `json:"relevance_score"`
+		}
+		Usage struct {
+			Prompt int `json:"prompt_tokens"`
+		}
+	}
+	ask := map[string]any{"query": "Where is Tokyo?", "documents": []string{"Japan is a country", "Hello there", "A contract binds"}, "top_n": 2}
+	var want answer
+	llamatest.StartPlain(t, "--model", llamatest.Base(), "--reranking", "--parallel", "1", "--ctx-size", "512").Must(t, "POST", "/v1/rerank", ask, &want)
+	for _, path := range []string{"/v1/rerank", "/v1/reranking"} {
+		ask["model"] = "order"
+		body, err := json.Marshal(ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		status, text := g.post(path, string(body))
+		var got answer
+		if err := json.Unmarshal([]byte(text), &got); err != nil || status != 200 || got.Model != "order" || len(got.Results) != 2 || got.Usage != want.Usage {
+			t.Fatalf("%s: %d %s, %v; want %+v", path, status, text, err, want)
+		}
+		for i, r := range got.Results {
+			if w := want.Results[i]; r.Index != w.Index || math.Abs(r.Score-w.Score) > 0.01*math.Abs(w.Score) {
+				t.Errorf("%s: %+v, want %+v", path, got.Results, want.Results)
+			}
+		}
+	}
+	if status, text := g.post("/v1/rerank", `{"model":"order","query":"a"}`); status != 400 || !strings.Contains(text, "documents") {
+		t.Errorf("without documents: %d %s", status, text)
+	}
+}
+
 func cosine(a, b []float64) float64 {
 	if len(a) != len(b) || len(a) == 0 {
 		return 0

@@ -2,10 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,7 +14,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
@@ -21,130 +24,71 @@ import (
 	"github.com/openai/openai-go/v3/option"
 	community "github.com/sashabaranov/go-openai"
 
+	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/llamatest"
 )
+
+const (
+	sdkQuestion = "How do I sort a list?"
+	sdkKey      = "sdk-key"
+	// caller is a model that calls the tool that it is given: a rule makes a brace
+	// its first token.
+	caller = "calls-tools"
+)
+
+// single are keys of tenants that may have one request at once, each for one test.
+var single = []string{
+	"openai-node-leaves", "openai-node-chat", "openai-node-completions-leaves", "openai-node-completions",
+	"openai-node-responses-leaves", "openai-node-responses", "anthropic-node-leaves", "anthropic-node",
+	"ai-leaves", "ai", "langchain-leaves", "langchain",
+	"openai-go-leaves", "openai-go", "go-openai-leaves", "anthropic-go-leaves", "anthropic-go",
+}
+
+// sdkConfig is a gateway with tenants, embeddings, and a template that has tools.
+func sdkConfig(t *testing.T) string {
+	t.Helper()
+	template, err := filepath.Abs(filepath.Join("testdata", "tools.jinja"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const plain = `args: ["--threads", "1"]`
+	config := realConfig(t, 1, 4)
+	if !strings.Contains(config, plain) {
+		t.Fatal("the configuration has other arguments")
+	}
+	config = strings.Replace(config, plain, fmt.Sprintf(`args: ["--threads", "1", "--jinja", "--chat-template-file", %q]`, template), 1)
+	config += fmt.Sprintf(`
+embedders: [{name: small, path: %s, args: [--pooling, mean]}]
+rules: [{match: %s, model: demo, set: '{"logit_bias": {"99": 100}}'}]
+tenants:
+  - {name: sdk, keys: [%s]}
+`, llamatest.Base(), caller, auth.Hash(sdkKey))
+	for _, key := range single {
+		config += fmt.Sprintf("  - {name: %s, keys: [%s], concurrency: 1}\n", key, auth.Hash(key))
+	}
+	return config
+}
 
 // TestSDKs drives the gateway with the clients that people have, against the
 // real llama-server.
 func TestSDKs(t *testing.T) {
-	g := serve(t, realConfig(t, 1, 4))
+	g := serve(t, sdkConfig(t))
 	var passed []string
-	for name, test := range map[string]func(*testing.T, *gatewayProcess){
-		"openai-go | /v1/chat/completions | answers, streams, an unknown model and a bad request are its own errors": testOpenAIGo,
-		"go-openai | /v1/chat/completions | answers, streams, an unknown model and a bad request are its own errors": testGoOpenAI,
-		"anthropic-sdk-go | /v1/messages | answers, streams, an unknown model is its own error":                      testAnthropicGo,
+	for client, tests := range map[string]map[string]func(*testing.T, *gatewayProcess){
+		"openai-go | /v1/chat/completions": openAIGo, "go-openai | /v1/chat/completions": goOpenAI, "anthropic-sdk-go | /v1/messages": anthropicGo,
 	} {
-		if t.Run(strings.Fields(name)[0], func(t *testing.T) { test(t, g) }) {
-			passed = append(passed, name)
+		for feature, test := range tests {
+			name := client + " | " + feature
+			if t.Run(strings.Fields(client)[0]+"/"+feature, func(t *testing.T) { test(t, g) }) {
+				passed = append(passed, name)
+			}
 		}
 	}
 	t.Run("Node", func(t *testing.T) { checkTable(t, append(passed, testNode(t, g)...)) })
 }
 
-const sdkQuestion = "How do I sort a list?"
-
-func testOpenAIGo(t *testing.T, g *gatewayProcess) {
-	client := openai.NewClient(option.WithBaseURL(g.url+"/v1"), option.WithAPIKey("unused"), option.WithMaxRetries(0))
-	ctx := t.Context()
-
-	var ids []string
-	models := client.Models.ListAutoPaging(ctx)
-	for models.Next() {
-		ids = append(ids, models.Current().ID)
-	}
-	if err := models.Err(); err != nil || !slices.Contains(ids, "coding") || !slices.Contains(ids, "demo") {
-		t.Errorf("models %v, %v", ids, err)
-	}
-
-	params := openai.ChatCompletionNewParams{
-		Model:       "coding",
-		Messages:    []openai.ChatCompletionMessageParamUnion{openai.UserMessage(sdkQuestion)},
-		MaxTokens:   openai.Int(16),
-		Temperature: openai.Float(0),
-	}
-	answer, err := client.Chat.Completions.New(ctx, params)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.Model != "coding" || answer.Choices[0].Message.Content == "" || answer.Usage.CompletionTokens == 0 {
-		t.Errorf("answer %+v", answer)
-	}
-	stream := client.Chat.Completions.NewStreaming(ctx, params)
-	var text strings.Builder
-	for stream.Next() {
-		for _, c := range stream.Current().Choices {
-			text.WriteString(c.Delta.Content)
-		}
-	}
-	if err := stream.Err(); err != nil || text.String() != answer.Choices[0].Message.Content {
-		t.Errorf("streamed %q, %v; whole %q", text.String(), err, answer.Choices[0].Message.Content)
-	}
-
-	params.Model = "nope"
-	_, err = client.Chat.Completions.New(ctx, params)
-	var failure *openai.Error
-	if !errors.As(err, &failure) || failure.StatusCode != http.StatusNotFound || failure.Code != "model_not_found" {
-		t.Errorf("unknown model: %v", err)
-	}
-	params.Model, params.Messages = "demo", nil
-	_, err = client.Chat.Completions.New(ctx, params)
-	if !errors.As(err, &failure) || failure.StatusCode != http.StatusBadRequest || failure.Type != "invalid_request_error" {
-		t.Errorf("bad request: %v", err)
-	}
-}
-
-func testGoOpenAI(t *testing.T, g *gatewayProcess) {
-	config := community.DefaultConfig("unused")
-	config.BaseURL = g.url + "/v1"
-	client := community.NewClientWithConfig(config)
-	ctx := t.Context()
-
-	list, err := client.ListModels(ctx)
-	if err != nil || !slices.ContainsFunc(list.Models, func(m community.Model) bool { return m.ID == "legal" }) {
-		t.Errorf("models %+v, %v", list.Models, err)
-	}
-	request := community.ChatCompletionRequest{
-		Model:               "chat",
-		Messages:            []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}},
-		MaxCompletionTokens: 16,
-	}
-	answer, err := client.CreateChatCompletion(ctx, request)
-	if err != nil || answer.Model != "chat" || answer.Choices[0].Message.Content == "" {
-		t.Errorf("answer %+v, %v", answer, err)
-	}
-	if err := readCommunityStream(ctx, client, request); err != nil {
-		t.Errorf("stream: %v", err)
-	}
-	request.Model = "nope"
-	_, err = client.CreateChatCompletion(ctx, request)
-	var failure *community.APIError
-	if !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusNotFound || failure.Code != "model_not_found" {
-		t.Errorf("unknown model: %v", err)
-	}
-	request.Model, request.Messages = "demo", nil
-	if _, err = client.CreateChatCompletion(ctx, request); !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusBadRequest {
-		t.Errorf("bad request: %v", err)
-	}
-}
-
-func readCommunityStream(ctx context.Context, client *community.Client, request community.ChatCompletionRequest) error {
-	stream, err := client.CreateChatCompletionStream(ctx, request)
-	if err != nil {
-		return err
-	}
-	defer stream.Close()
-	for n := 0; ; n++ {
-		switch _, err := stream.Recv(); {
-		case errors.Is(err, io.EOF) && n > 1:
-			return nil
-		case err != nil:
-			return err
-		}
-	}
-}
-
-// testNode runs the tests of test/sdk/node, whose names are "SDK | endpoint |
-// what", and returns them.
+// testNode runs the tests of test/sdk/node and returns the names of those that
+// passed.
 func testNode(t *testing.T, g *gatewayProcess) (passed []string) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -166,80 +110,431 @@ func testNode(t *testing.T, g *gatewayProcess) (passed []string) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	for _, m := range regexp.MustCompile(`(?m)^ok \d+ - (.*)$`).FindAllStringSubmatch(string(out), -1) {
-		passed = append(passed, m[1])
+		passed = append(passed, strings.ReplaceAll(m[1], `\`, ""))
 	}
 	return passed
 }
 
-// compatibility is the file with the table of what the SDKs did.
-var compatibility = filepath.Join(llamatest.Root(), "docs", "compatibility.md")
+// occupied takes the one place of a tenant with a stream, and gives it back at the
+// first 429 that it sees as the transport of an SDK.
+type occupied struct {
+	release context.CancelFunc
 
-// checkTable holds the table in the docs to the tests that passed; with
-// LORAGATE_UPDATE set it writes it.
-func checkTable(t *testing.T, passed []string) {
-	const begin, end = "<!-- made by TestSDKs -->\n", "<!-- end -->\n"
-	var rows strings.Builder
-	rows.WriteString("| SDK | endpoint | what was done |\n| --- | --- | --- |\n")
-	byPlace := map[string][]string{}
-	for _, name := range passed {
-		parts := strings.SplitN(name, " | ", 3)
-		if len(parts) != 3 {
-			t.Fatalf("the test %q is not named SDK | endpoint | what", name)
-		}
-		place := "| " + parts[0] + " | `" + parts[1] + "`"
-		byPlace[place] = append(byPlace[place], parts[2])
-	}
-	for _, place := range slices.Sorted(maps.Keys(byPlace)) {
-		fmt.Fprintf(&rows, "%s | %s |\n", place, strings.Join(byPlace[place], "; "))
-	}
-	text, err := os.ReadFile(compatibility)
+	mu   sync.Mutex
+	seen []string
+}
+
+func occupy(t *testing.T, g *gatewayProcess, key string) *occupied {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath, strings.NewReader(chat("chat", sdkQuestion, `,"max_tokens":900,"ignore_eos":true,"stream":true`)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(text), begin)
-	old, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("%s has no place for the table", compatibility)
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
 	}
-	switch {
-	case old == rows.String():
-	case os.Getenv("LORAGATE_UPDATE") == "":
-		t.Errorf("%s is not what the tests showed; LORAGATE_UPDATE=1 writes\n%s", compatibility, rows.String())
-	default:
-		if err := os.WriteFile(compatibility, []byte(before+begin+rows.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	t.Cleanup(func() { cancel(); resp.Body.Close() })
+	if _, err := io.ReadFull(resp.Body, make([]byte, 10)); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v", resp.StatusCode, err)
+	}
+	return &occupied{release: cancel}
+}
+
+func (o *occupied) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	what := fmt.Sprint(resp.StatusCode)
+	if resp.StatusCode == http.StatusTooManyRequests {
+		what += ", " + resp.Header.Get("Retry-After") + " s"
+		o.release()
+	}
+	o.seen = append(o.seen, what)
+	return resp, nil
+}
+
+// check wants refusals with Retry-After, then success.
+func (o *occupied) check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil || len(o.seen) < 2 || o.seen[0] != "429, 1 s" || o.seen[len(o.seen)-1] != "200" {
+		t.Errorf("%v; answers were %v", err, o.seen)
 	}
 }
 
-// testAnthropicGo drives the Messages API with Anthropic's own client.
-func testAnthropicGo(t *testing.T, g *gatewayProcess) {
-	client := anthropic.NewClient(anthropicoption.WithBaseURL(g.url), anthropicoption.WithAPIKey("unused"), anthropicoption.WithMaxRetries(0))
-	params := anthropic.MessageNewParams{
-		Model: "coding", MaxTokens: 16, Temperature: anthropic.Float(0),
-		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(sdkQuestion))},
+var (
+	sdkCities = []string{"Rome", "Oslo"}
+	citySpec  = map[string]any{"city": map[string]any{"enum": sdkCities}}
+	sdkSchema = map[string]any{"type": "object", "properties": citySpec, "required": []string{"city"}, "additionalProperties": false}
+)
+
+// isCity checks JSON of sdkSchema.
+func isCity(t *testing.T, text string) {
+	t.Helper()
+	var v struct{ City string }
+	if err := json.Unmarshal([]byte(text), &v); err != nil || !slices.Contains(sdkCities, v.City) {
+		t.Errorf("%q, %v", text, err)
 	}
-	whole, err := client.Messages.New(t.Context(), params)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func openAIClient(g *gatewayProcess, key string, more ...option.RequestOption) openai.Client {
+	return openai.NewClient(append([]option.RequestOption{option.WithBaseURL(g.url + "/v1"), option.WithAPIKey(key), option.WithMaxRetries(0)}, more...)...)
+}
+
+func openAIParams(model string) openai.ChatCompletionNewParams {
+	return openai.ChatCompletionNewParams{
+		Model: model, Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(sdkQuestion)},
+		MaxTokens: openai.Int(16), Temperature: openai.Float(0),
 	}
-	if whole.Model != "coding" || len(whole.Content) != 1 || whole.Content[0].Text == "" || whole.StopReason != "max_tokens" || whole.Usage.OutputTokens != 16 {
-		t.Errorf("%+v", whole)
-	}
-	var streamed anthropic.Message
-	stream := client.Messages.NewStreaming(t.Context(), params)
-	for stream.Next() {
-		if err := streamed.Accumulate(stream.Current()); err != nil {
+}
+
+// endless makes answers go on for so long that nobody waits for their end.
+func endlessOpenAI() (openai.ChatCompletionNewParams, option.RequestOption) {
+	params := openAIParams("chat")
+	params.MaxTokens = openai.Int(900)
+	return params, option.WithJSONSet("ignore_eos", true)
+}
+
+var openAIGo = map[string]func(*testing.T, *gatewayProcess){
+	"answers": func(t *testing.T, g *gatewayProcess) {
+		client := openAIClient(g, sdkKey)
+		var ids []string
+		models := client.Models.ListAutoPaging(t.Context())
+		for models.Next() {
+			ids = append(ids, models.Current().ID)
+		}
+		if err := models.Err(); err != nil || !slices.Contains(ids, "coding") || !slices.Contains(ids, "demo") {
+			t.Errorf("models %v, %v", ids, err)
+		}
+		answer, err := client.Chat.Completions.New(t.Context(), openAIParams("coding"))
+		if err != nil {
 			t.Fatal(err)
 		}
+		if answer.Model != "coding" || answer.Choices[0].Message.Content == "" || answer.Usage.CompletionTokens != 16 {
+			t.Errorf("answer %+v", answer)
+		}
+	},
+	"streams": func(t *testing.T, g *gatewayProcess) {
+		client := openAIClient(g, sdkKey)
+		whole, err := client.Chat.Completions.New(t.Context(), openAIParams("legal"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := client.Chat.Completions.NewStreaming(t.Context(), openAIParams("legal"))
+		var acc openai.ChatCompletionAccumulator
+		for stream.Next() {
+			acc.AddChunk(stream.Current())
+		}
+		if err := stream.Err(); err != nil || acc.Choices[0].Message.Content != whole.Choices[0].Message.Content {
+			t.Errorf("streamed %+v, %v; whole %q", acc.Choices, err, whole.Choices[0].Message.Content)
+		}
+	},
+	"tools": func(t *testing.T, g *gatewayProcess) {
+		client, params := openAIClient(g, sdkKey), openAIParams(caller)
+		params.MaxTokens = openai.Int(100)
+		params.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(openai.FunctionDefinitionParam{
+			Name: "weather", Description: openai.String("the weather"), Parameters: sdkSchema,
+		})}
+		params.ToolChoice = openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: openai.String("required")}
+		answer, err := client.Chat.Completions.New(t.Context(), params)
+		if err != nil || len(answer.Choices[0].Message.ToolCalls) != 1 || answer.Choices[0].FinishReason != "tool_calls" {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		call := answer.Choices[0].Message.ToolCalls[0]
+		isCity(t, call.Function.Arguments)
+		params.Model, params.ToolChoice = "demo", openai.ChatCompletionToolChoiceOptionUnionParam{}
+		params.Messages = append(params.Messages, answer.Choices[0].Message.ToParam(), openai.ToolMessage("warm", call.ID))
+		if _, err := client.Chat.Completions.New(t.Context(), params); err != nil || call.Function.Name != "weather" {
+			t.Errorf("%+v, %v", call, err)
+		}
+	},
+	"structured output": func(t *testing.T, g *gatewayProcess) {
+		client, params := openAIClient(g, sdkKey), openAIParams("coding")
+		params.MaxTokens = openai.Int(64)
+		params.ResponseFormat.OfJSONSchema = &openai.ResponseFormatJSONSchemaParam{
+			JSONSchema: openai.ResponseFormatJSONSchemaJSONSchemaParam{Name: "city", Schema: sdkSchema, Strict: openai.Bool(true)},
+		}
+		answer, err := client.Chat.Completions.New(t.Context(), params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		isCity(t, answer.Choices[0].Message.Content)
+	},
+	"leaving": func(t *testing.T, g *gatewayProcess) {
+		client := openAIClient(g, "openai-go-leaves", option.WithMaxRetries(5))
+		params, endless := endlessOpenAI()
+		stream := client.Chat.Completions.NewStreaming(t.Context(), params, endless)
+		if !stream.Next() {
+			t.Fatal(stream.Err())
+		}
+		stream.Close()
+		if _, err := client.Chat.Completions.New(t.Context(), openAIParams("chat")); err != nil {
+			t.Error(err)
+		}
+	},
+	"retries": func(t *testing.T, g *gatewayProcess) {
+		o := occupy(t, g, "openai-go")
+		client := openAIClient(g, "openai-go", option.WithMaxRetries(5), option.WithHTTPClient(&http.Client{Transport: o}))
+		_, err := client.Chat.Completions.New(t.Context(), openAIParams("coding"))
+		o.check(t, err)
+	},
+	"time-outs": func(t *testing.T, g *gatewayProcess) {
+		client := openAIClient(g, sdkKey)
+		params, endless := endlessOpenAI()
+		if _, err := client.Chat.Completions.New(t.Context(), params, endless, option.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	},
+	"errors": func(t *testing.T, g *gatewayProcess) {
+		client := openAIClient(g, sdkKey)
+		_, err := client.Chat.Completions.New(t.Context(), openAIParams("nope"))
+		var failure *openai.Error
+		if !errors.As(err, &failure) || failure.StatusCode != http.StatusNotFound || failure.Code != "model_not_found" {
+			t.Errorf("unknown model: %v", err)
+		}
+		params := openAIParams("demo")
+		params.Messages = nil
+		_, err = client.Chat.Completions.New(t.Context(), params)
+		if !errors.As(err, &failure) || failure.StatusCode != http.StatusBadRequest || failure.Type != "invalid_request_error" {
+			t.Errorf("bad request: %v", err)
+		}
+	},
+}
+
+func communityClient(g *gatewayProcess, key string) *community.Client {
+	config := community.DefaultConfig(key)
+	config.BaseURL = g.url + "/v1"
+	return community.NewClientWithConfig(config)
+}
+
+func communityRequest(model string) community.ChatCompletionRequest {
+	return community.ChatCompletionRequest{
+		Model: model, Messages: []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}}, MaxCompletionTokens: 16,
+		Temperature: math.SmallestNonzeroFloat32, // it leaves 0 out
 	}
-	if err := stream.Err(); err != nil || len(streamed.Content) != 1 || streamed.Content[0].Text != whole.Content[0].Text {
-		t.Errorf("streamed %+v, %v; whole %+v", streamed, err, whole)
+}
+
+var goOpenAI = map[string]func(*testing.T, *gatewayProcess){
+	"answers": func(t *testing.T, g *gatewayProcess) {
+		client := communityClient(g, sdkKey)
+		list, err := client.ListModels(t.Context())
+		if err != nil || !slices.ContainsFunc(list.Models, func(m community.Model) bool { return m.ID == "legal" }) {
+			t.Errorf("models %+v, %v", list.Models, err)
+		}
+		answer, err := client.CreateChatCompletion(t.Context(), communityRequest("chat"))
+		if err != nil || answer.Model != "chat" || answer.Choices[0].Message.Content == "" {
+			t.Errorf("answer %+v, %v", answer, err)
+		}
+	},
+	"streams": func(t *testing.T, g *gatewayProcess) {
+		stream, err := communityClient(g, sdkKey).CreateChatCompletionStream(t.Context(), communityRequest("chat"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		text := ""
+		for {
+			chunk, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range chunk.Choices {
+				text += c.Delta.Content
+			}
+		}
+		if text == "" {
+			t.Error("nothing was streamed")
+		}
+	},
+	"tools": func(t *testing.T, g *gatewayProcess) {
+		request := communityRequest(caller)
+		request.MaxCompletionTokens = 100
+		request.Tools = []community.Tool{{Type: community.ToolTypeFunction, Function: &community.FunctionDefinition{Name: "weather", Parameters: sdkSchema}}}
+		request.ToolChoice = "required"
+		answer, err := communityClient(g, sdkKey).CreateChatCompletion(t.Context(), request)
+		if err != nil || len(answer.Choices[0].Message.ToolCalls) != 1 || answer.Choices[0].Message.ToolCalls[0].Function.Name != "weather" {
+			t.Fatalf("%+v, %v", answer, err)
+		}
+		isCity(t, answer.Choices[0].Message.ToolCalls[0].Function.Arguments)
+	},
+	"structured output": func(t *testing.T, g *gatewayProcess) {
+		schema, err := json.Marshal(sdkSchema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request := communityRequest("coding")
+		request.MaxCompletionTokens = 64
+		request.ResponseFormat = &community.ChatCompletionResponseFormat{
+			Type:       community.ChatCompletionResponseFormatTypeJSONSchema,
+			JSONSchema: &community.ChatCompletionResponseFormatJSONSchema{Name: "city", Schema: json.RawMessage(schema), Strict: true},
+		}
+		answer, err := communityClient(g, sdkKey).CreateChatCompletion(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		isCity(t, answer.Choices[0].Message.Content)
+	},
+	"leaving": func(t *testing.T, g *gatewayProcess) {
+		client, request := communityClient(g, "go-openai-leaves"), communityRequest("chat")
+		request.MaxCompletionTokens = 900
+		stream, err := client.CreateChatCompletionStream(t.Context(), request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		stream.Close()
+		for { // it retries nothing by itself
+			_, err := client.CreateChatCompletion(t.Context(), communityRequest("chat"))
+			var failure *community.APIError
+			if err == nil {
+				return
+			}
+			if !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusTooManyRequests {
+				t.Fatal(err)
+			}
+		}
+	},
+	"time-outs": func(t *testing.T, g *gatewayProcess) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		request := communityRequest("chat")
+		request.MaxCompletionTokens = 900
+		if _, err := communityClient(g, sdkKey).CreateChatCompletion(ctx, request); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	},
+	"errors": func(t *testing.T, g *gatewayProcess) {
+		client := communityClient(g, sdkKey)
+		_, err := client.CreateChatCompletion(t.Context(), communityRequest("nope"))
+		var failure *community.APIError
+		if !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusNotFound || failure.Code != "model_not_found" {
+			t.Errorf("unknown model: %v", err)
+		}
+		request := communityRequest("demo")
+		request.Messages = nil
+		if _, err = client.CreateChatCompletion(t.Context(), request); !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusBadRequest {
+			t.Errorf("bad request: %v", err)
+		}
+	},
+}
+
+func anthropicClient(g *gatewayProcess, key string, more ...anthropicoption.RequestOption) anthropic.Client {
+	return anthropic.NewClient(append([]anthropicoption.RequestOption{
+		anthropicoption.WithBaseURL(g.url), anthropicoption.WithAPIKey(key), anthropicoption.WithMaxRetries(0),
+	}, more...)...)
+}
+
+func anthropicParams(model anthropic.Model) anthropic.MessageNewParams {
+	return anthropic.MessageNewParams{
+		Model: model, MaxTokens: 16, Temperature: anthropic.Float(0),
+		Messages: []anthropic.MessageParam{anthropic.NewUserMessage(anthropic.NewTextBlock(sdkQuestion))},
 	}
-	params.Model = "nope"
-	_, err = client.Messages.New(t.Context(), params)
-	var failure *anthropic.Error
-	if !errors.As(err, &failure) || failure.StatusCode != http.StatusNotFound || failure.RequestID == "" {
-		t.Errorf("unknown model: %v", err)
-	}
+}
+
+func endlessAnthropic() (anthropic.MessageNewParams, anthropicoption.RequestOption) {
+	params := anthropicParams("chat")
+	params.MaxTokens = 900
+	return params, anthropicoption.WithJSONSet("ignore_eos", true)
+}
+
+var anthropicGo = map[string]func(*testing.T, *gatewayProcess){
+	"answers": func(t *testing.T, g *gatewayProcess) {
+		client := anthropicClient(g, sdkKey)
+		m, err := client.Messages.New(t.Context(), anthropicParams("coding"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Model != "coding" || len(m.Content) != 1 || m.Content[0].Text == "" || m.StopReason != "max_tokens" || m.Usage.OutputTokens != 16 {
+			t.Errorf("%+v", m)
+		}
+	},
+	"streams": func(t *testing.T, g *gatewayProcess) {
+		client := anthropicClient(g, sdkKey)
+		whole, err := client.Messages.New(t.Context(), anthropicParams("coding"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var streamed anthropic.Message
+		stream := client.Messages.NewStreaming(t.Context(), anthropicParams("coding"))
+		for stream.Next() {
+			if err := streamed.Accumulate(stream.Current()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := stream.Err(); err != nil || len(streamed.Content) != 1 || streamed.Content[0].Text != whole.Content[0].Text {
+			t.Errorf("streamed %+v, %v; whole %+v", streamed, err, whole)
+		}
+	},
+	"tools": func(t *testing.T, g *gatewayProcess) {
+		client, params := anthropicClient(g, sdkKey), anthropicParams(caller)
+		params.MaxTokens = 100
+		params.Tools = []anthropic.ToolUnionParam{{OfTool: &anthropic.ToolParam{
+			Name: "weather", InputSchema: anthropic.ToolInputSchemaParam{Properties: citySpec, Required: []string{"city"}},
+		}}}
+		params.ToolChoice.OfAny = &anthropic.ToolChoiceAnyParam{}
+		m, err := client.Messages.New(t.Context(), params)
+		if err != nil || m.StopReason != anthropic.StopReasonToolUse {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		call := m.Content[len(m.Content)-1]
+		isCity(t, string(call.Input))
+		params.Model, params.ToolChoice = "demo", anthropic.ToolChoiceUnionParam{}
+		params.Messages = append(params.Messages, m.ToParam(), anthropic.NewUserMessage(anthropic.NewToolResultBlock(call.ID, "warm", false)))
+		if _, err := client.Messages.New(t.Context(), params); err != nil || call.Name != "weather" {
+			t.Errorf("%+v, %v", call, err)
+		}
+	},
+	"structured output": func(t *testing.T, g *gatewayProcess) {
+		client, params := anthropicClient(g, sdkKey), anthropicParams("coding")
+		params.MaxTokens = 64
+		params.OutputConfig.Format = anthropic.JSONOutputFormatParam{Schema: sdkSchema}
+		m, err := client.Messages.New(t.Context(), params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		isCity(t, m.Content[0].Text)
+	},
+	"leaving": func(t *testing.T, g *gatewayProcess) {
+		client := anthropicClient(g, "anthropic-go-leaves", anthropicoption.WithMaxRetries(5))
+		params, endless := endlessAnthropic()
+		stream := client.Messages.NewStreaming(t.Context(), params, endless)
+		if !stream.Next() {
+			t.Fatal(stream.Err())
+		}
+		stream.Close()
+		if _, err := client.Messages.New(t.Context(), anthropicParams("chat")); err != nil {
+			t.Error(err)
+		}
+	},
+	"retries": func(t *testing.T, g *gatewayProcess) {
+		o := occupy(t, g, "anthropic-go")
+		client := anthropicClient(g, "anthropic-go", anthropicoption.WithMaxRetries(5), anthropicoption.WithHTTPClient(&http.Client{Transport: o}))
+		_, err := client.Messages.New(t.Context(), anthropicParams("coding"))
+		o.check(t, err)
+	},
+	"time-outs": func(t *testing.T, g *gatewayProcess) {
+		client := anthropicClient(g, sdkKey)
+		params, endless := endlessAnthropic()
+		if _, err := client.Messages.New(t.Context(), params, endless, anthropicoption.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	},
+	"errors": func(t *testing.T, g *gatewayProcess) {
+		client := anthropicClient(g, sdkKey)
+		_, err := client.Messages.New(t.Context(), anthropicParams("nope"))
+		var failure *anthropic.Error
+		if !errors.As(err, &failure) || failure.StatusCode != http.StatusNotFound || failure.RequestID == "" {
+			t.Errorf("unknown model: %v", err)
+		}
+	},
 }

@@ -58,6 +58,9 @@ func TestRequests(t *testing.T) {
 			{"role":"assistant","content":"I","reasoning_content":"hm","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}},{"id":"2","type":"function","function":{"name":"g","arguments":"{}"}}]},
 			{"role":"tool","tool_call_id":"1","content":"out"},{"role":"tool","tool_call_id":"2","content":"Error: no"},{"role":"user","content":"Go on"}]}`,
 
+		`{"max_tokens":5,"output_config":{"effort":"low","format":{"type":"json_schema","schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"reasoning_effort":"low",
+			"response_format":{"type":"json_schema","json_schema":{"name":"output","strict":true,"schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`,
+
 		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"f"},"thinking":{"type":"enabled","budget_tokens":9},"chat_template_kwargs":{"x":1},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"f","description":""}}],"tool_choice":{"type":"function","function":{"name":"f"}},
 			"chat_template_kwargs":{"x":1,"enable_thinking":true},"messages":[{"role":"user","content":"Do"}]}`,
 	} {
@@ -87,6 +90,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		`{"max_tokens":5,"tools":[{"input_schema":{}}],"messages":[{"role":"user","content":""}]}`:                       "tools[0].name",
 		`{"max_tokens":5,"tool_choice":{"type":"some"},"messages":[{"role":"user","content":""}]}`:                       "tool_choice.type",
 		`{"max_tokens":5,"tool_choice":"auto","messages":[{"role":"user","content":""}]}`:                                "tool_choice",
+		`{"max_tokens":5,"output_config":{"format":{"type":"xml"}},"messages":[{"role":"user","content":""}]}`:           "output_config.format",
+		`{"max_tokens":5,"output_config":7,"messages":[{"role":"user","content":""}]}`:                                   "output_config",
 		`{"max_tokens":5,"thinking":true,"messages":[{"role":"user","content":""}]}`:                                     "thinking",
 	} {
 		_, err := chat(t, body)

@@ -136,7 +136,7 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		return nil, err
 	}
 	edits := []rawjson.Edit{{Key: "messages", Value: encode(messages)}}
-	for _, gone := range []string{"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "n", "n_cmpl"} {
+	for _, gone := range []string{"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl"} {
 		edits = append(edits, rawjson.Edit{Key: gone})
 	}
 	set := func(key string, value any) {
@@ -157,6 +157,9 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		return nil, err
 	}
 	if err := thinking(body, set); err != nil {
+		return nil, err
+	}
+	if err := output(body, set); err != nil {
 		return nil, err
 	}
 	if r.stream {
@@ -183,6 +186,33 @@ func thinking(body rawjson.Object, set func(key string, value any)) error {
 	}
 	kwargs["enable_thinking"] = t.Type != "disabled"
 	set("chat_template_kwargs", kwargs)
+	return nil
+}
+
+// output turns the schema that an answer must have, and the effort, into OpenAI's.
+func output(body rawjson.Object, set func(key string, value any)) error {
+	var c struct {
+		Effort string `json:"effort"`
+		Format *struct {
+			Type   string          `json:"type"`
+			Schema json.RawMessage `json:"schema"`
+		} `json:"format"`
+	}
+	if _, err := body.Decode("output_config", &c); err != nil {
+		return wrong("output_config", "is not what the Messages API takes there")
+	}
+	if c.Effort != "" {
+		set("reasoning_effort", c.Effort)
+	}
+	if c.Format == nil {
+		return nil
+	}
+	if c.Format.Type != "json_schema" || len(c.Format.Schema) == 0 {
+		return wrong("output_config.format", "must be of the type json_schema and have a schema")
+	}
+	set("response_format", map[string]any{
+		"type": "json_schema", "json_schema": map[string]any{"name": "output", "strict": true, "schema": c.Format.Schema},
+	})
 	return nil
 }
 

@@ -33,6 +33,9 @@ type endpoint struct {
 	failure func(e *apiError, requestID string) []byte
 }
 
+// responseKey is where events of the Responses API have their response.
+const responseKey = "response"
+
 // at is where llama-server is asked.
 func (e *endpoint) at() string {
 	if e.worker != "" {
@@ -44,7 +47,7 @@ func (e *endpoint) at() string {
 var endpoints = []*endpoint{
 	{path: "/v1/chat/completions", prompts: []string{"messages"}, failure: errorEvent},
 	{path: "/v1/completions", prompts: []string{"prompt"}, failure: errorEvent},
-	{path: "/v1/responses", prompts: []string{"input"}, inner: "response", ends: endsResponse, failure: responseError},
+	{path: "/v1/responses", prompts: []string{"input"}, inner: responseKey, ends: endsResponse, failure: responseError},
 	{path: "/completion", prompts: []string{"prompt"}, ends: endsCompletion, anonymous: true, failure: errorEvent},
 	{path: "/v1/messages", worker: "/v1/chat/completions", prompts: []string{"messages"}, messages: true, failure: messageError},
 	{path: "/infill", prompts: []string{"input_extra", "input_prefix"}, ends: endsCompletion, anonymous: true, failure: errorEvent},

@@ -59,7 +59,34 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 			return nil, err
 		}
 	}
+	if e.inner == responseKey {
+		if err := r.moveFormat(); err != nil {
+			return nil, err
+		}
+	}
 	return r, r.readFields()
+}
+
+// moveFormat puts the schema that the answer to a request of the Responses API must
+// have where llama-server looks for it, as in a chat completion.
+func (r *request) moveFormat() error {
+	var text struct {
+		Format json.RawMessage `json:"format"`
+	}
+	if _, err := r.body.Decode("text", &text); err != nil {
+		return invalid("text", "The field \"text\" must be an object.")
+	}
+	format, ok := rawjson.Scan(text.Format)
+	if !ok {
+		return nil
+	}
+	edit := rawjson.Edit{Key: "response_format", Value: []byte(text.Format)}
+	if kind, _ := format.Raw("type"); string(kind) == `"json_schema"` {
+		edit.Value = slices.Concat([]byte(`{"type":"json_schema","json_schema":`), format.Apply(rawjson.Edit{Key: "type"}), []byte("}"))
+	}
+	var err error
+	r.body, err = rawjson.Parse(r.body.Apply(edit))
+	return err
 }
 
 // translate makes the request one for a chat completion.

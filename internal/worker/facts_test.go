@@ -422,3 +422,80 @@ func TestFactBrokenAdapterEndsTheProcess(t *testing.T) {
 		t.Errorf("a broken adapter: %v, want exit status 1", err)
 	}
 }
+
+// TestFactUsageIsOfOneAnswer: of several the usage is that of one, while a stream
+// tells each and the counters have all.
+func TestFactUsageIsOfOneAnswer(t *testing.T) {
+	s := factServer(t, "--metrics")
+	type usage struct {
+		Completion int `json:"completion_tokens"`
+	}
+	var answer struct {
+		Choices []any
+		Usage   usage
+	}
+	body := object{"prompt": factPrompt, "n": 2, "max_tokens": 4, "ignore_eos": true, "lora": lora(0, 1)}
+	s.Must(t, http.MethodPost, "/v1/completions", body, &answer)
+	if len(answer.Choices) != 2 || answer.Usage.Completion != 4 {
+		t.Errorf("n=2: %+v", answer)
+	}
+	if n := predicted(t, s); n != 8 {
+		t.Errorf("n=2: the counter has %d tokens", n)
+	}
+	body = object{"prompt": []string{factPrompt, "And snow?"}, "max_tokens": 4, "ignore_eos": true, "id_slot": 0, "lora": lora(0, 1)}
+	s.Must(t, http.MethodPost, "/v1/completions", body, &answer)
+	if len(answer.Choices) != 2 || answer.Usage.Completion != 4 {
+		t.Errorf("two prompts: %+v", answer)
+	}
+	body["stream"] = true
+	_, text, err := s.Do(http.MethodPost, "/v1/completions", body)
+	if n := strings.Count(string(text), `"predicted_n":4`); err != nil || n != 2 {
+		t.Errorf("a stream tells %d times, %v: %s", n, err, text)
+	}
+}
+
+// predicted is llama-server's counter of generated tokens.
+func predicted(t *testing.T, s *llamatest.Server) (n int) {
+	t.Helper()
+	_, text, err := s.Do(http.MethodGet, "/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\nllamacpp:tokens_predicted_total ")
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return n
+}
+
+// TestFactProgressOfAPrompt: it is told, when asked for, in events of its own
+// before the first text.
+func TestFactProgressOfAPrompt(t *testing.T) {
+	s := factServer(t)
+	_, text, err := s.Do(http.MethodPost, "/v1/chat/completions", object{
+		"messages": []object{{"role": "user", "content": factPrompt}}, "max_tokens": 2, "stream": true, "return_progress": true, "lora": lora(0, 1),
+	})
+	before, _, _ := strings.Cut(string(text), `"content":"`)
+	if n := strings.Count(before, `"prompt_progress":{"total":`); err != nil || n != 2 || strings.Count(string(text), "prompt_progress") != n {
+		t.Errorf("told %d times, %v: %s", n, err, text)
+	}
+	if !strings.Contains(before, `"cache":0,"processed":0,`) {
+		t.Errorf("it does not begin with what is cached: %s", before)
+	}
+}
+
+// TestFactResponsesIgnoreTheFormatOfTheirText: a schema counts where chat
+// completions have it.
+func TestFactResponsesIgnoreTheFormatOfTheirText(t *testing.T) {
+	s := factServer(t)
+	schema := object{"enum": []string{"yes"}}
+	for key, format := range map[string]object{
+		"text":            {"format": object{"type": "json_schema", "name": "n", "schema": schema}},
+		"response_format": {"type": "json_schema", "json_schema": object{"name": "n", "schema": schema}},
+	} {
+		_, text, err := s.Do(http.MethodPost, "/v1/responses", object{"input": factPrompt, "max_output_tokens": 32, "lora": lora(0, 1), key: format})
+		if obeyed := strings.Contains(string(text), `"text":"\"yes\""`); err != nil || obeyed != (key == "response_format") {
+			t.Errorf("%s: %v %s", key, err, text)
+		}
+	}
+}

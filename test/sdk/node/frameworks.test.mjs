@@ -1,52 +1,114 @@
-// What the Vercel AI SDK and LangChain see of a gateway at GATEWAY_URL.
+// What the Vercel AI SDK and LangChain see of the gateway.
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { ChatOpenAI } from '@langchain/openai';
-import { APICallError, generateObject, generateText, streamText } from 'ai';
-import { z } from 'zod';
+import { APICallError, generateObject, generateText, streamText, tool } from 'ai';
+import { caller, cities, cityShape, citySchema, key, occupied, question, retried, url } from './gateway.mjs';
 
-const provider = createOpenAICompatible({ name: 'loragate', baseURL: `${process.env.GATEWAY_URL}/v1`, apiKey: 'unused', supportsStructuredOutputs: true });
-const question = { prompt: 'How do I sort a list?', maxOutputTokens: 16, temperature: 0, maxRetries: 0 };
+const vercel = (more) => createOpenAICompatible({ name: 'loragate', baseURL: `${url}/v1`, apiKey: key, supportsStructuredOutputs: true, ...more });
+const provider = vercel();
+const brief = { prompt: question, maxOutputTokens: 16, temperature: 0, maxRetries: 0 };
+const long = { prompt: question, maxOutputTokens: 900, maxRetries: 0, providerOptions: { loragate: { ignore_eos: true } } };
 
-test('ai with @ai-sdk/openai-compatible | /v1/chat/completions | generates and streams the same', async () => {
-  const whole = await generateText({ model: provider('coding'), ...question });
-  assert.ok(whole.text.length > 0);
-  assert.equal(whole.usage.outputTokens, 16);
-  const { textStream } = streamText({ model: provider('coding'), ...question });
+test('ai (Vercel) | /v1/chat/completions | answers: whole', async () => {
+  const { text, usage } = await generateText({ model: provider('coding'), ...brief });
+  assert.ok(text.length > 0);
+  assert.equal(usage.outputTokens, 16);
+});
+
+test('ai (Vercel) | /v1/chat/completions | streams: what it answers whole', async () => {
+  const whole = await generateText({ model: provider('coding'), ...brief });
   let text = '';
-  for await (const piece of textStream) text += piece;
+  for await (const piece of streamText({ model: provider('coding'), ...brief }).textStream) text += piece;
   assert.equal(text, whole.text);
 });
 
-test('ai with @ai-sdk/openai-compatible | /v1/chat/completions | structured output', async () => {
-  const { object } = await generateObject({
-    model: provider('demo'), schema: z.object({ answer: z.enum(['yes', 'no']) }), prompt: 'Is rain water?', maxRetries: 0,
-  });
-  assert.ok(['yes', 'no'].includes(object.answer));
+test('ai (Vercel) | /v1/chat/completions | tools: called, and answered', async () => {
+  let asked;
+  const weather = tool({ description: 'the weather', inputSchema: cityShape, execute: async ({ city }) => { asked = city; return 'warm'; } });
+  const { toolCalls, toolResults } = await generateText({ model: provider(caller), ...brief, maxOutputTokens: 100, tools: { weather }, toolChoice: 'required' });
+  assert.equal(toolCalls[0].toolName, 'weather');
+  assert.ok(cities.includes(asked));
+  assert.equal(toolResults[0].output, 'warm');
 });
 
-test('ai with @ai-sdk/openai-compatible | /v1/chat/completions | an unknown model is an APICallError', async () => {
+test('ai (Vercel) | /v1/chat/completions | structured output: of a schema', async () => {
+  const { object } = await generateObject({ model: provider('demo'), schema: cityShape, prompt: question, maxRetries: 0 });
+  assert.ok(cities.includes(object.city));
+});
+
+test('ai (Vercel) | /v1/chat/completions | leaving: in mid-stream gives the place back', async () => {
+  const alone = vercel({ apiKey: 'ai-leaves' });
+  const leave = new AbortController();
+  const { textStream } = streamText({ model: alone('chat'), ...long, abortSignal: leave.signal });
+  for await (const _ of textStream) { leave.abort(); break; }
+  assert.ok((await generateText({ model: alone('chat'), ...brief, maxRetries: 5 })).usage.outputTokens > 0);
+});
+
+test('ai (Vercel) | /v1/chat/completions | retries: after a 429', async () => {
+  const { fetch, seen } = await occupied('ai');
+  await generateText({ model: vercel({ apiKey: 'ai', fetch })('coding'), ...brief, maxRetries: 5 });
+  retried(seen);
+});
+
+test('ai (Vercel) | /v1/chat/completions | time-outs: an abort signal', async () => {
+  await assert.rejects(generateText({ model: provider('demo'), ...long, abortSignal: AbortSignal.timeout(1) }), /timeout|aborted/i);
+});
+
+test('ai (Vercel) | /v1/chat/completions | errors: an APICallError', async () => {
   await assert.rejects(
-    generateText({ model: provider('nope'), ...question }),
+    generateText({ model: provider('nope'), ...brief }),
     (err) => APICallError.isInstance(err) && err.statusCode === 404,
   );
 });
 
-const langchain = (model, maxTokens = 16) => new ChatOpenAI({
-  model, temperature: 0, maxTokens, maxRetries: 0, apiKey: 'unused', configuration: { baseURL: `${process.env.GATEWAY_URL}/v1` },
+const langchain = (model, { configuration, ...more } = {}) => new ChatOpenAI({
+  model, temperature: 0, maxTokens: 16, maxRetries: 0, apiKey: key, configuration: { baseURL: `${url}/v1`, ...configuration }, ...more,
+});
+const longChain = (more) => langchain('chat', { maxTokens: 900, modelKwargs: { ignore_eos: true }, ...more });
+
+test('@langchain/openai | /v1/chat/completions | answers: whole', async () => {
+  const answer = await langchain('legal').invoke(question);
+  assert.ok(answer.content.length > 0);
+  assert.equal(answer.usage_metadata.output_tokens, 16);
 });
 
-test('@langchain/openai | /v1/chat/completions | invokes and streams the same', async () => {
-  const whole = await langchain('legal').invoke('How do I sort a list?');
-  assert.ok(whole.content.length > 0);
+test('@langchain/openai | /v1/chat/completions | streams: what it answers whole', async () => {
+  const whole = await langchain('legal').invoke(question);
   let text = '';
-  for await (const chunk of await langchain('legal').stream('How do I sort a list?')) text += chunk.content;
+  for await (const chunk of await langchain('legal').stream(question)) text += chunk.content;
   assert.equal(text, whole.content);
 });
 
-test('@langchain/openai | /v1/chat/completions | structured output', async () => {
-  const schema = z.object({ answer: z.enum(['yes', 'no']) });
-  const { answer } = await langchain('demo', 64).withStructuredOutput(schema, { method: 'jsonSchema' }).invoke('Is rain water?');
-  assert.ok(['yes', 'no'].includes(answer));
+test('@langchain/openai | /v1/chat/completions | tools: called', async () => {
+  const weather = { type: 'function', function: { name: 'weather', description: 'the weather', parameters: citySchema } };
+  const answer = await langchain(caller, { maxTokens: 100 }).bindTools([weather], { tool_choice: 'required' }).invoke(question);
+  assert.equal(answer.tool_calls[0].name, 'weather');
+  assert.ok(cities.includes(answer.tool_calls[0].args.city));
+});
+
+test('@langchain/openai | /v1/chat/completions | structured output: of a schema', async () => {
+  const { city } = await langchain('demo', { maxTokens: 64 }).withStructuredOutput(cityShape, { method: 'jsonSchema' }).invoke(question);
+  assert.ok(cities.includes(city));
+});
+
+test('@langchain/openai | /v1/chat/completions | leaving: in mid-stream gives the place back', async () => {
+  for await (const _ of await longChain({ apiKey: 'langchain-leaves' }).stream(question)) break;
+  const answer = await langchain('chat', { apiKey: 'langchain-leaves', maxRetries: 5 }).invoke(question);
+  assert.ok(answer.usage_metadata.output_tokens > 0);
+});
+
+test('@langchain/openai | /v1/chat/completions | retries: after a 429', async () => {
+  const { fetch, seen } = await occupied('langchain');
+  await langchain('coding', { apiKey: 'langchain', maxRetries: 5, configuration: { fetch } }).invoke(question);
+  retried(seen);
+});
+
+test('@langchain/openai | /v1/chat/completions | time-outs: an error', async () => {
+  await assert.rejects(longChain({ timeout: 1 }).invoke(question), /time|abort/i);
+});
+
+test('@langchain/openai | /v1/chat/completions | errors: the client\'s own', async () => {
+  await assert.rejects(langchain('nope').invoke(question), (err) => err.status === 404);
 });
