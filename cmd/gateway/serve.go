@@ -146,7 +146,8 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
-		Auth: g.auth, Embedders: g.startEmbedders(command), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel, Observer: observer{g.metrics, g.usage}, Log: log,
+		Auth: g.auth, Embedders: g.startEmbedders(command), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
+		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
 	return g, nil

@@ -27,7 +27,8 @@ type Config struct {
 	// Default 127.0.0.1:8080.
 	Listen string `mapstructure:"listen"`
 
-	TLS TLS `mapstructure:"tls"`
+	TLS  TLS  `mapstructure:"tls"`
+	CORS CORS `mapstructure:"cors"`
 
 	Model    Model    `mapstructure:"model"`
 	State    State    `mapstructure:"state"`
@@ -167,6 +168,9 @@ type Log struct {
 	Level slog.Level `mapstructure:"level"`
 	// Format is text or json. Default text.
 	Format string `mapstructure:"format"`
+	// Prompts writes what clients send into the log, for finding out what they do
+	// wrong. Default false.
+	Prompts bool `mapstructure:"prompts"`
 }
 
 // defaults returns what holds where neither the file nor the environment says
@@ -174,6 +178,7 @@ type Log struct {
 func defaults() Config {
 	return Config{
 		Listen:       "127.0.0.1:8080",
+		CORS:         CORS{Origins: []string{}},
 		State:        State{Versions: 3},
 		Adapters:     Adapters{Settle: 500 * time.Millisecond, Rescan: 30 * time.Second, List: []Adapter{}},
 		Compositions: []Composition{},

@@ -37,6 +37,7 @@ func TestGoodFiles(t *testing.T) {
 		{"sections_empty", onlyModel},
 		{"full", Config{
 			Listen: "[::1]:0",
+			CORS:   CORS{Origins: []string{"https://*.example:8443", "http://localhost"}},
 			Model:  Model{Name: "org/base:8b-q4_0.v1", Path: base},
 			State:  State{Dir: abs(t, "testdata/state"), Versions: 100},
 			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), Settle: 10 * time.Millisecond, List: []Adapter{
@@ -83,7 +84,7 @@ func TestGoodFiles(t *testing.T) {
 			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: 10 * time.Millisecond, HeadStart: 3 * time.Second},
 			Limits:    Limits{Body: 1e9, Read: time.Hour, Write: time.Millisecond},
 			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
-			Log:       Log{Level: slog.LevelWarn, Format: "json"},
+			Log:       Log{Level: slog.LevelWarn, Format: "json", Prompts: true},
 		}},
 	}
 	for _, tt := range tests {

@@ -34,6 +34,8 @@ func overrides(base, adapter string) map[string]struct {
 		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}, Weight: 1}}},
 		"auth.open":                    {"true", true},
 		"embedders":                    {"[{name: e, path: " + base + "}]", []Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
+		"cors.origins":                 {`["*"]`, []string{"*"}},
+		"log.prompts":                  {"true", true},
 		"tls.cert":                     {"../base.gguf", base},
 		"tls.key":                      {"../base.gguf", base},
 		"tls.client_ca":                {"../base.gguf", base},

@@ -27,6 +27,7 @@ func validate(c *Config, p *problems) {
 	k := checker{problems: p, dir: filepath.Dir(c.File), names: map[string]string{}}
 	k.listen("listen", c.Listen)
 	k.tls(&c.TLS)
+	k.cors(&c.CORS)
 	k.model(&c.Model)
 	k.state(&c.State, &c.Adapters)
 	k.adapters(&c.Adapters)

@@ -13,22 +13,25 @@ func FuzzRewrite(f *testing.F) {
 		"data: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
 		"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"x\"}}\n\n",
 		"data: {\"content\":\"a\",\"stop\":false}\n\ndata: {\"content\":\"\\\"\",\"stop\":false}\n\ndata: {\"content\":\"\",\"stop\":true,\"timings\":{\"predicted_n\":2}}\n\n",
+		"data: {\"prompt_progress\":{\"total\":9,\"cache\":4,\"processed\":4},\"model\":\"x\"}\n\ndata: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
 		"data: {\"error\":{\"code\":500}}\n\n", ": comment\n\n", "data: {\n\n", "data: x\ndata: {}\n\n", "data: {\"model\":1}\r\n\r\n",
 	} {
 		for i := range endpoints {
 			f.Add(uint8(i), []byte(seed))
+			f.Add(uint8(i+len(endpoints)), []byte(seed))
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, stream []byte) {
 		e := endpoints[int(which)%len(endpoints)]
-		whole := rewriter{r: &request{asked: `a "name"`, endpoint: e}, rec: &record{}}
+		progress := int(which)/len(endpoints)%2 == 1
+		whole := rewriter{r: &request{asked: `a "name"`, endpoint: e, progress: progress}, rec: &record{}}
 		for _, event := range bytes.SplitAfter(stream, []byte("\n\n")) {
 			if !bytes.HasSuffix(event, []byte("\n\n")) {
 				continue
 			}
 			got, kind := whole.rewrite(event)
-			if e.messages {
-				continue // its events follow from those before
+			if e.messages || len(got) == 0 {
+				continue // its events follow from those before, or this one is not for the client
 			}
 			fresh := rewriter{r: whole.r, rec: &record{}}
 			want, wantKind := fresh.rewrite(event)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/auth"
@@ -47,6 +48,12 @@ type Options struct {
 
 	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
 	Embedders map[string]*Embedder
+
+	// Origins are those of web pages whose scripts may call the proxy; see
+	// config.CORS. None lets browsers keep answers from all of them.
+	Origins []string
+	// LogPrompts writes the bodies of requests into the log.
+	LogPrompts bool
 
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
@@ -93,6 +100,12 @@ func New(opts Options) *Proxy {
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
 	p.echo.Use(p.observe)
+	if len(opts.Origins) > 0 {
+		p.echo.Use(middleware.CORSWithConfig(middleware.CORSConfig{
+			AllowOrigins: opts.Origins, AllowMethods: []string{http.MethodGet, http.MethodPost},
+			ExposeHeaders: exposed, MaxAge: int(time.Hour / time.Second),
+		}))
+	}
 	p.echo.GET("/v1/models", p.listModels)
 	p.echo.GET("/v1/models/*", p.showModel)
 	for _, e := range endpoints {
@@ -111,6 +124,13 @@ func New(opts Options) *Proxy {
 	p.echo.GET("/health", p.health)
 	p.echo.GET("/ready", p.ready)
 	return p
+}
+
+// exposed are the headers of answers that scripts of web pages may read.
+var exposed = []string{
+	"X-Request-Id", "Request-Id", "X-Adapter", "X-Adapter-Digest", "X-Adapter-State", "X-Worker", "X-Queue-Ms", "Retry-After", "X-Should-Retry",
+	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
+	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
 }
 
 // ServeHTTP implements http.Handler.
@@ -156,8 +176,8 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			p.opts.Observer.Finished(rec.report(status, err))
 		}
 		var bug *panicError
-		if errors.As(err, &bug) && c.Response().Committed {
-			panic(http.ErrAbortHandler) // or half an answer would look like a whole one
+		if errors.As(err, &bug) && c.Response().Committed || status == StatusClientClosed && !c.Response().Committed {
+			panic(http.ErrAbortHandler) // or half an answer would look like a whole one, or none like an empty one
 		}
 		return nil
 	}

@@ -140,6 +140,9 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 			Message: "The request body could not be read to its end.", Cause: err,
 		}
 	}
+	if p.opts.LogPrompts {
+		p.opts.Log.Info("body", "request_id", recordOf(c).id, "body", string(text))
+	}
 	// It would end the connection in the middle of a long answer.
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	return text, nil

@@ -47,6 +47,8 @@ type settings struct {
 	writeTimeout          time.Duration
 	generation            time.Duration
 	args                  []string
+	origins               []string
+	logPrompts            bool
 	vllm                  bool
 	adapters              proxy.Adapters // behind vLLM's endpoints, in place of the catalog
 	adminToken            string
@@ -71,7 +73,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	}
 	st.proxy = proxy.New(proxy.Options{
 		Adapters: s.adapters, AdminToken: s.adminToken,
-		Catalog: models, Pool: st.pool, Alias: "base",
+		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, LogPrompts: s.logPrompts,
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)

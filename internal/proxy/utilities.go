@@ -11,7 +11,10 @@ import (
 
 // utilities are endpoints of llama-server that use no slot and no adapter: any
 // worker answers them at once.
-var utilities = []string{"/tokenize", "/detokenize", "/apply-template", "/v1/messages/count_tokens"}
+var utilities = []string{
+	"/tokenize", "/detokenize", "/apply-template",
+	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
+}
 
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
