@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/terminal"
 )
 
 // Progress shows how far an adapter is on its way: on a terminal with a bar,
@@ -37,7 +38,7 @@ type drawn struct {
 // NewProgress returns the progress of the adapter of that name.
 func NewProgress(out io.Writer, name string) *Progress {
 	f, ok := out.(*os.File)
-	return &Progress{out: out, name: clean(name), terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &Progress{out: out, name: terminal.Clean(name), terminal: ok && term.IsTerminal(int(f.Fd()))}
 }
 
 // Sent tells how many bytes of an upload were read; a total of 0 is not known.
@@ -75,7 +76,7 @@ func (p *Progress) bytes(what string, done, total int64) {
 		p.end()
 		p.shows = now
 		p.bar = progressbar.NewOptions64(total,
-			progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(p.name+": "+clean(what)),
+			progressbar.OptionSetWriter(p.out), progressbar.OptionSetDescription(p.name+": "+terminal.Clean(what)),
 			progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetSpinnerChangeInterval(0), // else it draws by itself, even after its end
 			progressbar.OptionClearOnFinish())
@@ -89,7 +90,7 @@ func (p *Progress) say(what string) {
 		return
 	}
 	p.said = what
-	fmt.Fprintf(p.out, "%s: %s\n", p.name, clean(what))
+	fmt.Fprintf(p.out, "%s: %s\n", p.name, terminal.Clean(what))
 }
 
 // end takes the bar away. The caller holds the lock.

@@ -10,11 +10,11 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/terminal"
 )
 
 // none stands for what there is not, so that columns stay columns.
@@ -128,19 +128,9 @@ func newTable(w io.Writer, titles ...string) *table {
 
 func (t *table) row(cells ...string) {
 	for i, cell := range cells {
-		cells[i] = cmp.Or(clean(cell), none)
+		cells[i] = cmp.Or(terminal.Clean(cell), none)
 	}
 	fmt.Fprintln(t, strings.Join(cells, "\t")) // fails at Flush
-}
-
-// clean keeps what others named from moving a terminal's cursor.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 func number(n int) string {

@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/terminal"
 )
 
 // nothing stands where there was nothing to measure.
@@ -138,15 +138,4 @@ func fit(line string, width int) string {
 }
 
 // name makes a name safe to show.
-func name(s string) string { return fit(clean(s), maxName) }
-
-// clean replaces what is not printable, such as the start of a terminal's
-// control sequence.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
-}
+func name(s string) string { return fit(terminal.Clean(s), maxName) }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/terminal"
 )
 
 // maxState bounds what is read of an answer; a worker with many models is a few
@@ -166,7 +167,7 @@ func (v *viewer) draw(prev, cur admin.State, problem string) error {
 	b.WriteString(home)
 	lines := strings.Split(strings.TrimSuffix(frame, "\n"), "\n")
 	if problem != "" {
-		lines = append([]string{fit("NO ANSWER: "+clean(problem), width-1)}, lines...)
+		lines = append([]string{fit("NO ANSWER: "+terminal.Clean(problem), width-1)}, lines...)
 	}
 	for i, line := range lines {
 		if i > 0 {
