@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -114,9 +115,11 @@ func (p *Proxy) showModel(c echo.Context) error {
 }
 
 func (p *Proxy) writeJSON(c echo.Context, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // there is no HTML around it, but "text->text" in it
+	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	return p.write(c, http.StatusOK, text)
+	return p.write(c, http.StatusOK, text.Bytes())
 }
