@@ -310,3 +310,42 @@ func TestDrainedWorkerRestsUntilItIsResumed(t *testing.T) {
 		t.Errorf("after resume a request for another adapter runs on worker %s", h.worker())
 	}
 }
+
+// TestMemoryThatRunsOut gives workers room for five of twelve adapters, and tells
+// the gateway nothing of it: all are served, in turns, and none is called bad.
+func TestMemoryThatRunsOut(t *testing.T) {
+	const adapters, fit = 12, 5
+	size := len(llamatest.VariantBytes(t, 0))
+	s := newShelf(t, 2, fmt.Sprintf(`, args: ["--memory", "%d"]`, fit*size), func(dir string) {
+		for i := range adapters {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%02d.gguf", i)), llamatest.VariantBytes(t, i), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	for i := range 2 * adapters {
+		name := fmt.Sprintf("v%02d", i*5%adapters)
+		if status, _, _ := s.ask(name); status != http.StatusOK {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	s.g.says("worker ran out of memory: fewer adapters are loaded from now on; set workers.adapter_memory or workers.max_loaded")
+	list, err := s.admin.Adapters(t.Context())
+	if err != nil || len(list) != adapters {
+		t.Fatalf("%d adapters, %v", len(list), err)
+	}
+	for _, a := range list {
+		if !isReady(a) {
+			t.Errorf("%s is %s: %s", a.Name, a.State, a.Reason)
+		}
+	}
+	workers, err := s.admin.Workers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workers {
+		if n := len(w.Loaded); n < 3 || n > fit {
+			t.Errorf("worker %d has %d loaded", w.ID, n)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -71,6 +72,7 @@ func run(args []string) int {
 	slots := flags.Int("parallel", 1, "")
 	failStart := flags.String("fail-start", "", "exit with 1 if this file exists")
 	deaf := flags.Bool("deaf", false, "never become healthy")
+	memory := flags.Int64("memory", math.MaxInt64, "exit with 1 if the adapters' files have more bytes")
 	forget := flags.Bool("forget-last", false, "hold one adapter less than asked for")
 	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device"} {
 		flags.String(ignored, "", "")
@@ -89,11 +91,18 @@ func run(args []string) int {
 	if *lora != "" {
 		s.adapters = strings.Split(*lora, ",")
 	}
+	taken := int64(0)
 	for _, path := range s.adapters {
-		if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(Poison)) {
+		text, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(text, []byte(Poison)) {
 			fmt.Fprintln(os.Stderr, "fake: told to end by", path)
 			return 1
 		}
+		taken += int64(len(text))
+	}
+	if taken > *memory {
+		fmt.Fprintln(os.Stderr, "fake: failed to allocate buffer for lora adapter")
+		return 1
 	}
 	if *forget {
 		s.adapters = s.adapters[:len(s.adapters)-1]

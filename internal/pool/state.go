@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/worker"
 )
 
 // effects is what a state asks for. Each call returns at once; the outcome
@@ -399,15 +400,23 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 }
 
 // startFailed takes notice of a process that did not come up. It reports true if
-// files that were new in it may be to blame: then it is started again at once,
-// without them.
-func (s *state) startFailed(m *member, cause error) bool {
+// it is to be started again at once: without files that were new in it and may be
+// to blame, or, if memory ran out, with less. bound is how many bytes of files are
+// loaded at most from then on, if it has just been learned.
+func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
+	if worker.OutOfMemory(cause) {
+		if bound, learned := s.sched.TooMuch(m.id); learned {
+			s.rejectRoomless()
+			s.schedule()
+			return true, bound
+		}
+	}
 	suspicion := s.sched.Failed(m.id, s.now())
 	if suspicion {
 		m.suspicion = cause.Error()
 		s.schedule()
 	}
-	return suspicion
+	return suspicion, 0
 }
 
 // spoil says that files are not there any more.

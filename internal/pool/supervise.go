@@ -95,9 +95,15 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	begun := p.now()
 	r, err := p.start(start, *first)
 	if err != nil && p.ctx.Err() == nil {
-		retry := false
-		p.post(func() { retry = p.state.startFailed(m, err) })
-		if retry && !errors.Is(err, errSelfTest) {
+		retry, bound := false, int64(0)
+		p.post(func() { retry, bound = p.state.startFailed(m, err) })
+		switch {
+		case errors.Is(err, errSelfTest):
+		case bound > 0:
+			p.opts.Log.Warn("worker ran out of memory: fewer adapters are loaded from now on; set workers.adapter_memory or workers.max_loaded",
+				"worker", m.id, "adapters", len(start.Files), "adapter_memory", bound, "error", err)
+			return errReplaced
+		case retry:
 			p.opts.Log.Warn("worker did not start with new adapters, trying without them", "worker", m.id, "error", err)
 			return errReplaced
 		}

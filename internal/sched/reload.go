@@ -58,6 +58,7 @@ func (s *Scheduler) loaded(id int) []File {
 	delete(s.planned, id)
 	delete(s.careful, id)
 	s.had[id] = files
+	s.fitted[id] = max(s.fitted[id], s.bytes(files))
 	for _, file := range files {
 		it := s.item(file)
 		it.proven, it.strikes = true, 0
@@ -168,6 +169,41 @@ func (s *Scheduler) Failed(id int, now Time) (suspicion bool) {
 		s.accused[id] = fresh[0].File
 	}
 	return true
+}
+
+// TooMuch is Failed for a process that ran out of memory. If it was to load more
+// than the member ever had, or any other if it had nothing, less is loaded from now
+// on, by all members: it returns how many bytes at most. The bound is halfway to the
+// most that any member has had, so the right one is found after a few starts.
+// Otherwise files may be to blame.
+func (s *Scheduler) TooMuch(id int) (bound int64, learned bool) {
+	wanted, most := s.bytes(s.planned[id]), s.fitted[id]
+	for _, fits := range s.fitted {
+		if s.fitted[id] == 0 {
+			most = max(most, fits)
+		}
+		if fits < wanted {
+			bound = max(bound, fits)
+		}
+	}
+	if most == 0 || wanted <= most {
+		return 0, false
+	}
+	delete(s.planned, id)
+	delete(s.accused, id)
+	bound += (wanted - bound) / 2
+	s.opts.Memory = bound // it was more, or none
+	s.all, s.wanting = s.fits(), true
+	s.settlePins()
+	return bound, true
+}
+
+// bytes is how much memory files take.
+func (s *Scheduler) bytes(files []File) (sum int64) {
+	for _, file := range files {
+		sum += s.item(file).Bytes
+	}
+	return sum
 }
 
 // giveIn ends a reload whose process does not come up.

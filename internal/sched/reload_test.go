@@ -16,6 +16,7 @@ type shop struct {
 	starts map[int]Time // when the members' processes come up
 	breaks map[File]bool
 	missed map[Ticket]bool
+	memory int64 // of each worker, in bytes of files; 0 is no end
 }
 
 const startTime = 400 * time.Millisecond
@@ -47,6 +48,19 @@ func (sh *shop) begin(id int) {
 func (sh *shop) come(id int) {
 	files := sh.s.planned[id]
 	delete(sh.starts, id)
+	if sh.memory > 0 && sh.s.bytes(files) > sh.memory {
+		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.now) {
+			sh.t.Fatalf("%v do not fit, and will be tried again", files)
+		}
+		for ticket, j := range sh.queued { // as the pool does
+			if !sh.s.Room(j.Files) {
+				delete(sh.queued, ticket)
+				sh.s.Leave(ticket, sh.now)
+			}
+		}
+		sh.begin(id)
+		return
+	}
 	if slices.ContainsFunc(files, func(f File) bool { return sh.breaks[f] }) {
 		if !sh.s.Failed(id, sh.now) {
 			sh.t.Fatalf("nothing is suspected though %v breaks", files)

@@ -77,6 +77,7 @@ type loader struct {
 
 	planned map[int][]File // by member that is starting
 	had     map[int][]File // what each member loaded last
+	fitted  map[int]int64  // the most that each member has loaded, in bytes
 	accused map[int]File   // by member that is starting without it, to tell whose fault it was
 	careful map[int]bool   // members whose next start takes proven files only
 	guilty  []File         // found since the last Convicted
@@ -106,7 +107,7 @@ const maxFiles = 1 << 20
 func newLoader(opts Options) loader {
 	l := loader{
 		items: make(map[File]*item), recent: lru.New[File, struct{}](maxFiles),
-		planned: make(map[int][]File), had: make(map[int][]File),
+		planned: make(map[int][]File), had: make(map[int][]File), fitted: make(map[int]int64),
 		accused: make(map[int]File), careful: make(map[int]bool),
 		drained: make(map[int]bool), vacant: make(map[int]bool), absent: make(map[int]Time),
 		wantAgain: Never,

@@ -1,8 +1,10 @@
 package sched
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestSumOfUnprovenFilesIsLoaded asks for two files at once that may not be tried
@@ -109,5 +111,38 @@ func TestRoom(t *testing.T) {
 	s.Spoil("f04")
 	if !s.Room([]File{"f05"}) || !s.Room([]File{"f05", "f01"}) {
 		t.Error("no room beside a pinned file and two bad ones")
+	}
+}
+
+// TestMemoryThatRunsOut gives workers less memory than the stock takes, from the
+// start, or when more comes: all is served, in turns, and no file is to blame.
+func TestMemoryThatRunsOut(t *testing.T) {
+	for name, before := range map[string]int{"from the start": 20, "when more comes": 4} {
+		sh := newShop(t, bounded(2, 0), stock(before)...)
+		sh.memory = 65 // six files
+		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.list) == 2 })
+		sh.s.SetStock(stock(20), sh.now)
+		sh.wait(time.Minute)
+		for i := range 40 {
+			sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%20))))
+			if most := len(sh.loaded()[0]); most > 6 {
+				t.Fatalf("%s: a worker has %d", name, most)
+			}
+		}
+		if bad := sh.s.Convicted(); len(bad) > 0 {
+			t.Errorf("%s: %v are said to be bad", name, bad)
+		}
+		if n := len(sh.loaded()[0]); n < 5 {
+			t.Errorf("%s: only %d are loaded", name, n)
+		}
+		// What breaks workers by its content is found all the same.
+		sh.breaks["f20"] = true
+		sh.s.SetStock(stock(21), sh.now)
+		j := sh.wants("f20")
+		sh.run(func() bool { return sh.s.Spoiled("f20") })
+		sh.leave(j)
+		if got := fmt.Sprint(sh.s.Convicted()); got != "[f20]" {
+			t.Errorf("%s: found %s", name, got)
+		}
 	}
 }

@@ -9,11 +9,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -74,6 +76,16 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "; its last lines:\n%s", e.Log)
 	}
 	return b.String()
+}
+
+// memoryRanOut are the words of ggml's backends, the C++ library and the system.
+var memoryRanOut = regexp.MustCompile(`(?i)out of memory|OutOf(Device|Host)Memory|failed to allocate|insufficient memory|bad_alloc|cannot allocate memory`)
+
+// OutOfMemory reports whether an error of Start is that the process found no memory,
+// as far as its last lines tell.
+func OutOfMemory(err error) bool {
+	var exit *ExitError
+	return errors.As(err, &exit) && memoryRanOut.MatchString(exit.Log)
 }
 
 // Start runs llama-server and blocks until it is ready with every adapter
