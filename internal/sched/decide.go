@@ -330,16 +330,27 @@ func (f *flow) sharesDevice(w *worker) bool {
 // clear closes workers whose flows have had their turn, for flows that are due
 // and will not have an idle one.
 func (d *decision) clear() {
-	if d.expired(nil) == nil {
+	if d.expired(func(*worker) bool { return true }) == nil {
 		return
 	}
 	unmet, _ := d.match()
 	for _, f := range unmet {
-		if w := d.expired(f); w != nil {
+		if w := d.expired(func(w *worker) bool { return w.holds(f) && d.overdue(f, w) <= d.now }); w != nil {
 			w.closing = true
 			d.s.reopen(w, d.now)
 		}
 	}
+}
+
+// overdue is when a flow that waits stands before the one that has a worker, if that
+// came back to the line: to close the worker before would be in vain, because the
+// other would get it back. One that has nothing waiting does not come back.
+func (d *decision) overdue(f *flow, w *worker) Time {
+	priority, any := w.flow.lanes.top()
+	if !any {
+		priority = f.leads
+	}
+	return f.place + Time(priority)*d.s.opts.HeadStart
 }
 
 // match pairs the flows that are due with workers that are idle or will be. It
@@ -357,12 +368,13 @@ func (d *decision) match() (unmet []*flow, unused []*worker) {
 	return unmet, unused
 }
 
-// due returns flows that should have a worker by now, longest wait first: no more
-// of a line than there are workers.
+// due returns flows that should have a worker by now, or could if its flow has a
+// lower priority, longest wait first: no more of a line than there are workers.
 func (d *decision) due() []*flow {
+	latest := d.now - Time(d.s.leastPriority())*d.s.opts.HeadStart
 	var list []*flow
 	for _, sh := range d.s.shelves {
-		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place <= d.now }) {
+		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place <= latest }) {
 			if len(p.flow.spots) == 1 || !slices.Contains(list, p.flow) {
 				list = append(list, p.flow)
 			}
@@ -388,12 +400,12 @@ func (d *decision) coming() []*worker {
 }
 
 // expired returns the open worker to close next, or nil: of those whose turn is
-// over one of the flow that has the most, and of these the one that has been
-// over longest. It is one that has loaded what f needs, unless f is nil.
-func (d *decision) expired(f *flow) *worker {
+// over and that fit one of the flow that has the most, and of these the one that
+// has been over longest.
+func (d *decision) expired(fits func(*worker) bool) *worker {
 	var best *worker
 	for _, w := range d.s.list {
-		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now || f != nil && !w.holds(f) {
+		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now || !fits(w) {
 			continue
 		}
 		if best == nil || cmp.Or(
@@ -435,7 +447,7 @@ func (d *decision) balance() {
 		return
 	}
 	poor := crowded[0]
-	w := d.expired(poor)
+	w := d.expired(func(w *worker) bool { return w.holds(poor) && len(w.flow.open) > 1 })
 	if w == nil || w.flow == poor || slices.ContainsFunc(d.s.list, func(x *worker) bool { return x.handover }) {
 		return
 	}
@@ -461,6 +473,15 @@ func (d *decision) lastClosed() *worker {
 	return best
 }
 
+// foremost are the flows of a line whose turn could be next: the first, or with
+// several priorities as many as there are workers.
+func (d *decision) foremost(sh *shelf) []*spot {
+	if len(d.s.priorities) > 1 {
+		return sh.line.least(sh.workers, func(*spot) bool { return true })
+	}
+	return sh.line.items[:min(1, len(sh.line.items))]
+}
+
 // wake is the next moment at which time alone changes a decision.
 func (d *decision) wake() Time {
 	s := d.s
@@ -472,9 +493,16 @@ func (d *decision) wake() Time {
 	}
 	waits := false
 	for _, sh := range s.shelves {
-		if p, ok := sh.line.first(); ok {
-			at(p.flow.place)
+		for _, p := range d.foremost(sh) {
 			waits = true
+			for _, w := range s.list {
+				if w.isOpen && w.inFlight > 0 {
+					at(d.overdue(p.flow, w))
+					if len(s.priorities) == 1 {
+						break // it is the same for all
+					}
+				}
+			}
 		}
 	}
 	for _, w := range s.list {

@@ -17,8 +17,8 @@ type flowKey struct {
 type flow struct {
 	key    flowKey
 	files  []File  // that must be loaded
-	weight float64 // of the identity and of its heaviest scope
-	scope  float64 // the heaviest scope's weight since it was idle
+	own    float64 // the identity's weight
+	weight float64 // that and its heaviest waiting scope's
 	limit  int     // requests that may run at once; 0 is no limit
 
 	headStart time.Duration // a step of priority
@@ -39,6 +39,7 @@ type flow struct {
 	// place orders the flows that wait for a worker; from then on one is cleared for
 	// it. It is reckoned anew whenever something of that has changed (refresh).
 	place Time
+	leads int // the priority that gives it that place
 
 	applied int       // workers that apply it
 	open    []*worker // those of them that take requests
@@ -52,15 +53,15 @@ type flow struct {
 
 // reckon returns the flow's place: when it began to wait, or has paid its debt,
 // less the head start of what waits.
-func (f *flow) reckon() Time {
+func (f *flow) reckon() (place Time, leads int) {
 	since := max(f.since, f.closedAt+f.payback)
-	place := Never
+	place = Never
 	for _, c := range f.lanes.classes {
-		if c.lanes.len() > 0 {
-			place = min(place, c.place(since, f.headStart))
+		if at := c.place(since, f.headStart); c.lanes.len() > 0 && at < place {
+			place, leads = at, c.priority
 		}
 	}
-	return place
+	return place, leads
 }
 
 // waitFrom lets the flow begin to wait for a worker, with no debt yet.
@@ -83,13 +84,9 @@ const lightest, heaviest = 0.1, 10
 // flowOf returns the request's flow, with its present settings.
 func (s *Scheduler) flowOf(r Request, now Time) *flow {
 	f := s.flow(flowKey{r.Identity, r.Whole}, r.Files, now)
-	if f.idle() {
-		f.scope = 0
-	}
-	f.scope = max(f.scope, orOne(r.ScopeWeight))
-	weight := min(max(orOne(r.Weight)*f.scope, lightest), heaviest)
-	if f.weight != weight || f.limit != r.MaxConcurrency {
-		f.weight, f.limit = weight, r.MaxConcurrency
+	if own := orOne(r.Weight); f.own != own || f.limit != r.MaxConcurrency {
+		f.own, f.limit = own, r.MaxConcurrency
+		f.weigh()
 		if f.waiting > 0 {
 			s.longest.fix(f)
 			s.touch(f)
@@ -98,12 +95,15 @@ func (s *Scheduler) flowOf(r Request, now Time) *flow {
 	return f
 }
 
+// weigh reckons the flow's weight anew.
+func (f *flow) weigh() { f.weight = min(max(f.own*f.lanes.heaviest(), lightest), heaviest) }
+
 // flow returns the flow of that key, which needs these files.
 func (s *Scheduler) flow(key flowKey, files []File, now Time) *flow {
 	f, ok := s.flows[key]
 	if !ok {
 		s.sweep(now)
-		f = &flow{key: key, files: files, weight: 1, headStart: s.opts.HeadStart}
+		f = &flow{key: key, files: files, own: 1, weight: 1, headStart: s.opts.HeadStart}
 		s.flows[key] = f
 		s.locate(f)
 	}
@@ -135,6 +135,7 @@ func (s *Scheduler) sweep(now Time) {
 func (s *Scheduler) enqueue(r *request, now Time) {
 	f := r.flow
 	f.lanes.add(r, now)
+	f.weigh()
 	s.priorities[r.Priority]++
 	after := f.tail
 	for after != nil && after.Since > r.Since {
@@ -171,6 +172,7 @@ func (s *Scheduler) dequeue(r *request) {
 	}
 	r.prev, r.next = nil, nil
 	f.lanes.remove(r)
+	f.weigh()
 	if s.priorities[r.Priority]--; s.priorities[r.Priority] == 0 {
 		delete(s.priorities, r.Priority)
 	}
@@ -205,6 +207,9 @@ func (s *Scheduler) touch(f *flow) {
 func (s *Scheduler) charge(r *run, u Usage, now Time) {
 	f, w := r.flow, r.worker
 	cost := u.cost()
+	if u == (Usage{}) {
+		cost = r.expected // nobody knows: to be cut off must not make it free
+	}
 	r.lane.give(cost - r.expected)
 	s.usualCost += memory * (cost - s.usualCost)
 	w.turnTokens += cost

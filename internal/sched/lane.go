@@ -138,6 +138,27 @@ func (c *class) place(since Time, headStart time.Duration) Time {
 	return max(since, c.since) - Time(c.priority)*headStart
 }
 
+// top returns the highest priority that waits.
+func (ls *lanes) top() (priority int, any bool) {
+	for _, c := range ls.classes {
+		if c.lanes.len() > 0 {
+			return c.priority, true
+		}
+	}
+	return 0, false
+}
+
+// heaviest returns the weight of the heaviest scope that waits, 1 if none does.
+func (ls *lanes) heaviest() float64 {
+	weight := 0.0
+	for _, l := range ls.byKey {
+		if len(l.queue) > 0 {
+			weight = max(weight, l.weight)
+		}
+	}
+	return orOne(weight)
+}
+
 // first returns the class whose turn it is among those that wait.
 func (ls *lanes) first(headStart time.Duration) *class {
 	var first *class

@@ -8,8 +8,8 @@ import (
 // checkLanes compares a flow's lanes with its queue.
 func (f *flow) checkLanes(t testing.TB) {
 	t.Helper()
-	if f.waiting > 0 && f.place != f.reckon() {
-		t.Fatalf("flow %q: its place is %s, and should be %s", f.key.identity, f.place, f.reckon())
+	if place, leads := f.reckon(); f.waiting > 0 && (f.place != place || f.leads != leads) {
+		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.place, f.leads, place, leads)
 	}
 	in, last := 0, map[*lane]*request{}
 	for r := f.head; r != nil; r = r.next {
@@ -203,5 +203,139 @@ func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 		case j != nil && left[c.victim] != -1:
 			t.Errorf("%s: gone are %v", name, left)
 		}
+	}
+}
+
+// TestWhoPushesItsOwnFlowOut has one request wait, which goes for one of the same
+// identity: that one is served, and nothing is restarted for it.
+func TestWhoPushesItsOwnFlowOut(t *testing.T) {
+	w := newWorld(t, Options{Quantum: time.Second, Queue: 1})
+	low := of("x", 1)
+	low.Priority = -1
+	w.do(low)
+	j := w.do(of("y", 1))
+	w.up(0, 1, "gpu")
+	if w.decide(); w.placed[j.Ticket] == nil {
+		t.Error("it waits though a worker is idle")
+	}
+}
+
+// flood keeps a worker of eight slots busy with one identity, for so long, and
+// returns how many requests it finished. Answers take from one to three seconds.
+func (w *world) flood(r Request, span time.Duration, more func()) (finished int) {
+	ends := map[Ticket]Time{}
+	for until := w.now + span; w.now < until; w.now += 100 * time.Millisecond {
+		for len(w.queued) < 12 {
+			w.do(r)
+		}
+		for ticket, j := range w.placed {
+			if ends[ticket] == 0 {
+				ends[ticket] = w.now + time.Second + time.Duration(ticket%20)*100*time.Millisecond
+			}
+			if ends[ticket] <= w.now {
+				w.finish(j, Usage{Completion: 10})
+				finished++
+			}
+		}
+		more()
+	}
+	return finished
+}
+
+// TestLowPriorityDoesNotDrainOthersInVain: the worker is closed for it once it is
+// its turn, and not before.
+func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
+	for _, priority := range []int{1, 3, 10} {
+		var got [2]int
+		for i := range got {
+			w := newWorld(t, Options{Quantum: time.Second, Queue: 100, HeadStart: 10 * time.Second})
+			w.up(0, 8, "gpu")
+			high := Request{Identity: "x", Scope: "high", Priority: priority}
+			w.do(high)
+			var low *job
+			if i == 1 {
+				low = w.do(Request{Identity: "y", Scope: "low"})
+			}
+			got[i] = w.flood(high, time.Duration(priority)*10*time.Second-time.Second, func() {})
+			if i == 1 && w.queued[low.Ticket] == nil {
+				t.Errorf("priority %d: it does not wait for the head start", priority)
+			}
+			if w.flood(high, 15*time.Second, func() {}); i == 1 && w.queued[low.Ticket] != nil {
+				t.Errorf("priority %d: it still waits after the head start", priority)
+			}
+		}
+		if got[1] < got[0]*9/10 {
+			t.Errorf("priority %d: %d were finished while another waited, and %d else", priority, got[1], got[0])
+		}
+	}
+}
+
+// TestSamePriorityIsNone: whatever it is, if all have the same nothing changes.
+func TestSamePriorityIsNone(t *testing.T) {
+	waited := map[int]time.Duration{}
+	for _, priority := range []int{-10, -1, 0, 5} {
+		w := newWorld(t, Options{Quantum: time.Second, Queue: 100, HeadStart: 10 * time.Second})
+		w.up(0, 8, "gpu")
+		r := Request{Identity: "x", Priority: priority}
+		w.flood(r, 5*time.Second, func() {})
+		other := w.do(Request{Identity: "y", Priority: priority})
+		asked := w.now
+		w.flood(r, 20*time.Second, func() {
+			if w.queued[other.Ticket] == nil && waited[priority] == 0 {
+				waited[priority] = w.now - asked
+			}
+		})
+		if waited[priority] == 0 || waited[priority] != waited[-10] {
+			t.Errorf("with all at priority %d it waited %s, at -10 %s", priority, waited[priority], waited[-10])
+		}
+	}
+}
+
+// TestWeightGoesWithItsTenant: what a heavy tenant asked for once does not make an
+// identity heavy that others use.
+func TestWeightGoesWithItsTenant(t *testing.T) {
+	w := lanesWorld(t)
+	for range 3 {
+		w.do(of("light", 1))
+	}
+	j := w.do(of("heavy", 10))
+	f := w.s.flows[flowKey{identity: "a"}]
+	if f.weight != 10 {
+		t.Errorf("with a heavy tenant the weight is %v", f.weight)
+	}
+	if w.leave(j); f.weight != 1 {
+		t.Errorf("after it has left the weight is %v", f.weight)
+	}
+}
+
+// TestWhatIsCutIsNotFree: requests of which nobody knows what they took cost what is
+// usual, and those that a worker's death ended cost nothing.
+func TestWhatIsCutIsNotFree(t *testing.T) {
+	w := lanesWorld(t)
+	for _, scope := range []string{"cuts", "reads", "cuts", "reads"} {
+		w.do(of(scope, 1))
+	}
+	turns := map[string]int{}
+	for range 200 {
+		j := w.finishOne(func(j *job) int {
+			if j.Scope == "cuts" {
+				return 0
+			}
+			return 50
+		})
+		turns[j.Scope]++
+		w.do(j.Request)
+	}
+	if abs(turns["cuts"]-turns["reads"]) > 20 {
+		t.Errorf("turns: %v", turns)
+	}
+	lane := func(scope string) *lane { return w.s.flows[flowKey{identity: "a"}].lanes.byKey[laneKey{scope: scope}] }
+	before := lane("cuts").given + lane("reads").given
+	for range 5 {
+		w.up(0, 1, "gpu")
+		w.do(of("reads", 1))
+	}
+	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.usualCost {
+		t.Errorf("a worker that dies costs: %.0f before, %.0f after", before, after)
 	}
 }

@@ -241,6 +241,7 @@ func (s *Scheduler) Arrive(r Request, now Time) (evicted Ticket, admitted bool) 
 			return 0, false
 		}
 		evicted = victim
+		f = s.flowOf(r, now) // its only request may have been the one that went
 	}
 	if f.waiting == 0 {
 		f.since = now
@@ -270,14 +271,22 @@ func (s *Scheduler) pushOut(f *flow, r Request, now Time) Ticket {
 	return ticket
 }
 
+// leastPriority is the lowest one that waits, 0 if none does.
+func (s *Scheduler) leastPriority() int {
+	least, any := 0, false
+	for p := range s.priorities {
+		if !any || p < least {
+			least, any = p, true
+		}
+	}
+	return least
+}
+
 // lowest returns a lane of the lowest priority, if that is lower than the given
 // one. It looks at every flow that waits, in a queue that is full.
 func (s *Scheduler) lowest(priority int) *lane {
-	least := priority
-	for p := range s.priorities {
-		least = min(least, p)
-	}
-	if least == priority {
+	least := s.leastPriority()
+	if len(s.priorities) == 0 || least >= priority {
 		return nil
 	}
 	var longest *lane

@@ -130,7 +130,7 @@ func (s *Scheduler) locate(f *flow) {
 // missing.
 func (s *Scheduler) refresh(f *flow) {
 	waits := f.waiting > 0 && len(f.open) == 0 && !f.capped()
-	f.place = f.reckon()
+	f.place, f.leads = f.reckon()
 	for _, p := range f.spots {
 		if waits {
 			p.shelf.line.fix(p)

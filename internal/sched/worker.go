@@ -88,6 +88,7 @@ func (s *Scheduler) Down(id int, now Time) {
 	for t, r := range s.running {
 		if r.worker == w {
 			delete(s.running, t)
+			r.lane.give(-r.expected) // it runs again
 			r.flow.running--
 			s.touch(r.flow)
 			s.forget(r.flow, now)

@@ -184,6 +184,13 @@ func (w *world) check() {
 		w.t.Fatalf("%d wait and %d run, the scheduler has %d and %d", len(w.queued), len(w.placed), w.s.Waiting(), len(w.s.running))
 	}
 	w.checks++
+	known := 0
+	for _, f := range w.s.flows {
+		known += f.waiting
+	}
+	if known != len(w.queued) {
+		w.t.Fatalf("%d wait, %d of them in flows that are known", len(w.queued), known)
+	}
 	running := map[Identity]int{}
 	for _, j := range w.placed {
 		if running[j.Identity]++; !j.Whole && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
