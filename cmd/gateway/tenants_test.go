@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -333,13 +335,19 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 		"streamed prompts":    {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?"],"max_tokens":6,"stream":true}`, false},
 		"both":                {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?"],"n":2,"max_tokens":6}`, true},
 		"llama-server's own":  {"/completion", `{"model":"chat","prompt":["Hi","Who?"],"n_cmpl":2,"n_predict":5}`, false},
+		"prompts as objects":  {"/v1/completions", `{"model":"legal","prompt":[{"prompt_string":"Hi"},{"prompt_string":"What is a contract?"}],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
+		"mixed prompts":       {"/v1/completions", `{"model":"legal","prompt":[["What is a contract?",5,6],[7,"Who are you?"]],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
+		"one mixed prompt":    {"/v1/completions", `{"model":"legal","prompt":["What is a contract?",5],"max_tokens":6}`, true},
+		"timings all along":   {chatPath, chat("coding", "Hi you", `,"max_tokens":9,"stream":true,"timings_per_token":true`), false},
+		"of choices, too":     {chatPath, chat("coding", "Hi you", `,"n":2,"max_tokens":9,"stream":true,"timings_per_token":true,"stream_options":{"include_usage":true}`), false},
+		"chosen fields":       {"/completion", `{"model":"chat","prompt":"Who?","n_predict":5,"response_fields":["content"]}`, false},
 		"one":                 {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			promptBefore, completionBefore := account()
 			serverPrompt, serverCompletion := server()
 			status, text := g.post(c.path, c.body)
-			if status != http.StatusOK {
+			if status != http.StatusOK || strings.Contains(c.body, "response_fields") && strings.Contains(text, "timings") {
 				t.Fatalf("%d %s", status, text)
 			}
 			g.settles(url)
@@ -367,6 +375,50 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 				t.Errorf("the answer says %+v, llama-server counts %d and %d", u, wantPrompt, wantCompletion)
 			}
 		})
+	}
+}
+
+// TestUsageOfAnswersThatAreLeft lets clients leave whole answers, one and several
+// choices, when some of them has been made.
+func TestUsageOfAnswersThatAreLeft(t *testing.T) {
+	g := serve(t, realConfig(t, 1, 4))
+	url, client := g.adminURL(), g.admins()
+	steps := func() int { return int(g.metric(url, `llamacpp:n_decode_total{worker="0"}`)) }
+	for _, choices := range []int{1, 2} {
+		before, err := client.Usage(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := steps()
+		ctx, leave := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() {
+			body := chat("coding", "Tell me everything", fmt.Sprintf(`,"n":%d,"max_tokens":900,"ignore_eos":true`, choices))
+			req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath, strings.NewReader(body))
+			if err == nil {
+				_, err = http.DefaultClient.Do(req)
+			}
+			left <- err
+		}()
+		for steps() < begun+10 {
+		}
+		leave()
+		if err := <-left; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		g.settles(url)
+		after, err := client.Usage(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := after.Sums[0]
+		if len(before.Sums) > 0 {
+			u.PromptTokens, u.CompletionTokens = u.PromptTokens-before.Sums[0].PromptTokens, u.CompletionTokens-before.Sums[0].CompletionTokens
+		}
+		if u.PromptTokens < 5 || u.CompletionTokens < 2 || u.CompletionTokens > 900*int64(choices) {
+			t.Errorf("%d choices: %d and %d tokens", choices, u.PromptTokens, u.CompletionTokens)
+		}
+		t.Logf("%d choices: %d and %d tokens", choices, u.PromptTokens, u.CompletionTokens)
 	}
 }
 

@@ -67,6 +67,7 @@ type Auth struct {
 
 	mu      sync.Mutex
 	tenants map[string]*account
+	past    map[string]*account // of tenants that were, or are: what they have used counts if they come back
 	keys    map[string]Key   // by hash, those of the configuration included
 	month   string           // of spent
 	spent   map[string]int64 // tokens that had been used at the start, by tenant
@@ -74,7 +75,7 @@ type Auth struct {
 
 // New returns an Auth. It waits for the disk.
 func New(opts Options) (*Auth, error) {
-	a := &Auth{store: opts.Store, now: opts.Now, tenants: map[string]*account{}, keys: map[string]Key{}}
+	a := &Auth{store: opts.Store, now: opts.Now, tenants: map[string]*account{}, past: map[string]*account{}, keys: map[string]Key{}}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -93,12 +94,11 @@ func New(opts Options) (*Auth, error) {
 // configured is the beginning of the ids of keys that are in the configuration.
 const configured = "config-"
 
-// SetTenants replaces the tenants; what those that stay have used still counts,
-// and keys of those that go mean nothing until they are back.
+// SetTenants replaces the tenants. Keys of those that go mean nothing until they are
+// back, and what they have used counts then.
 func (a *Auth) SetTenants(tenants []Tenant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	before := a.tenants
 	a.tenants = make(map[string]*account, len(tenants))
 	for hash, k := range a.keys {
 		if strings.HasPrefix(k.ID, configured) {
@@ -106,9 +106,10 @@ func (a *Auth) SetTenants(tenants []Tenant) {
 		}
 	}
 	for _, t := range tenants {
-		acc := before[t.Name]
+		acc := a.past[t.Name]
 		if acc == nil {
 			acc = &account{month: a.month, spent: a.spent[t.Name]}
+			a.past[t.Name] = acc
 		}
 		acc.tenant = &t
 		a.tenants[t.Name] = acc

@@ -312,3 +312,33 @@ func TestWindowForgetsNothingEarly(t *testing.T) {
 		t.Error("it is not open when it said")
 	}
 }
+
+// TestTenantThatComesBack has used its budget before it was taken out.
+func TestTenantThatComesBack(t *testing.T) {
+	acme := Tenant{Name: "acme", Hashes: []string{Hash("k")}, MonthlyTokens: 100}
+	a, err := New(Options{Tenants: []Tenant{acme}, Store: memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enter := func() *Visit {
+		t.Helper()
+		v, err := a.Enter(with("X-Api-Key", "k"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	admission, err := enter().Admit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	admission.End(100)
+	a.SetTenants([]Tenant{{Name: "other"}})
+	if _, err := a.Enter(with("X-Api-Key", "k")); reason(err) != BadKey {
+		t.Errorf("while it is out: %v", err)
+	}
+	a.SetTenants([]Tenant{acme})
+	if _, err := enter().Admit(); reason(err) != Budget {
+		t.Errorf("when it is back: %v", err)
+	}
+}

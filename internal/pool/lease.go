@@ -147,7 +147,7 @@ type Runner interface {
 	Apply(ctx context.Context, parts []Part) error
 	LoRA(parts []Part) ([]byte, error)
 	Erase(ctx context.Context, slot int) error
-	Busy(ctx context.Context) ([]bool, error)
+	Slots(ctx context.Context) ([]worker.Work, error)
 	Complete(ctx context.Context, probe worker.Probe) ([]worker.Token, error)
 	Forward(ctx context.Context, path string, body []byte) (*upstream.Response, error)
 	Metrics(ctx context.Context) ([]byte, error)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/worker"
 )
 
 // Options says what a pool consists of. All fields without a word on it are
@@ -348,8 +349,8 @@ func awaitIdle(ctx context.Context, l *Lease, s settling) error {
 	ticker := time.NewTicker(settleInterval)
 	defer ticker.Stop()
 	for {
-		busy, err := l.Worker.Busy(ctx)
-		if err == nil && s.settled(anyOf(busy, l.slots), time.Now()) {
+		work, err := l.Worker.Slots(ctx)
+		if err == nil && s.settled(anyBusy(work, l.slots), time.Now()) {
 			return nil
 		}
 		select {
@@ -382,9 +383,9 @@ func (s *settling) settled(busy bool, now time.Time) bool {
 	return s.seen || now.Sub(s.since) >= settleGrace
 }
 
-func anyOf(busy []bool, slots []int) bool {
+func anyBusy(work []worker.Work, slots []int) bool {
 	for _, slot := range slots {
-		if busy[slot] {
+		if work[slot].Busy {
 			return true
 		}
 	}
@@ -394,7 +395,7 @@ func anyOf(busy []bool, slots []int) bool {
 func (p *Pool) probe(m *member) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
-		_, err := r.Busy(ctx)
+		_, err := r.Slots(ctx)
 		p.post(func() { p.state.probed(m, gen, err) })
 	})
 }

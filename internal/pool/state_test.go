@@ -39,17 +39,17 @@ func (e *fakeEffects) take() (log []string)         { log, e.log = e.log, nil; r
 // stubRunner stands for a process; a state never calls it.
 type stubRunner struct{}
 
-func (stubRunner) PID() int                                   { return 42 }
-func (stubRunner) Facts() Facts                               { return Facts{} }
-func (stubRunner) Apply(context.Context, []worker.Part) error { panic("not called") }
-func (stubRunner) LoRA([]worker.Part) ([]byte, error)         { panic("not called") }
-func (stubRunner) Erase(context.Context, int) error           { panic("not called") }
-func (stubRunner) Busy(context.Context) ([]bool, error)       { panic("not called") }
-func (stubRunner) Metrics(context.Context) ([]byte, error)    { panic("not called") }
-func (stubRunner) Exited() <-chan struct{}                    { panic("not called") }
-func (stubRunner) Err() error                                 { panic("not called") }
-func (stubRunner) Kill(string)                                { panic("not called") }
-func (stubRunner) Stop()                                      { panic("not called") }
+func (stubRunner) PID() int                                     { return 42 }
+func (stubRunner) Facts() Facts                                 { return Facts{} }
+func (stubRunner) Apply(context.Context, []worker.Part) error   { panic("not called") }
+func (stubRunner) LoRA([]worker.Part) ([]byte, error)           { panic("not called") }
+func (stubRunner) Erase(context.Context, int) error             { panic("not called") }
+func (stubRunner) Slots(context.Context) ([]worker.Work, error) { panic("not called") }
+func (stubRunner) Metrics(context.Context) ([]byte, error)      { panic("not called") }
+func (stubRunner) Exited() <-chan struct{}                      { panic("not called") }
+func (stubRunner) Err() error                                   { panic("not called") }
+func (stubRunner) Kill(string)                                  { panic("not called") }
+func (stubRunner) Stop()                                        { panic("not called") }
 func (stubRunner) Complete(context.Context, worker.Probe) ([]worker.Token, error) {
 	panic("not called")
 }

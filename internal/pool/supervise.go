@@ -200,7 +200,7 @@ func (p *Pool) watch(r Runner, ended <-chan struct{}) (replaced bool) {
 func (p *Pool) checkAlive(r Runner) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.CallTimeout)
 	defer cancel()
-	if _, err := r.Busy(ctx); errors.Is(err, context.DeadlineExceeded) {
+	if _, err := r.Slots(ctx); errors.Is(err, context.DeadlineExceeded) {
 		r.Kill(fmt.Sprintf("hung: no sign of life for %s", p.opts.CallTimeout))
 	}
 }

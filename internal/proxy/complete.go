@@ -89,18 +89,17 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 // returns a *workerError if the worker failed before anything reached the
 // client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
-	// Ending this context cancels the work in llama-server.
-	ctx, cancel := p.generation(c.Request().Context())
-	defer cancel()
 	rec, outcome := recordOf(c), pool.CutEarly
+	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
+	g := p.generate(c.Request().Context(), r, l)
+	ctx := g.ctx
 	defer func() {
 		if ctx.Err() != nil && outcome == pool.Failed {
 			outcome = pool.CutEarly // not the worker broke off: the client, or we did
 		}
+		g.end(&rec.tally)
 		l.Release(outcome, rec.tally.usage())
 	}()
-	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
-	begun := r.meter(ctx, l)
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
 		return err
@@ -115,16 +114,8 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 		outcome, err = p.relay(ctx, c, r, l, resp.Body)
 		return err
 	}
-	outcome, err = p.answer(ctx, c, r, l, begun, resp)
+	outcome, err = p.answer(ctx, c, r, l, g.begun, resp)
 	return err
-}
-
-// generation bounds how long an answer may take.
-func (p *Proxy) generation(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.opts.Generation == 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeoutCause(ctx, p.opts.Generation, errTooLong)
 }
 
 // brokeOff is the error for a worker that broke off before anything reached the

@@ -90,6 +90,9 @@ func isMessages(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v
 // rename puts the name that the client asked for into an answer or an event,
 // where llama-server's own stands.
 func (r *request) rename(o rawjson.Object) []byte {
+	if r.hideTimings {
+		o, _ = rawjson.Scan(o.Apply(rawjson.Edit{Key: timingsKey}))
+	}
 	name := rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}
 	if _, named := o.Raw("model"); named {
 		return o.Apply(name)

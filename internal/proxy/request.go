@@ -32,6 +32,8 @@ type request struct {
 	prompts  []json.RawMessage // if there are several, each a JSON string or an array of tokens
 	whole    bool              // llama-server picks slots for it by itself
 	progress bool              // llama-server tells how far it is with the prompt, and the client did not ask
+
+	hideTimings bool // the client did not ask for them
 }
 
 // decode reads the body, once and whole, and resolves its model.
@@ -189,7 +191,7 @@ func (r *request) readFields() error {
 	r.prompts = r.readPrompts()
 	asked, _ := r.body.Raw("return_progress")
 	r.progress = r.stream && string(asked) != "true"
-	return nil
+	return r.askForTimings()
 }
 
 // readPrompts returns the prompts of a request that has several.
@@ -203,11 +205,34 @@ func (r *request) readPrompts() []json.RawMessage {
 		return nil
 	}
 	for _, prompt := range list {
-		if prompt[0] != '"' && prompt[0] != '[' {
-			return nil // numbers: one prompt's tokens
+		if prompt[0] != '"' && prompt[0] != '[' && prompt[0] != '{' {
+			return nil // numbers are tokens, and strings beside them text, of one prompt
 		}
 	}
 	return list
+}
+
+// timingsKey is what answers of llama-server's own API tell their token counts in.
+const timingsKey = "timings"
+
+// askForTimings sees to it that the timings are among the fields of the answer that the
+// client asks for; nil is all.
+func (r *request) askForTimings() error {
+	var fields []string
+	given, err := r.body.Decode("response_fields", &fields)
+	if err != nil {
+		return invalid("response_fields", "The field \"response_fields\" must be a list of names.")
+	}
+	if !given || len(fields) == 0 || slices.Contains(fields, timingsKey) {
+		return nil
+	}
+	text, err := json.Marshal(append(fields, timingsKey))
+	if err != nil {
+		return err
+	}
+	r.hideTimings = true
+	r.body, err = rawjson.Parse(r.body.Apply(rawjson.Edit{Key: "response_fields", Value: text}))
+	return err
 }
 
 // choiceKeys ask for several answers to one prompt. llama-server runs the

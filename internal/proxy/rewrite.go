@@ -29,6 +29,8 @@ type rewriter struct {
 	out          []byte // the last event
 	complete     bool   // the event that completes the stream has come
 	began        bool   // progress has been told
+	held         []byte // events of the Responses API from before the prompt was read
+	reading      bool   // it has been
 	message      anthropic.Stream
 }
 
@@ -86,7 +88,22 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 	if !w.tells(object) {
 		w.theirs, w.ours = frameOf(event), frameOf(w.out)
 	}
-	return w.out, eventData
+	return w.hold(object), eventData
+}
+
+// hold keeps the first events of the Responses API, which come before the prompt has
+// been read, until the next one comes: as long as the client has nothing, the request
+// may run elsewhere.
+func (w *rewriter) hold(object rawjson.Object) []byte {
+	if w.reading || !w.r.progress || w.r.endpoint.inner != responseKey {
+		return w.out
+	}
+	if kind, _ := object.Raw("type"); string(kind) == `"response.created"` || string(kind) == `"response.in_progress"` {
+		w.held = append(w.held, w.out...)
+		return nil
+	}
+	w.reading = true
+	return append(w.held, w.out...)
 }
 
 // tells takes in what an event tells beside its text, and reports whether it does.

@@ -22,13 +22,14 @@ import (
 type tally struct {
 	choices, prompts int // there are as many parts as their product; 0 is 1
 
-	told  pool.Usage // of the parts that have ended
-	ended int        // how many that are
-	final bool       // told is of all parts together
+	told  map[int]pool.Usage // of parts that have ended, or of how far they are, by their index
+	final *pool.Usage        // of all parts together, if that has been counted
 
 	read   pool.Usage // of prompts, so far
 	behind int        // of read's prompts, those before the one that is read now
 	pieces int        // events with text, of which most are a token each
+
+	unnamed int // parts that were told without their index
 }
 
 // usageObject is an answer's usage, in the words of chat completions or in those
@@ -53,12 +54,13 @@ func (u *usageObject) counts() pool.Usage {
 // count takes the token counts out of an answer or an event and reports whether it
 // has them.
 // llama-server puts `usage` into answers, into streams only when asked, and
-// `timings` into both, in streams into the last event of each part.
+// `timings` into both, in streams into the last event of each part, or into all of
+// its events if the client asks for that: the last one holds.
 func (t *tally) count(o rawjson.Object) (counted bool) {
 	if raw, ok := o.Raw("usage"); ok {
 		var u usageObject
 		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
-			t.end(u.counts())
+			t.tell(t.index(o), u.counts())
 			return true
 		}
 	}
@@ -69,22 +71,62 @@ func (t *tally) count(o rawjson.Object) (counted bool) {
 			Predicted int `json:"predicted_n"`
 		}
 		if json.Unmarshal(raw, &timings) == nil {
-			t.end(pool.Usage{Prompt: timings.Cached + timings.Prompt, Cached: timings.Cached, Completion: timings.Predicted})
+			t.tell(t.index(o), pool.Usage{Prompt: timings.Cached + timings.Prompt, Cached: timings.Cached, Completion: timings.Predicted})
 			return true
 		}
 	}
 	return false
 }
 
-func (t *tally) end(u pool.Usage) {
-	t.ended++
-	t.told.Prompt += u.Prompt
-	t.told.Cached += u.Cached
-	t.told.Completion += u.Completion
+// index tells which part an event is of. Those with the usage of a chat's choice do
+// not say so; they come one for each when the choice has ended.
+func (t *tally) index(o rawjson.Object) int {
+	if t.parts() == 1 {
+		return 0
+	}
+	var event struct {
+		Index   *int
+		Choices []struct{ Index int }
+	}
+	if json.Unmarshal(o.Apply(), &event) == nil {
+		switch {
+		case event.Index != nil:
+			return *event.Index
+		case len(event.Choices) > 0:
+			return event.Choices[0].Index
+		}
+	}
+	t.unnamed++
+	return -t.unnamed
+}
+
+func (t *tally) tell(index int, u pool.Usage) {
+	if t.told == nil {
+		t.told = map[int]pool.Usage{}
+	}
+	t.told[index] = u
+}
+
+// all adds up what was told. Parts that were told with their usage and no index
+// count, or those with one: they are the same.
+func (t *tally) all() (u pool.Usage, parts int) {
+	for index, part := range t.told {
+		if (index < 0) != (t.unnamed > 0) {
+			continue
+		}
+		u.Prompt, u.Cached, u.Completion = u.Prompt+part.Prompt, u.Cached+part.Cached, u.Completion+part.Completion
+		parts++
+	}
+	return u, parts
 }
 
 // settle says what all parts took together.
-func (t *tally) settle(u pool.Usage) { t.told, t.final = u, true }
+func (t *tally) settle(u pool.Usage) { t.final = &u }
+
+// cut says how far an answer was that is not told to its end.
+func (t *tally) cut(u pool.Usage) {
+	t.read, t.pieces = pool.Usage{Prompt: u.Prompt, Cached: u.Cached}, u.Completion
+}
 
 // progress takes in how much of a prompt has been read. llama-server tells it when
 // it begins, with what it found in the cache, and after each batch.
@@ -103,18 +145,21 @@ func (t *tally) progress(raw json.RawMessage) {
 func (t *tally) parts() int { return max(1, t.choices) * max(1, t.prompts) }
 
 // known reports whether llama-server has told it all.
-func (t *tally) known() bool { return t.final || t.ended >= t.parts() }
+func (t *tally) known() bool {
+	_, parts := t.all()
+	return t.final != nil || parts >= t.parts()
+}
 
 // usage is what the answer took, as far as it is known: of one that was cut, what
 // was read of the prompt, and the pieces that came.
 func (t *tally) usage() pool.Usage {
-	u := t.told
-	if t.final {
-		return u
+	if t.final != nil {
+		return *t.final
 	}
+	u, parts := t.all()
 	// Choices have their prompt in common.
 	u.Prompt, u.Cached = u.Prompt/max(1, t.choices), u.Cached/max(1, t.choices)
-	if t.known() {
+	if parts >= t.parts() {
 		return u
 	}
 	if t.read.Prompt >= u.Prompt {
@@ -143,6 +188,11 @@ func meter(ctx context.Context, w pool.Runner) (u pool.Usage, err error) {
 	u.Cached = read("prompt_tokens_cached_total")
 	u.Prompt, u.Completion = read("prompt_tokens_total")+u.Cached, read("tokens_predicted_total")
 	return u, err
+}
+
+// since is what a meter has counted from one reading to the next.
+func since(before, now pool.Usage) pool.Usage {
+	return pool.Usage{Prompt: now.Prompt - before.Prompt, Cached: now.Cached - before.Cached, Completion: now.Completion - before.Completion}
 }
 
 // meter reads the worker's counters before a request that has it whole and is not
@@ -184,13 +234,13 @@ func (r *request) recount(ctx context.Context, t *tally, l *pool.Lease, begun *p
 func (r *request) countAll(ctx context.Context, l *pool.Lease, begun *pool.Usage, text []byte) (u pool.Usage, err error) {
 	if begun != nil {
 		u, err = meter(ctx, l.Worker)
-		return pool.Usage{Prompt: u.Prompt - begun.Prompt, Cached: u.Cached - begun.Cached, Completion: u.Completion - begun.Completion}, err
+		return since(*begun, u), err
 	}
 	if r.whole {
 		return u, errors.New("the worker's counters could not be read")
 	}
 	for _, prompt := range r.prompts {
-		n, err := tokens(ctx, l.Worker, prompt, true)
+		n, err := promptTokens(ctx, l.Worker, prompt)
 		if err != nil {
 			return u, err
 		}
@@ -218,15 +268,41 @@ func (r *request) countAll(ctx context.Context, l *pool.Lease, begun *pool.Usage
 	return u, nil
 }
 
-// tokens counts those of a text, a JSON string, as a worker cuts it, or those that
-// are given as numbers. whole says that it is a prompt.
-func tokens(ctx context.Context, w pool.Runner, text json.RawMessage, whole bool) (int, error) {
-	var answer struct{ Tokens []json.RawMessage }
-	if bytes.HasPrefix(text, []byte("[")) {
-		err := json.Unmarshal(text, &answer.Tokens)
-		return len(answer.Tokens), err
+// promptTokens counts those of one prompt of several: a string, an array of tokens
+// and strings, or an object that has the string.
+func promptTokens(ctx context.Context, w pool.Runner, prompt json.RawMessage) (sum int, err error) {
+	switch prompt[0] {
+	case '"':
+		return tokens(ctx, w, prompt, true)
+	case '{':
+		var object struct {
+			Prompt json.RawMessage `json:"prompt_string"`
+		}
+		if err := json.Unmarshal(prompt, &object); err != nil {
+			return 0, err
+		}
+		return tokens(ctx, w, object.Prompt, true)
 	}
-	body, err := json.Marshal(map[string]any{"content": text, "add_special": whole, "parse_special": whole})
+	var pieces []json.RawMessage
+	if err := json.Unmarshal(prompt, &pieces); err != nil {
+		return 0, err
+	}
+	for i, piece := range pieces {
+		n := 1
+		if piece[0] == '"' {
+			if n, err = tokens(ctx, w, piece, i == 0); err != nil {
+				return 0, err
+			}
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
+// tokens counts those of a text, a JSON string, as a worker cuts it. whole says that
+// it is the beginning of a prompt.
+func tokens(ctx context.Context, w pool.Runner, text json.RawMessage, whole bool) (int, error) {
+	body, err := json.Marshal(map[string]any{"content": text, "add_special": whole, "parse_special": true})
 	if err != nil {
 		return 0, err
 	}
@@ -238,6 +314,7 @@ func tokens(ctx context.Context, w pool.Runner, text json.RawMessage, whole bool
 	if resp.Status != http.StatusOK {
 		return 0, fmt.Errorf("/tokenize: status %d", resp.Status)
 	}
+	var answer struct{ Tokens []json.RawMessage }
 	err = json.NewDecoder(resp.Body).Decode(&answer)
 	return len(answer.Tokens), err
 }

@@ -112,24 +112,41 @@ func (w *Worker) Erase(ctx context.Context, slot int) error {
 	return nil
 }
 
-// Busy reports for each slot whether it is generating. The answer comes from
+// Work is what a slot is doing, in tokens.
+type Work struct {
+	Busy       bool
+	Prompt     int // read, the cached ones included
+	Cached     int
+	Completion int // generated
+}
+
+// Slots tells what each slot is doing, by its number. The answer comes from
 // llama-server's main loop, between two decoding steps: one that does not come
 // is a server that makes no progress, however healthy /health says it is.
-func (w *Worker) Busy(ctx context.Context) ([]bool, error) {
+func (w *Worker) Slots(ctx context.Context) ([]Work, error) {
 	var slots []struct {
 		ID         int  `json:"id"`
 		Processing bool `json:"is_processing"`
+		Read       int  `json:"n_prompt_tokens_processed"`
+		Cached     int  `json:"n_prompt_tokens_cache"`
+		Next       []struct {
+			Decoded int `json:"n_decoded"`
+		} `json:"next_token"`
 	}
 	if err := w.call(ctx, http.MethodGet, "/slots", nil, &slots); err != nil {
 		return nil, fmt.Errorf("slots: %w", err)
 	}
-	busy := make([]bool, w.opts.Slots)
+	work := make([]Work, w.opts.Slots)
 	for _, s := range slots {
-		if s.ID >= 0 && s.ID < len(busy) {
-			busy[s.ID] = s.Processing
+		if s.ID < 0 || s.ID >= len(work) {
+			continue
+		}
+		work[s.ID] = Work{Busy: s.Processing, Prompt: s.Read + s.Cached, Cached: s.Cached}
+		if len(s.Next) > 0 {
+			work[s.ID].Completion = s.Next[0].Decoded
 		}
 	}
-	return busy, nil
+	return work, nil
 }
 
 // Token is one token of an answer.
