@@ -244,8 +244,8 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	}
 	a.Erase = s.occupy(w, r, a.Slots, d.now)
 	s.use(f.files, d.now)
-	r.lane.begin(s.usualCost, d.now)
-	s.running[r.Ticket] = &run{flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: s.usualCost}
+	r.lane.begin(f.usualCost, d.now)
+	s.running[r.Ticket] = &run{flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost}
 	f.running++
 	if r.Whole { // its next one waits anew
 		f.waitFrom(d.now)

@@ -36,6 +36,8 @@ type flow struct {
 	debt     float64 // in tokens over its weight
 	payback  time.Duration
 
+	usualCost float64 // of a request, smoothed, from what it was for all when the flow came
+
 	// place orders the flows that wait for a worker; from then on one is cleared for
 	// it. It is reckoned anew whenever something of that has changed (refresh).
 	place Time
@@ -103,7 +105,7 @@ func (s *Scheduler) flow(key flowKey, files []File, now Time) *flow {
 	f, ok := s.flows[key]
 	if !ok {
 		s.sweep(now)
-		f = &flow{key: key, files: files, own: 1, weight: 1, headStart: s.opts.HeadStart}
+		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: s.usualCost, headStart: s.opts.HeadStart}
 		s.flows[key] = f
 		s.locate(f)
 	}
@@ -212,6 +214,7 @@ func (s *Scheduler) charge(r *run, u Usage, now Time) {
 	}
 	r.lane.give(cost - r.expected)
 	s.usualCost += memory * (cost - s.usualCost)
+	f.usualCost += memory * (cost - f.usualCost)
 	w.turnTokens += cost
 	if w.inFlight == 1 {
 		s.endTurn(w, now)

@@ -110,7 +110,9 @@ func (ls *lanes) remove(r *request) {
 	switch {
 	case slices.ContainsFunc(ls.classes, func(c *class) bool { return c.lanes.len() > 0 }):
 	case len(ls.byKey) == 1: // the next one is most likely of the same scope
-		l.given, l.class.given = 0, 0
+		// A new lane: what its running requests turn out to cost is forgotten, too.
+		ls.byKey[l.laneKey] = &lane{laneKey: l.laneKey, class: l.class, weight: l.weight}
+		l.class.given = 0
 	default:
 		*ls = lanes{}
 	}
