@@ -68,9 +68,9 @@ type Auth struct {
 	mu      sync.Mutex
 	tenants map[string]*account
 	past    map[string]*account // of tenants that were, or are: what they have used counts if they come back
-	keys    map[string]Key   // by hash, those of the configuration included
-	month   string           // of spent
-	spent   map[string]int64 // tokens that had been used at the start, by tenant
+	keys    map[string]Key      // by hash, those of the configuration included
+	month   string              // of spent
+	spent   map[string]int64    // tokens that had been used at the start, by tenant
 }
 
 // New returns an Auth. It waits for the disk.
