@@ -275,6 +275,7 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	case err = <-failed:
 	case s := <-signals:
 		g.tellSystemd(daemon.SdNotifyStopping)
+		g.proxy.Drain() // before it is said
 		g.log.Info("stopping, running requests may end", "signal", s.String(), "limit", g.cfg.Limits.Drain)
 		hurry, stop := g.secondSignal(signals)
 		defer stop()
@@ -330,7 +331,6 @@ func (g *gateway) secondSignal(signals <-chan os.Signal) (context.Context, conte
 // drain refuses new requests and blocks until the running ones have ended, the
 // limit is over or ctx ends.
 func (g *gateway) drain(ctx context.Context, server *http.Server) {
-	g.proxy.Drain()
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Limits.Drain)
 	defer cancel()
 	if err := server.Shutdown(ctx); err != nil {
