@@ -328,8 +328,8 @@ func (g *gateway) secondSignal(signals <-chan os.Signal) (context.Context, conte
 	return ctx, cancel
 }
 
-// drain refuses new requests and blocks until the running ones have ended, the
-// limit is over or ctx ends.
+// drain blocks until the running requests have ended, the limit is over or ctx ends.
+// New ones are refused already.
 func (g *gateway) drain(ctx context.Context, server *http.Server) {
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Limits.Drain)
 	defer cancel()
