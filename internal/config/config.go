@@ -159,6 +159,9 @@ type Limits struct {
 	// Generation is how long one answer may take once it runs: others wait for it
 	// when its worker drains. 0 is no bound. Default 10m.
 	Generation time.Duration `mapstructure:"generation"`
+	// RemoteMedia lets llama-server fetch pictures that requests name by an address,
+	// from wherever it can reach. Default false: they must be in the request.
+	RemoteMedia bool `mapstructure:"remote_media"`
 }
 
 // Log is about the gateway's own log.

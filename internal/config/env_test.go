@@ -35,6 +35,7 @@ func overrides(base, adapter string) map[string]struct {
 		"auth.open":                    {"true", true},
 		"embedders":                    {"[{name: e, path: " + base + "}]", []Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
 		"cors.origins":                 {`["*"]`, []string{"*"}},
+		"limits.remote_media":          {"true", true},
 		"log.prompts":                  {"true", true},
 		"tls.cert":                     {"../base.gguf", base},
 		"tls.key":                      {"../base.gguf", base},

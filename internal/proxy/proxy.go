@@ -49,6 +49,9 @@ type Options struct {
 	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
 	Embedders map[string]*Embedder
 
+	// RemoteMedia lets llama-server fetch pictures that requests name by address.
+	RemoteMedia bool
+
 	// Origins are those of web pages whose scripts may call the proxy; see
 	// config.CORS. None lets browsers keep answers from all of them.
 	Origins []string

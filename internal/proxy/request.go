@@ -46,6 +46,9 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkMedia(body); err != nil {
+		return nil, err
+	}
 	r := &request{endpoint: e, body: body, visit: visit}
 	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 		return nil, err
@@ -188,11 +191,17 @@ func (r *request) readFields() error {
 		r.choices = max(r.choices, n)
 	}
 	r.whole = r.choices > 1
-	r.prompts = r.readPrompts()
+	if r.prompts = r.readPrompts(); len(r.prompts) > maxPrompts {
+		return invalid("prompt", "There are %d prompts, more than the %d that one request may have.", len(r.prompts), maxPrompts)
+	}
 	asked, _ := r.body.Raw("return_progress")
 	r.progress = r.stream && string(asked) != "true"
 	return r.askForTimings()
 }
+
+// maxPrompts bounds the prompts of one request: llama-server makes a task of each at
+// once, which takes about 130 kB.
+const maxPrompts = 1024
 
 // readPrompts returns the prompts of a request that has several.
 func (r *request) readPrompts() []json.RawMessage {

@@ -216,3 +216,40 @@ func TestHalfClosedConnection(t *testing.T) {
 	}
 	s.log.wait(t, func(l map[string]any) bool { return l["status"] == 499.0 })
 }
+
+// TestRemoteMediaIsRefused in every way to name it; text may have addresses.
+func TestRemoteMediaIsRefused(t *testing.T) {
+	s := start(t, nil)
+	part := func(text string) string {
+		return `{"model":"coding","max_tokens":4,"messages":[{"role":"user","content":[` + text + `]}]}`
+	}
+	for name, c := range map[string]struct {
+		path, body string
+		refused    bool
+	}{
+		"http":             {chatPath, part(`{"type":"image_url","image_url":{"url":"http://10.0.0.1/"}}`), true},
+		"capitals":         {chatPath, part(`{"type":"image_url","image_url":{"url":"HTTPS://x/"}}`), true},
+		"escaped":          {chatPath, part(`{"type":"image_url","image\u005furl":{"url":"\u0068ttp:\/\/10.0.0.1\/"}}`), true},
+		"a string":         {chatPath, part(`{"type":"image_url","image_url":"http://x/"}`), true},
+		"a file":           {chatPath, part(`{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}`), true},
+		"a file by path":   {chatPath, part(`{"type":"image_url","image_url":{"url":"file:etc"}}`), true},
+		"sound":            {chatPath, part(`{"type":"input_audio","input_audio":{"data":"http://x/"}}`), true},
+		"video":            {chatPath, part(`{"type":"video_url","video_url":{"url":"http://x/"}}`), true},
+		"responses":        {"/v1/responses", `{"model":"coding","input":[{"role":"user","content":[{"type":"input_image","image_url":"http://x/"}]}]}`, true},
+		"messages":         {"/v1/messages", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
+		"counting":         {"/v1/messages/count_tokens", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
+		"a template":       {"/apply-template", part(`{"type":"image_url","image_url":{"url":"http://x/"}}`), true},
+		"the last message": {chatPath, `{"model":"coding","messages":[],"messages":[{"role":"user","content":[{"type":"image_url","image_url":"http://x/"}]}]}`, true},
+		"text":             {chatPath, part(`{"type":"text","text":"See http://x/ and file:///y"}`), false},
+		"data":             {chatPath, part(`{"type":"image_url","image_url":{"url":"data:image/png;base64,aHR0cDovLw=="}}`), false},
+		"a tool":           {chatPath, `{"model":"coding","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{"image_url":{"default":"http://x"}}}}}]}`, false},
+	} {
+		resp, text := s.post(c.path, c.body) // what is let through may be nothing for the fake
+		if refused := resp.StatusCode == 400 && strings.Contains(text, "limits.remote_media"); refused != c.refused {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`, 1024)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "1025 prompts") {
+		t.Errorf("too many prompts: %d %s", resp.StatusCode, text)
+	}
+}

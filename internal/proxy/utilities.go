@@ -23,6 +23,9 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		if err := p.checkMedia(body); err != nil {
+			return err
+		}
 		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
 		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 			return err
