@@ -152,9 +152,13 @@ func (o observer) Finished(r proxy.Report) {
 	if r.Status == http.StatusUnauthorized {
 		return // nobody's
 	}
+	queue, generation := r.Queued-r.Swapped, r.Took-r.Queued
+	if r.State == "" { // it never ran
+		queue, generation = r.Took, 0
+	}
 	o.usage.Add(usage.Record{
 		At: time.Now(), Tenant: r.Tenant, Key: r.Key, Model: r.Model, Digest: r.Digest, Outcome: string(outcome),
 		Prompt: r.Usage.Prompt, Cached: r.Usage.Cached, Completion: r.Usage.Completion,
-		Queue: r.Queued - r.Swapped, Swap: r.Swapped, Generation: r.Took - r.Queued,
+		Queue: queue, Swap: r.Swapped, Generation: generation,
 	})
 }

@@ -49,6 +49,9 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	if err := p.checkMedia(body); err != nil {
 		return nil, err
 	}
+	if err := checkGrammar(body); err != nil {
+		return nil, err
+	}
 	r := &request{endpoint: e, body: body, visit: visit}
 	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 		return nil, err
@@ -201,7 +204,7 @@ func (r *request) readFields() error {
 
 // maxPrompts bounds the prompts of one request: llama-server makes a task of each at
 // once, which takes about 130 kB.
-const maxPrompts = 1024
+const maxPrompts = 128
 
 // readPrompts returns the prompts of a request that has several.
 func (r *request) readPrompts() []json.RawMessage {

@@ -249,7 +249,35 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
 		}
 	}
-	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`, 1024)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "1025 prompts") {
+	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`, 128)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "129 prompts") {
 		t.Errorf("too many prompts: %d %s", resp.StatusCode, text)
+	}
+}
+
+// TestGrammarsAreBounded: some end llama-server, or keep it at work for ever.
+func TestGrammarsAreBounded(t *testing.T) {
+	s := start(t, func(s *settings) { s.body = 8 << 20 })
+	nested := func(n int) string { return "root ::= " + strings.Repeat("(", n) + "'a'" + strings.Repeat(")", n) }
+	schema := func(n int) string { return strings.Repeat(`{"items":`, n) + "{}" + strings.Repeat("}", n) }
+	for name, c := range map[string]struct {
+		more  string
+		param string // "" passes
+	}{
+		"a grammar":      {fmt.Sprintf(`,"grammar":%q`, nested(100)), ""},
+		"a deep grammar": {fmt.Sprintf(`,"grammar":%q`, nested(200)), "grammar"},
+		"a long grammar": {fmt.Sprintf(`,"grammar":%q`, strings.Repeat("x", 70_000)), "grammar"},
+		"triggers":       {`,"grammar_triggers":[{"type":2,"value":"(.*)*z"}]`, "grammar_triggers"},
+		"no triggers":    {`,"grammar_triggers":[]`, ""},
+		"a schema":       {`,"response_format":` + schema(100), ""},
+		"a deep schema":  {`,"response_format":` + schema(200), "response_format"},
+		"a deep tool":    {`,"tools":[` + schema(200) + `]`, "tools"},
+	} {
+		resp, text := s.post(chatPath, chat("coding", "hi", c.more))
+		if got := strings.Contains(text, fmt.Sprintf(`"param":%q`, c.param)); resp.StatusCode == 200 == (c.param != "") || c.param != "" && !got {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	if resp, text := s.post("/tokenize", fmt.Sprintf(`{"content":%q}`, strings.Repeat("a ", 1_100_000))); resp.StatusCode != 413 {
+		t.Errorf("a long text to count: %d %.200s", resp.StatusCode, text)
 	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 
@@ -16,12 +17,22 @@ var utilities = []string{
 	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
 }
 
+// maxUtility bounds their bodies: they are answered beside what is scheduled, and
+// llama-server cuts about 3 MB into tokens a second.
+const maxUtility = 2 << 20
+
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
 	return p.admitted(func(c echo.Context, visit *auth.Visit) error {
 		body, err := p.readObject(c)
 		if err != nil {
 			return err
+		}
+		if len(body.Apply()) > maxUtility {
+			return &apiError{
+				Status: http.StatusRequestEntityTooLarge, Type: typeInvalid, Code: "request_too_large",
+				Message: fmt.Sprintf("The request body is larger than the limit of %d bytes of this endpoint.", maxUtility),
+			}
 		}
 		if err := p.checkMedia(body); err != nil {
 			return err
