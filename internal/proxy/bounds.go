@@ -1,7 +1,7 @@
 package proxy
 
 import (
-	"bytes"
+	"strings"
 
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -35,10 +35,10 @@ func depth(text []byte, opening, closing string) (deepest int) {
 	now := 0
 	for _, b := range text {
 		switch {
-		case bytes.IndexByte([]byte(opening), b) >= 0:
+		case strings.IndexByte(opening, b) >= 0:
 			now++
 			deepest = max(deepest, now)
-		case bytes.IndexByte([]byte(closing), b) >= 0:
+		case strings.IndexByte(closing, b) >= 0:
 			now--
 		}
 	}

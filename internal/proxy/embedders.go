@@ -39,7 +39,7 @@ var embedderPaths = map[string]EmbedderKind{
 // embed serves one of them.
 func (p *Proxy) embed(path string) echo.HandlerFunc {
 	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
-		body, err := p.readObject(c)
+		body, err := p.readObject(c, p.opts.MaxBody)
 		if err != nil {
 			return err
 		}

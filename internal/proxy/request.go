@@ -42,7 +42,7 @@ type request struct {
 // closing the body under the transport when a worker answers at once
 // (golang/go#40747).
 func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request, error) {
-	body, err := p.readObject(c)
+	body, err := p.readObject(c, p.opts.MaxBody)
 	if err != nil {
 		return nil, err
 	}
@@ -111,9 +111,9 @@ func (r *request) translate() error {
 	return err
 }
 
-// readObject reads the body, which must be a JSON object.
-func (p *Proxy) readObject(c echo.Context) (rawjson.Object, error) {
-	text, err := p.readBody(c)
+// readObject reads the body, which must be a JSON object of at most so many bytes.
+func (p *Proxy) readObject(c echo.Context, limit int64) (rawjson.Object, error) {
+	text, err := p.readBody(c, limit)
 	if err != nil {
 		return rawjson.Object{}, err
 	}
@@ -124,17 +124,17 @@ func (p *Proxy) readObject(c echo.Context) (rawjson.Object, error) {
 	return body, nil
 }
 
-func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
+func (p *Proxy) readBody(c echo.Context, limit int64) ([]byte, error) {
 	req := c.Request()
-	if req.ContentLength > p.opts.MaxBody {
-		return nil, p.tooLarge()
+	if req.ContentLength > limit {
+		return nil, bodyTooLarge(limit)
 	}
 	// The deadline that observe has set ends slow senders.
-	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, p.opts.MaxBody))
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, p.tooLarge()
+		return nil, bodyTooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &apiError{
 			Status: http.StatusRequestTimeout, Type: typeInvalid, Code: "request_timeout",
@@ -156,10 +156,10 @@ func (p *Proxy) readBody(c echo.Context) ([]byte, error) {
 	return text, nil
 }
 
-func (p *Proxy) tooLarge() *apiError {
+func bodyTooLarge(limit int64) *apiError {
 	return &apiError{
 		Status: http.StatusRequestEntityTooLarge, Type: typeInvalid, Code: "request_too_large",
-		Message: fmt.Sprintf("The request body is larger than the limit of %d bytes.", p.opts.MaxBody),
+		Message: fmt.Sprintf("The request body is larger than the limit of %d bytes.", limit),
 	}
 }
 

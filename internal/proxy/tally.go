@@ -64,7 +64,7 @@ func (t *tally) count(o rawjson.Object) (counted bool) {
 			return true
 		}
 	}
-	if raw, ok := o.Raw("timings"); ok {
+	if raw, ok := o.Raw(timingsKey); ok {
 		var timings struct {
 			Cached    int `json:"cache_n"`
 			Prompt    int `json:"prompt_n"`

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 
@@ -24,15 +23,9 @@ const maxUtility = 2 << 20
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
 	return p.admitted(func(c echo.Context, visit *auth.Visit) error {
-		body, err := p.readObject(c)
+		body, err := p.readObject(c, min(p.opts.MaxBody, maxUtility))
 		if err != nil {
 			return err
-		}
-		if len(body.Apply()) > maxUtility {
-			return &apiError{
-				Status: http.StatusRequestEntityTooLarge, Type: typeInvalid, Code: "request_too_large",
-				Message: fmt.Sprintf("The request body is larger than the limit of %d bytes of this endpoint.", maxUtility),
-			}
 		}
 		if err := p.checkMedia(body); err != nil {
 			return err

@@ -109,7 +109,7 @@ func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err
 	if err := p.mayChange(c.Request()); err != nil {
 		return r, err
 	}
-	body, err := p.readObject(c)
+	body, err := p.readObject(c, p.opts.MaxBody)
 	if err != nil {
 		return r, err
 	}
