@@ -64,11 +64,23 @@ type Workers struct {
 	// Command is the llama-server program as it was given; see
 	// Config.ResolveCommand. Default llama-server.
 	Command string `mapstructure:"command"`
-	// Count is the number of processes, 1 to 64. Default 1.
-	Count int `mapstructure:"count"`
-	// Slots is the number of requests that one process serves at once, 1 to 256.
-	// Default 8.
-	Slots int `mapstructure:"slots"`
+	// Count is the number of processes, 1 to 64. Auto is as many as the devices'
+	// memory holds, by what the first one takes: at most 8 on a GPU under MPS, 2
+	// without, and on a CPU 1, or 2 from eight cores on. Default Auto.
+	Count AutoInt `mapstructure:"count"`
+	// Slots is the number of requests that one process serves at once, 1 to 256. Auto
+	// is 8, and on a GPU without MPS as many as fit, up to 32. Default Auto.
+	Slots AutoInt `mapstructure:"slots"`
+	// KV is how the slots of a process share its KV cache: unified, split, or auto.
+	// Default auto.
+	KV string `mapstructure:"kv"`
+	// MPS is auto or off: whether processes on one NVIDIA GPU run at the same time,
+	// through CUDA's multi-process service, where it is to be had. Default auto.
+	MPS string `mapstructure:"mps"`
+	// MemoryReserve is how many bytes of each device's memory are left alone when
+	// Count or Slots is Auto; 0 is the larger of 1 GiB and a tenth of it. In the file
+	// it is written as Limits.Body is. Default 0.
+	MemoryReserve int64 `mapstructure:"memory_reserve"`
 	// Context is the context of each slot in tokens, at least 64; times Slots it
 	// must fit into 31 bits. Default 4096.
 	Context int `mapstructure:"context"`
@@ -118,11 +130,13 @@ type Scheduler struct {
 	// MaxWait is how long one request may wait, more than 0. Default 60s.
 	MaxWait time.Duration `mapstructure:"max_wait"`
 	// Quantum is how long an adapter of weight 1 keeps a worker that others wait
-	// for; its running requests end after that. At least 10ms. Default 1s.
-	Quantum time.Duration `mapstructure:"quantum"`
+	// for; its running requests end after that. At least 10ms. Auto goes by what a
+	// change of adapter has been measured to cost. Default Auto.
+	Quantum AutoDuration `mapstructure:"quantum"`
 	// Spread is how long requests wait for a slot before their adapter gets a
-	// second worker of the same device, if one is idle. Default 200ms.
-	Spread time.Duration `mapstructure:"spread"`
+	// second worker of the same device, if one is idle. Auto goes by what a second
+	// worker has been measured to gain. Default Auto.
+	Spread AutoDuration `mapstructure:"spread"`
 	// HeadStart is what a step of a tenant's priority is worth: so much longer a
 	// request counts as having waited. Default 10s.
 	HeadStart time.Duration `mapstructure:"head_start"`
@@ -196,8 +210,10 @@ func defaults() Config {
 		},
 		Workers: Workers{
 			Command:      "llama-server",
-			Count:        1,
-			Slots:        8,
+			Count:        Auto,
+			Slots:        Auto,
+			KV:           autoText,
+			MPS:          autoText,
 			Context:      4096,
 			Devices:      []string{},
 			Args:         []string{},
@@ -210,7 +226,7 @@ func defaults() Config {
 		},
 		Scheduler: Scheduler{
 			Queue: 1024, MaxWait: 60 * time.Second,
-			Quantum: time.Second, Spread: 200 * time.Millisecond, HeadStart: 10 * time.Second,
+			Quantum: Auto, Spread: Auto, HeadStart: 10 * time.Second,
 		},
 		Limits: Limits{
 			Body:  16 << 20,

@@ -69,6 +69,10 @@ func convert(from, to reflect.Value) (any, error) {
 		return toDuration(value)
 	case levelType:
 		return toLevel(value)
+	case autoIntType:
+		return toAutoInt(value)
+	case autoDurationType:
+		return toAutoDuration(value)
 	}
 	if rest, ok := entryDefaults[to.Type()]; ok {
 		return toEntry(value, rest), nil

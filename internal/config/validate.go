@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,10 +42,12 @@ func validate(c *Config, p *problems) {
 	k.embedders(c.Embedders)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)
-	if c.Scheduler.Quantum < leastQuantum {
-		k.add("scheduler.quantum", "must be at least %s", leastQuantum)
+	if q := c.Scheduler.Quantum; q != Auto && time.Duration(q) < leastQuantum {
+		k.add("scheduler.quantum", "must be auto or at least %s", leastQuantum)
 	}
-	k.notNegative("scheduler.spread", c.Scheduler.Spread)
+	if s := c.Scheduler.Spread; s != Auto && s < 0 {
+		k.add("scheduler.spread", "must not be negative")
+	}
 	k.notNegative("scheduler.head_start", c.Scheduler.HeadStart)
 	k.admin(&c.Admin)
 	if c.Limits.Body < 1<<10 {
@@ -96,12 +99,17 @@ func (k *checker) workers(w *Workers) {
 	if w.Command == "" {
 		k.add("workers.command", "must be set: the llama-server program")
 	}
-	k.between("workers.count", w.Count, 1, 64)
-	k.between("workers.slots", w.Slots, 1, 256)
-	if w.Context < 64 {
+	k.autoBetween("workers.count", w.Count, 1, 64)
+	k.autoBetween("workers.slots", w.Slots, 1, 256)
+	k.oneOf("workers.kv", w.KV, autoText, "unified", "split")
+	k.oneOf("workers.mps", w.MPS, autoText, "off")
+	if w.MemoryReserve < 0 {
+		k.add("workers.memory_reserve", "must not be negative")
+	}
+	if slots := w.Slots.Or(usualSlots); w.Context < 64 {
 		k.add("workers.context", "must be at least 64")
-	} else if w.Slots > 0 && w.Context > math.MaxInt32/w.Slots {
-		k.add("workers.context", "times %d slots it must be at most %d", w.Slots, math.MaxInt32)
+	} else if slots > 0 && w.Context > math.MaxInt32/slots {
+		k.add("workers.context", "times %d slots it must be at most %d", slots, math.MaxInt32)
 	}
 	for i, device := range w.Devices {
 		if device == "" {
@@ -126,6 +134,22 @@ func (k *checker) workers(w *Workers) {
 	}
 	k.between("workers.spare", w.Spare, 0, 1)
 	k.notNegative("workers.reload_interval", w.ReloadInterval)
+}
+
+// usualSlots is what Auto is where memory is not short.
+const usualSlots = 8
+
+func (k *checker) autoBetween(key string, n AutoInt, least, most int) {
+	if n != Auto && (int(n) < least || int(n) > most) {
+		k.add(key, "must be auto or from %d to %d", least, most)
+	}
+}
+
+func (k *checker) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		last := len(allowed) - 1
+		k.add(key, "must be %s or %s", strings.Join(allowed[:last], ", "), allowed[last])
+	}
 }
 
 // admin refuses to serve others without a token: they could put adapters in.

@@ -129,7 +129,7 @@ var reloads = []struct {
 	{name: "bad in the same way", scale: "0", more: "#"},
 	{name: "bad and asked", scale: "0", asked: true, log: bad0},
 	{name: "good as before", scale: "1", log: same},
-	{name: "restart", scale: "0.5", more: "workers: {count: 2}", log: refused + `"a restart is needed to change workers.count: 1 -> 2"`},
+	{name: "restart", scale: "0.5", more: "workers: {count: 2}", log: refused + `"a restart is needed to change workers.count: auto -> 2"`},
 	{name: "apply fails", scale: "0.5", applyErr: errors.New("the disk is full"), applied: true, log: refused + `"the disk is full"`},
 	{name: "apply works now", scale: "0.5", applied: true, log: changed},
 	{name: "applied", scale: "0.5"},

@@ -35,15 +35,33 @@ type Options struct {
 	Adapters []string // GGUF files; an adapter's position is its id
 	Slots    int      // sequences decoded at once
 	Context  int      // tokens a slot
+	KV       KV       // how the slots share the KV cache; "" is SplitKV
 	Threads  int      // for the CPU's part of the work; 0 leaves it to llama-server
 	Device   string   // as --device names it; "" leaves it to llama-server
 	Dir      string   // a private directory that exists; the worker makes its own in it
+	Env      []string // further variables of the process, as NAME=value
 
 	StartTimeout time.Duration // from start until ready
 	StopTimeout  time.Duration // from SIGTERM until SIGKILL
 
 	Log *slog.Logger
 }
+
+// KV is how a worker's slots share its KV cache.
+type KV string
+
+const (
+	// SplitKV gives every slot a buffer of its own. llama.cpp then puts into one pass
+	// over the model only slots whose numbers follow each other.
+	SplitKV KV = "split"
+	// UnifiedKV lets all slots share one buffer, as large as those together would be,
+	// and any of them run in one pass. Programs with the flag --kv-unified-per-slot
+	// keep each slot to its context; others must not be used so.
+	UnifiedKV KV = "unified"
+)
+
+// UnifiedFlag is what a program must have for UnifiedKV.
+const UnifiedFlag = "--kv-unified-per-slot"
 
 // Worker is a llama-server that was ready once. It is safe for concurrent use.
 // Whoever started it must Stop it.
@@ -181,6 +199,12 @@ func (w *Worker) arguments() []string {
 		"--metrics",
 		"--no-webui",
 	)
+	// Said either way: what llama-server does by default depends on other flags.
+	if o.KV == UnifiedKV {
+		args = append(args, "--kv-unified", UnifiedFlag, strconv.Itoa(o.Context))
+	} else {
+		args = append(args, "--no-kv-unified")
+	}
 	if len(o.Adapters) > 0 {
 		links := make([]string, len(o.Adapters))
 		for id := range links {
@@ -195,13 +219,7 @@ func (w *Worker) arguments() []string {
 // behind the gateway's back, and with the worker's key: an argument could be
 // read by every user of the machine.
 func (w *Worker) environment() []string {
-	var env []string
-	for _, kv := range os.Environ() {
-		if strings.HasPrefix(kv, "LLAMA_ARG_") || strings.HasPrefix(kv, "LLAMA_API_KEY=") {
-			continue
-		}
-		env = append(env, kv)
-	}
+	env := append(cleanEnvironment(os.Environ()), w.opts.Env...)
 	return append(env, "LLAMA_API_KEY="+w.key)
 }
 
