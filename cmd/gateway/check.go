@@ -29,8 +29,11 @@ func checkCommand() *cobra.Command {
 		for _, warning := range cfg.Warnings {
 			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", warning)
 		}
-		command, err := cfg.ResolveCommand()
+		program, err := findProgram(cmd.Context(), cfg)
 		if err != nil {
+			return err
+		}
+		if _, err := chooseKV(cfg.Workers.KV, program); err != nil {
 			return err
 		}
 		if _, err := newCertificates(cfg.TLS, slog.New(slog.DiscardHandler)); err != nil {
@@ -40,11 +43,18 @@ func checkCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("%s: %w", *file, err)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d adapters of %s, %d workers of %s\n",
-			*file, adapters, cfg.Model.Name, cfg.Workers.Count, command)
+		fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d adapters of %s, %s of %s (build %d)\n",
+			*file, adapters, cfg.Model.Name, workersText(cfg.Workers.Count), program.Path, program.Build)
 		return nil
 	}
 	return cmd
+}
+
+func workersText(count config.AutoInt) string {
+	if count == config.Auto {
+		return "as many workers as fit"
+	}
+	return fmt.Sprintf("%d workers", int(count))
 }
 
 // checkAdapters looks at every adapter as serve would, but downloads none, and

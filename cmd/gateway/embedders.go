@@ -14,10 +14,10 @@ import (
 
 // startEmbedders starts a worker for each embedder of the configuration. They come
 // up in the background.
-func (g *gateway) startEmbedders(command string) map[string]*proxy.Embedder {
+func (g *gateway) startEmbedders() map[string]*proxy.Embedder {
 	all := make(map[string]*proxy.Embedder, len(g.cfg.Embedders))
 	for i, e := range g.cfg.Embedders {
-		p := pool.New(g.embedderOptions(command, i, e), nil)
+		p := pool.New(g.embedderOptions(i, e), nil)
 		g.embedders = append(g.embedders, p)
 		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p}
 		g.metrics.AddModels([]string{e.Name})
@@ -25,7 +25,7 @@ func (g *gateway) startEmbedders(command string) map[string]*proxy.Embedder {
 	return all
 }
 
-func (g *gateway) embedderOptions(command string, i int, e config.Embedder) pool.Options {
+func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 	w := g.cfg.Workers
 	// One input is computed in one batch, however long it is.
 	batch := strconv.Itoa(e.Context)
@@ -34,11 +34,11 @@ func (g *gateway) embedderOptions(command string, i int, e config.Embedder) pool
 		args[0] = "--reranking"
 	}
 	opts := pool.Options{
-		Count: 1, Slots: e.Slots, Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait, Quantum: g.cfg.Scheduler.Quantum,
+		Count: 1, Slots: e.Slots, Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait, Quantum: pool.Auto,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
-				Name: fmt.Sprintf("e%d", i), Command: command, Args: append(args, e.Args...), Model: e.Path, Alias: e.Name,
-				Slots: e.Slots, Context: e.Context, Threads: threads(w.Count + len(g.cfg.Embedders)), Dir: g.dir.path,
+				Name: fmt.Sprintf("e%d", i), Command: g.fleet.program.Path, Args: append(args, e.Args...), Model: e.Path, Alias: e.Name,
+				Slots: e.Slots, Context: e.Context, Threads: threads(g.fleet.count + len(g.cfg.Embedders)), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},

@@ -101,6 +101,7 @@ func newLogger(cfg *config.Config, cmd *cobra.Command) (*slog.Logger, *slog.Leve
 // gateway is everything that one process serves with.
 type gateway struct {
 	cfg      *config.Config // as it was at the start
+	fleet    *fleet
 	log      *slog.Logger
 	level    *slog.LevelVar
 	dir      *runtimeDir
@@ -129,27 +130,33 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	for _, warning := range cfg.Warnings {
 		log.Warn(warning)
 	}
-	command, err := cfg.ResolveCommand()
+	program, err := findProgram(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, log: log, level: level}
+	fleet, err := planFleet(cfg, program)
+	if err != nil {
+		return nil, err
+	}
+	fleet.warn(log)
+	g := &gateway{cfg: cfg, fleet: fleet, log: log, level: level}
 	if err := g.open(ctx); err != nil {
 		g.close()
 		return nil, err
 	}
 	g.metrics = newMetrics(g)
-	g.pool = pool.New(g.poolOptions(command), stock(g.models))
+	g.pool = pool.New(g.poolOptions(), stock(g.models))
 	g.running.Store(g.pool)
 	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
-		Auth: g.auth, Embedders: g.startEmbedders(command), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
+		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
-	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "llama_server", command)
+	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "kv", fleet.kv,
+		"llama_server", program.Path, "build", program.Build)
 	return g, nil
 }
 
@@ -209,19 +216,19 @@ func (g *gateway) close() {
 // watchInterval is how often each worker is asked for a sign of life.
 const watchInterval = 5 * time.Second
 
-func (g *gateway) poolOptions(command string) pool.Options {
-	w := g.cfg.Workers
+func (g *gateway) poolOptions() pool.Options {
+	w, f := g.cfg.Workers, g.fleet
 	opts := pool.Options{
-		Count: w.Count, Slots: w.Slots,
+		Count: f.count, Slots: f.slots, Adjacent: f.kv == worker.SplitKV,
 		Devices: w.Devices,
 		Queue:   g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
-		Quantum: g.cfg.Scheduler.Quantum, Spread: g.cfg.Scheduler.Spread, HeadStart: g.cfg.Scheduler.HeadStart,
+		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), Spread: schedulerTime(g.cfg.Scheduler.Spread), HeadStart: g.cfg.Scheduler.HeadStart,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
-				Name: fmt.Sprint(s.ID), Command: command, Args: w.Args,
+				Name: fmt.Sprint(s.ID), Command: f.program.Path, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: paths(s.Files),
-				Slots: w.Slots, Context: w.Context, Threads: threads(w.Count), Device: s.Device, Dir: g.dir.path,
+				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.count), Device: s.Device, Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
@@ -232,7 +239,7 @@ func (g *gateway) poolOptions(command string) pool.Options {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0
 	}
 	if w.SelfTest {
-		opts.SelfTest = pool.SelfTest(w.Slots, w.StartTimeout)
+		opts.SelfTest = pool.SelfTest(f.slots, w.StartTimeout)
 	}
 	return opts
 }

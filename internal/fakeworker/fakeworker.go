@@ -65,6 +65,10 @@ type server struct {
 }
 
 func run(args []string) int {
+	if len(args) == 1 && (args[0] == "--version" || args[0] == "--help") {
+		fmt.Println("version: 99999 (fake)\n--kv-unified-per-slot N")
+		return 0
+	}
 	flags := flag.NewFlagSet(Name, flag.ContinueOnError)
 	socket := flags.String("host", "", "")
 	alias := flags.String("alias", "", "")
@@ -74,12 +78,12 @@ func run(args []string) int {
 	deaf := flags.Bool("deaf", false, "never become healthy")
 	memory := flags.Int64("memory", math.MaxInt64, "exit with 1 if the adapters' files have more bytes")
 	forget := flags.Bool("forget-last", false, "hold one adapter less than asked for")
-	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device"} {
+	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device", "kv-unified-per-slot"} {
 		flags.String(ignored, "", "")
 	}
-	flags.Bool("no-webui", false, "")
-	flags.Bool("metrics", false, "")
-	flags.Bool("lora-init-without-apply", false, "")
+	for _, ignored := range []string{"no-webui", "metrics", "lora-init-without-apply", "kv-unified", "no-kv-unified"} {
+		flags.Bool(ignored, false, "")
+	}
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}

@@ -34,6 +34,10 @@ type (
 // Base is the identity of the plain base model.
 const Base = sched.Base
 
+// Auto, as Options.Quantum or Options.Spread, is by what things have been measured to
+// cost.
+const Auto = sched.Auto
+
 // Target is what a request wants to run under.
 type Target struct {
 	Identity Identity

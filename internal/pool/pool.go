@@ -19,15 +19,23 @@ import (
 // Options says what a pool consists of. All fields without a word on it are
 // required.
 type Options struct {
-	Count   int           // workers
+	Count int // workers
+	// Size says how many workers there are to be, once the first has come up and has
+	// passed the self-test, instead of Count; the others start after that. It may
+	// block, until ctx ends. Less than 1 counts as 1. Nil is Count at once.
+	Size    func(ctx context.Context, first Runner) int
 	Slots   int           // of each worker
 	Devices []string      // what the workers run on, given to them in turn; none is one that all share
 	Queue   int           // requests that may wait
 	MaxWait time.Duration // how long each may
-	Quantum time.Duration // how long a target keeps a worker for which others wait
-	Spread  time.Duration // how long requests wait before a target gets a second worker of a device
+	Quantum time.Duration // how long a target keeps a worker for which others wait, or Auto
+	Spread  time.Duration // how long requests wait before a target gets a second worker of a device, or Auto
 
 	HeadStart time.Duration // what a step of priority is worth, in time waited
+
+	// Adjacent says that workers batch only requests in slots whose numbers follow
+	// each other.
+	Adjacent bool
 
 	// What workers have loaded, as in sched.Options.
 	MaxLoaded      int
@@ -75,6 +83,8 @@ type Pool struct {
 
 	started chan error    // how the start of each worker ended, spares left out
 	tested  chan struct{} // closed when the self-test has passed
+	sized   chan struct{} // closed when count is known
+	count   int           // workers, spares left out; written before sized is closed
 
 	// mu guards everything below. It is held for moments only: whoever has it never
 	// waits for anything. A lock rather than a goroutine that owns the state,
@@ -91,19 +101,43 @@ func New(opts Options, stock []Stock) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{
 		opts: opts, ctx: ctx, cancel: cancel, done: make(chan struct{}),
-		started: make(chan error, opts.Count), tested: make(chan struct{}),
+		started: make(chan error, mostWorkers), tested: make(chan struct{}), sized: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart,
+		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
-		Workers: opts.Count, Spares: opts.Spares,
 	})
 	p.state.sched.SetStock(stock, p.state.now())
 	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
-	for _, m := range p.state.members {
-		p.tasks.Go(func() { p.supervise(m) })
+	if opts.Size == nil {
+		p.grow(opts.Count)
+	} else {
+		p.post(func() { p.state.grow(1, 0) })
+		p.superviseAll(p.state.members)
 	}
 	return p
+}
+
+// mostWorkers is more than any machine runs.
+const mostWorkers = 1 << 10
+
+// grow settles how many workers there are, and starts those that are new.
+func (p *Pool) grow(count int) {
+	p.count = min(max(count, 1), mostWorkers)
+	var added []*member
+	p.post(func() {
+		had := len(p.state.members)
+		p.state.grow(p.count, p.opts.Spares)
+		added = p.state.members[had:]
+	})
+	close(p.sized)
+	p.superviseAll(added)
+}
+
+func (p *Pool) superviseAll(members []*member) {
+	for _, m := range members {
+		p.tasks.Go(func() { p.supervise(m) })
+	}
 }
 
 // post runs an event, which must not block, as the owner of the state. It
@@ -122,17 +156,29 @@ func (p *Pool) post(event func()) bool {
 // the first reason why one did not: then the configuration does not work, and
 // trying again would not help.
 func (p *Pool) Started(ctx context.Context) error {
-	for range p.opts.Count {
-		select {
-		case err := <-p.started:
-			if err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return context.Cause(ctx)
+	if err := p.nextStarted(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-p.sized:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for range p.count - 1 {
+		if err := p.nextStarted(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (p *Pool) nextStarted(ctx context.Context) error {
+	select {
+	case err := <-p.started:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Acquire blocks until the request may run and returns the lease, which the

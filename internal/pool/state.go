@@ -42,7 +42,8 @@ type state struct {
 	sched   *sched.Scheduler
 	start   time.Time // of the scheduler's time
 
-	members []*member
+	devices []string  // given to members in turn; none is one that all share
+	members []*member // workers, then spares; only grow adds to them
 	waiting map[sched.Ticket]*ticket
 	tickets sched.Ticket // the last number given out
 	facts   Facts        // of the worker that came up last
@@ -86,17 +87,24 @@ type member struct {
 
 func newState(e effects, devices []string, opts sched.Options) *state {
 	s := &state{
-		effects: e, sched: sched.New(opts), start: e.now(),
+		effects: e, sched: sched.New(opts), start: e.now(), devices: devices,
 		waiting: make(map[sched.Ticket]*ticket),
 	}
-	for id := range opts.Workers + opts.Spares {
+	s.grow(opts.Workers, opts.Spares)
+	return s
+}
+
+// grow adds members until there are as many workers, and spares behind them. There
+// must be no spare before.
+func (s *state) grow(workers, spares int) {
+	for id := len(s.members); id < workers+spares; id++ {
 		m := &member{id: id, begin: make(chan struct{}, 1)}
-		if len(devices) > 0 {
-			m.device = devices[id%len(devices)]
+		if len(s.devices) > 0 {
+			m.device = s.devices[id%len(s.devices)]
 		}
 		s.members = append(s.members, m)
 	}
-	return s
+	s.sched.Grow(workers, spares, s.now())
 }
 
 // at is a moment in the scheduler's time.

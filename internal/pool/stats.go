@@ -49,10 +49,7 @@ func (w WorkerStats) Up() bool { return w.Health != Down && w.Health != Spare }
 
 // Stats returns the present state.
 func (p *Pool) Stats() Stats {
-	st := Stats{Workers: make([]WorkerStats, p.opts.Count+p.opts.Spares)}
-	for i := range st.Workers {
-		st.Workers[i].Health = Down
-	}
+	var st Stats
 	p.post(func() { p.state.fill(&st) })
 	return st
 }
@@ -65,7 +62,9 @@ func (s *state) fill(st *Stats) {
 	if st.Waiting > 0 {
 		st.OldestWait = s.now() - oldest
 	}
+	st.Workers = make([]WorkerStats, len(s.members))
 	for i, m := range s.members {
+		st.Workers[i].Health = Down
 		st.Workers[i].Restarts, st.Workers[i].Device = m.restarts, m.device
 		if s.sched.Vacant(m.id) {
 			st.Workers[i].Health = Spare

@@ -21,7 +21,7 @@ var errSelfTest = errors.New("self-test")
 func (p *Pool) supervise(m *member) {
 	log := p.opts.Log.With("worker", m.id)
 	pauses := newBackoff(rand.Float64)
-	first := m.id < p.opts.Count // nobody waits for a spare's first start
+	first := !p.spare(m) // nobody waits for a spare's first start
 	for {
 		start, ok := p.plan(m)
 		if !ok {
@@ -43,6 +43,12 @@ func (p *Pool) supervise(m *member) {
 		case <-p.ctx.Done():
 		}
 	}
+}
+
+// spare reports whether a member is one of the spares, which come after the workers.
+func (p *Pool) spare(m *member) (spare bool) {
+	p.post(func() { spare = p.state.sched.Vacant(m.id) })
+	return spare
 }
 
 // plan blocks until the member is to have a process and returns which. It reports
@@ -151,6 +157,9 @@ func (p *Pool) start(start Start, first bool) (Runner, error) {
 			return nil, err
 		}
 		close(p.tested)
+		if p.opts.Size != nil {
+			p.grow(p.opts.Size(p.ctx, r))
+		}
 	}
 	select {
 	case <-p.tested:

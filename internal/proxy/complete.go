@@ -98,7 +98,7 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 			outcome = pool.CutEarly // not the worker broke off: the client, or we did
 		}
 		g.end(&rec.tally)
-		l.Release(outcome, rec.tally.usage())
+		l.Release(outcome, rec.tally.taken())
 	}()
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
@@ -152,7 +152,7 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 	if !ok {
 		return pool.Failed, &workerError{errors.New("the answer is not one of this endpoint")}
 	}
-	l.Release(pool.Done, rec.tally.usage()) // the client may take its time to read
+	l.Release(pool.Done, rec.tally.taken()) // the client may take its time to read
 	rec.first = time.Since(rec.start)
 	return pool.Done, p.write(c, http.StatusOK, text)
 }

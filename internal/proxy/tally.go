@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	openai "github.com/sashabaranov/go-openai"
 
@@ -30,6 +31,8 @@ type tally struct {
 	pieces int        // events with text, of which most are a token each
 
 	unnamed int // parts that were told without their index
+
+	reading, generating time.Duration // how long llama-server worked on the answer's only part
 }
 
 // usageObject is an answer's usage, in the words of chat completions or in those
@@ -57,6 +60,18 @@ func (u *usageObject) counts() pool.Usage {
 // `timings` into both, in streams into the last event of each part, or into all of
 // its events if the client asks for that: the last one holds.
 func (t *tally) count(o rawjson.Object) (counted bool) {
+	var timings struct {
+		Cached      int     `json:"cache_n"`
+		Prompt      int     `json:"prompt_n"`
+		Predicted   int     `json:"predicted_n"`
+		PromptMS    float64 `json:"prompt_ms"`
+		PredictedMS float64 `json:"predicted_ms"`
+	}
+	raw, timed := o.Raw(timingsKey)
+	timed = timed && json.Unmarshal(raw, &timings) == nil
+	if timed {
+		t.reading, t.generating = ofMilliseconds(timings.PromptMS), ofMilliseconds(timings.PredictedMS)
+	}
 	if raw, ok := o.Raw("usage"); ok {
 		var u usageObject
 		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
@@ -64,18 +79,16 @@ func (t *tally) count(o rawjson.Object) (counted bool) {
 			return true
 		}
 	}
-	if raw, ok := o.Raw(timingsKey); ok {
-		var timings struct {
-			Cached    int `json:"cache_n"`
-			Prompt    int `json:"prompt_n"`
-			Predicted int `json:"predicted_n"`
-		}
-		if json.Unmarshal(raw, &timings) == nil {
-			t.tell(t.index(o), pool.Usage{Prompt: timings.Cached + timings.Prompt, Cached: timings.Cached, Completion: timings.Predicted})
-			return true
-		}
+	if timed {
+		t.tell(t.index(o), pool.Usage{Prompt: timings.Cached + timings.Prompt, Cached: timings.Cached, Completion: timings.Predicted})
 	}
-	return false
+	return timed
+}
+
+// ofMilliseconds is the duration of so many, at most an hour: llama-server's numbers go
+// into sums.
+func ofMilliseconds(ms float64) time.Duration {
+	return time.Duration(min(max(ms, 0), 3.6e6) * float64(time.Millisecond))
 }
 
 // index tells which part an event is of. Those with the usage of a chat's choice do
@@ -166,6 +179,15 @@ func (t *tally) usage() pool.Usage {
 		u.Prompt, u.Cached = t.read.Prompt, t.read.Cached
 	}
 	u.Completion = max(u.Completion, t.pieces)
+	return u
+}
+
+// taken is usage with how long llama-server worked on it, where there is one part.
+func (t *tally) taken() pool.Usage {
+	u := t.usage()
+	if t.parts() == 1 {
+		u.Reading, u.Generating = t.reading, t.generating
+	}
 	return u
 }
 

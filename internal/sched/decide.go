@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"time"
 )
 
 // Never is a wake-up time that does not come.
@@ -90,7 +91,33 @@ func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 	if sl, warm := f.continues(r.Chain, elsewhere); sl != nil && warm >= affinity {
 		return sl.worker, sl
 	}
-	return best, nil
+	return d.better(f, best), nil
+}
+
+// better returns the worker on which the device gains clearly more by a flow's next
+// request than on the fullest of its open ones, if it has been measured to, else that
+// one. It may be an idle one that nobody waits for, if the request ends sooner there.
+func (d *decision) better(f *flow, fullest *worker) *worker {
+	if d.s.opts.Spread != Auto || !fullest.device.costs.step.known() {
+		return fullest
+	}
+	best, gained := fullest, gain*fullest.joining(1)
+	for _, w := range f.open {
+		if g := w.joining(1); w.free() > 0 && w.device == fullest.device && g > gained {
+			best, gained = w, g
+		}
+	}
+	if w, _ := d.idleFor(f); w != nil && w.flow != f && !w.wanted() && w.joining(1) > gained && d.sooner(f, w, fullest) {
+		return w
+	}
+	return best
+}
+
+// sooner reports whether a flow's next request would end sooner on an idle worker, after
+// a change of adapter, than on one where it can run at once.
+func (d *decision) sooner(f *flow, idle, open *worker) bool {
+	there := idle.device.costs.swap().Seconds() + f.usualCost*idle.device.costs.stepOf(1, idle.device.busy+1)
+	return there < f.usualCost*open.device.costs.stepOf(open.inFlight+1, open.device.busy)
 }
 
 // fuller orders a flow's workers by where one more request costs least: on the
@@ -188,9 +215,17 @@ func (w *worker) loss(r *request) int {
 	return w.pick().tokens
 }
 
-// pick returns the slot for a request that continues nothing: one without use,
-// else the one that was used least recently.
+// pick returns the slot for a request that continues nothing. The caller saw a free
+// one.
 func (w *worker) pick() *slot {
+	if w.adjacent {
+		return w.pickAdjacent()
+	}
+	return w.pickUnused()
+}
+
+// pickUnused returns a slot without use, else the one that was used least recently.
+func (w *worker) pickUnused() *slot {
 	tainted := (*slot)(nil)
 	for i := range w.slots {
 		sl := &w.slots[i]
@@ -205,8 +240,37 @@ func (w *worker) pick() *slot {
 	if tainted != nil {
 		return tainted
 	}
-	n, _, _ := w.unused.Oldest() // the caller saw a free one
+	n, _, _ := w.unused.Oldest()
 	return &w.slots[n]
+}
+
+// pickAdjacent returns the slot that leaves the busy ones in the fewest rows: each row
+// is a pass over the model in every step, which costs more than to read a prompt again
+// that somebody may not even come back for. Of several it is one without use, else the
+// one that was used least recently.
+func (w *worker) pickAdjacent() *slot {
+	busy := func(i int) bool { return i >= 0 && i < len(w.slots) && w.slots[i].busy }
+	worth := func(sl *slot) (n int) { // what speaks against it, the rows first
+		for _, neighbour := range []int{sl.number - 1, sl.number + 1} {
+			if !busy(neighbour) {
+				n += 4
+			}
+		}
+		switch {
+		case !sl.blank():
+			n += 2
+		case sl.tainted:
+			n++
+		}
+		return n
+	}
+	var best *slot
+	for _, i := range w.unused.Idle() { // the least recently used one comes first
+		if sl := &w.slots[i]; best == nil || worth(sl) < worth(best) {
+			best = sl
+		}
+	}
+	return best
 }
 
 // target is the flow whose identity a worker applies to run f's requests.
@@ -225,6 +289,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	if w.flow != target {
 		a.Kind = Swap
 		s.counts.Swaps++
+		w.changed = d.now
 	}
 	// A worker that has just finished its flow's last request goes on with its turn
 	// if others wait: one that ran idle for moments would never have had it.
@@ -245,7 +310,10 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	a.Erase = s.occupy(w, r, a.Slots, d.now)
 	s.use(f.files, d.now)
 	r.lane.begin(f.usualCost, d.now)
-	s.running[r.Ticket] = &run{flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost}
+	s.running[r.Ticket] = &run{
+		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
+		swap: w.swapOf(d.now), load: w.load.sum, deviceLoad: w.device.load.sum,
+	}
 	f.running++
 	if r.Whole { // its next one waits anew
 		f.waitFrom(d.now)
@@ -295,12 +363,44 @@ func (d *decision) spread() {
 			if w == nil || w.wanted() || w.isOpen && w.flow == f {
 				break
 			}
-			if f.sharesDevice(w) && d.now-f.head.Since < s.opts.Spread {
+			if f.sharesDevice(w) && d.now < f.head.Since+s.spreadWait() && !d.paysOff(f, w) {
 				break
 			}
 			d.give(w, sl, f)
 		}
 	}
+}
+
+// spreadWait is how long requests wait before their flow gets a second worker of a
+// device whatever that gains.
+func (s *Scheduler) spreadWait() time.Duration {
+	if s.opts.Spread == Auto {
+		return autoSpread
+	}
+	return s.opts.Spread
+}
+
+// paysOff reports whether an idle worker is worth taking at once for the requests of a
+// crowded flow: the device has been measured to get more done with it, and a slot will
+// not be free sooner than its adapter is changed.
+func (d *decision) paysOff(f *flow, w *worker) bool {
+	c := &w.device.costs
+	if d.s.opts.Spread != Auto || !c.step.known() {
+		return false
+	}
+	running := 0
+	for _, x := range f.open {
+		running += x.inFlight
+	}
+	nextFree := f.usualCost * c.stepOf(f.open[0].inFlight, w.device.busy) / float64(max(1, running))
+	if w.flow != f && nextFree < c.swap().Seconds() {
+		return false
+	}
+	present := 0.0
+	for _, x := range w.device.workers {
+		present += c.rate(x.inFlight, w.device.busy)
+	}
+	return w.joining(min(f.waiting, w.free())) > (gain-1)/2*present
 }
 
 // crowded returns the flows that have workers and yet requests that wait, those
@@ -330,12 +430,12 @@ func (f *flow) sharesDevice(w *worker) bool {
 // clear closes workers whose flows have had their turn, for flows that are due
 // and will not have an idle one.
 func (d *decision) clear() {
-	if d.expired(func(*worker) bool { return true }) == nil {
+	if d.expired(d.turnOver) == nil {
 		return
 	}
 	unmet, _ := d.match()
 	for _, f := range unmet {
-		if w := d.expired(func(w *worker) bool { return w.holds(f) && d.overdue(f, w) <= d.now }); w != nil {
+		if w := d.expired(func(w *worker) bool { return d.turnOver(w) && w.holds(f) && d.overdue(f, w) <= d.now }); w != nil {
 			w.closing = true
 			d.s.reopen(w, d.now)
 		}
@@ -399,13 +499,19 @@ func (d *decision) coming() []*worker {
 	return list
 }
 
-// expired returns the open worker to close next, or nil: of those whose turn is
-// over and that fit one of the flow that has the most, and of these the one that
-// has been over longest.
+// turnOver reports whether a busy worker may be closed for a flow that has none: its
+// flow has had its turn, or, if it took a further worker because that was measured to
+// gain something, has another one.
+func (d *decision) turnOver(w *worker) bool {
+	return d.s.expiry(w) <= d.now || d.s.opts.Spread == Auto && len(w.flow.open) > 1
+}
+
+// expired returns the open worker to close next, or nil: of those that fit one of the
+// flow that has the most, and of these the one whose turn is, or will be, over first.
 func (d *decision) expired(fits func(*worker) bool) *worker {
 	var best *worker
 	for _, w := range d.s.list {
-		if !w.isOpen || w.inFlight == 0 || d.s.expiry(w) > d.now || !fits(w) {
+		if !w.isOpen || w.inFlight == 0 || !fits(w) {
 			continue
 		}
 		if best == nil || cmp.Or(
@@ -447,7 +553,7 @@ func (d *decision) balance() {
 		return
 	}
 	poor := crowded[0]
-	w := d.expired(func(w *worker) bool { return w.holds(poor) && len(w.flow.open) > 1 })
+	w := d.expired(func(w *worker) bool { return d.s.expiry(w) <= d.now && w.holds(poor) && len(w.flow.open) > 1 })
 	if w == nil || w.flow == poor || slices.ContainsFunc(d.s.list, func(x *worker) bool { return x.handover }) {
 		return
 	}
@@ -515,7 +621,7 @@ func (d *decision) wake() Time {
 		return next
 	}
 	for _, f := range s.crowded() {
-		at(f.head.Since + s.opts.Spread)
+		at(f.head.Since + s.spreadWait())
 		for _, w := range s.list { // one of them may be handed over
 			if w.isOpen && len(w.flow.open) > 1 {
 				at(s.expiry(w))

@@ -216,6 +216,7 @@ func (s *Scheduler) charge(r *run, u Usage, now Time) {
 	s.usualCost += memory * (cost - s.usualCost)
 	f.usualCost += memory * (cost - f.usualCost)
 	w.turnTokens += cost
+	w.device.measure(r, u, now)
 	if w.inFlight == 1 {
 		s.endTurn(w, now)
 	}
@@ -224,7 +225,7 @@ func (s *Scheduler) charge(r *run, u Usage, now Time) {
 		f.debt, f.payback = 0, 0
 		return
 	}
-	free := f.closedAt + 2*max(s.opts.Quantum, s.usualDrain)
+	free := f.closedAt + 2*max(s.quantum(w.device), s.usualDrain)
 	late := max(0, now-max(free, r.started))
 	f.debt += cost / f.weight * float64(late) / float64(max(1, now-r.started))
 	if s.rate > 0 && f.debt > 0 {

@@ -359,7 +359,7 @@ func (d *decision) reconsider() bool {
 		return false
 	}
 	o, limit := s.look(d.now), s.dependents(d.now)[v.shelf]
-	if d.now >= s.began+s.opts.Quantum {
+	if d.now >= s.began+s.longestQuantum() {
 		for _, f := range s.missing.items {
 			limit += f.waiting
 		}

@@ -66,12 +66,15 @@ type Request struct {
 // Options sets a Scheduler's knobs.
 type Options struct {
 	// Quantum is how long an identity of weight 1 keeps a worker for which others
-	// wait. It must be positive.
+	// wait: a positive time, or Auto.
 	Quantum time.Duration
 	// Spread is how long requests wait for a slot of their identity's worker
-	// before a second worker on the same device is taken for it. A worker on
+	// before a second worker on the same device is taken for it, or Auto. A worker on
 	// another device is taken at once.
 	Spread time.Duration
+	// Adjacent keeps the requests that run on a worker in slots whose numbers follow
+	// each other, for workers that batch only those.
+	Adjacent bool
 	// Queue is how many requests may wait.
 	Queue int
 	// HeadStart is what a step of priority is worth, in time waited.
@@ -126,9 +129,13 @@ type Action struct {
 	Missed bool
 }
 
-// Usage is what a finished request took, in tokens.
+// Usage is what a finished request took, in tokens, and how long llama-server worked
+// on it, 0 where it did not tell.
 type Usage struct {
 	Prompt, Cached, Completion int
+	// Reading is from the first look at the prompt to the first token, Generating from
+	// that to the last.
+	Reading, Generating time.Duration
 }
 
 // promptCost is what a prompt's token costs against one that is generated. A
@@ -203,6 +210,9 @@ type run struct {
 	slots    []int
 	started  Time
 	expected float64 // what its lane was charged with
+
+	swap             swapped
+	load, deviceLoad float64 // the worker's and the device's integrals at its start
 }
 
 // New returns a scheduler without workers.
@@ -373,7 +383,7 @@ func (s *Scheduler) Counts() Counts { return s.counts }
 func (s *Scheduler) RetryAfter(now Time) time.Duration {
 	rate := s.finished.perSecond(now)
 	if rate <= 0 {
-		return s.opts.Quantum
+		return s.longestQuantum()
 	}
 	return time.Duration(float64(len(s.waiting)) / rate * float64(time.Second))
 }

@@ -112,13 +112,26 @@ func newLoader(opts Options) loader {
 		drained: make(map[int]bool), vacant: make(map[int]bool), absent: make(map[int]Time),
 		wantAgain: Never,
 	}
-	for id := range opts.Workers {
-		l.absent[id] = patience
-	}
-	for i := range opts.Spares {
-		l.vacant[opts.Workers+i] = true
-	}
+	l.enroll(0, opts.Workers, opts.Spares, 0)
 	return l
+}
+
+// enroll takes in the members from number had on: workers, of which each should have a
+// process soon, and behind them spares, which have none.
+func (l *loader) enroll(had, workers, spares int, now Time) {
+	for id := had; id < workers; id++ {
+		l.absent[id] = now + patience
+	}
+	for i := range spares {
+		l.vacant[workers+i] = true
+	}
+}
+
+// Grow adds members, until there are as many workers and spares. There must be no
+// spare before.
+func (s *Scheduler) Grow(workers, spares int, now Time) {
+	s.enroll(s.opts.Workers, workers, spares, now)
+	s.opts.Workers, s.opts.Spares = workers, spares
 }
 
 // coalesce is how long the stock must be left alone before workers are restarted

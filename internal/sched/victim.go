@@ -192,9 +192,9 @@ func (d *decision) relief(o *outlook, list []candidate) *worker {
 // and notes when there will be others.
 func (d *decision) late() (list []*flow) {
 	s := d.s
-	s.relieve = d.now + 2*s.opts.Quantum + s.opts.ReloadInterval // of one that comes now
+	s.relieve = d.now + 2*s.longestQuantum() + s.opts.ReloadInterval // of one that comes now
 	for _, f := range s.longest.items {
-		at := f.head.Since + 2*s.opts.Quantum + s.opts.ReloadInterval
+		at := f.head.Since + 2*s.longestQuantum() + s.opts.ReloadInterval
 		switch {
 		case f.capped() || len(f.spots) == 0 || len(f.files) == 0:
 		case at > d.now:

@@ -8,7 +8,14 @@ import (
 )
 
 // device is what workers share the speed of: a GPU, or the host's processors.
-type device struct{ inFlight int }
+type device struct {
+	name     string
+	workers  []*worker
+	inFlight int
+	busy     int      // workers on which something runs
+	load     integral // of busy
+	costs    costs
+}
 
 // worker is one worker that is up.
 type worker struct {
@@ -18,6 +25,7 @@ type worker struct {
 	flow   *flow  // whose identity is applied, or about to be; never a whole one
 
 	slots    []slot
+	adjacent bool                    // see Options.Adjacent
 	unused   *lru.Set[int, struct{}] // the slots by last use; busy ones are pinned
 	inFlight int
 
@@ -35,17 +43,43 @@ type worker struct {
 
 	turnStart  Time
 	turnTokens float64
+	changed    Time     // when its identity was changed last; Never if it was not
+	load       integral // of inFlight
 }
 
 func (w *worker) free() int  { return w.unused.IdleLen() }
 func (w *worker) idle() bool { return w.inFlight == 0 && !w.kept() }
+
+// count notes that a request begins on the worker, or with -1 that one has ended.
+func (w *worker) count(more int, now Time) {
+	d := w.device
+	w.load.at(now, w.inFlight)
+	d.load.at(now, d.busy)
+	if w.inFlight == 0 {
+		d.busy++
+	}
+	w.inFlight, d.inFlight = w.inFlight+more, d.inFlight+more
+	if w.inFlight == 0 {
+		d.busy--
+	}
+}
+
+// lose forgets a worker of the device, with what runs on it.
+func (d *device) lose(w *worker, now Time) {
+	d.load.at(now, d.busy)
+	d.inFlight -= w.inFlight
+	if w.inFlight > 0 {
+		d.busy--
+	}
+	d.workers = slices.DeleteFunc(d.workers, func(x *worker) bool { return x == w })
+}
 
 // kept reports whether the worker is kept from new requests.
 func (w *worker) kept() bool { return w.suspended || w.drained || w.reloading }
 
 // expiry is when others may have the worker.
 func (s *Scheduler) expiry(w *worker) Time {
-	return w.turnStart + Time(float64(s.opts.Quantum)*w.flow.weight)
+	return w.turnStart + Time(float64(s.quantum(w.device))*w.flow.weight)
 }
 
 // Up takes in a worker that can serve: nothing is in its slots, the base is in
@@ -54,10 +88,12 @@ func (s *Scheduler) Up(id, slots int, on string, now Time) {
 	s.Down(id, now)
 	d, ok := s.devices[on]
 	if !ok {
-		d = &device{}
+		d = &device{name: on, costs: newCosts(), load: integral{last: now}}
 		s.devices[on] = d
 	}
-	w := &worker{id: id, device: d, slots: make([]slot, slots), unused: lru.New[int, struct{}](slots), turnStart: now}
+	w := &worker{id: id, device: d, slots: make([]slot, slots), adjacent: s.opts.Adjacent, unused: lru.New[int, struct{}](slots), turnStart: now,
+		changed: Never, load: integral{last: now}}
+	d.workers = append(d.workers, w)
 	for i := range w.slots {
 		w.slots[i] = slot{worker: w, number: i}
 		w.unused.Put(i, struct{}{})
@@ -94,7 +130,7 @@ func (s *Scheduler) Down(id int, now Time) {
 			s.forget(r.flow, now)
 		}
 	}
-	w.device.inFlight -= w.inFlight
+	w.device.lose(w, now)
 	w.flow.applied--
 	s.forget(w.flow, now)
 	if !w.drained {
@@ -199,8 +235,7 @@ func (s *Scheduler) occupy(w *worker, r *request, slots []int, now Time) (erase 
 	if w.inFlight == 0 {
 		s.applied.Pin(w.id)
 	}
-	w.inFlight++
-	w.device.inFlight++
+	w.count(+1, now)
 	return erase
 }
 
@@ -236,8 +271,7 @@ func (w *worker) release(n int, u Usage) {
 
 // unload takes one request off a worker.
 func (s *Scheduler) unload(w *worker, now Time) {
-	w.inFlight--
-	w.device.inFlight--
+	w.count(-1, now)
 	if w.inFlight > 0 {
 		return
 	}
