@@ -9,21 +9,28 @@ const Auto time.Duration = -1
 // costs is what work on a device has been measured to cost, from what llama-server
 // tells of each request, smoothed. All times in it are in seconds.
 type costs struct {
-	// step is what a decoding step takes, by a worker's requests in it and the other
-	// busy workers of the device: 1, n, m-1.
+	// step is what a decoding step takes, by a worker's requests in it and the device's
+	// busy workers: see loadOf.
 	step fit
 	// first is what a request's first token takes from the first look at its prompt, by
 	// the tokens that had to be read and whether its adapter was put in force for it.
 	first fit
+	// run is how long a request has its slot.
+	run float64
 }
 
-// newCosts begins with what was seen on GPUs (docs/benchmarks.md): a step of a few
-// milliseconds that grows by an eighth with each request, a second busy worker that
-// costs the first nearly its share, and 50 ms for a change of adapter.
-func newCosts() costs {
+// newCosts begins with what was seen on GPUs (docs/benchmarks.md): a step that grows by
+// an eighth with each request, a second busy worker that costs the first nearly its
+// share, or little if they run together, and 50 ms for a change of adapter.
+func newCosts(together bool) costs {
+	others := 0.8
+	if together {
+		others = 0.1
+	}
 	return costs{
-		step:  newFit(true, 1, 0.12, 0.8),
+		step:  newFit(true, 1, 0.12, others, 0.12*others),
 		first: newFit(false, 0.02, 0.0003, 0.05),
+		run:   0.25,
 	}
 }
 
@@ -33,31 +40,37 @@ const (
 	// The bounds of an automatic quantum. The upper one is what promises on waiting
 	// reckon with.
 	leastQuantum = 100 * time.Millisecond
-	mostQuantum  = time.Second
-	// worthwhile is how many times as long as a change of adapter a turn should be:
-	// then changes take a tenth of the time at most.
-	worthwhile = 10
+	mostQuantum  = 3 * time.Second
+	// perChange is how many times as long as a change of adapter a turn should be: then
+	// changes take a tenth of the time at most. And perRun is how many times as long as
+	// a request: at its end a turn drains, in ever smaller batches. In the simulator
+	// turns shorter than that made less of a busy worker, and so longer waits for all.
+	perChange, perRun = 10, 4
+	// runSmoothing is the weight of the newest request in run.
+	runSmoothing = 0.05
 	// autoSpread is how long requests wait before their identity gets a second worker
 	// of a device on which that gains nothing but a shorter wait.
 	autoSpread = 200 * time.Millisecond
-	// gain is how much better another worker must be to leave the fullest one, so that
-	// small errors of measurement do not scatter requests.
-	gain = 1.25
+	// nearly is how much of the most that a device gets done is enough, so that small
+	// errors of measurement do not scatter requests.
+	nearly = 0.97
 )
 
-// stepOf returns what a step of n requests takes while m workers of the device are busy.
-func (c *costs) stepOf(n, m int) float64 {
-	return c.step.at([terms]float64{1, float64(n), float64(max(0, m-1))})
+// stepOf returns what a step of n requests, on average, takes while m workers of the
+// device are busy.
+func (c *costs) stepOf(n float64, m int) float64 {
+	return c.step.at(loadOf(n, float64(max(0, m-1))))
+}
+
+// loadOf is what a step's time goes by: the requests in it, the other busy workers of the
+// device, and, since these take a part of each step, their product.
+func loadOf(requests, others float64) [terms]float64 {
+	return [terms]float64{1, requests, others, requests * others}
 }
 
 // rate is how many tokens a second a worker makes with n requests while m workers of the
-// device are busy, in tokens a step of unknown length if nothing was measured yet.
-func (c *costs) rate(n, m int) float64 {
-	if n == 0 {
-		return 0
-	}
-	return float64(n) / max(c.stepOf(n, m), 1e-9)
-}
+// device are busy.
+func (c *costs) rate(n float64, m int) float64 { return n / max(c.stepOf(n, m), 1e-9) }
 
 // swap is what a change of adapter costs until the next token.
 func (c *costs) swap() time.Duration { return seconds(c.first.coeffs[2]) }
@@ -74,12 +87,13 @@ func (d *device) measure(r *run, u Usage, now Time) {
 		d.costs.first.observe([terms]float64{1, float64(max(0, u.Prompt-u.Cached)), swapped}, u.Reading.Seconds())
 	}
 	took := (now - r.started).Seconds()
+	d.costs.run += runSmoothing * (took - d.costs.run)
 	if u.Generating <= 0 || u.Completion < leastTokens || took <= 0 {
 		return
 	}
 	requests := max(1, (r.worker.load.at(now, r.worker.inFlight)-r.load)/took)
 	others := max(0, (d.load.at(now, d.busy)-r.deviceLoad)/took-1)
-	d.costs.step.observe([terms]float64{1, requests, others}, u.Generating.Seconds()/float64(u.Completion))
+	d.costs.step.observe(loadOf(requests, others), u.Generating.Seconds()/float64(u.Completion))
 }
 
 // integral is the sum of a number over time, in seconds.
@@ -122,7 +136,8 @@ func (s *Scheduler) quantum(d *device) time.Duration {
 	if s.opts.Quantum != Auto {
 		return s.opts.Quantum
 	}
-	return min(max(worthwhile*d.costs.swap(), leastQuantum), mostQuantum)
+	c := &d.costs
+	return min(max(perChange*c.swap(), perRun*seconds(c.run), leastQuantum), mostQuantum)
 }
 
 // longestQuantum is the longest that quantum returns.
@@ -131,21 +146,6 @@ func (s *Scheduler) longestQuantum() time.Duration {
 		return s.opts.Quantum
 	}
 	return mostQuantum
-}
-
-// joining is what a device gains, in tokens a second, by n more requests on a worker.
-func (w *worker) joining(n int) float64 {
-	c, d := &w.device.costs, w.device
-	if w.inFlight > 0 {
-		return c.rate(w.inFlight+n, d.busy) - c.rate(w.inFlight, d.busy)
-	}
-	others := 0.0 // what one more busy worker costs the others
-	for _, x := range d.workers {
-		if x.inFlight > 0 {
-			others += c.rate(x.inFlight, d.busy) - c.rate(x.inFlight, d.busy+1)
-		}
-	}
-	return c.rate(n, d.busy+1) - others
 }
 
 // CostView is what work on a device has been measured to cost.
@@ -158,8 +158,8 @@ type CostView struct {
 	First time.Duration // to the first token of a prompt without tokens to read, without a change
 	Read  time.Duration // for each token of a prompt
 	Step  time.Duration // of one request alone on the device
-	// StepMore is what each further request adds to a step, and StepOthers what each
-	// further busy worker of the device adds.
+	// StepMore is what each further request adds to a step, and StepOthers what a
+	// second busy worker of the device adds to one of a single request.
 	StepMore, StepOthers time.Duration
 	Quantum              time.Duration // of an identity of weight 1
 }
@@ -177,7 +177,7 @@ func (s *Scheduler) Costs() []CostView {
 		c := &d.costs
 		views = append(views, CostView{
 			Device: d.name, Known: c.step.known(), Swap: c.swap(), First: seconds(c.first.coeffs[0]), Read: seconds(c.first.coeffs[1]),
-			Step: seconds(c.stepOf(1, 1)), StepMore: seconds(c.step.coeffs[1]), StepOthers: seconds(c.step.coeffs[2]),
+			Step: seconds(c.stepOf(1, 1)), StepMore: seconds(c.step.coeffs[1]), StepOthers: seconds(c.stepOf(1, 2) - c.stepOf(1, 1)),
 			Quantum: s.quantum(d),
 		})
 	}

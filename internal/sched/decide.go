@@ -94,30 +94,86 @@ func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 	return d.better(f, best), nil
 }
 
-// better returns the worker on which the device gains clearly more by a flow's next
-// request than on the fullest of its open ones, if it has been measured to, else that
-// one. It may be an idle one that nobody waits for, if the request ends sooner there.
+// better returns the worker for a flow's next request on the device of the fullest of its
+// open ones: that one, or, where the device has been measured to get more done, another
+// open one, or an idle one that nobody waits for.
 func (d *decision) better(f *flow, fullest *worker) *worker {
-	if d.s.opts.Spread != Auto || !fullest.device.costs.step.known() {
+	dev := fullest.device
+	if d.s.opts.Spread != Auto || !dev.costs.step.known() {
 		return fullest
 	}
-	best, gained := fullest, gain*fullest.joining(1)
+	wanted, busy := d.share(f, dev), f.busyOn(dev)
+	if busy > wanted {
+		return fullest
+	}
+	var emptiest *worker
 	for _, w := range f.open {
-		if g := w.joining(1); w.free() > 0 && w.device == fullest.device && g > gained {
-			best, gained = w, g
+		fits := w.device == dev && w.free() > 0 && (w.inFlight > 0 || busy < wanted)
+		if fits && (emptiest == nil || w.inFlight < emptiest.inFlight) {
+			emptiest = w
 		}
 	}
-	if w, _ := d.idleFor(f); w != nil && w.flow != f && !w.wanted() && w.joining(1) > gained && d.sooner(f, w, fullest) {
-		return w
+	if busy < wanted && emptiest.inFlight > 0 {
+		if w, _ := d.idleFor(f); w != nil && w.device == dev && !w.wanted() && d.sooner(f, w, emptiest) {
+			return w
+		}
 	}
-	return best
+	return emptiest
+}
+
+// busyOn returns how many workers of a device run something of the flow.
+func (f *flow) busyOn(dev *device) (n int) {
+	for _, w := range dev.workers {
+		if w.flow == f && w.inFlight > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // sooner reports whether a flow's next request would end sooner on an idle worker, after
 // a change of adapter, than on one where it can run at once.
 func (d *decision) sooner(f *flow, idle, open *worker) bool {
-	there := idle.device.costs.swap().Seconds() + f.usualCost*idle.device.costs.stepOf(1, idle.device.busy+1)
-	return there < f.usualCost*open.device.costs.stepOf(open.inFlight+1, open.device.busy)
+	c := &idle.device.costs
+	there := c.swap().Seconds() + f.usualCost*c.stepOf(1, idle.device.busy+1)
+	return there < f.usualCost*c.stepOf(float64(open.inFlight+1), idle.device.busy)
+}
+
+// share returns how many workers of a device a flow's requests should be on: as few as
+// get nearly the most done, by what was measured, of those that run its requests and
+// those that are idle and nobody waits for.
+func (d *decision) share(f *flow, dev *device) int {
+	mine, idle, slots, requests, others := 0, 0, 0, f.waiting, 0
+	for _, w := range dev.workers {
+		switch {
+		case w.flow == f && w.inFlight > 0:
+			mine, requests = mine+1, requests+w.inFlight
+		case w.inFlight > 0:
+			others += w.inFlight
+		case w.idle() && w.holds(f) && !w.wanted():
+			idle++
+		}
+		slots = len(w.slots)
+	}
+	busy := dev.busy - mine
+	total := func(k int) float64 {
+		n := min(float64(requests)/float64(k), float64(slots))
+		sum := float64(k) * dev.costs.rate(n, busy+k)
+		if busy > 0 {
+			sum += float64(busy) * dev.costs.rate(float64(others)/float64(busy), busy+k)
+		}
+		return sum
+	}
+	most := 0.0
+	for k := 1; k <= mine+idle; k++ {
+		most = max(most, total(k))
+	}
+	for k := 1; k < mine+idle; k++ {
+		if total(k) >= nearly*most {
+			return k
+		}
+	}
+	return max(1, mine+idle)
 }
 
 // fuller orders a flow's workers by where one more request costs least: on the
@@ -385,22 +441,12 @@ func (s *Scheduler) spreadWait() time.Duration {
 // not be free sooner than its adapter is changed.
 func (d *decision) paysOff(f *flow, w *worker) bool {
 	c := &w.device.costs
-	if d.s.opts.Spread != Auto || !c.step.known() {
+	if d.s.opts.Spread != Auto || !c.step.known() || d.share(f, w.device) <= f.busyOn(w.device) {
 		return false
 	}
-	running := 0
-	for _, x := range f.open {
-		running += x.inFlight
-	}
-	nextFree := f.usualCost * c.stepOf(f.open[0].inFlight, w.device.busy) / float64(max(1, running))
-	if w.flow != f && nextFree < c.swap().Seconds() {
-		return false
-	}
-	present := 0.0
-	for _, x := range w.device.workers {
-		present += c.rate(x.inFlight, w.device.busy)
-	}
-	return w.joining(min(f.waiting, w.free())) > (gain-1)/2*present
+	open := f.open[0]
+	nextFree := f.usualCost * c.stepOf(float64(open.inFlight), w.device.busy) / float64(max(1, f.running))
+	return w.flow == f || nextFree > c.swap().Seconds()
 }
 
 // crowded returns the flows that have workers and yet requests that wait, those

@@ -1,9 +1,10 @@
 package sched
 
-// terms is how many coefficients a fit has.
-const terms = 3
+// terms is how many coefficients a fit has at most; those that are not expected to be
+// anything stay 0.
+const terms = 4
 
-// fit estimates y = c0*x0 + c1*x1 + c2*x2 from measurements, of which old ones fade:
+// fit estimates y = c0*x0 + c1*x1 + ... from measurements, of which old ones fade:
 // recursive least squares, held to what is expected where the measurements say nothing
 // (ridge regression).
 type fit struct {

@@ -72,6 +72,9 @@ type Options struct {
 	// before a second worker on the same device is taken for it, or Auto. A worker on
 	// another device is taken at once.
 	Spread time.Duration
+	// Together says that a device's workers run at the same time, not in turns: with
+	// that Auto begins, before it has measured.
+	Together bool
 	// Adjacent keeps the requests that run on a worker in slots whose numbers follow
 	// each other, for workers that batch only those.
 	Adjacent bool

@@ -88,7 +88,7 @@ func (s *Scheduler) Up(id, slots int, on string, now Time) {
 	s.Down(id, now)
 	d, ok := s.devices[on]
 	if !ok {
-		d = &device{name: on, costs: newCosts(), load: integral{last: now}}
+		d = &device{name: on, costs: newCosts(s.opts.Together), load: integral{last: now}}
 		s.devices[on] = d
 	}
 	w := &worker{id: id, device: d, slots: make([]slot, slots), adjacent: s.opts.Adjacent, unused: lru.New[int, struct{}](slots), turnStart: now,
