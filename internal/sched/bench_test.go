@@ -10,8 +10,8 @@ import (
 )
 
 // BenchmarkDecide runs 64 workers of 8 slots under 5,000 requests a second for
-// 10,000 identities (Zipf) in virtual time. An operation is one request: its
-// arrival, its finish and the decision after each, updates included.
+// 10,000 identities (Zipf) in virtual time, with turns by what is learnt. An operation is
+// one request: its arrival, its finish and the decision after each, updates included.
 func BenchmarkDecide(b *testing.B) {
 	const workers, slots, identities, perSecond = 64, 8, 10_000, 5000
 	for _, load := range []struct {
@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		holds time.Duration // a request's slot
 	}{{"light", 50 * time.Millisecond}, {"overload", 400 * time.Millisecond}} {
 		b.Run(load.name, func(b *testing.B) {
-			s := New(Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 100_000})
+			s := New(Options{Quantum: Auto, Spread: Auto, Queue: 100_000, Adjacent: true})
 			for id := range workers {
 				s.Up(id, slots, fmt.Sprint(id/8), 0)
 			}
@@ -46,7 +46,7 @@ func BenchmarkDecide(b *testing.B) {
 			for i := range b.N {
 				now += time.Second / perSecond
 				for len(running) > 0 && running[0].at <= now {
-					s.Finish(running[0].ticket, Usage{Prompt: 100, Completion: 20}, now)
+					s.Finish(running[0].ticket, Usage{Prompt: 100, Completion: 20, Reading: load.holds / 5, Generating: load.holds * 4 / 5}, now)
 					running = running[1:]
 					place()
 				}
