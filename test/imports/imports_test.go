@@ -36,6 +36,7 @@ var below = map[string][]string{
 	"internal/state":       {},
 	"internal/source":      {},
 	"internal/gguf":        {},
+	"internal/gpu":         {},
 	"internal/ggufwrite":   {},
 	"internal/convert":     {"internal/ggufwrite"},
 	"internal/terminal":    {},
@@ -72,6 +73,7 @@ var only = map[string]string{
 	"go.yaml.in/yaml/v3":                     "internal/config",
 	"modernc.org/sqlite":                     "internal/state",
 	"github.com/minio/minio-go/v7":           "internal/source",
+	"github.com/NVIDIA/go-nvml":              "internal/gpu",
 }
 
 func TestImportsGoDownOnly(t *testing.T) {
