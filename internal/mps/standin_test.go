@@ -50,6 +50,7 @@ func TestMain(m *testing.M) {
 	case "hold":
 		holder()
 	case "server":
+		fmt.Println("there")
 		select {}
 	}
 }
@@ -122,7 +123,14 @@ func controlDaemon() {
 	if behaves("server") { // one that has left the daemon's group
 		server := exec.Command(os.Args[0], "server")
 		server.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		out, err := server.StdoutPipe()
+		if err != nil {
+			fail(err)
+		}
 		if err := server.Start(); err != nil {
+			fail(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil { // it is in the registry
 			fail(err)
 		}
 	}
