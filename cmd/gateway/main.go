@@ -32,7 +32,7 @@ func command(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(), usageCommand(), topCommand(), healthCommand(), simulateCommand())
+	root.AddCommand(serveCommand(), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(), usageCommand(), topCommand(), healthCommand(), simulateCommand(), mpsKeeperCommand())
 	return root
 }
 

@@ -27,6 +27,7 @@ var below = map[string][]string{
 	"internal/upstream":    {},
 	"internal/worker":      {"internal/upstream"},
 	"internal/metrics":     {},
+	"internal/mps":         {},
 	"internal/admin":       {"internal/auth", "internal/catalog", "internal/metrics", "internal/usage"},
 	"internal/adminclient": {"internal/admin"},
 	"internal/admincli":    {"internal/admin", "internal/terminal"},
@@ -36,6 +37,7 @@ var below = map[string][]string{
 	"internal/state":       {},
 	"internal/source":      {},
 	"internal/gguf":        {},
+	"internal/gpu":         {},
 	"internal/ggufwrite":   {},
 	"internal/convert":     {"internal/ggufwrite"},
 	"internal/terminal":    {},
@@ -44,7 +46,7 @@ var below = map[string][]string{
 	"internal/fakeworker":  {},
 	"internal/llamatest":   {},
 	"cmd/gateway": {"internal/admin", "internal/admincli", "internal/adminclient", "internal/auth", "internal/catalog", "internal/config", "internal/convert",
-		"internal/gguf", "internal/metrics", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
+		"internal/gguf", "internal/gpu", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
 		"internal/state", "internal/top", "internal/usage", "internal/worker"},
 
 	"bench":                       {"bench/conversation", "bench/load", "bench/mixed", "bench/mixed/calibrate", "bench/overhead", "bench/randgguf", "bench/report"},
@@ -72,6 +74,7 @@ var only = map[string]string{
 	"go.yaml.in/yaml/v3":                     "internal/config",
 	"modernc.org/sqlite":                     "internal/state",
 	"github.com/minio/minio-go/v7":           "internal/source",
+	"github.com/NVIDIA/go-nvml":              "internal/gpu",
 }
 
 func TestImportsGoDownOnly(t *testing.T) {
