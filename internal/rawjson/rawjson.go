@@ -20,9 +20,26 @@ type Object struct {
 
 // member is one key and its value; positions are offsets into the text.
 type member struct {
-	key        string
-	start      int // of the key's opening quote
-	value, end int // of the value
+	start, behind int    // of the key's opening quote, and behind the closing one
+	value, end    int    // of the value
+	key           string // what the key stands for, if it has escapes
+}
+
+// key returns what a member's key stands for.
+func (o Object) key(m *member) string {
+	if m.key != "" {
+		return m.key
+	}
+	return string(o.text[m.start+1 : m.behind-1])
+}
+
+// is reports whether a member has the key. Unlike comparing with what key returns it
+// makes no string.
+func (o Object) is(m *member, key string) bool {
+	if m.key != "" {
+		return m.key == key
+	}
+	return string(o.text[m.start+1:m.behind-1]) == key
 }
 
 // ErrNotObject is returned for valid JSON that is not an object.
@@ -54,7 +71,7 @@ func Scan(text []byte) (Object, bool) {
 	if !s.take('{') {
 		return Object{}, false
 	}
-	o := Object{text: text, members: make([]member, 0, 16)}
+	o := Object{text: text, members: make([]member, 0, 10)}
 	if s.take('}') {
 		o.end = s.pos - 1
 		return o, true
@@ -79,7 +96,7 @@ func Scan(text []byte) (Object, bool) {
 // last one counts, as it does for llama-server.
 func (o Object) Raw(key string) (json.RawMessage, bool) {
 	for i := len(o.members) - 1; i >= 0; i-- {
-		if m := o.members[i]; m.key == key {
+		if m := &o.members[i]; o.is(m, key) {
 			return json.RawMessage(o.text[m.value:m.end]), true
 		}
 	}
@@ -102,8 +119,8 @@ func (o Object) Decode(key string, v any) (bool, error) {
 // Keys returns the keys in the order of the text, duplicates included.
 func (o Object) Keys() []string {
 	keys := make([]string, len(o.members))
-	for i, m := range o.members {
-		keys[i] = m.key
+	for i := range o.members {
+		keys[i] = o.key(&o.members[i])
 	}
 	return keys
 }
@@ -129,8 +146,9 @@ func (o Object) Apply(edits ...Edit) []byte {
 	open := bytes.IndexByte(o.text, '{')
 	out.Write(o.text[:open+1])
 	from := open + 1 // what is between members goes with the one behind it
-	for _, m := range o.members {
-		i := find(edits, m.key)
+	for n := range o.members {
+		m := &o.members[n]
+		i := o.find(edits, m)
 		switch {
 		case i < 0:
 			w.member(o.text[from:m.start], o.text[m.start:m.end])
@@ -149,9 +167,10 @@ func (o Object) Apply(edits ...Edit) []byte {
 	return out.Bytes()
 }
 
-func find(edits []Edit, key string) int {
+// find returns the first edit of a member, or -1.
+func (o Object) find(edits []Edit, m *member) int {
 	for i := range edits {
-		if edits[i].Key == key {
+		if o.is(m, edits[i].Key) {
 			return i
 		}
 	}
@@ -222,9 +241,8 @@ func (s *scanner) member() (member, bool) {
 	if !s.string() {
 		return m, false
 	}
-	raw := s.text[m.start:s.pos]
-	m.key = string(raw[1 : len(raw)-1])
-	if bytes.IndexByte(raw, '\\') >= 0 {
+	m.behind = s.pos
+	if raw := s.text[m.start:s.pos]; bytes.IndexByte(raw, '\\') >= 0 {
 		if json.Unmarshal(raw, &m.key) != nil {
 			return m, false
 		}

@@ -124,8 +124,8 @@ func FuzzApply(f *testing.F) {
 			t.Fatal(err)
 		}
 		count := 0
-		for _, m := range again.members {
-			if m.key == "model" {
+		for i := range again.members {
+			if again.is(&again.members[i], "model") {
 				count++
 			}
 		}
