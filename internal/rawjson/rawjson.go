@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Object is a JSON object's text and where its top-level members lie in it. It
@@ -18,10 +19,11 @@ type Object struct {
 	end     int // of the closing brace
 }
 
-// member is one key and its value; positions are offsets into the text.
+// member is one key and its value; positions are offsets into the text. They are
+// short because members are most of what an Object takes of memory.
 type member struct {
-	start, behind int    // of the key's opening quote, and behind the closing one
-	value, end    int    // of the value
+	start, behind uint32 // of the key's opening quote, and behind the closing one
+	value, end    uint32 // of the value
 	key           string // what the key stands for, if it has escapes
 }
 
@@ -65,13 +67,14 @@ func Parse(text []byte) (Object, error) {
 
 // Scan finds the members of an object that is known to be valid JSON, as from a
 // worker. It reports false when text is not an object; for text that is not
-// JSON it may report either, but it never reads outside of it.
+// JSON it may report either, but it never reads outside of it. More than 4 GiB are no
+// object.
 func Scan(text []byte) (Object, bool) {
 	s := scanner{text: text}
-	if !s.take('{') {
+	if uint64(len(text)) > math.MaxUint32 || !s.take('{') {
 		return Object{}, false
 	}
-	o := Object{text: text, members: make([]member, 0, 10)}
+	o := Object{text: text, members: make([]member, 0, 8)}
 	if s.take('}') {
 		o.end = s.pos - 1
 		return o, true
@@ -110,10 +113,32 @@ func (o Object) Decode(key string, v any) (bool, error) {
 	if !ok || string(raw) == "null" {
 		return false, nil
 	}
+	if plain(raw, v) {
+		return true, nil
+	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		return true, fmt.Errorf("%s: %w", key, err)
 	}
 	return true, nil
+}
+
+// plain decodes what needs no decoder, as most names and switches, and reports whether
+// it did.
+func plain(raw json.RawMessage, v any) bool {
+	switch v := v.(type) {
+	case *bool:
+		if yes := string(raw) == "true"; yes || string(raw) == "false" {
+			*v = yes
+			return true
+		}
+	case *string:
+		if raw[0] != '"' || bytes.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r > '~' || r == '\\' }) {
+			return false
+		}
+		*v = string(raw[1 : len(raw)-1])
+		return true
+	}
+	return false
 }
 
 // Keys returns the keys in the order of the text, duplicates included.
@@ -145,7 +170,7 @@ func (o Object) Apply(edits ...Edit) []byte {
 
 	open := bytes.IndexByte(o.text, '{')
 	out.Write(o.text[:open+1])
-	from := open + 1 // what is between members goes with the one behind it
+	from := uint32(open + 1) // what is between members goes with the one behind it
 	for n := range o.members {
 		m := &o.members[n]
 		i := o.find(edits, m)
@@ -237,25 +262,27 @@ func (s *scanner) take(b byte) bool {
 
 func (s *scanner) member() (member, bool) {
 	s.space()
-	m := member{start: s.pos}
+	m := member{start: uint32(s.pos)}
 	if !s.string() {
 		return m, false
 	}
-	m.behind = s.pos
+	m.behind = uint32(s.pos)
 	if raw := s.text[m.start:s.pos]; bytes.IndexByte(raw, '\\') >= 0 {
-		if json.Unmarshal(raw, &m.key) != nil {
+		var key string // not m.key: every member would be allocated for it
+		if json.Unmarshal(raw, &key) != nil {
 			return m, false
 		}
+		m.key = key
 	}
 	if !s.take(':') {
 		return m, false
 	}
 	s.space()
-	m.value = s.pos
+	m.value = uint32(s.pos)
 	if !s.skip() {
 		return m, false
 	}
-	m.end = s.pos
+	m.end = uint32(s.pos)
 	return m, true
 }
 
