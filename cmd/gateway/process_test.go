@@ -137,6 +137,42 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	gone(t, pids)
 }
 
+// TestStopLosesNoLine stops the gateway right after its last answer, when lines of the
+// log are still to be written.
+func TestStopLosesNoLine(t *testing.T) {
+	g := serve(t, fakeConfig(t, 2, ""))
+	const requests = 100
+	for n := range requests {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+chatPath, strings.NewReader(chat("coding", "hi", "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Request-Id", fmt.Sprint("line-", n))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	g.cmd.Process.Signal(syscall.SIGTERM)
+	if code := g.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	<-g.drained
+	next := 0
+	for _, line := range g.lines {
+		if line["msg"] == "request" && line["request_id"] == fmt.Sprint("line-", next) {
+			next++
+		}
+	}
+	if next != requests {
+		t.Errorf("the line of request %d is missing, or not in its place", next)
+	}
+	if last := g.lines[len(g.lines)-1]; last["msg"] != "stopped" {
+		t.Errorf("the log ends with %v", last)
+	}
+}
+
 func TestSignalWhileStarting(t *testing.T) {
 	g := run(t, "serve", "--config", write(t, fakeConfig(t, 1, `, args: ["--deaf"]`)))
 	g.wait("the worker's first line", func(l map[string]any) bool { return l["line"] == "fake: listening" })

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/logsink"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
@@ -47,7 +49,8 @@ func serveCommand() *cobra.Command {
 		signals := make(chan os.Signal, 2)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 		defer signal.Stop(signals)
-		log, level := newLogger(cfg, cmd)
+		log, level, sink := newLogger(cfg, cmd.ErrOrStderr())
+		defer sink.Close() // after everything that logs has ended
 		g, err := openUnlessStopped(signals, func(ctx context.Context) (*gateway, error) {
 			return newGateway(ctx, cfg, log, level)
 		})
@@ -87,15 +90,23 @@ func openUnlessStopped(signals <-chan os.Signal, open func(context.Context) (*ga
 	return g, err
 }
 
-// newLogger returns a logger whose level can be changed.
-func newLogger(cfg *config.Config, cmd *cobra.Command) (*slog.Logger, *slog.LevelVar) {
+// newLogger returns a logger whose level can be changed, and what writes its lines.
+// That must be closed, or the last ones are lost.
+func newLogger(cfg *config.Config, out io.Writer) (*slog.Logger, *slog.LevelVar, *logsink.Sink) {
 	level := new(slog.LevelVar)
 	level.Set(cfg.Log.Level)
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), opts)), level
+	handler := func(w io.Writer) slog.Handler {
+		opts := &slog.HandlerOptions{Level: level}
+		if cfg.Log.Format == "json" {
+			return slog.NewJSONHandler(w, opts)
+		}
+		return slog.NewTextHandler(w, opts)
 	}
-	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), opts)), level
+	direct := slog.New(handler(out))
+	sink := logsink.New(out, func(lines int, cause error) {
+		direct.Error("lines of this log were lost", "lines", lines, "error", cause)
+	})
+	return slog.New(sink.Handler(handler(sink))), level, sink
 }
 
 // gateway is everything that one process serves with.

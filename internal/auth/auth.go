@@ -6,14 +6,15 @@ import (
 	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,17 +66,25 @@ type Auth struct {
 	store Store
 	now   func() time.Time
 
-	mu      sync.Mutex
+	// current is what requests look at, without a lock. Whoever holds mu replaces it.
+	current atomic.Pointer[directory]
+
+	// mu is held by those who change something, also while they wait for the disk.
+	mu    sync.Mutex
+	past  map[string]*account // of tenants that were, or are: what they have used counts if they come back
+	month month               // of spent
+	spent map[string]int64    // tokens that had been used at the start, by tenant
+}
+
+// directory is who may ask. It is immutable, but for the accounts.
+type directory struct {
 	tenants map[string]*account
-	past    map[string]*account // of tenants that were, or are: what they have used counts if they come back
-	keys    map[string]Key      // by hash, those of the configuration included
-	month   string              // of spent
-	spent   map[string]int64    // tokens that had been used at the start, by tenant
+	keys    map[string]Key // by hash, those of the configuration included
 }
 
 // New returns an Auth. It waits for the disk.
 func New(opts Options) (*Auth, error) {
-	a := &Auth{store: opts.Store, now: opts.Now, tenants: map[string]*account{}, past: map[string]*account{}, keys: map[string]Key{}}
+	a := &Auth{store: opts.Store, now: opts.Now, past: map[string]*account{}}
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -83,9 +92,11 @@ func New(opts Options) (*Auth, error) {
 	if err != nil {
 		return nil, err
 	}
+	keys := make(map[string]Key, len(stored))
 	for _, k := range stored {
-		a.keys[k.Hash] = k
+		keys[k.Hash] = k
 	}
+	a.current.Store(&directory{keys: keys})
 	a.month, a.spent = monthOf(a.now()), opts.Spent
 	a.SetTenants(opts.Tenants)
 	return a, nil
@@ -99,33 +110,34 @@ const configured = "config-"
 func (a *Auth) SetTenants(tenants []Tenant) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tenants = make(map[string]*account, len(tenants))
-	for hash, k := range a.keys {
-		if strings.HasPrefix(k.ID, configured) {
-			delete(a.keys, hash)
-		}
-	}
+	next := &directory{tenants: make(map[string]*account, len(tenants)), keys: maps.Clone(a.current.Load().keys)}
+	maps.DeleteFunc(next.keys, func(_ string, k Key) bool { return strings.HasPrefix(k.ID, configured) })
 	for _, t := range tenants {
 		acc := a.past[t.Name]
 		if acc == nil {
 			acc = &account{month: a.month, spent: a.spent[t.Name]}
 			a.past[t.Name] = acc
 		}
-		acc.tenant = &t
-		a.tenants[t.Name] = acc
+		acc.tenant.Store(&t)
+		next.tenants[t.Name] = acc
 		for _, hash := range t.Hashes {
-			a.keys[hash] = Key{ID: configured + hash[:8], Tenant: t.Name, Hash: hash}
+			next.keys[hash] = Key{ID: configured + hash[:8], Tenant: t.Name, Hash: hash}
 		}
 	}
+	a.current.Store(next)
+}
+
+// changeKeys puts changed keys in force. The caller holds the lock.
+func (a *Auth) changeKeys(change func(keys map[string]Key)) {
+	now := a.current.Load()
+	next := &directory{tenants: now.tenants, keys: maps.Clone(now.keys)}
+	change(next.keys)
+	a.current.Store(next)
 }
 
 // Required reports whether there are tenants: without any everybody may do
 // everything.
-func (a *Auth) Required() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.tenants) > 0
-}
+func (a *Auth) Required() bool { return len(a.current.Load().tenants) > 0 }
 
 // Visit is a request whose key is known.
 type Visit struct {
@@ -138,30 +150,25 @@ type Visit struct {
 // Enter tells who sent a request, by its Authorization or X-Api-Key. The error is
 // a *Refusal.
 func (a *Auth) Enter(r *http.Request) (*Visit, error) {
-	if !a.Required() {
+	known := a.current.Load()
+	if len(known.tenants) == 0 {
 		return &Visit{auth: a}, nil
 	}
 	secret := presented(r)
 	if secret == "" {
 		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as X-Api-Key."}
 	}
-	hash := Hash(secret)
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	// What is looked up is a hash of random bytes: how long that takes tells nothing
 	// of any key.
-	key, known := a.keys[hash]
-	if !known || subtle.ConstantTimeCompare([]byte(key.Hash), []byte(hash)) != 1 {
-		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
-	}
-	acc := a.tenants[key.Tenant]
+	key := known.keys[Hash(secret)]
+	acc := known.tenants[key.Tenant]
 	if acc == nil {
 		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
 	}
 	if !key.Expires.IsZero() && !a.now().Before(key.Expires) {
 		return nil, &Refusal{Reason: BadKey, Message: "The API key has expired."}
 	}
-	return &Visit{Tenant: acc.tenant, KeyID: key.ID, auth: a, acc: acc}, nil
+	return &Visit{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
 }
 
 // presented returns the key that a request shows, or "".
@@ -244,10 +251,8 @@ func Match(glob, name string) bool {
 
 // Keys returns the keys that the admin API made, oldest first.
 func (a *Auth) Keys() []Key {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	var list []Key
-	for _, k := range a.keys {
+	for _, k := range a.current.Load().keys {
 		if !strings.HasPrefix(k.ID, configured) {
 			list = append(list, k)
 		}
@@ -268,13 +273,13 @@ func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.tenants[tenant] == nil {
+	if a.current.Load().tenants[tenant] == nil {
 		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no tenant %q: tenants are in the configuration.", tenant)}
 	}
 	if err := a.store.PutKey(k); err != nil {
 		return Key{}, "", err
 	}
-	a.keys[k.Hash] = k
+	a.changeKeys(func(keys map[string]Key) { keys[k.Hash] = k })
 	return k, secret, nil
 }
 
@@ -283,14 +288,14 @@ func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, err
 func (a *Auth) Revoke(id string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for hash, k := range a.keys {
+	for hash, k := range a.current.Load().keys {
 		if k.ID != id || strings.HasPrefix(id, configured) {
 			continue
 		}
 		if err := a.store.DeleteKey(id); err != nil {
 			return err
 		}
-		delete(a.keys, hash)
+		a.changeKeys(func(keys map[string]Key) { delete(keys, hash) })
 		return nil
 	}
 	return &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no key %q.", id)}
@@ -318,7 +323,7 @@ func (a *Auth) Rotate(id string, grace time.Duration) (Key, string, error) {
 	if err := a.store.PutKey(old); err != nil {
 		return k, secret, err
 	}
-	a.keys[old.Hash] = old
+	a.changeKeys(func(keys map[string]Key) { keys[old.Hash] = old })
 	return k, secret, nil
 }
 

@@ -342,3 +342,43 @@ func TestTenantThatComesBack(t *testing.T) {
 		t.Errorf("when it is back: %v", err)
 	}
 }
+
+// slowStore is a memory whose disk waits.
+type slowStore struct {
+	memory
+	begun, end chan struct{}
+}
+
+func (s slowStore) PutKey(k Key) error {
+	close(s.begun)
+	<-s.end
+	return s.memory.PutKey(k)
+}
+
+// TestRequestsWaitForNoDisk lets a request in while a key is being written.
+func TestRequestsWaitForNoDisk(t *testing.T) {
+	store := slowStore{memory{}, make(chan struct{}), make(chan struct{})}
+	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("one")}, RequestsPerMinute: 1}}, Store: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := make(chan error)
+	go func() {
+		_, _, err := a.Create("acme", "", time.Time{})
+		created <- err
+	}()
+	<-store.begun
+	v, err := a.Enter(with("X-Api-Key", "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admission, err := v.Admit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	admission.End(1)
+	close(store.end)
+	if err := <-created; err != nil {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,14 +31,17 @@ type Refusal struct {
 
 func (e *Refusal) Error() string { return e.Message }
 
-// account is what a tenant has used. Whoever holds the Auth's lock owns it.
+// account is what a tenant has used.
 type account struct {
-	tenant   *Tenant
+	tenant atomic.Pointer[Tenant] // as it is configured now
+
+	// mu guards what follows. It is held for moments only, and for one tenant.
+	mu       sync.Mutex
 	running  int
 	requests window
 	tokens   window
-	month    string // of spent
-	spent    int64  // tokens
+	month    month // of spent
+	spent    int64 // tokens
 }
 
 // minute is the time over which rates are counted.
@@ -99,7 +104,13 @@ func (w *window) empties(now time.Time) time.Duration {
 	return max(0, minute-now.Sub(w.events[len(w.events)-1].last))
 }
 
-func monthOf(t time.Time) string { return t.UTC().Format("2006-01") }
+// month numbers the months, UTC.
+type month int
+
+func monthOf(t time.Time) month {
+	year, in, _ := t.UTC().Date()
+	return month(12*year) + month(in)
+}
 
 // nextMonth is when the next one begins.
 func nextMonth(t time.Time) time.Time {
@@ -127,9 +138,10 @@ func (v *Visit) Admit() (*Admission, error) {
 	if v.acc == nil {
 		return &Admission{visit: v}, nil
 	}
-	v.auth.mu.Lock()
-	defer v.auth.mu.Unlock()
-	now, acc, t := v.auth.now(), v.acc, v.acc.tenant
+	acc, t := v.acc, v.acc.tenant.Load()
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
+	now := v.auth.now()
 	acc.requests.expire(now)
 	acc.tokens.expire(now)
 	if month := monthOf(now); month != acc.month {
@@ -161,29 +173,35 @@ func (v *Visit) Admit() (*Admission, error) {
 	if t.RequestsPerMinute > 0 {
 		acc.requests.add(now, 1)
 	}
-	return &Admission{visit: v, limit: acc.headers(now)}, nil
+	return &Admission{visit: v, limit: acc.headers(t, now)}, nil
 }
 
-func (acc *account) headers(now time.Time) headers {
-	t := acc.tenant
+// headers are for a request that has just been counted. The caller holds the lock.
+func (acc *account) headers(t *Tenant, now time.Time) headers {
 	return headers{
 		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum), requestsReset: acc.requests.empties(now),
 		tokens: t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.empties(now),
 	}
 }
 
+// The headers of SetHeaders, as net/http has them.
+var (
+	requestHeaders = [...]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"}
+	tokenHeaders   = [...]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
+)
+
 // SetHeaders tells the client what it has left, as OpenAI does.
 func (a *Admission) SetHeaders(h http.Header) {
-	set := func(what string, limit, left int, reset time.Duration) {
+	set := func(names *[3]string, limit, left int, reset time.Duration) {
 		if limit == 0 {
 			return
 		}
-		h.Set("X-Ratelimit-Limit-"+what, strconv.Itoa(limit))
-		h.Set("X-Ratelimit-Remaining-"+what, strconv.Itoa(left))
-		h.Set("X-Ratelimit-Reset-"+what, reset.Round(time.Millisecond).String())
+		h.Set(names[0], strconv.Itoa(limit))
+		h.Set(names[1], strconv.Itoa(left))
+		h.Set(names[2], reset.Round(time.Millisecond).String())
 	}
-	set("Requests", a.limit.requests, a.limit.requestsLeft, a.limit.requestsReset)
-	set("Tokens", a.limit.tokens, a.limit.tokensLeft, a.limit.tokensReset)
+	set(&requestHeaders, a.limit.requests, a.limit.requestsLeft, a.limit.requestsReset)
+	set(&tokenHeaders, a.limit.tokens, a.limit.tokensLeft, a.limit.tokensReset)
 }
 
 // End says that the request has ended, and how many tokens it took.
@@ -192,12 +210,11 @@ func (a *Admission) End(tokens int) {
 	if acc == nil {
 		return
 	}
-	auth := a.visit.auth
-	auth.mu.Lock()
-	defer auth.mu.Unlock()
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
 	acc.running--
-	now := auth.now()
-	if acc.tenant.TokensPerMinute > 0 && tokens > 0 {
+	now := a.visit.auth.now()
+	if acc.tenant.Load().TokensPerMinute > 0 && tokens > 0 {
 		acc.tokens.add(now, tokens)
 	}
 	if month := monthOf(now); month != acc.month {

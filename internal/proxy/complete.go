@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -133,7 +134,7 @@ const maxAnswer = 256 << 20
 // answer passes on an answer that is not a stream, and tells how the worker's
 // part of it ended. begun is the worker's meter when the request began.
 func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, begun *pool.Usage, resp *upstream.Response) (pool.Outcome, error) {
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
 	if err != nil {
 		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
@@ -189,7 +190,28 @@ func (p *Proxy) write(c echo.Context, status int, text []byte) error {
 	return nil
 }
 
-// extend gives the next write the whole write timeout.
+// extend gives the next write the write timeout, or nearly: where requests come fast,
+// not each sets a deadline, which costs as much as writing to memory.
 func (p *Proxy) extend(c echo.Context) {
-	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(p.opts.WriteTimeout))
+	now := time.Now()
+	if conn, ok := c.Request().Context().Value(connectionKey{}).(*connection); ok {
+		if now.Sub(conn.extended) < p.opts.WriteTimeout/8 {
+			return
+		}
+		conn.extended = now
+	}
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(now.Add(p.opts.WriteTimeout))
+}
+
+// connection is what is known of a client's connection. The request that runs on it
+// owns it.
+type connection struct {
+	extended time.Time // when the write deadline was set last
+}
+
+type connectionKey struct{}
+
+// withConnection is an http.Server's ConnContext.
+func withConnection(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, &connection{})
 }

@@ -105,7 +105,7 @@ func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
 		return p.embedderFailed(c, err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
 	if err != nil {
 		outcome = pool.Failed
 		return p.embedderFailed(c, err)

@@ -147,6 +147,7 @@ func (p *Proxy) Server() *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       withConnection,
 		ErrorLog:          slog.NewLogLogger(p.opts.Log.Handler(), slog.LevelDebug),
 	}
 }
@@ -159,8 +160,8 @@ func (p *Proxy) Drain() { p.draining.Store(true) }
 // its envelope.
 func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		rec := newRecord(c.Request().Header.Get("X-Request-Id"))
-		c.Set(recordKey, rec)
+		rec := newRecord(c)
+		c = rec
 		c.Response().Header().Set("X-Request-Id", rec.id)
 		if isMessages(c.Request()) {
 			c.Response().Header().Set("Request-Id", rec.id) // where Anthropic's SDKs look
@@ -174,7 +175,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			status = p.fail(c, asAPIError(err))
 		}
-		p.access(c, rec, status, err)
+		p.access(rec, status, err)
 		if rec.completion {
 			p.opts.Observer.Finished(rec.report(status, err))
 		}

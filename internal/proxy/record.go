@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"regexp"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -17,6 +17,8 @@ import (
 // record is what the access log tells of one request. The request's handler
 // owns it.
 type record struct {
+	echo.Context // of the request; handlers get the record in its place
+
 	id     string
 	start  time.Time
 	model  string // as the client named it
@@ -78,45 +80,60 @@ func (rec *record) report(status int, err error) Report {
 	return r
 }
 
-const recordKey = "loragate.record"
+// recordOf returns the record that observe has made.
+func recordOf(c echo.Context) *record { return c.(*record) }
 
-func recordOf(c echo.Context) *record { return c.Get(recordKey).(*record) }
-
-// requestIDPattern is what a client may send as its X-Request-Id.
-var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
-
-func newRecord(given string) *record {
-	rec := &record{id: given, start: time.Now()}
-	if !requestIDPattern.MatchString(given) {
-		random := make([]byte, 12)
-		rand.Read(random) // never fails, by its contract
-		rec.id = "req_" + hex.EncodeToString(random)
+func newRecord(c echo.Context) *record {
+	rec := &record{Context: c, id: c.Request().Header.Get("X-Request-Id"), start: time.Now()}
+	if !isRequestID(rec.id) {
+		rec.id = newRequestID()
 	}
 	return rec
 }
 
+// isRequestID knows what a client may send as its X-Request-Id.
+func isRequestID(id string) bool {
+	for i := range len(id) {
+		letter, digit := 'a' <= id[i]|0x20 && id[i]|0x20 <= 'z', '0' <= id[i] && id[i] <= '9'
+		if !letter && !digit && strings.IndexByte("._-", id[i]) < 0 {
+			return false
+		}
+	}
+	return 0 < len(id) && len(id) <= 128
+}
+
+func newRequestID() string {
+	var random [12]byte
+	rand.Read(random[:]) // never fails, by its contract
+	return string(hex.AppendEncode([]byte("req_"), random[:]))
+}
+
 // access writes the one line that a request leaves in the log.
-func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
-	level := slog.LevelInfo
+func (p *Proxy) access(rec *record, status int, err error) {
+	level, now := slog.LevelInfo, time.Now()
 	switch {
 	case status >= 500:
 		level = slog.LevelError
 	case status >= 400 || err != nil:
 		level = slog.LevelWarn
 	}
-	req := c.Request()
+	req := rec.Request()
 	if req.URL.Path == "/health" || req.URL.Path == "/ready" {
 		level = slog.LevelDebug // probes come every few seconds
 	}
-	attrs := []slog.Attr{
+	log := p.opts.Log.Handler()
+	if !log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := append(make([]slog.Attr, 0, 24), // as many as there can be, on the stack
 		slog.String("request_id", rec.id),
 		slog.String("method", req.Method),
 		slog.String("path", shorten(req.URL.Path)),
 		slog.Int("status", status),
-		slog.String("client", c.RealIP()),
-		slog.Float64("duration_ms", milliseconds(time.Since(rec.start))),
-		slog.Int64("bytes_out", c.Response().Size),
-	}
+		slog.String("client", rec.RealIP()),
+		slog.Float64("duration_ms", milliseconds(now.Sub(rec.start))),
+		slog.Int64("bytes_out", rec.Response().Size),
+	)
 	if rec.model != "" {
 		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target), slog.Bool("stream", rec.stream))
 	}
@@ -139,7 +156,10 @@ func (p *Proxy) access(c echo.Context, rec *record, status int, err error) {
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	p.opts.Log.LogAttrs(context.Background(), level, "request", attrs...)
+	// The logger itself would look up where it was called from, for nobody.
+	line := slog.NewRecord(now, level, "request", 0)
+	line.AddAttrs(attrs...)
+	_ = log.Handle(context.Background(), line) // there is nobody to tell
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -130,7 +130,7 @@ func (p *Proxy) readBody(c echo.Context, limit int64) ([]byte, error) {
 		return nil, bodyTooLarge(limit)
 	}
 	// The deadline that observe has set ends slow senders.
-	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), req.Body, limit))
+	text, err := readAll(http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -154,6 +154,25 @@ func (p *Proxy) readBody(c echo.Context, limit int64) ([]byte, error) {
 	// It would end the connection in the middle of a long answer.
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	return text, nil
+}
+
+// readAll is io.ReadAll for a body that says how long it is, or -1. It is not taken at
+// its word for more than a common body: memory is for what has come.
+func readAll(r io.Reader, length int64) ([]byte, error) {
+	const least, most = 512, 64 << 10
+	text := make([]byte, 0, min(max(length+1, least), most)) // one more, for the read that finds the end
+	for {
+		n, err := r.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		switch {
+		case err == io.EOF: // itself: what wraps it is no end
+			return text, nil
+		case err != nil:
+			return text, err
+		case len(text) == cap(text):
+			text = slices.Grow(text, len(text))
+		}
+	}
 }
 
 func bodyTooLarge(limit int64) *apiError {

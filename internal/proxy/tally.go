@@ -7,10 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
-
-	openai "github.com/sashabaranov/go-openai"
 
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -23,8 +22,8 @@ import (
 type tally struct {
 	choices, prompts int // there are as many parts as their product; 0 is 1
 
-	told  map[int]pool.Usage // of parts that have ended, or of how far they are, by their index
-	final *pool.Usage        // of all parts together, if that has been counted
+	told  []part      // that have ended, or how far they are
+	final *pool.Usage // of all parts together, if that has been counted
 
 	read   pool.Usage // of prompts, so far
 	behind int        // of read's prompts, those before the one that is read now
@@ -35,23 +34,72 @@ type tally struct {
 	reading, generating time.Duration // how long llama-server worked on the answer's only part
 }
 
-// usageObject is an answer's usage, in the words of chat completions or in those
-// of responses.
-type usageObject struct {
-	openai.Usage
-	InputTokens  int                        `json:"input_tokens"`
-	OutputTokens int                        `json:"output_tokens"`
-	InputDetails openai.PromptTokensDetails `json:"input_tokens_details"`
+// part is what was told of one part of an answer.
+type part struct {
+	index int
+	usage pool.Usage
 }
 
-func (u *usageObject) counts() pool.Usage {
-	n := pool.Usage{
-		Prompt: u.PromptTokens + u.InputTokens, Cached: u.InputDetails.CachedTokens, Completion: u.CompletionTokens + u.OutputTokens,
+// counts reads token counts out of an object. Decoding it into a struct would cost
+// more than all else that is done with an answer.
+type counts struct {
+	object rawjson.Object
+	bad    bool // one is no whole number
+}
+
+// countsIn returns those of a member; ok says that it is an object.
+func countsIn(o rawjson.Object, key string) (c counts, ok bool) {
+	raw, _ := o.Raw(key)
+	c.object, ok = rawjson.Scan(raw)
+	return c, ok
+}
+
+// of returns a count, 0 if it is not there.
+func (c *counts) of(key string) int {
+	raw, ok := c.object.Raw(key)
+	if !ok || string(raw) == "null" {
+		return 0
 	}
-	if u.PromptTokensDetails != nil {
-		n.Cached += u.PromptTokensDetails.CachedTokens
-	}
+	n, err := strconv.Atoi(string(raw))
+	c.bad = c.bad || err != nil
 	return n
+}
+
+// inside is of for a count in an object of the object.
+func (c *counts) inside(object, key string) int {
+	inner, ok := countsIn(c.object, object)
+	if !ok {
+		return 0
+	}
+	n := inner.of(key)
+	c.bad = c.bad || inner.bad
+	return n
+}
+
+// took returns a duration that is told in milliseconds, 0 if it is not there, and at most
+// an hour: it goes into sums.
+func (c *counts) took(key string) time.Duration {
+	raw, _ := c.object.Raw(key)
+	ms, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || !(ms > 0) {
+		return 0
+	}
+	return time.Duration(min(ms, 3.6e6) * float64(time.Millisecond))
+}
+
+// usage is a `usage`, in the words of chat completions or in those of responses.
+func (c *counts) usage() pool.Usage {
+	return pool.Usage{
+		Prompt:     c.of("prompt_tokens") + c.of("input_tokens"),
+		Cached:     c.inside("prompt_tokens_details", "cached_tokens") + c.inside("input_tokens_details", "cached_tokens"),
+		Completion: c.of("completion_tokens") + c.of("output_tokens"),
+	}
+}
+
+// timings is a `timings`.
+func (c *counts) timings() pool.Usage {
+	cached := c.of("cache_n")
+	return pool.Usage{Prompt: cached + c.of("prompt_n"), Cached: cached, Completion: c.of("predicted_n")}
 }
 
 // count takes the token counts out of an answer or an event and reports whether it
@@ -60,35 +108,23 @@ func (u *usageObject) counts() pool.Usage {
 // `timings` into both, in streams into the last event of each part, or into all of
 // its events if the client asks for that: the last one holds.
 func (t *tally) count(o rawjson.Object) (counted bool) {
-	var timings struct {
-		Cached      int     `json:"cache_n"`
-		Prompt      int     `json:"prompt_n"`
-		Predicted   int     `json:"predicted_n"`
-		PromptMS    float64 `json:"prompt_ms"`
-		PredictedMS float64 `json:"predicted_ms"`
-	}
-	raw, timed := o.Raw(timingsKey)
-	timed = timed && json.Unmarshal(raw, &timings) == nil
+	timings, timed := countsIn(o, timingsKey)
 	if timed {
-		t.reading, t.generating = ofMilliseconds(timings.PromptMS), ofMilliseconds(timings.PredictedMS)
+		t.reading, t.generating = timings.took("prompt_ms"), timings.took("predicted_ms")
 	}
-	if raw, ok := o.Raw("usage"); ok {
-		var u usageObject
-		if json.Unmarshal(raw, &u) == nil && u.TotalTokens > 0 {
-			t.tell(t.index(o), u.counts())
+	if c, ok := countsIn(o, "usage"); ok {
+		if u := c.usage(); c.of("total_tokens") > 0 && !c.bad {
+			t.tell(t.index(o), u)
 			return true
 		}
 	}
 	if timed {
-		t.tell(t.index(o), pool.Usage{Prompt: timings.Cached + timings.Prompt, Cached: timings.Cached, Completion: timings.Predicted})
+		if u := timings.timings(); !timings.bad {
+			t.tell(t.index(o), u)
+			return true
+		}
 	}
-	return timed
-}
-
-// ofMilliseconds is the duration of so many, at most an hour: llama-server's numbers go
-// into sums.
-func ofMilliseconds(ms float64) time.Duration {
-	return time.Duration(min(max(ms, 0), 3.6e6) * float64(time.Millisecond))
+	return false
 }
 
 // index tells which part an event is of. Those with the usage of a chat's choice do
@@ -114,20 +150,22 @@ func (t *tally) index(o rawjson.Object) int {
 }
 
 func (t *tally) tell(index int, u pool.Usage) {
-	if t.told == nil {
-		t.told = map[int]pool.Usage{}
+	at := slices.IndexFunc(t.told, func(p part) bool { return p.index == index })
+	if at < 0 {
+		at = len(t.told)
+		t.told = append(t.told, part{index: index})
 	}
-	t.told[index] = u
+	t.told[at].usage = u
 }
 
 // all adds up what was told. Parts that were told with their usage and no index
 // count, or those with one: they are the same.
 func (t *tally) all() (u pool.Usage, parts int) {
-	for index, part := range t.told {
-		if (index < 0) != (t.unnamed > 0) {
+	for _, p := range t.told {
+		if (p.index < 0) != (t.unnamed > 0) {
 			continue
 		}
-		u.Prompt, u.Cached, u.Completion = u.Prompt+part.Prompt, u.Cached+part.Cached, u.Completion+part.Completion
+		u.Prompt, u.Cached, u.Completion = u.Prompt+p.usage.Prompt, u.Cached+p.usage.Cached, u.Completion+p.usage.Completion
 		parts++
 	}
 	return u, parts

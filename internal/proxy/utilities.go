@@ -54,7 +54,7 @@ func (p *Proxy) askAny(c echo.Context, r *request) error {
 		return workerDied(err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
 	switch {
 	case c.Request().Context().Err() != nil:
 		return clientLeft(err)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Object is a JSON object's text and where its top-level members lie in it. It
@@ -18,11 +19,29 @@ type Object struct {
 	end     int // of the closing brace
 }
 
-// member is one key and its value; positions are offsets into the text.
+// member is one key and its value; positions are offsets into the text. They are
+// short because members are most of what an Object takes of memory.
 type member struct {
-	key        string
-	start      int // of the key's opening quote
-	value, end int // of the value
+	start, behind uint32 // of the key's opening quote, and behind the closing one
+	value, end    uint32 // of the value
+	key           string // what the key stands for, if it has escapes
+}
+
+// key returns what a member's key stands for.
+func (o Object) key(m *member) string {
+	if m.key != "" {
+		return m.key
+	}
+	return string(o.text[m.start+1 : m.behind-1])
+}
+
+// is reports whether a member has the key. Unlike comparing with what key returns it
+// makes no string.
+func (o Object) is(m *member, key string) bool {
+	if m.key != "" {
+		return m.key == key
+	}
+	return string(o.text[m.start+1:m.behind-1]) == key
 }
 
 // ErrNotObject is returned for valid JSON that is not an object.
@@ -48,13 +67,14 @@ func Parse(text []byte) (Object, error) {
 
 // Scan finds the members of an object that is known to be valid JSON, as from a
 // worker. It reports false when text is not an object; for text that is not
-// JSON it may report either, but it never reads outside of it.
+// JSON it may report either, but it never reads outside of it. More than 4 GiB are no
+// object.
 func Scan(text []byte) (Object, bool) {
 	s := scanner{text: text}
-	if !s.take('{') {
+	if uint64(len(text)) > math.MaxUint32 || !s.take('{') {
 		return Object{}, false
 	}
-	o := Object{text: text, members: make([]member, 0, 16)}
+	o := Object{text: text, members: make([]member, 0, 8)}
 	if s.take('}') {
 		o.end = s.pos - 1
 		return o, true
@@ -79,7 +99,7 @@ func Scan(text []byte) (Object, bool) {
 // last one counts, as it does for llama-server.
 func (o Object) Raw(key string) (json.RawMessage, bool) {
 	for i := len(o.members) - 1; i >= 0; i-- {
-		if m := o.members[i]; m.key == key {
+		if m := &o.members[i]; o.is(m, key) {
 			return json.RawMessage(o.text[m.value:m.end]), true
 		}
 	}
@@ -93,17 +113,39 @@ func (o Object) Decode(key string, v any) (bool, error) {
 	if !ok || string(raw) == "null" {
 		return false, nil
 	}
+	if plain(raw, v) {
+		return true, nil
+	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		return true, fmt.Errorf("%s: %w", key, err)
 	}
 	return true, nil
 }
 
+// plain decodes what needs no decoder, as most names and switches, and reports whether
+// it did.
+func plain(raw json.RawMessage, v any) bool {
+	switch v := v.(type) {
+	case *bool:
+		if yes := string(raw) == "true"; yes || string(raw) == "false" {
+			*v = yes
+			return true
+		}
+	case *string:
+		if raw[0] != '"' || bytes.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r > '~' || r == '\\' }) {
+			return false
+		}
+		*v = string(raw[1 : len(raw)-1])
+		return true
+	}
+	return false
+}
+
 // Keys returns the keys in the order of the text, duplicates included.
 func (o Object) Keys() []string {
 	keys := make([]string, len(o.members))
-	for i, m := range o.members {
-		keys[i] = m.key
+	for i := range o.members {
+		keys[i] = o.key(&o.members[i])
 	}
 	return keys
 }
@@ -128,9 +170,10 @@ func (o Object) Apply(edits ...Edit) []byte {
 
 	open := bytes.IndexByte(o.text, '{')
 	out.Write(o.text[:open+1])
-	from := open + 1 // what is between members goes with the one behind it
-	for _, m := range o.members {
-		i := find(edits, m.key)
+	from := uint32(open + 1) // what is between members goes with the one behind it
+	for n := range o.members {
+		m := &o.members[n]
+		i := o.find(edits, m)
 		switch {
 		case i < 0:
 			w.member(o.text[from:m.start], o.text[m.start:m.end])
@@ -149,9 +192,10 @@ func (o Object) Apply(edits ...Edit) []byte {
 	return out.Bytes()
 }
 
-func find(edits []Edit, key string) int {
+// find returns the first edit of a member, or -1.
+func (o Object) find(edits []Edit, m *member) int {
 	for i := range edits {
-		if edits[i].Key == key {
+		if o.is(m, edits[i].Key) {
 			return i
 		}
 	}
@@ -218,26 +262,27 @@ func (s *scanner) take(b byte) bool {
 
 func (s *scanner) member() (member, bool) {
 	s.space()
-	m := member{start: s.pos}
+	m := member{start: uint32(s.pos)}
 	if !s.string() {
 		return m, false
 	}
-	raw := s.text[m.start:s.pos]
-	m.key = string(raw[1 : len(raw)-1])
-	if bytes.IndexByte(raw, '\\') >= 0 {
-		if json.Unmarshal(raw, &m.key) != nil {
+	m.behind = uint32(s.pos)
+	if raw := s.text[m.start:s.pos]; bytes.IndexByte(raw, '\\') >= 0 {
+		var key string // not m.key: every member would be allocated for it
+		if json.Unmarshal(raw, &key) != nil {
 			return m, false
 		}
+		m.key = key
 	}
 	if !s.take(':') {
 		return m, false
 	}
 	s.space()
-	m.value = s.pos
+	m.value = uint32(s.pos)
 	if !s.skip() {
 		return m, false
 	}
-	m.end = s.pos
+	m.end = uint32(s.pos)
 	return m, true
 }
 

@@ -74,6 +74,26 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// TestDecodeIsUnmarshal holds the short ways of Decode against the decoder.
+func TestDecodeIsUnmarshal(t *testing.T) {
+	for _, value := range []string{`"x"`, `""`, `"a b~"`, `"a\u0041\""`, `"\\"`, `"é"`, "\"\xff\"", "\"\x7f\"", `true`, `false`, `1`, `{}`, `["x"]`} {
+		o, ok := Scan([]byte(`{"v":` + value + `}`))
+		if !ok {
+			t.Fatal(value)
+		}
+		text, wantText := "before", "before"
+		_, err := o.Decode("v", &text)
+		if wantErr := json.Unmarshal([]byte(value), &wantText); text != wantText || (err == nil) != (wantErr == nil) {
+			t.Errorf("%s is %q, %v; want %q, %v", value, text, err, wantText, wantErr)
+		}
+		yes, wantYes := true, true
+		_, err = o.Decode("v", &yes)
+		if wantErr := json.Unmarshal([]byte(value), &wantYes); yes != wantYes || (err == nil) != (wantErr == nil) {
+			t.Errorf("%s is %t, %v; want %t, %v", value, yes, err, wantYes, wantErr)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for _, text := range []string{``, `{`, `{"a":}`, `{"a":1,}`, `{"a":1}x`, "\xff", `{'a':1}`, `{"a":NaN}`} {
 		if _, err := Parse([]byte(text)); err == nil || errors.Is(err, ErrNotObject) {
@@ -124,8 +144,8 @@ func FuzzApply(f *testing.F) {
 			t.Fatal(err)
 		}
 		count := 0
-		for _, m := range again.members {
-			if m.key == "model" {
+		for i := range again.members {
+			if again.is(&again.members[i], "model") {
 				count++
 			}
 		}

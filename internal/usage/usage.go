@@ -35,8 +35,9 @@ func (r Record) Tokens() int { return r.Prompt + r.Completion }
 
 const (
 	// rows is how many records are kept one by one until they are written; what
-	// comes beyond that is added up, so that none is lost and memory is bounded.
-	rows     = 10_000
+	// comes beyond that is added up, so that none is lost, and what an account takes
+	// of memory, of the disk and of the processor is bounded.
+	rows     = 1000
 	interval = time.Second // between two writes
 	sweep    = time.Hour   // between two looks for old records
 )
@@ -49,7 +50,6 @@ type Recorder struct {
 	log       *slog.Logger
 	stop      context.CancelFunc
 	stopped   chan struct{}
-	full      chan struct{} // has one when half of the room is taken
 
 	mu      sync.Mutex
 	waiting []Record
@@ -58,9 +58,12 @@ type Recorder struct {
 
 // sumKey tells apart what may not be added up.
 type sumKey struct {
-	day                                 string
+	day                                 int64 // since 1970, UTC
 	tenant, key, model, digest, outcome string
 }
+
+// day is what a record's sums are kept by.
+func (r Record) day() int64 { return r.At.Unix() / (24 * 60 * 60) }
 
 // New returns a recorder that writes to the state's database until Close.
 // Records older than the retention are deleted.
@@ -68,7 +71,7 @@ func New(db *sql.DB, retention time.Duration, log *slog.Logger) *Recorder {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Recorder{
 		db: db, retention: retention, log: log, stop: cancel, stopped: make(chan struct{}),
-		full: make(chan struct{}, 1), sums: map[sumKey]*Record{},
+		sums: map[sumKey]*Record{},
 	}
 	go r.run(ctx)
 	return r
@@ -81,18 +84,13 @@ func (r *Recorder) Add(rec Record) {
 	defer r.mu.Unlock()
 	if len(r.waiting) < rows && rec.Tokens() > 0 { // a flood of refusals fills no table
 		r.waiting = append(r.waiting, rec)
-		if len(r.waiting) == rows/2 {
-			select {
-			case r.full <- struct{}{}:
-			default:
-			}
-		}
 		return
 	}
-	key := sumKey{rec.At.UTC().Format(time.DateOnly), rec.Tenant, rec.Key, rec.Model, rec.Digest, rec.Outcome}
+	key := sumKey{rec.day(), rec.Tenant, rec.Key, rec.Model, rec.Digest, rec.Outcome}
 	sum := r.sums[key]
 	if sum == nil {
-		r.sums[key] = &rec
+		first := rec // so that others need no place of their own in memory
+		r.sums[key] = &first
 		return
 	}
 	sum.Requests += rec.Requests
@@ -120,7 +118,6 @@ func (r *Recorder) run(ctx context.Context) {
 			}
 			return
 		case <-tick.C:
-		case <-r.full:
 		case <-old.C:
 			r.forget()
 			continue

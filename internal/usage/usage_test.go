@@ -102,7 +102,7 @@ func TestNothingIsLost(t *testing.T) {
 
 // TestFullIsAddedUp fills the room while nothing can be written.
 func TestFullIsAddedUp(t *testing.T) {
-	r := &Recorder{full: make(chan struct{}, 1), sums: map[sumKey]*Record{}}
+	r := &Recorder{sums: map[sumKey]*Record{}}
 	for range rows + 500 {
 		r.Add(Record{At: noon, Tenant: "a", Outcome: "ok", Prompt: 1})
 	}
@@ -141,7 +141,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Recorder{db: db.SQL(), full: make(chan struct{}, 1), sums: map[sumKey]*Record{}}
+	r := &Recorder{db: db.SQL(), sums: map[sumKey]*Record{}}
 	r.Add(Record{At: noon, Tenant: "a", Prompt: 1})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ const module = "github.com/loragate/loragate/"
 var below = map[string][]string{
 	"internal/catalog":     {"internal/state"},
 	"internal/config":      {"internal/rawjson"},
+	"internal/logsink":     {},
 	"internal/lru":         {},
 	"internal/pool":        {"internal/sched", "internal/upstream", "internal/worker"},
 	"internal/proxy":       {"internal/anthropic", "internal/auth", "internal/catalog", "internal/pool", "internal/rawjson", "internal/upstream"},
@@ -46,7 +47,7 @@ var below = map[string][]string{
 	"internal/fakeworker":  {},
 	"internal/llamatest":   {},
 	"cmd/gateway": {"internal/admin", "internal/admincli", "internal/adminclient", "internal/auth", "internal/catalog", "internal/config", "internal/convert",
-		"internal/gguf", "internal/gpu", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
+		"internal/gguf", "internal/gpu", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
 		"internal/state", "internal/top", "internal/usage", "internal/worker"},
 
 	"bench":                       {"bench/conversation", "bench/load", "bench/mixed", "bench/mixed/calibrate", "bench/overhead", "bench/randgguf", "bench/report"},
