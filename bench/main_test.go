@@ -106,7 +106,7 @@ func TestBadCommandLines(t *testing.T) {
 		"-contestants \"nginx\"": {"mixed", "-gateway", "main.go", "-base", "main.go", "-adapters", "main.go", "-llama-server", "main.go", "-contestants", "nginx"},
 		"it is key=value":        {"mixed", "-set", "scheduler.queue"},
 		"absent":                 {"calibrate", "-adapters", "absent/*.gguf"},
-		"tiny or 3b":             {"calibrate", "-random", "7b"},
+		"tiny, 3b, 8b":           {"calibrate", "-random", "7b"},
 	} {
 		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) {

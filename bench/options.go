@@ -65,8 +65,8 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.setup.Gateway, "gateway", "", "the gateway `program`; built from ./cmd/gateway if left out")
 	f.StringVar(&o.setup.Base, "base", "deploy/demo/base.gguf", "the base model's `file`")
 	f.StringVar(&o.adapters, "adapters", "deploy/demo/adapters/*.gguf", "the adapters' `files`: patterns, separated by commas")
-	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: tiny or 3b (a `shape`)")
-	f.IntVar(&o.randomAdapters, "random-adapters", 8, "how many adapters of it, of rank 8")
+	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: a `shape` such as tiny, 3b or 8b")
+	f.IntVar(&o.randomAdapters, "random-adapters", 8, "how many adapters of it, of rank 8 on q and v, of 8b of rank 16 on all modules")
 	f.StringVar(&o.args, "args", "", "further `arguments` for every llama-server, such as \"-ngl 99\"")
 	f.Func("set", "a `key=value` of the gateway's configuration, such as scheduler.queue=64; may be repeated", func(kv string) error {
 		if !strings.Contains(kv, "=") {
@@ -179,20 +179,20 @@ func (o *options) prepareModels(dir string, progress io.Writer) error {
 
 // writeRandom writes a model of random weights and its adapters into dir.
 func (o *options) writeRandom(dir string, progress io.Writer) error {
-	at := slices.IndexFunc(randgguf.Shapes, func(s randgguf.Shape) bool { return s.Name == o.random })
-	if at < 0 {
-		return fmt.Errorf("-random %q: it is tiny or 3b", o.random)
+	shape, err := randgguf.Preset(o.random)
+	if err != nil {
+		return fmt.Errorf("-random: %w", err)
 	}
-	shape := randgguf.Shapes[at]
 	fmt.Fprintf(progress, "writing a random model of shape %s with %d adapters\n", shape.Name, o.randomAdapters)
 	o.setup.Base = filepath.Join(dir, "base.gguf")
 	if err := randgguf.WriteBase(o.setup.Base, shape, 1); err != nil {
 		return err
 	}
+	rank, modules := shape.Usual()
 	o.setup.Adapters = nil
 	for i := range o.randomAdapters {
 		path := filepath.Join(dir, fmt.Sprintf("adapter-%03d.gguf", i))
-		if err := randgguf.WriteAdapter(path, shape, 8, 16, uint64(i+2), randgguf.QueryValue...); err != nil {
+		if err := randgguf.WriteAdapter(path, shape, rank, 2*float64(rank), uint64(i+2), modules...); err != nil {
 			return err
 		}
 		o.setup.Adapters = append(o.setup.Adapters, path)
