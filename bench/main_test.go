@@ -115,6 +115,31 @@ func TestBadCommandLines(t *testing.T) {
 	}
 }
 
+func TestPlot(t *testing.T) {
+	dir := t.TempDir()
+	results, picture := filepath.Join(dir, "r.json"), filepath.Join(dir, "p.svg")
+	if err := run(t.Context(), []string{"plot", results, "-o", picture}, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
+		t.Error("a file that is not there is drawn")
+	}
+	text := `[{"name":"mixed","labels":["traffic","clients","server"],"rows":[
+		{"labels":["zipf","8","raw"],"values":{"output":250,"ttft_p99":9000}}]}]`
+	if err := os.WriteFile(results, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plot", results, "-o", picture}, {"plot", "-o", picture, "-title", "x", results}} {
+		if err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{}); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		svg, err := os.ReadFile(picture)
+		if err != nil || !strings.Contains(string(svg), "raw 250") {
+			t.Errorf("%q: %v, %s", args, err, svg)
+		}
+	}
+	if err := run(t.Context(), []string{"plot", results}, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
+		t.Error("it is drawn to nowhere")
+	}
+}
+
 func TestLengths(t *testing.T) {
 	for text, want := range map[string]load.Lengths{"": {Min: 7, Max: 7}, "30": {Min: 30, Max: 30}, "mix": {Min: 20, Max: 400}} {
 		if got, err := lengths(text, 7); err != nil || got != want {
