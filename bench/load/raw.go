@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +25,15 @@ type Raw struct {
 
 // PerSlotFlag is llama-server's flag for Raw.PerSlot.
 const PerSlotFlag = "--kv-unified-per-slot"
+
+// String names the settings, as in "llama-server with 8 slots, unified".
+func (r Raw) String() string {
+	name := fmt.Sprintf("llama-server with %d slots", r.Slots)
+	if r.Unified {
+		name += ", unified"
+	}
+	return name
+}
 
 // args returns llama-server's arguments for the caches.
 func (r Raw) args(context int) []string {

@@ -143,7 +143,7 @@ func (b *bench) start(ctx context.Context, want server) (*load.Server, error) {
 	if want.isGateway {
 		s, err = load.StartGateway(ctx, b.opts.Setup, want.gateway)
 	} else {
-		name = fmt.Sprintf("llama-server %+v", want.raw)
+		name = want.raw.String()
 		s, err = load.StartRaw(ctx, b.opts.Setup, want.raw)
 	}
 	if err != nil {

@@ -156,9 +156,12 @@ func (c *calibrator) say(format string, args ...any) {
 	fmt.Fprintf(c.progress, "%6.1fs  calibrate: %s\n", time.Since(c.begun).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// skip notes that something is not measured.
+// skip notes, once, that something is not measured.
 func (c *calibrator) skip(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
+	if slices.Contains(c.result.Skipped, text) {
+		return
+	}
 	c.result.Skipped = append(c.result.Skipped, text)
 	c.say("left out: %s", text)
 }
