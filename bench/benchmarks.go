@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/loragate/loragate/bench/conversation"
@@ -22,22 +20,49 @@ func runMixed(ctx context.Context, o *options, progress io.Writer, res *results)
 	if err != nil {
 		return err
 	}
-	traffic := strings.Split(o.traffic, ",")
-	for _, t := range traffic {
-		if !slices.Contains([]string{"zipf", "single"}, t) {
-			return fmt.Errorf("-traffic %q: it is zipf or single", t)
-		}
+	if err := o.contestants.check("contestants", mixed.Contestants()...); err != nil {
+		return err
+	}
+	if err := o.traffic.check("traffic", mixed.Zipf, mixed.Single); err != nil {
+		return err
 	}
 	m := mixed.Options{
-		Setup: o.setupWith(1024), Warmup: o.warmup(), Traffic: traffic,
-		Concurrency: o.concurrency.orElse(8, 32, 64), Workers: o.workers.orElse(1, 4),
-		Rounds: o.rounds, Requests: o.requests, Answers: answers, Seed: o.seed,
-		Keep: o.keep, Check: o.check, NearTie: o.nearTie,
-	}
-	if o.quick {
-		m.Concurrency, m.Workers = o.concurrency.orElse(4), o.workers.orElse(2)
+		Setup: o.setupWith(1024), Warmup: o.warmup(), Contestants: o.contestants, Gateways: o.gateways(), Rows: o.rows(),
+		Rounds: o.rounds, RawRounds: o.rawRounds, RawSlots: o.rawSlots, Requests: o.requests, Answers: answers, Seed: o.seed,
+		Keep: o.keep, Budget: o.budget, Check: o.check, NearTie: o.nearTie,
 	}
 	return mixed.Run(ctx, m, progress, res.save)
+}
+
+// rows returns mixed's kinds of load.
+func (o *options) rows() []mixed.Row {
+	var rows []mixed.Row
+	for _, traffic := range o.traffic {
+		clients := o.concurrency.orElse(32)
+		switch {
+		case o.quick:
+			clients = o.concurrency.orElse(4)
+		case traffic == mixed.Zipf:
+			clients = o.concurrency.orElse(8, 32, 64)
+		}
+		for _, n := range clients {
+			rows = append(rows, mixed.Row{Traffic: traffic, Clients: n})
+		}
+	}
+	return rows
+}
+
+// gateways returns all combinations of the settings to compare.
+func (o *options) gateways() []load.Gateway {
+	var all []load.Gateway
+	for _, count := range pick(o.workers == nil, workers{0}, o.workers) {
+		for _, kv := range pick(o.kv == nil, words{""}, o.kv) {
+			for _, mps := range pick(o.mps == nil, words{""}, o.mps) {
+				all = append(all, load.Gateway{Workers: count, Slots: o.slots, KV: kv, MPS: mps})
+			}
+		}
+	}
+	return all
 }
 
 func runConversation(ctx context.Context, o *options, progress io.Writer, res *results) error {
@@ -47,7 +72,7 @@ func runConversation(ctx context.Context, o *options, progress io.Writer, res *r
 	}
 	c := conversation.Options{
 		Setup: o.setupWith(2048), Warmup: o.warmup(), Conversations: 16, Turns: 5, Adapters: 4, Clients: 4,
-		Workers: o.workers.orElse(2)[0], Slots: 8, Tokens: answers.Max, Rounds: o.rounds, Seed: o.seed,
+		Workers: o.workers.number(2), Slots: 8, Tokens: answers.Max, Rounds: o.rounds, Seed: o.seed,
 	}
 	if o.quick {
 		c.Conversations, c.Turns, c.Slots = 4, 3, 4
@@ -56,18 +81,27 @@ func runConversation(ctx context.Context, o *options, progress io.Writer, res *r
 }
 
 func runCalibrate(ctx context.Context, o *options, progress io.Writer, res *results) error {
-	tokens, err := lengths(o.tokens, pick(o.quick, 16, 100))
+	tokens, err := lengths(o.tokens, pick(o.quick, 16, 64))
 	if err != nil {
 		return err
 	}
 	c := calibrate.Options{
-		Setup: o.setupWith(4096), Warmup: o.warmup(), Batches: o.concurrency.orElse(1, 2, 4, 8, 16, 32),
-		Prompts: []int{100, 500, 2000}, Tokens: tokens.Max, Rounds: o.rounds,
+		Setup: o.setupWith(4096), Batches: o.concurrency.orElse(1, 2, 4, 8, 16, 32), Slots: o.slots,
+		Idle: pick(o.idle == nil, []int{0, 2000, 8000}, o.idle), Prompts: []int{100, 500, 2000, 8000}, Tokens: tokens.Max,
+		Rounds: o.rounds, Servers: o.servers, MPSDir: o.mpsDir,
 	}
 	if o.quick {
 		c.Batches, c.Prompts = o.concurrency.orElse(1, 2, 4), []int{100, 500}
+		c.Idle = pick(o.idle == nil, []int{0, 200}, o.idle)
 	}
-	return calibrate.Run(ctx, c, progress, res.save)
+	return calibrate.Run(ctx, c, progress, func(measured *calibrate.Calibration) error {
+		if o.calibration != "" {
+			if err := writeJSON(o.calibration, measured); err != nil {
+				return err
+			}
+		}
+		return res.save(measured.Table())
+	})
 }
 
 func runOverhead(ctx context.Context, o *options, progress io.Writer, res *results) error {

@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("name a benchmark: " + usage())
 	}
+	if args[0] == "plot" {
+		return runPlot(args[1:], progress)
+	}
 	chosen := chosenBenchmarks(args[0])
 	if chosen == nil {
 		return fmt.Errorf("no benchmark %q: %s", args[0], usage())
@@ -88,5 +91,5 @@ func usage() string {
 	for _, b := range benchmarks {
 		text += fmt.Sprintf("\n  %-14s%s", b.name, b.about)
 	}
-	return text + fmt.Sprintf("\n  %-14s%s", "all", "one after the other")
+	return text + fmt.Sprintf("\n  %-14s%s\n  %-14s%s", "all", "one after the other", "plot", "draws what mixed wrote with -json")
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/bench/load"
+	"github.com/loragate/loragate/bench/mixed/calibrate"
 	"github.com/loragate/loragate/bench/report"
 )
 
@@ -18,7 +19,9 @@ func runQuick(t *testing.T, name string, args ...string) *report.Table {
 	t.Helper()
 	t.Chdir("..")
 	file := filepath.Join(t.TempDir(), "out.json")
-	args = append([]string{name, "-quick", "-json", file}, args...)
+	// With one thread, because waiting for a second one takes for ever on a busy
+	// machine.
+	args = append([]string{name, "-quick", "-json", file, "-args", "--threads 1"}, args...)
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), args, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
@@ -38,8 +41,8 @@ func runQuick(t *testing.T, name string, args ...string) *report.Table {
 }
 
 func TestMixed(t *testing.T) {
-	table := runQuick(t, "mixed", "-check", "-near-tie", "0.5", "-traffic", "zipf", "-requests", "8")
-	if len(table.Rows) != 2 {
+	table := runQuick(t, "mixed", "-check", "-near-tie", "0.5", "-traffic", "zipf", "-requests", "8", "-workers", "auto,2")
+	if len(table.Rows) != 4 {
 		t.Fatalf("%d rows", len(table.Rows))
 	}
 	for _, row := range table.Rows {
@@ -64,39 +67,76 @@ func TestConversation(t *testing.T) {
 }
 
 func TestCalibrate(t *testing.T) {
-	table := runQuick(t, "calibrate", "-concurrency", "1,2")
-	seen := map[string]bool{}
+	file := filepath.Join(t.TempDir(), "c.json")
+	table := runQuick(t, "calibrate", "-concurrency", "1,2", "-slots", "3", "-context", "512", "-calibration", file)
 	for _, row := range table.Rows {
-		seen[row.Labels[0]] = true
 		for key, v := range row.Values {
 			if v <= 0 {
 				t.Errorf("%s: %s is %v", row.Labels, key, v)
 			}
 		}
 	}
-	for _, measure := range []string{"base", "adapter", "two adapters", "prefill", "apply", "erase",
-		"first token, same adapter", "first token, another adapter", "two servers"} {
-		if !seen[measure] {
-			t.Errorf("%s was not measured", measure)
-		}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c calibrate.Calibration
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	// Three layouts with two batches beside two kinds of idle slots; in both
+	// modes two batches of the base and one of two adapters.
+	if len(c.Steps) != 3*2*2+2*3 {
+		t.Errorf("%d steps", len(c.Steps))
+	}
+	if c.Version != calibrate.Version || c.Build == "" || c.Slots != 3 || len(c.FirstTokens) != 4 || len(c.Calls) != 4 ||
+		len(c.Prefills) != 4 || len(c.Shares) != 2 || len(c.Skipped) != 1 {
+		t.Errorf("%+v", c)
 	}
 }
 
 func TestBadCommandLines(t *testing.T) {
 	for want, args := range map[string][]string{
-		"name a benchmark":      {},
-		`no benchmark "miksed"`: {"miksed"},
-		"what is":               {"mixed", "fast"},
-		"-warm":                 {"mixed", "-warm", "hot"},
-		"not a positive number": {"mixed", "-workers", "1,0"},
-		"it is key=value":       {"mixed", "-set", "scheduler.queue"},
-		"absent":                {"calibrate", "-adapters", "absent/*.gguf"},
-		"tiny or 3b":            {"calibrate", "-random", "7b"},
+		"name a benchmark":       {},
+		`no benchmark "miksed"`:  {"miksed"},
+		"what is":                {"mixed", "fast"},
+		"-warm":                  {"mixed", "-warm", "hot"},
+		"a number of 1 or more":  {"mixed", "-workers", "auto,0"},
+		"a number of 0 or more":  {"calibrate", "-idle", "some"},
+		"-contestants \"nginx\"": {"mixed", "-gateway", "main.go", "-base", "main.go", "-adapters", "main.go", "-llama-server", "main.go", "-contestants", "nginx"},
+		"it is key=value":        {"mixed", "-set", "scheduler.queue"},
+		"absent":                 {"calibrate", "-adapters", "absent/*.gguf"},
+		"tiny, 3b, 8b":           {"calibrate", "-random", "7b"},
 	} {
 		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, not %q", args, err, want)
 		}
+	}
+}
+
+func TestPlot(t *testing.T) {
+	dir := t.TempDir()
+	results, picture := filepath.Join(dir, "r.json"), filepath.Join(dir, "p.svg")
+	if err := run(t.Context(), []string{"plot", results, "-o", picture}, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
+		t.Error("a file that is not there is drawn")
+	}
+	text := `[{"name":"mixed","labels":["traffic","clients","server"],"rows":[
+		{"labels":["zipf","8","raw"],"values":{"output":250,"ttft_p99":9000}}]}]`
+	if err := os.WriteFile(results, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plot", results, "-o", picture}, {"plot", "-o", picture, "-title", "x", results}} {
+		if err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{}); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+		svg, err := os.ReadFile(picture)
+		if err != nil || !strings.Contains(string(svg), "raw 250") {
+			t.Errorf("%q: %v, %s", args, err, svg)
+		}
+	}
+	if err := run(t.Context(), []string{"plot", results}, &bytes.Buffer{}, &bytes.Buffer{}); err == nil {
+		t.Error("it is drawn to nowhere")
 	}
 }
 

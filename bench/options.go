@@ -9,11 +9,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/loragate/loragate/bench/load"
+	"github.com/loragate/loragate/bench/mixed"
 	"github.com/loragate/loragate/bench/randgguf"
 )
 
@@ -37,13 +37,24 @@ type options struct {
 	random         string
 	randomAdapters int
 
-	concurrency, workers list
-	traffic              string
+	tokens string
+	chars  int
+
+	contestants, kv, mps words
+	concurrency          list
+	workers              workers
+	slots                int
+	rawRounds, rawSlots  int
+	traffic              words
 	requests             int
-	tokens               string
-	chars                int
+	budget               time.Duration
 	keep, check          bool
 	nearTie              float64
+
+	idle        counts
+	servers     int
+	mpsDir      string
+	calibration string
 }
 
 func parse(name string, args []string, errOut io.Writer) (*options, error) {
@@ -54,8 +65,8 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.setup.Gateway, "gateway", "", "the gateway `program`; built from ./cmd/gateway if left out")
 	f.StringVar(&o.setup.Base, "base", "deploy/demo/base.gguf", "the base model's `file`")
 	f.StringVar(&o.adapters, "adapters", "deploy/demo/adapters/*.gguf", "the adapters' `files`: patterns, separated by commas")
-	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: tiny or 3b (a `shape`)")
-	f.IntVar(&o.randomAdapters, "random-adapters", 8, "how many adapters of it, of rank 8")
+	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: a `shape` such as tiny, 3b or 8b")
+	f.IntVar(&o.randomAdapters, "random-adapters", 8, "how many adapters of it, of rank 8 on q and v, of 8b of rank 16 on all modules")
 	f.StringVar(&o.args, "args", "", "further `arguments` for every llama-server, such as \"-ngl 99\"")
 	f.Func("set", "a `key=value` of the gateway's configuration, such as scheduler.queue=64; may be repeated", func(kv string) error {
 		if !strings.Contains(kv, "=") {
@@ -74,6 +85,7 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 	f.IntVar(&o.chars, "chars", 400, "about how many characters a prompt has")
 	f.StringVar(&o.tokens, "tokens", "", "tokens of an answer: a number, or mix for 20 to 400; for mixed 200 if left out")
 	o.mixedFlags(f)
+	o.calibrateFlags(f)
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
@@ -91,14 +103,32 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 
 // mixedFlags adds what mixed alone, or nearly alone, looks at.
 func (o *options) mixedFlags(f *flag.FlagSet) {
-	f.Var(&o.concurrency, "concurrency", "mixed: `numbers` of clients; 8,32,64 if left out. calibrate: batch sizes")
-	f.Var(&o.workers, "workers", "mixed: `numbers` of the gateway's workers; 1,4 if left out. conversation: the first counts")
-	f.StringVar(&o.traffic, "traffic", "zipf,single", "mixed: zipf over all adapters, single for the first alone")
+	o.contestants, o.traffic = mixed.Contestants(), words{mixed.Zipf, mixed.Single}
+	f.Var(&o.contestants, "contestants", "mixed: `which`, in the order of their runs")
+	f.Var(&o.concurrency, "concurrency", "mixed: `numbers` of clients; if left out 8,32,64 for zipf and 32 for single. calibrate: requests at once")
+	f.Var(&o.workers, "workers", "mixed: `numbers` of the gateway's workers, auto leaves the key out of its configuration; auto if left out. "+
+		"conversation: the first number counts")
+	f.IntVar(&o.slots, "slots", 0, "mixed: of each of the gateway's workers; 0 is the gateway's default, with a number of workers as many as the clients need. "+
+		"calibrate: of the server; 0 is the most requests at once")
+	f.Var(&o.kv, "kv", "mixed: `values` of workers.kv to compare; the key is left out if this is")
+	f.Var(&o.mps, "mps", "mixed: `values` of workers.mps to compare; the key is left out if this is")
+	f.IntVar(&o.rawRounds, "raw-rounds", 1, "mixed: how often each case is run on raw, which is slow")
+	f.IntVar(&o.rawSlots, "raw-slots", 0, "mixed: of the bare servers; 0 is the case's clients")
+	f.Var(&o.traffic, "traffic", "mixed: `kinds`: zipf over all adapters, single for the first alone")
 	f.IntVar(&o.requests, "requests", 0, "mixed: of each run; 0 is 6 for each client")
-	f.BoolVar(&o.keep, "keep", false, "mixed: leave both contestants running through the rounds of a case, warmed up once")
+	f.DurationVar(&o.budget, "budget", 0, "mixed: leave out further rounds that would end later; first rounds are always run; 0 is no bound")
+	f.BoolVar(&o.keep, "keep", true, "mixed: leave servers running until their last run, warmed up once; false needs memory for one at a time")
 	f.BoolVar(&o.check, "check", false, "mixed: compare every answer with what its adapter answers alone")
 	f.Float64Var(&o.nearTie, "near-tie", defaultNearTie,
 		"mixed: with -check, the gap of log-probabilities that rounding may bridge; single traffic shows how far it reaches")
+}
+
+// calibrateFlags adds what calibrate alone looks at.
+func (o *options) calibrateFlags(f *flag.FlagSet) {
+	f.StringVar(&o.calibration, "calibration", "", "calibrate: write what was measured to this `file`, for gateway simulate")
+	f.Var(&o.idle, "idle", "calibrate: `numbers` of tokens that the slots without a request hold; 0,2000,8000 if left out")
+	f.IntVar(&o.servers, "servers", 2, "calibrate: on one device, to see what they cost each other; 1 leaves that out")
+	f.StringVar(&o.mpsDir, "mps-dir", "", "calibrate: the `folder` in which a daemon of CUDA's multi-process service has its pipes, for servers under it")
 }
 
 // prepare finds or makes every file that the benchmarks need. The cleanup that
@@ -149,20 +179,20 @@ func (o *options) prepareModels(dir string, progress io.Writer) error {
 
 // writeRandom writes a model of random weights and its adapters into dir.
 func (o *options) writeRandom(dir string, progress io.Writer) error {
-	at := slices.IndexFunc(randgguf.Shapes, func(s randgguf.Shape) bool { return s.Name == o.random })
-	if at < 0 {
-		return fmt.Errorf("-random %q: it is tiny or 3b", o.random)
+	shape, err := randgguf.Preset(o.random)
+	if err != nil {
+		return fmt.Errorf("-random: %w", err)
 	}
-	shape := randgguf.Shapes[at]
 	fmt.Fprintf(progress, "writing a random model of shape %s with %d adapters\n", shape.Name, o.randomAdapters)
 	o.setup.Base = filepath.Join(dir, "base.gguf")
 	if err := randgguf.WriteBase(o.setup.Base, shape, 1); err != nil {
 		return err
 	}
+	rank, modules := shape.Usual()
 	o.setup.Adapters = nil
 	for i := range o.randomAdapters {
 		path := filepath.Join(dir, fmt.Sprintf("adapter-%03d.gguf", i))
-		if err := randgguf.WriteAdapter(path, shape, 8, 16, uint64(i+2), randgguf.QueryValue...); err != nil {
+		if err := randgguf.WriteAdapter(path, shape, rank, 2*float64(rank), uint64(i+2), modules...); err != nil {
 			return err
 		}
 		o.setup.Adapters = append(o.setup.Adapters, path)
@@ -184,32 +214,6 @@ func glob(patterns string) ([]string, error) {
 		files = append(files, found...)
 	}
 	return files, nil
-}
-
-// list is a flag of numbers, separated by commas.
-type list []int
-
-func (l *list) String() string { return strings.Trim(fmt.Sprint([]int(*l)), "[]") }
-
-// Set replaces the list.
-func (l *list) Set(text string) error {
-	*l = nil
-	for part := range strings.SplitSeq(text, ",") {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 1 {
-			return fmt.Errorf("%q is not a positive number", part)
-		}
-		*l = append(*l, n)
-	}
-	return nil
-}
-
-// orElse returns the list, or other if it was not given.
-func (l list) orElse(other ...int) []int {
-	if l == nil {
-		return other
-	}
-	return l
 }
 
 // pick returns one of two values.

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -29,16 +29,21 @@ func (r *results) save(t *report.Table) error {
 	if r.file == "" {
 		return nil
 	}
-	var text bytes.Buffer
-	if err := report.WriteJSON(&text, r.tables); err != nil {
+	return writeJSON(r.file, r.tables)
+}
+
+// writeJSON replaces a file by way of another one: a reader or a kill never
+// meets half of it.
+func writeJSON(file string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
 		return fmt.Errorf("results: %w", err)
 	}
-	// By way of another file: a reader or a kill never meets half of it.
-	part := r.file + ".part"
-	if err := os.WriteFile(part, text.Bytes(), 0o644); err != nil {
+	part := file + ".part"
+	if err := os.WriteFile(part, append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(part, r.file)
+	return os.Rename(part, file)
 }
 
 // print writes all tables for people.

@@ -39,11 +39,11 @@ type contestant struct {
 }
 
 func startRaw(ctx context.Context, o Options) (*load.Server, error) {
-	return load.StartRaw(ctx, o.Setup, o.Workers*o.Slots)
+	return load.StartRaw(ctx, o.Setup, load.Raw{Slots: o.Workers * o.Slots})
 }
 
 func startGateway(ctx context.Context, o Options) (*load.Server, error) {
-	return load.StartGateway(ctx, o.Setup, o.Workers, o.Slots)
+	return load.StartGateway(ctx, o.Setup, load.Gateway{Workers: o.Workers, Slots: o.Slots})
 }
 
 var contestants = []contestant{

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type Request struct {
 	UntilEnd bool
 	// NoCache has the whole prompt computed, whatever a slot holds.
 	NoCache bool
+	// Fields are added to the body, such as "id_slot".
+	Fields map[string]any
 }
 
 // Result is what came of one request.
@@ -62,6 +65,7 @@ func (s *Server) Chat(ctx context.Context, r Request) Result {
 	if r.NoCache {
 		body["cache_prompt"] = false
 	}
+	maps.Copy(body, r.Fields)
 	var res Result
 	text, err := json.Marshal(body)
 	if err != nil {

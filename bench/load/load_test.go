@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math"
@@ -144,10 +145,68 @@ func TestWarmupSizes(t *testing.T) {
 	}
 }
 
-func TestReadiness(t *testing.T) {
-	const log = "tail of a line\n{\"msg\":\"worker ready\",\"worker\":0}\n{\"msg\":\"ready\",\"url\":\"http://h:1\"}\n{\"msg\":\"worker ready\"}\n{\"ms"
-	if url, workers := readiness(log); url != "http://h:1" || workers != 2 {
-		t.Errorf("%q, %d workers", url, workers)
+func TestAddressesAreReadFromTheLog(t *testing.T) {
+	var at addresses
+	at.read("tail of a line\n{\"msg\":\"admin\",\"url\":\"http://h:2\"}\n{\"msg\":\"worker ready\",\"worker\":0}\n{\"ms")
+	if at != (addresses{admin: "http://h:2"}) {
+		t.Errorf("%+v", at)
+	}
+	// The first lines have been pushed out of what is kept of the log.
+	at.read("{\"msg\":\"ready\",\"url\":\"http://h:1\"}\n")
+	if at != (addresses{clients: "http://h:1", admin: "http://h:2"}) {
+		t.Errorf("%+v", at)
+	}
+}
+
+func TestWorkersThatServeAreCounted(t *testing.T) {
+	s := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, `{"workers":[{"state":"up","slots":6},{"state":"up","slots":6},{"state":"spare","slots":6}]}`)
+	})
+	if err := s.countWorkers(t.Context(), s.url); err != nil || s.Workers != 2 || s.Slots != 6 {
+		t.Errorf("%d workers with %d slots, %v", s.Workers, s.Slots, err)
+	}
+}
+
+func TestConfigHasOnlyWhatIsNotDefault(t *testing.T) {
+	setup := Setup{LlamaServer: "l", Base: "b", Adapters: []string{"a.gguf"}, Context: 512}
+	workers := func(g Gateway) map[string]any {
+		var c struct {
+			Workers   map[string]any
+			Scheduler map[string]any
+		}
+		if err := json.Unmarshal(g.config(setup, "d"), &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.Scheduler != nil {
+			t.Errorf("%v: the scheduler has settings: %v", g, c.Scheduler)
+		}
+		return c.Workers
+	}
+	defaults := workers(Gateway{})
+	for _, key := range []string{"count", "slots", "kv", "mps"} {
+		if v, there := defaults[key]; there {
+			t.Errorf("%s is %v and not left at its default", key, v)
+		}
+	}
+	g := Gateway{Workers: 4, Slots: 16, KV: "split", MPS: "off"}
+	set := workers(g)
+	if set["count"] != 4. || set["slots"] != 16. || set["kv"] != "split" || set["mps"] != "off" {
+		t.Errorf("%v", set)
+	}
+	if got, want := g.String(), "gateway workers=4 kv=split mps=off"; got != want {
+		t.Errorf("it is called %q, not %q", got, want)
+	}
+}
+
+func TestCachesOfARawServer(t *testing.T) {
+	for want, r := range map[string]Raw{
+		"--parallel 4 --ctx-size 2048 --cache-ram 0":                                        {Slots: 4},
+		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified":                           {Slots: 4, Unified: true},
+		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified --kv-unified-per-slot 512": {Slots: 4, Unified: true, PerSlot: true},
+	} {
+		if got := strings.Join(r.args(512), " "); got != want {
+			t.Errorf("%+v: %s", r, got)
+		}
 	}
 }
 

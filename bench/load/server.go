@@ -3,14 +3,11 @@ package load
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -41,6 +38,9 @@ type Setup struct {
 	// Set holds keys of the gateway's configuration with other values than the
 	// benchmark's, as in "scheduler.queue=64".
 	Set []string
+	// Env holds further variables for a bare llama-server, as in "A=b". The
+	// gateway's workers are not given them.
+	Env []string
 
 	StartTimeout time.Duration
 }
@@ -86,73 +86,7 @@ const baseName = "the-base"
 // modelName is what the gateway calls an adapter.
 func modelName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".gguf") }
 
-// StartRaw starts a llama-server in the one way in which it answers rightly:
-// without the host's prompt cache, the adapter named in every request. It
-// blocks until the server is ready.
-func StartRaw(ctx context.Context, setup Setup, slots int) (*Server, error) {
-	s, err := newServer(1, slots, func(adapter int) map[string]any {
-		scale := 1
-		if adapter == Base {
-			adapter, scale = 0, 0
-		}
-		return map[string]any{"lora": []map[string]any{{"id": adapter, "scale": scale}}}
-	})
-	if err != nil {
-		return nil, err
-	}
-	socket := filepath.Join(s.dir, "s.sock")
-	s.url = "http://llama-server"
-	s.http.Transport.(*http.Transport).DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", socket)
-	}
-	args := append([]string(nil), setup.Args...)
-	args = append(args, "--host", socket, "--model", setup.Base, "--no-webui",
-		"--parallel", strconv.Itoa(slots), "--ctx-size", strconv.Itoa(slots*setup.Context),
-		"--cache-ram", "0", "--slot-save-path", s.dir,
-		"--lora", strings.Join(setup.Adapters, ","), "--lora-init-without-apply")
-	s.process, err = launch(setup.LlamaServer, args, environment())
-	if err != nil {
-		os.RemoveAll(s.dir)
-		return nil, err
-	}
-	return s.whenReady(ctx, setup.StartTimeout, func(ctx context.Context) bool {
-		if s.Call(ctx, http.MethodGet, "/health", nil, nil) != nil {
-			return false
-		}
-		return s.Call(ctx, http.MethodPost, "/lora-adapters", []any{}, nil) == nil
-	})
-}
-
-// StartGateway starts the gateway with so many workers and blocks until it is
-// ready and all workers are.
-func StartGateway(ctx context.Context, setup Setup, workers, slots int) (*Server, error) {
-	s, err := newServer(workers, slots, func(adapter int) map[string]any {
-		if adapter == Base {
-			return map[string]any{"model": baseName}
-		}
-		return map[string]any{"model": modelName(setup.Adapters[adapter])}
-	})
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(s.dir, "config.yaml")
-	if err := os.WriteFile(file, gatewayConfig(setup, s.dir, workers, slots), 0o600); err != nil {
-		os.RemoveAll(s.dir)
-		return nil, err
-	}
-	s.process, err = launch(setup.Gateway, []string{"serve", "--config", file}, environment(variables(setup.Set)...))
-	if err != nil {
-		os.RemoveAll(s.dir)
-		return nil, err
-	}
-	return s.whenReady(ctx, setup.StartTimeout, func(context.Context) bool {
-		url, up := readiness(s.process.log.String())
-		s.url = url
-		return url != "" && up >= workers
-	})
-}
-
+// newServer returns a server that is not started, for so many requests at once.
 func newServer(workers, slots int, address func(int) map[string]any) (*Server, error) {
 	dir, err := os.MkdirTemp("", "lb-") // short: a socket's path is at most 107 bytes
 	if err != nil {
@@ -166,63 +100,6 @@ func newServer(workers, slots int, address func(int) map[string]any) (*Server, e
 			IdleConnTimeout: time.Second, DisableCompression: true,
 		}},
 	}, nil
-}
-
-// gatewayConfig returns a configuration file; JSON is YAML, too.
-func gatewayConfig(setup Setup, dir string, workers, slots int) []byte {
-	list := make([]map[string]any, len(setup.Adapters))
-	for i, path := range setup.Adapters {
-		list[i] = map[string]any{"name": modelName(path), "path": path}
-	}
-	args := setup.Args
-	if args == nil {
-		args = []string{}
-	}
-	text, err := json.MarshalIndent(map[string]any{
-		"listen":   "127.0.0.1:0",
-		"admin":    map[string]any{"listen": ""},
-		"model":    map[string]any{"name": baseName, "path": setup.Base},
-		"adapters": map[string]any{"list": list},
-		"workers": map[string]any{
-			"command": setup.LlamaServer, "count": workers, "slots": slots, "context": setup.Context,
-			"args": args, "self_test": false, "start_timeout": setup.StartTimeout.String(), "runtime_dir": dir,
-		},
-		// Requests wait for as long as they do in llama-server.
-		"scheduler": map[string]any{"max_wait": "1h"},
-		"log":       map[string]any{"format": "json"},
-	}, "", "  ")
-	if err != nil {
-		panic(err) // there is nothing in it that JSON cannot hold
-	}
-	return append(text, '\n')
-}
-
-// variables turns "scheduler.queue=64" into GATEWAY_SCHEDULER_QUEUE=64.
-func variables(set []string) []string {
-	var env []string
-	for _, kv := range set {
-		key, value, _ := strings.Cut(kv, "=")
-		env = append(env, "GATEWAY_"+strings.ToUpper(strings.ReplaceAll(key, ".", "_"))+"="+value)
-	}
-	return env
-}
-
-// readiness finds in the gateway's log where it listens, "" while it is not
-// ready, and how many of its workers are.
-func readiness(log string) (url string, workers int) {
-	for line := range strings.Lines(log) {
-		var entry struct{ Msg, URL string }
-		if !strings.HasPrefix(line, "{") || json.Unmarshal([]byte(line), &entry) != nil {
-			continue
-		}
-		switch entry.Msg {
-		case "ready":
-			url = entry.URL
-		case "worker ready":
-			workers++
-		}
-	}
-	return url, workers
 }
 
 // pollInterval is how often a starting server is looked at.

@@ -88,7 +88,7 @@ func (j *judge) prepare(ctx context.Context, trace []load.Request) error {
 func (j *judge) ask(ctx context.Context, adapter int, requests []load.Request) error {
 	setup := j.opts.Setup
 	setup.Adapters = setup.Adapters[adapter : adapter+1]
-	s, err := load.StartRaw(ctx, setup, 1)
+	s, err := load.StartRaw(ctx, setup, load.Raw{Slots: 1})
 	if err != nil {
 		return err
 	}

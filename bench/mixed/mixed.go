@@ -1,12 +1,11 @@
 // Package mixed is the benchmark of traffic for many adapters at once: the same
-// requests to one bare llama-server and to the gateway with its workers.
+// requests to bare llama-servers and to the gateway with its workers.
 package mixed
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"time"
 
 	"github.com/loragate/loragate/bench/load"
@@ -17,17 +16,22 @@ import (
 type Options struct {
 	Setup       load.Setup
 	Warmup      load.Warmup
-	Concurrency []int    // numbers of clients
-	Workers     []int    // numbers of workers of the gateway
-	Traffic     []string // "zipf", "single"
-	Rounds      int      // of each case, with requests of their own
-	// Requests of each round; 0 makes it RequestsPerClient for each client.
+	Contestants []string       // of Contestants(), in the order of their runs
+	Gateways    []load.Gateway // the settings with which the gateway takes part
+	Rows        []Row
+	Rounds      int // of each row, with requests of their own
+	RawRounds   int // of each row for Raw, which is slow
+	RawSlots    int // of the bare servers; 0 makes it the row's clients
+	// Requests of each run; 0 makes it RequestsPerClient for each client.
 	Requests int
 	Answers  load.Lengths
 	Seed     uint64
-	// Keep leaves both contestants running, one of them idle, through all
-	// rounds of a case: they are warmed up once, and need memory for both.
+	// Keep leaves servers running, idle while others are measured, until their
+	// last run: they are warmed up once, and need memory for all.
 	Keep bool
+	// Budget is how long Run may take: a further round of a row is left out if
+	// it would end later. First rounds never are. 0 is no bound.
+	Budget time.Duration
 	// Check compares every answer with what its adapter answers alone.
 	Check bool
 	// NearTie is the gap of log-probabilities below which rounding may choose
@@ -35,43 +39,29 @@ type Options struct {
 	NearTie float64
 }
 
-// RequestsPerClient is how many requests a round has for each client.
+// RequestsPerClient is how many requests a run has for each client.
 const RequestsPerClient = 6
 
-// minSlots is the least number of slots a worker gets.
-const minSlots = 4
-
-// benchCase is one combination of what is varied.
-type benchCase struct {
-	traffic              string
-	concurrency, workers int
-}
-
-// slots returns how many slots each worker has.
-func (c benchCase) slots() int { return max(minSlots, (c.concurrency+c.workers-1)/c.workers) }
-
-func (c benchCase) String() string {
-	return fmt.Sprintf("mixed %s concurrency=%d workers=%d", c.traffic, c.concurrency, c.workers)
-}
-
-// Run runs every case and blocks for minutes. It calls save with the table so
-// far after each case, and writes a line to progress after each run.
+// Run runs every row and blocks for minutes. It calls save with the table so
+// far after each run, and writes lines to progress.
 func Run(ctx context.Context, o Options, progress io.Writer, save func(*report.Table) error) error {
-	table := newTable(o)
-	b := &bench{opts: o, progress: progress, begun: time.Now(), judge: newJudge(o)}
-	for _, traffic := range o.Traffic {
-		for _, concurrency := range o.Concurrency {
-			for _, workers := range o.Workers {
-				c := benchCase{traffic, concurrency, workers}
-				runs, err := b.runCase(ctx, c)
-				if err != nil {
-					return fmt.Errorf("%s: %w", c, err)
-				}
-				addRows(table, c, runs)
-				if err := save(table); err != nil {
-					return err
-				}
-			}
+	b := &bench{opts: o, progress: progress, begun: time.Now(), judge: newJudge(o),
+		runs: map[cell][]run{}, took: map[cell]time.Duration{}}
+	b.fleet = &fleet[*load.Server]{keep: o.Keep, start: b.start, say: b.say,
+		running: map[server]*load.Server{}, starting: map[server]time.Duration{}}
+	defer b.fleet.stopAll()
+	steps := o.plan()
+	for i, s := range steps {
+		if !b.fits(s) {
+			b.say("%s, round %d, %s: left out, there is no time for it", s.row, s.round+1, s.contestant)
+			continue
+		}
+		if err := b.step(ctx, s); err != nil {
+			return fmt.Errorf("mixed: %s, %s: %w", s.row, s.contestant, err)
+		}
+		b.fleet.retire(steps[i+1:])
+		if err := save(newTable(o, b.runs)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -83,106 +73,113 @@ type bench struct {
 	progress io.Writer
 	begun    time.Time
 	judge    *judge
+	fleet    *fleet[*load.Server]
+	runs     map[cell][]run
+	took     map[cell]time.Duration // the last run of each
 }
 
 // run is what one contestant did in one round.
 type run struct {
 	load.Summary
 	wrong, rounding int
+	workers         int     // that answered
+	spread          float64 // see spread
 }
 
-// names of the contestants, in the table's order.
-const (
-	raw     = "raw"
-	gateway = "gateway"
-)
-
-// runCase runs all rounds of a case, the contestants in random order, and
-// returns their runs by name.
-func (b *bench) runCase(ctx context.Context, c benchCase) (map[string][]run, error) {
-	runs := map[string][]run{}
-	kept := map[string]*load.Server{}
-	defer func() {
-		for _, s := range kept {
-			s.Stop()
-		}
-	}()
-	rng := rand.New(rand.NewPCG(b.opts.Seed, uint64(c.concurrency)<<16|uint64(c.workers)))
-	for round := range b.opts.Rounds {
-		trace := b.trace(c, round)
-		if err := b.judge.prepare(ctx, trace); err != nil {
-			return nil, err
-		}
-		order := []string{raw, gateway}
-		rng.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for _, name := range order {
-			r, err := b.runOne(ctx, c, name, trace, kept)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
-			}
-			runs[name] = append(runs[name], r)
-			b.say("%s round %d/%d %s: %.0f tokens/s, first token p50 %.0f ms p99 %.0f ms, %d requests, %d errors%s",
-				c, round+1, b.opts.Rounds, name, r.TokensPerSecond, load.Percentile(r.TTFT, 50), load.Percentile(r.TTFT, 99),
-				r.Requests, r.Errors, firstError(r.Summary))
-		}
+// fits tells whether a step will probably end in time.
+func (b *bench) fits(s step) bool {
+	if s.round == 0 || b.opts.Budget == 0 {
+		return true
 	}
-	return runs, nil
+	return time.Since(b.begun)+b.fleet.wait(s.server)+b.took[s.cell] <= b.opts.Budget
 }
 
-func (b *bench) trace(c benchCase, round int) []load.Request {
+// step makes one run and takes in what came of it.
+func (b *bench) step(ctx context.Context, s step) error {
+	trace := b.trace(s)
+	if err := b.judge.prepare(ctx, trace); err != nil {
+		return err
+	}
+	to, release, err := b.fleet.get(ctx, s.server)
+	if err != nil {
+		return err
+	}
+	defer release()
+	results, wall := load.Closed(ctx, to, trace, s.row.Clients)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r := run{Summary: load.Summarize(results, wall)}
+	r.workers, r.spread = spread(results, to.Workers)
+	var example string
+	if r.wrong, r.rounding, example = b.judge.count(trace, results); r.wrong > 0 {
+		b.say("%s, %s: %d wrong answers, the first: %s", s.row, s.contestant, r.wrong, example)
+	}
+	b.runs[s.cell] = append(b.runs[s.cell], r)
+	b.took[s.cell] = wall
+	b.say("%s, round %d, %s: %.0f tokens/s, first token p50 %.0f ms p99 %.0f ms, %d requests in %.1f s, %d errors%s",
+		s.row, s.round+1, s.contestant, r.TokensPerSecond, load.Percentile(r.TTFT, 50), load.Percentile(r.TTFT, 99),
+		r.Requests, wall.Seconds(), r.Errors, firstError(r.Summary))
+	return nil
+}
+
+func (b *bench) trace(s step) []load.Request {
 	requests := b.opts.Requests
 	if requests == 0 {
-		requests = RequestsPerClient * c.concurrency
+		requests = RequestsPerClient * s.row.Clients
 	}
 	return load.Trace(load.TraceOptions{
-		Seed: b.opts.Seed + uint64(round), Requests: requests, Adapters: len(b.opts.Setup.Adapters),
-		Single: c.traffic == "single", Chars: b.opts.Warmup.Chars, Answers: b.opts.Answers,
+		Seed: b.opts.Seed + uint64(s.round), Requests: requests, Adapters: len(b.opts.Setup.Adapters),
+		Single: s.row.Traffic == Single, Chars: b.opts.Warmup.Chars, Answers: b.opts.Answers,
 	})
 }
 
-// runOne runs the trace on one contestant, which it starts and warms up unless
-// that is running in kept.
-func (b *bench) runOne(ctx context.Context, c benchCase, name string, trace []load.Request, kept map[string]*load.Server) (run, error) {
-	s := kept[name]
-	if s == nil {
-		var err error
-		if s, err = b.start(ctx, c, name); err != nil {
-			return run{}, err
-		}
-		if b.opts.Keep {
-			kept[name] = s
-		} else {
-			defer s.Stop()
-		}
-		warming := time.Now()
-		missed, err := b.opts.Warmup.Run(ctx, s, len(b.opts.Setup.Adapters))
-		if err != nil {
-			return run{}, err
-		}
-		b.say("%s %s warmed up in %.1f s, %d batch sizes did not reach a worker", c, name, time.Since(warming).Seconds(), missed)
+// start starts a server and warms it up.
+func (b *bench) start(ctx context.Context, want server) (*load.Server, error) {
+	begun := time.Now()
+	var s *load.Server
+	var err error
+	name := want.gateway.String()
+	if want.isGateway {
+		s, err = load.StartGateway(ctx, b.opts.Setup, want.gateway)
+	} else {
+		name = want.raw.String()
+		s, err = load.StartRaw(ctx, b.opts.Setup, want.raw)
 	}
-	results, wall := load.Closed(ctx, s, trace, c.concurrency)
-	if err := ctx.Err(); err != nil {
-		return run{}, err
+	if err != nil {
+		return nil, err
 	}
-	r := run{Summary: load.Summarize(results, wall)}
-	var example string
-	r.wrong, r.rounding, example = b.judge.count(trace, results)
-	if r.wrong > 0 {
-		b.say("%s %s: %d wrong answers, the first: %s", c, name, r.wrong, example)
+	b.say("%s: %d workers of %d slots started in %.1f s", name, s.Workers, s.Slots, time.Since(begun).Seconds())
+	begun = time.Now()
+	missed, err := b.opts.Warmup.Run(ctx, s, len(b.opts.Setup.Adapters))
+	if err != nil {
+		s.Stop()
+		return nil, err
 	}
-	return r, nil
-}
-
-func (b *bench) start(ctx context.Context, c benchCase, name string) (*load.Server, error) {
-	if name == raw {
-		return load.StartRaw(ctx, b.opts.Setup, c.slots()*c.workers)
-	}
-	return load.StartGateway(ctx, b.opts.Setup, c.workers, c.slots())
+	b.say("%s: warmed up in %.1f s, %d batch sizes did not reach a worker", name, time.Since(begun).Seconds(), missed)
+	return s, nil
 }
 
 func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.progress, "%6.1fs  %s\n", time.Since(b.begun).Seconds(), fmt.Sprintf(format, args...))
+	fmt.Fprintf(b.progress, "%6.1fs  mixed: %s\n", time.Since(b.begun).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// spread returns how many workers answered, and how many times the tokens of
+// the mean worker the busiest one made: 1 is even.
+func spread(results []load.Result, workers int) (answered int, busiest float64) {
+	tokens := map[string]int{}
+	sum, most := 0, 0
+	for _, r := range results {
+		if r.Err == nil {
+			tokens[r.Worker] += r.Tokens
+			sum += r.Tokens
+			most = max(most, tokens[r.Worker])
+		}
+	}
+	if sum == 0 {
+		return len(tokens), 0
+	}
+	return len(tokens), float64(most*workers) / float64(sum)
 }
 
 func firstError(s load.Summary) string {

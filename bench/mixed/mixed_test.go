@@ -2,19 +2,12 @@ package mixed
 
 import (
 	"encoding/json"
+	"errors"
+	"reflect"
 	"testing"
 
 	"github.com/loragate/loragate/bench/load"
-	"github.com/loragate/loragate/bench/report"
 )
-
-func TestSlotsOfACase(t *testing.T) {
-	for _, c := range []struct{ concurrency, workers, want int }{{8, 1, 8}, {8, 4, 4}, {64, 4, 16}, {33, 4, 9}} {
-		if got := (benchCase{"zipf", c.concurrency, c.workers}).slots(); got != c.want {
-			t.Errorf("%d clients, %d workers: %d slots, not %d", c.concurrency, c.workers, got, c.want)
-		}
-	}
-}
 
 // twoTokens is the reference answer " two tokens", whose second word is nearly
 // tied with " words".
@@ -62,25 +55,44 @@ func TestJudgeCounts(t *testing.T) {
 
 func TestRowsHaveMediansAndRatios(t *testing.T) {
 	at := func(tokens, ttft float64) run {
-		return run{Summary: load.Summary{Requests: 2, TokensPerSecond: tokens, TTFT: []float64{ttft}, Latency: []float64{2 * ttft}}}
+		return run{Summary: load.Summary{Requests: 2, TokensPerSecond: tokens, TTFT: []float64{ttft}, Latency: []float64{2 * ttft}},
+			workers: 2, spread: 1.5}
 	}
 	failed := run{Summary: load.Summary{Errors: 3}}
-	var table report.Table
-	addRows(&table, benchCase{"zipf", 8, 4}, map[string][]run{
-		raw:     {at(100, 10), at(300, 30), at(200, 20)},
-		gateway: {at(500, 5), failed, at(300, 5)},
+	row := Row{Zipf, 8}
+	o := Options{Contestants: Contestants(), Gateways: []load.Gateway{{}}, Rows: []Row{row, {Single, 8}}}
+	table := newTable(o, map[cell][]run{
+		{row, Raw}:       {at(100, 10), at(300, 30), at(200, 20)},
+		{row, RawTuned}:  {at(800, 5)},
+		{row, "gateway"}: {at(500, 5), failed, at(300, 5)},
 	})
-	if len(table.Rows) != 2 {
+	if len(table.Rows) != 3 {
 		t.Fatalf("%d rows", len(table.Rows))
 	}
-	r, g := table.Rows[0].Values, table.Rows[1].Values
-	if r["output"] != 200 || r["ttft_p50"] != 20 || r["latency_p99"] != 40 || r["errors"] != 0 {
+	r, g := table.Rows[0].Values, table.Rows[2].Values
+	if r["output"] != 200 || r["ttft_p50"] != 20 || r["latency_p99"] != 40 || r["errors"] != 0 || r["rounds"] != 3 {
 		t.Errorf("raw: %v", r)
 	}
-	if g["output"] != 400 || g["output_x"] != 2 || g["ttft_p50_x"] != 0.25 || g["errors"] != 3 {
+	if g["output"] != 400 || g["output_x_raw"] != 2 || g["output_x_tuned"] != 0.5 || g["ttft_p50_x_raw"] != 0.25 ||
+		g["errors"] != 3 || g["spread"] != 1.5 || g["workers"] != 2 {
 		t.Errorf("gateway: %v", g)
 	}
-	if _, ok := r["output_x"]; ok {
-		t.Error("raw is compared with itself")
+	for _, key := range []string{"output_x_raw", "spread", "workers"} {
+		if _, ok := r[key]; ok {
+			t.Errorf("raw has %s", key)
+		}
+	}
+	if want := []string{"zipf", "8", "raw-tuned"}; !reflect.DeepEqual(table.Rows[1].Labels, want) {
+		t.Errorf("the second row is %q, not %q", table.Rows[1].Labels, want)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	results := []load.Result{{Worker: "0", Tokens: 30}, {Worker: "1", Tokens: 10}, {Worker: "0", Tokens: 20}, {Worker: "2", Tokens: 90, Err: errors.New("cut")}}
+	if answered, busiest := spread(results, 3); answered != 2 || busiest != 2.5 {
+		t.Errorf("%d answered, the busiest made %v times its share", answered, busiest)
+	}
+	if _, busiest := spread(nil, 3); busiest != 0 {
+		t.Errorf("of nothing: %v", busiest)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -32,30 +33,40 @@ func MaybeMain() {
 	os.Exit(1)
 }
 
+// noDevices is what llama-server --list-devices prints where there is no GPU.
+const noDevices = "Available devices:\n  (none)"
+
 // upstreamMain serves the fake upstream until listening fails. It takes
 // llama-server's flags as the gateway gives them; those that change nothing here
-// are ignored.
+// are ignored, whatever they are: the gateway may learn new ones.
 func upstreamMain(args []string) error {
-	flags := flag.NewFlagSet(upstreamName, flag.ContinueOnError)
-	host := flags.String("host", "127.0.0.1", "address, or a Unix socket's path if it ends in .sock")
-	port := flags.Int("port", 0, "TCP port")
-	lora := flags.String("lora", "", "adapters' paths, separated by commas")
-	slots := flags.Int("parallel", 1, "slots to tell of")
-	for _, ignored := range []string{"model", "alias", "ctx-size", "cache-ram", "slot-save-path", "threads", "device"} {
-		flags.String(ignored, "", "")
+	if slices.Contains(args, "--list-devices") {
+		fmt.Println(noDevices)
+		os.Exit(0)
 	}
-	flags.Bool("no-webui", false, "")
-	flags.Bool("metrics", false, "")
-	flags.Bool("lora-init-without-apply", false, "")
-	if err := flags.Parse(args); err != nil {
-		return err
+	port, err := strconv.Atoi(valueOf(args, "--port", "0"))
+	if err != nil {
+		return fmt.Errorf("--port: %w", err)
 	}
-	listener, err := listen(*host, *port)
+	slots, err := strconv.Atoi(valueOf(args, "--parallel", "1"))
+	if err != nil {
+		return fmt.Errorf("--parallel: %w", err)
+	}
+	// A Unix socket's path if it ends in .sock.
+	listener, err := listen(valueOf(args, "--host", "127.0.0.1"), port)
 	if err != nil {
 		return err
 	}
 	go exitWithParent()
-	return newUpstream(*lora, *slots).serve(listener)
+	return newUpstream(valueOf(args, "--lora", ""), slots).serve(listener)
+}
+
+// valueOf returns the argument after a flag, or otherwise if it is not there.
+func valueOf(args []string, flag, otherwise string) string {
+	if at := slices.Index(args, flag); at >= 0 && at+1 < len(args) {
+		return args[at+1]
+	}
+	return otherwise
 }
 
 func reverseProxyMain(args []string) error {

@@ -196,3 +196,12 @@ func TestLoadCountsFailures(t *testing.T) {
 		t.Errorf("the answers were not read: %v", err)
 	}
 }
+
+func TestValueOfAFlag(t *testing.T) {
+	args := []string{"--kv-unified", "--port", "8001", "--lora"}
+	for flag, want := range map[string]string{"--port": "8001", "--parallel": "1", "--lora": "1"} {
+		if got := valueOf(args, flag, "1"); got != want {
+			t.Errorf("%s is %q, not %q", flag, got, want)
+		}
+	}
+}

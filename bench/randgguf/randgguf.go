@@ -12,12 +12,15 @@ package randgguf
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
-// Shape is the size of a model of llama's architecture. Counts are of elements,
-// layers, heads or tokens.
+// Shape is the size of a model. Counts are of elements, layers, heads or tokens.
 type Shape struct {
-	Name              string
+	Name string
+	// Window makes it a model of gemma3's architecture, most layers of which see
+	// only so many tokens back: every sixth sees all. With 0 it is of llama's.
+	Window            int
 	Layers, Embedding int
 	Heads, KVHeads    int // the head's size is Embedding/Heads
 	FeedForward       int
@@ -42,8 +45,44 @@ var ThreeB = Shape{
 	Context: 131072, Vocab: 32000, RopeBase: 500000, Quant: Q4_0,
 }
 
+// EightB has the layers of Llama 3.1 8B, and weighs 4.1 GB. Of its vocabulary
+// holds what ThreeB's comment says.
+var EightB = Shape{
+	Name: "8b", Layers: 32, Embedding: 4096, Heads: 32, KVHeads: 8, FeedForward: 14336,
+	Context: 131072, Vocab: 32000, RopeBase: 500000, Quant: Q4_0,
+}
+
+// GemmaTiny is a model of about 4 MB with a sliding window, so that llama-server
+// makes context checkpoints: five layers see 64 tokens, one sees all.
+var GemmaTiny = Shape{
+	Name: "gemma-tiny", Window: 64, Layers: 6, Embedding: 256, Heads: 8, KVHeads: 4, FeedForward: 512,
+	Context: 4096, Vocab: 1024, RopeBase: 1000000, Quant: Q8_0,
+}
+
 // Shapes are the presets.
-var Shapes = []Shape{Tiny, ThreeB}
+var Shapes = []Shape{Tiny, ThreeB, EightB, GemmaTiny}
+
+// Preset returns the preset of a name, or an error that lists them.
+func Preset(name string) (Shape, error) {
+	var names []string
+	for _, s := range Shapes {
+		if s.Name == name {
+			return s, nil
+		}
+		names = append(names, s.Name)
+	}
+	return Shape{}, fmt.Errorf("no shape is called %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// Usual returns the rank and the modules of the adapters with which a shape is
+// measured: what PEFT makes if it is not told otherwise, of EightB what is usual
+// for adapters that are trained thoroughly.
+func (s Shape) Usual() (rank int, modules []string) {
+	if s.Name == EightB.Name {
+		return 16, Modules
+	}
+	return 8, QueryValue
+}
 
 // QueryValue are the modules that PEFT changes in a llama model if it is not told
 // otherwise.
@@ -79,6 +118,8 @@ func (s Shape) check() error {
 		return fmt.Errorf("shape %q: rows must be multiples of 32 to be quantised", s.Name)
 	case s.Vocab < minVocab:
 		return fmt.Errorf("shape %q: a vocabulary of %d is below %d", s.Name, s.Vocab, minVocab)
+	case s.Window < 0:
+		return fmt.Errorf("shape %q: a window of %d", s.Name, s.Window)
 	case !(s.RopeBase > 0):
 		return fmt.Errorf("shape %q: a RoPE base of %v", s.Name, s.RopeBase)
 	}
@@ -140,7 +181,7 @@ func WriteAdapter(path string, s Shape, rank int, alpha float64, seed uint64, mo
 		}
 	}
 	return write(path, []entry{
-		{"general.architecture", "llama"},
+		{"general.architecture", s.architecture()},
 		{"general.type", "adapter"},
 		{"adapter.type", "lora"},
 		{"adapter.lora.alpha", float32(alpha)},
@@ -150,44 +191,3 @@ func WriteAdapter(path string, s Shape, rank int, alpha float64, seed uint64, mo
 
 // perInput is the spread of weights that keeps activations of size 1 at it.
 func perInput(in int) float64 { return 1 / math.Sqrt(float64(in)) }
-
-func baseMetadata(s Shape) []entry {
-	return append([]entry{
-		{"general.architecture", "llama"},
-		{"general.type", "model"},
-		{"general.name", "random " + s.Name},
-		{"general.file_type", s.Quant.fileType},
-		{"general.quantization_version", uint32(2)},
-		{"llama.context_length", uint32(s.Context)},
-		{"llama.embedding_length", uint32(s.Embedding)},
-		{"llama.block_count", uint32(s.Layers)},
-		{"llama.feed_forward_length", uint32(s.FeedForward)},
-		{"llama.attention.head_count", uint32(s.Heads)},
-		{"llama.attention.head_count_kv", uint32(s.KVHeads)},
-		{"llama.attention.layer_norm_rms_epsilon", float32(1e-5)},
-		{"llama.rope.dimension_count", uint32(s.Embedding / s.Heads)},
-		{"llama.rope.freq_base", float32(s.RopeBase)},
-		{"llama.vocab_size", uint32(s.Vocab)},
-	}, vocabulary(s.Vocab)...)
-}
-
-func baseTensors(s Shape) []tensor {
-	norm := func(name string) tensor {
-		return tensor{name: name + ".weight", quant: ones, cols: s.Embedding}
-	}
-	tensors := []tensor{
-		{name: "token_embd.weight", quant: s.Quant, cols: s.Embedding, rows: s.Vocab, spread: 1},
-		norm("output_norm"),
-		{name: "output.weight", quant: s.Quant, cols: s.Embedding, rows: s.Vocab, zeros: firstWord,
-			spread: logitSpread * perInput(s.Embedding)},
-	}
-	for layer := range s.Layers {
-		block := fmt.Sprintf("blk.%d.", layer)
-		tensors = append(tensors, norm(block+"attn_norm"), norm(block+"ffn_norm"))
-		for _, m := range Modules {
-			in, out := s.size(m)
-			tensors = append(tensors, tensor{name: block + m + ".weight", quant: s.Quant, cols: in, rows: out, spread: perInput(in)})
-		}
-	}
-	return tensors
-}

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,24 +18,24 @@ const prompt = "Please tell me in a few words: what is rain?"
 
 type object = map[string]any
 
-// start runs llama-server on a tiny base with three adapters.
-func start(t *testing.T) *llamatest.Server {
+// start runs llama-server on a base with three adapters.
+func start(t *testing.T, shape randgguf.Shape, args ...string) *llamatest.Server {
 	t.Helper()
 	dir := t.TempDir()
 	base := filepath.Join(dir, "base.gguf")
-	if err := randgguf.WriteBase(base, randgguf.Tiny, 1); err != nil {
+	if err := randgguf.WriteBase(base, shape, 1); err != nil {
 		t.Fatal(err)
 	}
 	var adapters []string
 	for i := range 3 {
 		path := filepath.Join(dir, fmt.Sprintf("adapter-%d.gguf", i))
-		if err := randgguf.WriteAdapter(path, randgguf.Tiny, 8, 16, uint64(i)); err != nil {
+		if err := randgguf.WriteAdapter(path, shape, 8, 16, uint64(i)); err != nil {
 			t.Fatal(err)
 		}
 		adapters = append(adapters, path)
 	}
-	return llamatest.StartPlain(t, "--model", base, "--lora", strings.Join(adapters, ","), "--lora-init-without-apply",
-		"--cache-ram", "0", "--parallel", "1", "--ctx-size", "1024")
+	return llamatest.StartPlain(t, append([]string{"--model", base, "--lora", strings.Join(adapters, ","), "--lora-init-without-apply",
+		"--cache-ram", "0", "--parallel", "1", "--ctx-size", "1024"}, args...)...)
 }
 
 // completion is what /completion answers.
@@ -61,7 +63,13 @@ func complete(t *testing.T, s *llamatest.Server, adapter int, more object) compl
 }
 
 func TestAdaptersAnswerDifferently(t *testing.T) {
-	s := start(t)
+	for _, shape := range []randgguf.Shape{randgguf.Tiny, randgguf.GemmaTiny} {
+		t.Run(shape.Name, func(t *testing.T) { adaptersAnswerDifferently(t, start(t, shape)) })
+	}
+}
+
+func adaptersAnswerDifferently(t *testing.T, s *llamatest.Server) {
+	t.Helper()
 	seen := map[string]int{}
 	for adapter := -1; adapter < 3; adapter++ {
 		c := complete(t, s, adapter, object{"ignore_eos": true})
@@ -87,7 +95,13 @@ func TestAdaptersAnswerDifferently(t *testing.T) {
 
 // TestAnswersGoOnAndAreWords tests what the package's comment says of answers.
 func TestAnswersGoOnAndAreWords(t *testing.T) {
-	s := start(t)
+	for _, shape := range []randgguf.Shape{randgguf.Tiny, randgguf.GemmaTiny} {
+		t.Run(shape.Name, func(t *testing.T) { answersGoOnAndAreWords(t, start(t, shape)) })
+	}
+}
+
+func answersGoOnAndAreWords(t *testing.T, s *llamatest.Server) {
+	t.Helper()
 	for adapter := -1; adapter < 3; adapter++ {
 		c := complete(t, s, adapter, object{"temperature": 1, "seed": 1, "n_predict": 200})
 		if len(c.Tokens) != 200 || strings.Count(c.Content, " ") != 200 || strings.Trim(c.Content, " abcdefghijklmnopqrstuvwxyz") != "" {
@@ -102,7 +116,7 @@ func TestAnswersGoOnAndAreWords(t *testing.T) {
 }
 
 func TestChat(t *testing.T) {
-	s := start(t)
+	s := start(t, randgguf.Tiny)
 	var reply struct {
 		Choices []struct {
 			Message      struct{ Content string }
@@ -123,5 +137,20 @@ func TestChat(t *testing.T) {
 	// bos, system, two bytes, end, user, the word " a", end, assistant
 	if reply.Usage.Prompt != 9 {
 		t.Errorf("the prompt has %d tokens, want 9", reply.Usage.Prompt)
+	}
+}
+
+func TestGemmaTinyHasASlidingWindow(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "log")
+	s := start(t, randgguf.GemmaTiny, "--log-file", log, "--verbosity", "5")
+	complete(t, s, 0, nil)
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`n_swa += 64\n`, `layer +4 .*is_swa = 1`, `layer +5 .*is_swa = 0`, `created context checkpoint`} {
+		if !regexp.MustCompile(want).Match(text) {
+			t.Errorf("llama-server does not say %q", want)
+		}
 	}
 }

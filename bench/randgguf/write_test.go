@@ -71,19 +71,52 @@ func TestTensorsDiffer(t *testing.T) {
 	}
 }
 
-func TestAdapterOfThreeB(t *testing.T) {
+func TestSizesOfAdapters(t *testing.T) {
+	const rank = 2
 	for _, c := range []struct {
+		shape   Shape
 		modules []string
 		inOut   int64 // inputs and outputs of a layer's modules, added up
 	}{
-		{Attention, 2*(3072+3072) + 2*(3072+1024)},
-		{nil, 2*(3072+3072) + 2*(3072+1024) + 3*(3072+8192)},
+		{ThreeB, Attention, 2*(3072+3072) + 2*(3072+1024)},
+		{ThreeB, nil, 2*(3072+3072) + 2*(3072+1024) + 3*(3072+8192)},
+		{EightB, nil, 2*(4096+4096) + 2*(4096+1024) + 3*(4096+14336)},
 	} {
-		data := content(t, func(path string) error { return WriteAdapter(path, ThreeB, 2, 4, 1, c.modules...) })
-		weights := 28 * 2 * c.inOut * 4 // layers, rank, bytes
+		data := content(t, func(path string) error { return WriteAdapter(path, c.shape, rank, 4, 1, c.modules...) })
+		weights := int64(c.shape.Layers) * rank * c.inOut * 4
 		if extra := int64(len(data)) - weights; extra < 0 || extra > 64<<10 {
-			t.Errorf("%v: %d bytes, want %d and a small header", c.modules, len(data), weights)
+			t.Errorf("%s, %v: %d bytes, want %d and a small header", c.shape.Name, c.modules, len(data), weights)
 		}
+	}
+}
+
+func TestSizesOfBases(t *testing.T) {
+	for _, c := range []struct {
+		shape    Shape
+		from, to int64 // MB
+	}{{Tiny, 3, 5}, {GemmaTiny, 3, 5}, {ThreeB, 1650, 1750}, {EightB, 4000, 4200}} {
+		var sum int64
+		for _, tensor := range baseTensors(c.shape) {
+			all, _ := tensor.size()
+			sum += all
+		}
+		if mb := sum / 1e6; mb < c.from || mb > c.to {
+			t.Errorf("%s weighs %d MB, not %d to %d", c.shape.Name, mb, c.from, c.to)
+		}
+	}
+}
+
+func TestPresets(t *testing.T) {
+	for _, s := range Shapes {
+		if got, err := Preset(s.Name); err != nil || got.Name != s.Name || s.check() != nil {
+			t.Errorf("%s: %v, %v", s.Name, err, s.check())
+		}
+	}
+	if _, err := Preset("7b"); err == nil || !strings.Contains(err.Error(), "tiny, 3b, 8b, gemma-tiny") {
+		t.Errorf("the error is %v", err)
+	}
+	if rank, modules := EightB.Usual(); rank != 16 || len(modules) != len(Modules) {
+		t.Errorf("8b has adapters of rank %d on %v", rank, modules)
 	}
 }
 
@@ -131,6 +164,7 @@ func TestRefusals(t *testing.T) {
 		"do not divide":               WriteBase(path, change(func(s *Shape) { s.KVHeads = 3 }), 1),
 		"multiples of 32":             WriteBase(path, change(func(s *Shape) { s.FeedForward = 100 }), 1),
 		"is below 287":                WriteBase(path, change(func(s *Shape) { s.Vocab = 286 }), 1),
+		"a window of -1":              WriteBase(path, change(func(s *Shape) { s.Window = -1 }), 1),
 		"a RoPE base of 0":            WriteBase(path, change(func(s *Shape) { s.RopeBase = 0 }), 1),
 		"rank 0":                      adapter(0, 1),
 		"alpha 0":                     adapter(1, 0),

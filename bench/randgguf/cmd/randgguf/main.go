@@ -38,11 +38,11 @@ func parse(args []string, out io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("randgguf", flag.ContinueOnError)
 	flags.SetOutput(out)
-	shape := flags.String("shape", randgguf.Tiny.Name, "tiny or 3b")
-	modules := flags.String("modules", "qv", "which modules adapters change: qv, attention or all")
+	shape := flags.String("shape", randgguf.Tiny.Name, "tiny, 3b, 8b, or gemma-tiny, which has a sliding window")
+	modules := flags.String("modules", "", "which modules adapters change: qv, attention or all; qv if left out, of 8b all")
 	flags.StringVar(&o.dir, "dir", ".", "where base.gguf, adapter-00.gguf and so on go")
 	flags.IntVar(&o.adapters, "adapters", 0, "how many adapters")
-	flags.IntVar(&o.rank, "rank", 8, "of the adapters")
+	flags.IntVar(&o.rank, "rank", 0, "of the adapters; 0 is 8, of 8b 16")
 	flags.Float64Var(&o.alpha, "alpha", 0, "of the adapters; 0 is twice the rank")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the base; adapters have the next ones")
 	if err := flags.Parse(args); err != nil {
@@ -51,15 +51,17 @@ func parse(args []string, out io.Writer) (options, error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("what is %q?", flags.Arg(0))
 	}
-	for _, s := range randgguf.Shapes {
-		if s.Name == *shape {
-			o.shape = s
-		}
+	var err error
+	if o.shape, err = randgguf.Preset(*shape); err != nil {
+		return o, fmt.Errorf("-shape: %w", err)
 	}
-	if o.shape.Name == "" {
-		return o, fmt.Errorf("-shape %q: it is tiny or 3b", *shape)
+	rank, usual := o.shape.Usual()
+	if o.rank == 0 {
+		o.rank = rank
 	}
 	switch *modules {
+	case "":
+		o.modules = usual
 	case "all":
 		o.modules = randgguf.Modules
 	case "attention":
