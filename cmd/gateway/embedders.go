@@ -38,7 +38,7 @@ func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprintf("e%d", i), Command: g.fleet.program.Path, Args: append(args, e.Args...), Model: e.Path, Alias: e.Name,
-				Slots: e.Slots, Context: e.Context, Threads: threads(g.fleet.count + len(g.cfg.Embedders)), Dir: g.dir.path,
+				Slots: e.Slots, Context: e.Context, Threads: threads(g.fleet.most + len(g.cfg.Embedders)), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},

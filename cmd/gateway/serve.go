@@ -145,12 +145,10 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	if err != nil {
 		return nil, err
 	}
-	fleet, err := planFleet(cfg, program)
-	if err != nil {
+	g := &gateway{cfg: cfg, log: log, level: level}
+	if g.fleet, err = planFleet(ctx, cfg, log, program); err != nil {
 		return nil, err
 	}
-	fleet.warn(log)
-	g := &gateway{cfg: cfg, fleet: fleet, log: log, level: level}
 	if err := g.open(ctx); err != nil {
 		g.close()
 		return nil, err
@@ -166,7 +164,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
-	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "kv", fleet.kv,
+	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
 	return g, nil
 }
@@ -219,6 +217,9 @@ func (g *gateway) close() {
 			g.log.Error("closing the state", "error", err)
 		}
 	}
+	if g.fleet != nil {
+		g.fleet.close()
+	}
 	if g.dir != nil {
 		g.dir.remove()
 	}
@@ -231,20 +232,23 @@ func (g *gateway) poolOptions() pool.Options {
 	w, f := g.cfg.Workers, g.fleet
 	opts := pool.Options{
 		Count: f.count, Slots: f.slots, Adjacent: f.kv == worker.SplitKV,
-		Devices: w.Devices,
-		Queue:   g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
+		Devices: f.devices, Together: f.service != nil,
+		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
 		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), Spread: schedulerTime(g.cfg.Scheduler.Spread), HeadStart: g.cfg.Scheduler.HeadStart,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprint(s.ID), Command: f.program.Path, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: paths(s.Files),
-				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.count), Device: s.Device, Dir: g.dir.path,
+				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.most), Device: s.Device, Dir: g.dir.path, Env: f.env(),
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
 		Loaded: g.loaded, Spoiled: g.spoiled,
 		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
+	}
+	if f.count == 0 {
+		opts.Place = f.size
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0

@@ -65,8 +65,8 @@ type server struct {
 }
 
 func run(args []string) int {
-	if len(args) == 1 && (args[0] == "--version" || args[0] == "--help") {
-		fmt.Println("version: 99999 (fake)\n--kv-unified-per-slot N")
+	if len(args) == 1 && slices.Contains([]string{"--version", "--help", "--list-devices"}, args[0]) {
+		fmt.Println("version: 99999 (fake)\n--kv-unified-per-slot N\nAvailable devices:\n  (none)")
 		return 0
 	}
 	flags := flag.NewFlagSet(Name, flag.ContinueOnError)

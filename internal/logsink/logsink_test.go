@@ -104,7 +104,7 @@ func TestLinesWaitForDelayAtMost(t *testing.T) {
 			if got := out.String(); got == want {
 				t.Errorf("%q was written before its time", got)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if got := out.String(); got != want {
 				t.Errorf("%q after the delay, want %q", got, want)

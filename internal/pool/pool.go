@@ -20,10 +20,11 @@ import (
 // required.
 type Options struct {
 	Count int // workers
-	// Size says how many workers there are to be, once the first has come up and has
-	// passed the self-test, instead of Count; the others start after that. It may
-	// block, until ctx ends. Less than 1 counts as 1. Nil is Count at once.
-	Size    func(ctx context.Context, first Runner) int
+	// Place says on which device each worker is to be, the first one's first, and so how
+	// many there are, once the first has come up and has passed the self-test: instead
+	// of Count and Devices. The others start after that. It may block, until ctx ends.
+	// Nil is Count at once.
+	Place   func(ctx context.Context) (devices []string)
 	Slots   int           // of each worker
 	Devices []string      // what the workers run on, given to them in turn; none is one that all share
 	Queue   int           // requests that may wait
@@ -36,6 +37,8 @@ type Options struct {
 	// Adjacent says that workers batch only requests in slots whose numbers follow
 	// each other.
 	Adjacent bool
+	// Together says that the workers of a device run at the same time, not in turns.
+	Together bool
 
 	// What workers have loaded, as in sched.Options.
 	MaxLoaded      int
@@ -104,13 +107,13 @@ func New(opts Options, stock []Stock) *Pool {
 		started: make(chan error, mostWorkers), tested: make(chan struct{}), sized: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent,
+		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.sched.SetStock(stock, p.state.now())
 	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
-	if opts.Size == nil {
-		p.grow(opts.Count)
+	if opts.Place == nil {
+		p.grow(opts.Count, opts.Devices)
 	} else {
 		p.post(func() { p.state.grow(1, 0) })
 		p.superviseAll(p.state.members)
@@ -122,11 +125,12 @@ func New(opts Options, stock []Stock) *Pool {
 const mostWorkers = 1 << 10
 
 // grow settles how many workers there are, and starts those that are new.
-func (p *Pool) grow(count int) {
+func (p *Pool) grow(count int, devices []string) {
 	p.count = min(max(count, 1), mostWorkers)
 	var added []*member
 	p.post(func() {
 		had := len(p.state.members)
+		p.state.devices = devices
 		p.state.grow(p.count, p.opts.Spares)
 		added = p.state.members[had:]
 	})

@@ -157,8 +157,9 @@ func (p *Pool) start(start Start, first bool) (Runner, error) {
 			return nil, err
 		}
 		close(p.tested)
-		if p.opts.Size != nil {
-			p.grow(p.opts.Size(p.ctx, r))
+		if p.opts.Place != nil {
+			devices := p.opts.Place(p.ctx)
+			p.grow(len(devices), devices)
 		}
 	}
 	select {
