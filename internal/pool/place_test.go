@@ -11,7 +11,7 @@ import (
 // TestPlaceSaysHowManyWorkersThereAre: one starts, is measured, and then the others are.
 func TestPlaceSaysHowManyWorkersThereAre(t *testing.T) {
 	r, measured := newRig(t, 3), 0
-	r.opts.Spares = 1
+	r.opts.Spares, r.opts.Devices = 1, []string{"GPU0"}
 	r.opts.Place = func(context.Context) []string {
 		measured++
 		return []string{"GPU0", "GPU1", "GPU0"}
