@@ -15,7 +15,7 @@ case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
 gpu=${GPU:-none}
 # The oldest build with everything the gateway relies on: adapters per request,
 # slots that can be erased, Unix sockets, --cache-ram.
-min_build=6700
+min_build=8694
 
 say() { printf 'llama-server: %s\n' "$*"; }
 
