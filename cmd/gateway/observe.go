@@ -102,6 +102,12 @@ func snapshot(st pool.Stats, names modelNames) metrics.Snapshot {
 	for id, n := range st.ByIdentity {
 		s.WaitingByModel[names.identity(id)] += n
 	}
+	for _, c := range st.Costs {
+		s.Devices = append(s.Devices, metrics.DeviceSnapshot{
+			Name: c.Device, Measured: c.Known, Swap: c.Swap, FirstToken: c.First, PromptToken: c.Read,
+			Step: c.Step, StepRequest: c.StepMore, StepWorker: c.StepOthers, Turn: c.Quantum,
+		})
+	}
 	for i, w := range st.Workers {
 		s.Workers = append(s.Workers, workerSnapshot(i, w, names))
 	}

@@ -25,6 +25,10 @@ func testMetrics() *metrics.Metrics {
 				},
 				{ID: 1, State: metrics.Down, Slots: 2},
 			},
+			Devices: []metrics.DeviceSnapshot{{
+				Name: "CPU", Measured: true, Swap: 40 * time.Millisecond, FirstToken: 20 * time.Millisecond, PromptToken: time.Millisecond,
+				Step: 8 * time.Millisecond, StepRequest: 2 * time.Millisecond, StepWorker: 4 * time.Millisecond, Turn: time.Second,
+			}},
 			Counters: metrics.Counters{Swaps: 3, WarmHits: 4, WarmMisses: 5, KVTokensKept: 6, KVTokensLost: 7},
 		}
 	}})
@@ -65,6 +69,10 @@ const wantState = `{
      "slot_owners": [{"model": "legal", "tokens": 12, "busy": true}, {"model": "", "tokens": 0, "busy": false}]},
     {"id": 1, "state": "down", "pid": 0, "restarts_total": 0, "applied": "", "loaded": [],
      "in_flight": 0, "slots": 2, "device": "", "drained": false, "slot_owners": []}
+  ],
+  "devices": [
+    {"name": "CPU", "measured": true, "swap_seconds": 0.04, "first_token_seconds": 0.02, "prompt_token_seconds": 0.001,
+     "step_seconds": 0.008, "step_request_seconds": 0.002, "step_worker_seconds": 0.004, "turn_seconds": 1}
   ],
   "models": [
     {"name": "coding", "waiting": 2, "requests_total": 0, "errors_total": 0,

@@ -19,6 +19,7 @@ type State struct {
 	// TTFT is of streams, from a request's arrival to its first byte.
 	TTFT    Histogram `json:"time_to_first_token"`
 	Workers []Worker  `json:"workers"` // by number
+	Devices []Device  `json:"devices"` // those with a worker that is up
 	Models  []Model   `json:"models"`  // those with a request now or before, by name
 }
 
@@ -67,6 +68,23 @@ type Worker struct {
 	Drained    bool     `json:"drained"` // an operator keeps requests from it
 }
 
+// Device is what work on one device has been measured to take, of late.
+type Device struct {
+	Name     string `json:"name"`     // "" is what llama-server picks
+	Measured bool   `json:"measured"` // the steps are; else they mean nothing
+	// Swap is what a change of adapter adds to the first token; PromptToken is for each
+	// token of a prompt.
+	Swap        float64 `json:"swap_seconds"`
+	FirstToken  float64 `json:"first_token_seconds"`
+	PromptToken float64 `json:"prompt_token_seconds"`
+	// Step is a decoding step of one request alone; the others are what each further
+	// request of the worker, and a second busy worker of the device, add to it.
+	Step        float64 `json:"step_seconds"`
+	StepRequest float64 `json:"step_request_seconds"`
+	StepWorker  float64 `json:"step_worker_seconds"`
+	Turn        float64 `json:"turn_seconds"` // of an adapter of weight 1
+}
+
 // Slot is what one slot's KV cache holds.
 type Slot struct {
 	Model  string `json:"model"` // "" is nobody's
@@ -98,6 +116,7 @@ func stateOf(m metrics.State) State {
 		},
 		TTFT:    Histogram(m.TTFT),
 		Workers: make([]Worker, 0, len(m.Workers)),
+		Devices: make([]Device, 0, len(m.Devices)),
 		Models:  modelsOf(m),
 	}
 	for _, c := range s.Models {
@@ -109,6 +128,9 @@ func stateOf(m metrics.State) State {
 	}
 	for _, w := range m.Workers {
 		s.Workers = append(s.Workers, workerOf(w))
+	}
+	for _, d := range m.Devices {
+		s.Devices = append(s.Devices, deviceOf(d))
 	}
 	return s
 }
@@ -134,6 +156,14 @@ func modelsOf(m metrics.State) []Model {
 		models = append(models, byName[name])
 	}
 	return models
+}
+
+func deviceOf(d metrics.DeviceSnapshot) Device {
+	return Device{
+		Name: d.Name, Measured: d.Measured,
+		Swap: d.Swap.Seconds(), FirstToken: d.FirstToken.Seconds(), PromptToken: d.PromptToken.Seconds(),
+		Step: d.Step.Seconds(), StepRequest: d.StepRequest.Seconds(), StepWorker: d.StepWorker.Seconds(), Turn: d.Turn.Seconds(),
+	}
 }
 
 func workerOf(w metrics.WorkerSnapshot) Worker {

@@ -16,7 +16,23 @@ type Snapshot struct {
 	WaitingByModel map[string]int // adds up to Waiting
 	OldestWait     time.Duration  // of the requests in the queue; 0 is an empty one
 	Workers        []WorkerSnapshot
+	Devices        []DeviceSnapshot // those with a worker that is up
 	Counters       Counters
+}
+
+// DeviceSnapshot is what work on a device has been measured to take.
+type DeviceSnapshot struct {
+	Name     string // "" is what llama-server picks
+	Measured bool   // the steps are; else they mean nothing
+	// Swap is what a change of adapter adds to the first token, and FirstToken that
+	// without one and without tokens to read, each of which takes PromptToken more.
+	Swap, FirstToken, PromptToken time.Duration
+	// Step is a decoding step of one request while nothing else runs on the device,
+	// StepRequest what each further request of the worker adds to it, and StepWorker
+	// what a second busy worker of the device adds.
+	Step, StepRequest, StepWorker time.Duration
+	// Turn is how long an adapter of weight 1 keeps a worker that others wait for.
+	Turn time.Duration
 }
 
 // Counters only grow as long as the gateway runs.
@@ -99,6 +115,13 @@ var (
 	applied      = desc("adapter_applied", "1 for the model in force on the worker.", "worker", "model")
 	loaded       = desc("adapter_loaded", "1 for each model in the worker's memory.", "worker", "model")
 	kvTokens     = desc("kv_tokens", "Tokens of KV that the worker's slots hold, by whose they are.", "worker", "model")
+	deviceSwap   = desc("device_swap_seconds", "What a change of adapter adds to the first token, as measured on the device.", "device")
+	deviceFirst  = desc("device_first_token_seconds", "The first token of a prompt without tokens to read, as measured on the device.", "device")
+	deviceRead   = desc("device_prompt_token_seconds", "What each token of a prompt takes to read, as measured on the device.", "device")
+	deviceStep   = desc("device_step_seconds", "A decoding step of one request alone on the device, as measured.", "device")
+	deviceMore   = desc("device_step_request_seconds", "What each further request of a worker adds to a decoding step, as measured.", "device")
+	deviceOthers = desc("device_step_worker_seconds", "What a second busy worker of the device adds to a decoding step, as measured.", "device")
+	deviceTurn   = desc("device_turn_seconds", "How long an adapter of weight 1 keeps a worker that others wait for.", "device")
 	residencyCut = desc("residency_series_dropped", "Series of adapter_loaded and kv_tokens that this scrape lacks because there are too many.")
 )
 
@@ -111,6 +134,7 @@ func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, tokensKept, tokensLost, loadedTotal, reloadsTotal,
 		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
+		deviceSwap, deviceFirst, deviceRead, deviceStep, deviceMore, deviceOthers, deviceTurn,
 	} {
 		ch <- d
 	}
@@ -153,7 +177,23 @@ func (c *snapshotCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(inFlight, float64(w.InFlight), id)
 		gauge(slots, float64(w.Slots), id)
 	}
+	for _, d := range s.Devices {
+		d.collect(gauge)
+	}
 	c.residency(gauge)
+}
+
+func (d DeviceSnapshot) collect(gauge func(*prometheus.Desc, float64, ...string)) {
+	name := strings.ToValidUTF8(d.Name, "?")
+	gauge(deviceSwap, d.Swap.Seconds(), name)
+	gauge(deviceFirst, d.FirstToken.Seconds(), name)
+	gauge(deviceRead, d.PromptToken.Seconds(), name)
+	gauge(deviceTurn, d.Turn.Seconds(), name)
+	if d.Measured {
+		gauge(deviceStep, d.Step.Seconds(), name)
+		gauge(deviceMore, d.StepRequest.Seconds(), name)
+		gauge(deviceOthers, d.StepWorker.Seconds(), name)
+	}
 }
 
 // residency tells which worker holds which model. Nothing here can exceed

@@ -15,6 +15,7 @@ type Stats struct {
 	OldestWait time.Duration
 	Workers    []WorkerStats // by worker number
 	Counts     sched.Counts
+	Costs      []sched.CostView // by device, of those with a worker that is up
 }
 
 // Health says what a worker can do.
@@ -56,7 +57,7 @@ func (p *Pool) Stats() Stats {
 
 func (s *state) fill(st *Stats) {
 	st.Waiting = len(s.waiting)
-	st.Counts = s.sched.Counts()
+	st.Counts, st.Costs = s.sched.Counts(), s.sched.Costs()
 	var oldest sched.Time
 	st.ByIdentity, oldest = s.sched.Queues()
 	if st.Waiting > 0 {

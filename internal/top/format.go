@@ -62,6 +62,9 @@ func seconds(s float64) string {
 	}
 }
 
+// millis is for what may take less than a millisecond.
+func millis(s float64) string { return fmt.Sprintf("%.1f ms", s*1000) }
+
 func uptime(d time.Duration) string {
 	d = d.Truncate(time.Second)
 	if days := d / (24 * time.Hour); days > 0 {

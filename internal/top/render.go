@@ -25,6 +25,10 @@ func render(prev, cur admin.State, elapsed time.Duration, width, height int) str
 	lines := header(prev, cur, elapsed)
 	lines = append(lines, "")
 	lines = append(lines, workerTable(cur.Workers)...)
+	if len(cur.Devices) > 0 {
+		lines = append(lines, "")
+		lines = append(lines, deviceTable(cur.Devices)...)
+	}
 	lines = append(lines, "")
 	lines = append(lines, modelTable(prev, cur, elapsed)...)
 	if hidden := len(lines) - max(height, 1); hidden > 0 {
@@ -75,6 +79,24 @@ func workerTable(workers []admin.Worker) []string {
 		})
 	}
 	return align("lllrlrl", rows)
+}
+
+// deviceTable has a line for each device: what a step takes with one request and with
+// eight, with another busy worker beside, and what a change of adapter and a turn take.
+func deviceTable(devices []admin.Device) []string {
+	rows := [][]string{{"DEVICE", "STEP", "OF 8", "WITH ANOTHER", "CHANGE", "TURN"}}
+	for _, d := range devices {
+		step := func(s float64) string {
+			if !d.Measured {
+				return nothing
+			}
+			return millis(s)
+		}
+		rows = append(rows, []string{
+			cmp.Or(name(d.Name), nothing), step(d.Step), step(d.Step + 7*d.StepRequest), step(d.Step + d.StepWorker), millis(d.Swap), seconds(d.Turn),
+		})
+	}
+	return align("lrrrrr", rows)
 }
 
 func slotMap(w admin.Worker) string {

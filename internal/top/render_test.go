@@ -40,6 +40,10 @@ func second() admin.State {
 		{Name: "legal", Requests: 48, CompletionTokens: 2800, PromptTokens: 300, Waiting: 1},
 		{Name: "medical", Requests: 1, Waiting: 3},
 	}
+	s.Devices = []admin.Device{
+		{Name: "CUDA0", Measured: true, Step: 0.0027, StepRequest: 0.0004, StepWorker: 0.0003, Swap: 0.0412, Turn: 1.3},
+		{Swap: 0.05, Turn: 1},
+	}
 	s.Workers = []admin.Worker{
 		{
 			ID: 0, State: "up", Applied: "legal", InFlight: 3, Slots: 6, Restarts: 0,
