@@ -22,7 +22,7 @@ run: llama-server build ## Set everything up and serve config.yaml
 
 .PHONY: test
 test: llama-server node-modules ## Run all tests against the real llama-server
-	go test -race -timeout 12m ./...
+	go test -race -timeout 20m ./...
 
 # The test with OpenAI's Node SDK runs where Node is.
 .PHONY: node-modules
