@@ -64,7 +64,7 @@ func planFleet(ctx context.Context, cfg *config.Config, log *slog.Logger, progra
 	if program.Build == 0 {
 		log.Warn(fmt.Sprintf("llama-server does not tell its build; it should be %d or newer", worker.MinBuild), "llama_server", program.Path)
 	}
-	if w.Count == config.Auto || w.Slots == config.Auto || w.Count > 1 && w.MPS != "off" {
+	if w.Count != 1 || w.Slots == config.Auto {
 		f.look(ctx)
 	}
 	f.join(ctx)
@@ -143,6 +143,10 @@ func (f *fleet) onGPU() bool {
 	}
 	return len(gpu.Choose(f.before.Devices, nil, 0, 0)) > 0
 }
+
+// together reports whether the workers of a device run at the same time: on processors
+// each has its share of them.
+func (f *fleet) together() bool { return f.service != nil || !f.onGPU() }
 
 func (f *fleet) mostWorkers() int {
 	each := gpu.MostOnGPU

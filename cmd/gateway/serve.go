@@ -232,7 +232,7 @@ func (g *gateway) poolOptions() pool.Options {
 	w, f := g.cfg.Workers, g.fleet
 	opts := pool.Options{
 		Count: f.count, Slots: f.slots, Adjacent: f.kv == worker.SplitKV,
-		Devices: f.devices, Together: f.service != nil,
+		Devices: f.devices, Together: f.together(),
 		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
 		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), Spread: schedulerTime(g.cfg.Scheduler.Spread), HeadStart: g.cfg.Scheduler.HeadStart,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
