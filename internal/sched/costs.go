@@ -13,7 +13,9 @@ type costs struct {
 	// busy workers: see loadOf.
 	step fit
 	// first is what a request's first token takes from the first look at its prompt, by
-	// the tokens that had to be read and whether its adapter was put in force for it.
+	// the tokens that had to be read, whether its adapter was put in force for it, and
+	// the requests that ran beside it: those after a change run alone, so that without
+	// the last a change would seem to cost nothing.
 	first fit
 	// run is how long a request has its slot.
 	run float64
@@ -29,7 +31,7 @@ func newCosts(together bool) costs {
 	}
 	return costs{
 		step:  newFit(true, 1, 0.12, others, 0.12*others),
-		first: newFit(false, 0.02, 0.0003, 0.05),
+		first: newFit(false, 0.02, 0.0003, 0.05, 0.005),
 		run:   0.25,
 	}
 }
@@ -84,7 +86,7 @@ func (d *device) measure(r *run, u Usage, now Time) {
 		if r.swap == swapOwn {
 			swapped = 1
 		}
-		d.costs.first.observe([terms]float64{1, float64(max(0, u.Prompt-u.Cached)), swapped}, u.Reading.Seconds())
+		d.costs.first.observe([terms]float64{1, float64(max(0, u.Prompt-u.Cached)), swapped, float64(r.beside)}, u.Reading.Seconds())
 	}
 	took := (now - r.started).Seconds()
 	d.costs.run += runSmoothing * (took - d.costs.run)
@@ -155,7 +157,7 @@ type CostView struct {
 	// nothing else.
 	Known bool
 	Swap  time.Duration // what a change of adapter costs until the next token
-	First time.Duration // to the first token of a prompt without tokens to read, without a change
+	First time.Duration // to the first token of a prompt without tokens to read, alone and without a change
 	Read  time.Duration // for each token of a prompt
 	Step  time.Duration // of one request alone on the device
 	// StepMore is what each further request adds to a step, and StepOthers what a

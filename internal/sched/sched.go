@@ -215,6 +215,7 @@ type run struct {
 	expected float64 // what its lane was charged with
 
 	swap             swapped
+	beside           int     // requests that ran on the worker when it began
 	load, deviceLoad float64 // the worker's and the device's integrals at its start
 }
 
