@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -87,6 +88,7 @@ type sender struct {
 	control  *http.ResponseController
 	timeout  time.Duration
 	waiting  []byte    // events that are to leave with the next ones
+	room     *room     // what they lie in; nil while there are none
 	last     time.Time // when the last event came
 	extended time.Time // when the write deadline was set last
 }
@@ -109,16 +111,26 @@ func (s *sender) mark() (gap time.Duration) {
 // maxWaiting bounds the events that leave together, in bytes.
 const maxWaiting = 16 << 10
 
+// room is for events that wait. Few streams have any at the same time.
+type room [maxWaiting]byte
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
 // send writes an event and, unless the next one is there already, sees to it
 // that it leaves.
 func (s *sender) send(event []byte, flush bool) error {
 	if !flush && len(s.waiting)+len(event) < maxWaiting {
+		if s.room == nil {
+			s.room = rooms.Get().(*room)
+			s.waiting = s.room[:0]
+		}
 		s.waiting = append(s.waiting, event...)
 		return nil
 	}
-	if len(s.waiting) > 0 {
+	if s.room != nil {
 		event = append(s.waiting, event...)
-		s.waiting = event[:0]
+		defer rooms.Put(s.room) // when they have left
+		s.room, s.waiting = nil, nil
 	}
 	// Not at every event: setting a deadline costs as much as writing one.
 	if s.last.Sub(s.extended) > s.timeout/8 {
