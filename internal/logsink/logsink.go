@@ -14,7 +14,7 @@ import (
 const (
 	// limit is how many bytes wait at most, but for one line that is longer. As many
 	// again may be with the writer.
-	limit = 128 << 10
+	limit = 64 << 10
 	// delay is how long a line may wait for others to be written with.
 	delay = 100 * time.Millisecond
 	// patience is how long a full sink waits for its output to take something. What
