@@ -33,15 +33,16 @@ func MaybeMain() {
 	os.Exit(1)
 }
 
-// noDevices is what llama-server --list-devices prints where there is no GPU.
-const noDevices = "Available devices:\n  (none)"
+// about is what the fake upstream says when it is asked what it is: a build that no
+// gateway takes for too old, on a machine without a GPU.
+const about = "version: 99999 (fake)\nAvailable devices:\n  (none)"
 
 // upstreamMain serves the fake upstream until listening fails. It takes
 // llama-server's flags as the gateway gives them; those that change nothing here
 // are ignored, whatever they are: the gateway may learn new ones.
 func upstreamMain(args []string) error {
-	if slices.Contains(args, "--list-devices") {
-		fmt.Println(noDevices)
+	if len(args) == 1 && slices.Contains([]string{"--version", "--help", "--list-devices"}, args[0]) {
+		fmt.Println(about)
 		os.Exit(0)
 	}
 	port, err := strconv.Atoi(valueOf(args, "--port", "0"))
