@@ -94,7 +94,7 @@ func snapshot(st pool.Stats, names modelNames) metrics.Snapshot {
 	s := metrics.Snapshot{
 		Waiting: st.Waiting, WaitingByModel: make(map[string]int, len(st.ByIdentity)), OldestWait: st.OldestWait,
 		Counters: metrics.Counters{
-			Swaps: st.Counts.Swaps, WarmHits: st.Counts.WarmHits, WarmMisses: st.Counts.WarmMisses,
+			Swaps: st.Counts.Swaps, WarmHits: st.Counts.WarmHits, WarmMisses: st.Counts.WarmMisses, WarmGone: st.Counts.WarmGone,
 			KVTokensKept: st.Counts.KVKept, KVTokensLost: st.Counts.KVLost,
 			LoadedHits: st.Counts.Hits, LoadedMisses: st.Counts.Misses, Reloads: st.Counts.Reloads,
 		},

@@ -40,6 +40,7 @@ type Counters struct {
 	Swaps        uint64 // changes of what is applied on a worker
 	WarmHits     uint64 // leases whose slot held KV of their own scope
 	WarmMisses   uint64 // leases whose slot did not
+	WarmGone     uint64 // of WarmHits, those that llama-server had let go by itself
 	KVTokensKept uint64 // tokens of KV that leases found in their slot
 	KVTokensLost uint64 // tokens of KV that were erased for another scope
 	LoadedHits   uint64 // requests whose adapters some worker had loaded when they came
@@ -102,6 +103,7 @@ var (
 	swapsTotal   = desc("swaps_total", "Changes of the applied adapter.")
 	warmHits     = desc("kv_warm_hits_total", "Requests whose slot held KV of their own adapter.")
 	warmMisses   = desc("kv_warm_misses_total", "Requests whose slot held no KV of their own adapter.")
+	warmGone     = desc("kv_warm_gone_total", "Requests whose slot was to hold KV of their own adapter and turned out to be empty.")
 	tokensKept   = desc("kv_tokens_kept_total", "Tokens of KV that requests found in their slot.")
 	tokensLost   = desc("kv_tokens_lost_total", "Tokens of KV that were erased to make room for another adapter's.")
 	loadedTotal  = desc("adapter_requests_total", "Requests by whether a worker had their adapters loaded when they came.", "loaded")
@@ -132,7 +134,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, tokensKept, tokensLost, loadedTotal, reloadsTotal,
+		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, warmGone, tokensKept, tokensLost, loadedTotal, reloadsTotal,
 		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
 		deviceSwap, deviceFirst, deviceRead, deviceStep, deviceMore, deviceOthers, deviceTurn,
 	} {
@@ -161,6 +163,7 @@ func (c *snapshotCollector) Collect(ch chan<- prometheus.Metric) {
 	count(swapsTotal, float64(s.Counters.Swaps))
 	count(warmHits, float64(s.Counters.WarmHits))
 	count(warmMisses, float64(s.Counters.WarmMisses))
+	count(warmGone, float64(s.Counters.WarmGone))
 	count(tokensKept, float64(s.Counters.KVTokensKept))
 	count(tokensLost, float64(s.Counters.KVTokensLost))
 	count(loadedTotal, float64(s.Counters.LoadedHits), "hit")

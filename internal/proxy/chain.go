@@ -23,6 +23,9 @@ const (
 // after each message, or after each block of a plain prompt. Equal links mean
 // equal bytes up to there, of everything that comes before the first token.
 func (r *request) chain() pool.Chain {
+	if raw, _ := r.body.Raw("cache_prompt"); string(raw) == "false" {
+		return nil // it is to be computed anew
+	}
 	var h maphash.Hash
 	h.SetSeed(chainSeed)
 	h.WriteString(r.visit.Scope() + "\x00" + r.endpoint.at())

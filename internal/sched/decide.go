@@ -368,7 +368,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
-		swap: w.swapOf(d.now), beside: w.inFlight - 1, load: w.load.sum, deviceLoad: w.device.load.sum,
+		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, load: w.load.sum, deviceLoad: w.device.load.sum,
 	}
 	f.running++
 	if r.Whole { // its next one waits anew

@@ -191,9 +191,12 @@ type Counts struct {
 	WarmMisses uint64 // requests that had a chain and found nothing of it
 	KVKept     uint64 // tokens of prompts that came out of slots
 	KVLost     uint64 // tokens in slots that were given to somebody else
-	Hits       uint64 // requests whose files were loaded somewhere when they came
-	Misses     uint64 // requests whose files were not
-	Reloads    uint64 // processes that were ended to load something else
+	// WarmGone are those of WarmHits whose slot turned out to be empty: llama-server
+	// had let its KV go, by itself. They were read anew.
+	WarmGone uint64
+	Hits     uint64 // requests whose files were loaded somewhere when they came
+	Misses   uint64 // requests whose files were not
+	Reloads  uint64 // processes that were ended to load something else
 }
 
 // request is one that waits. It is a node of its flow's queue.
@@ -216,6 +219,7 @@ type run struct {
 
 	swap             swapped
 	beside           int     // requests that ran on the worker when it began
+	warm             bool    // its slot was to hold some of its prompt
 	load, deviceLoad float64 // the worker's and the device's integrals at its start
 }
 
@@ -356,6 +360,9 @@ func (s *Scheduler) Finish(t Ticket, u Usage, now Time) {
 	s.charge(r, u, now)
 	for _, slot := range r.slots {
 		w.release(slot, u)
+	}
+	if r.warm && u.Prompt > 0 && u.Cached == 0 {
+		s.counts.WarmGone++ // the slot holds the conversation now, so that is all
 	}
 	f.running--
 	s.unload(w, now)

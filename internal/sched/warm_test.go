@@ -157,3 +157,18 @@ func TestWarmKVIsNotWaitedFor(t *testing.T) {
 		t.Errorf("on worker %d: waits for its warm slot though another worker is free", j.worker)
 	}
 }
+
+// TestAConversationThatIsGoneIsCounted: llama-server says that it found nothing in a slot
+// that was to hold the conversation. The slot holds it after that.
+func TestAConversationThatIsGoneIsCounted(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	w.finish(w.say("a", 1, 1), Usage{Prompt: 100, Completion: 50})
+	w.finish(w.say("a", 1, 2), Usage{Prompt: 250, Completion: 50})
+	if c := w.s.Counts(); c.WarmHits != 1 || c.WarmGone != 1 {
+		t.Errorf("counts %+v", c)
+	}
+	w.finish(w.say("a", 1, 3), Usage{Prompt: 400, Cached: 300, Completion: 50})
+	if c := w.s.Counts(); c.WarmHits != 2 || c.WarmGone != 1 {
+		t.Errorf("counts %+v after it came back", c)
+	}
+}
