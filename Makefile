@@ -23,6 +23,7 @@ run: llama-server build ## Set everything up and serve config.yaml
 .PHONY: test
 test: llama-server node-modules ## Run all tests against the real llama-server
 	go test -race -timeout 20m ./...
+	LORAGATE_TEST_KV=unified go test -race -timeout 10m -run '^Test(Soak|Conversations|Tenants|Usage)' ./cmd/gateway
 
 # The test with OpenAI's Node SDK runs where Node is.
 .PHONY: node-modules

@@ -220,8 +220,10 @@ func TestCancelsContaminateNothing(t *testing.T) {
 // With one KV buffer for all slots, where a slot's tokens lie in it changes rounding, too
 // (docs/llama-server.md), so that near ties may part there one at a time as well.
 func TestNoContamination(t *testing.T) {
+	t.Setenv(kvMode, "split")
 	split := serve(t, realConfig(t, 2, 4))
-	unified := serve(t, strings.Replace(realConfig(t, 2, 4), "slots:", "kv: unified, slots:", 1))
+	t.Setenv(kvMode, "unified")
+	unified := serve(t, realConfig(t, 2, 4))
 	ref := llamatest.NewReference(t)
 	for _, round := range []struct {
 		name              string

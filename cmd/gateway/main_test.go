@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -227,6 +228,10 @@ log: {format: json, level: debug}
 `, llamatest.Base(), filepath.Dir(llamatest.Adapters()["coding"]), fakeworker.Link(t), count, more)
 }
 
+// kvMode is the environment variable with the workers.kv of realConfig, so that `make test`
+// runs what leans on KV caches in both modes.
+const kvMode = "LORAGATE_TEST_KV"
+
 // realConfig is a configuration with real workers and all test adapters.
 func realConfig(t *testing.T, count, slots int) string {
 	t.Helper()
@@ -241,9 +246,9 @@ model: {name: demo, path: %s}
 adapters:
   dir: %s
   list: %s
-workers: {command: %s, count: %d, slots: %d, context: 1024, args: ["--threads", "1"]}
+workers: {command: %s, count: %d, kv: %s, slots: %d, context: 1024, args: ["--threads", "1"]}
 log: {format: json}
-`, llamatest.Base(), filepath.Dir(llamatest.Adapters()["coding"]), list.String(), llamatest.Binary(t), count, slots)
+`, llamatest.Base(), filepath.Dir(llamatest.Adapters()["coding"]), list.String(), llamatest.Binary(t), count, cmp.Or(os.Getenv(kvMode), "auto"), slots)
 }
 
 // alive reports whether a process exists that is not a zombie.
