@@ -18,6 +18,7 @@ import (
 // simulation is what the command line asks for.
 type simulation struct {
 	scenario, file       string
+	model                string
 	policies             []string
 	quantum              time.Duration
 	seed                 uint64
@@ -33,14 +34,17 @@ func simulateCommand() *cobra.Command {
 		Short: "Run the scheduler against modelled workers and clients",
 		Long: "Run the gateway's scheduler in virtual time against modelled workers and clients, beside\n" +
 			"the obvious alternatives: lru swaps the least recently used idle worker and closes none,\n" +
-			"naive is one llama-server with an adapter in every request.\n\n" +
-			"Scenarios: " + strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", ") + ". Print one with --print, change\n" +
-			"it and run it with --file, to put in your own load and your own measurements.",
+			"raw is one llama-server with an adapter in every request, raw-tuned the same with one KV\n" +
+			"buffer for all slots.\n\n" +
+			"Scenarios: " + strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", ") + ".\n" +
+			"Print one with --print, change it and run it with --file, to put in your own load. They run\n" +
+			"on the model of one H200; `fit` makes one of your own measurements, for --model.",
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.scenario, "scenario", "mixed", "the `name` of a scenario")
 	f.StringVar(&s.file, "file", "", "a scenario as a JSON `file` instead")
+	f.StringVar(&s.model, "model", "", "the model of a worker in this JSON `file`, which fit printed, instead of the scenario's")
 	f.StringSliceVar(&s.policies, "policies", sim.Policies(), "which `policies` to compare")
 	f.DurationVar(&s.quantum, "quantum", 0, "the scheduler's quantum, instead of the scenario's")
 	f.Uint64Var(&s.seed, "seed", 0, "the seed of the random numbers, instead of the scenario's")
@@ -50,7 +54,38 @@ func simulateCommand() *cobra.Command {
 	f.BoolVar(&s.asJSON, "json", false, "print the results as JSON")
 	f.BoolVar(&s.printOptions, "print", false, "print the scenario as JSON and end")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return s.run(cmd.OutOrStdout()) }
+	cmd.AddCommand(fitCommand())
 	return cmd
+}
+
+func fitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "fit FILE",
+		Short: "Make the model of a worker of what was measured",
+		Long: "Read the file that `bench calibrate -calibration FILE` wrote and print the model of a worker\n" +
+			"that it makes, for simulate --model, or to be put into a scenario as its model.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return fit(cmd.OutOrStdout(), args[0]) },
+	}
+}
+
+func fit(out io.Writer, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	model, err := sim.Fit(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return printJSON(out, model)
+}
+
+func printJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func (s *simulation) run(out io.Writer) error {
@@ -59,9 +94,7 @@ func (s *simulation) run(out io.Writer) error {
 		return err
 	}
 	if s.printOptions {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(opts)
+		return printJSON(out, opts)
 	}
 	results, err := sim.Compare(opts, s.policies)
 	if err != nil {
@@ -96,8 +129,14 @@ func (s *simulation) options() (sim.Options, error) {
 		return opts, fmt.Errorf("--scenario %s: there is none of that name; there are %s",
 			s.scenario, strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", "))
 	}
+	if s.model != "" {
+		opts.Model = sim.Model{}
+		if err := readJSON(s.model, &opts.Model); err != nil {
+			return opts, err
+		}
+	}
 	if s.quantum > 0 {
-		opts.Quantum = sim.Seconds(s.quantum.Seconds())
+		opts.Quantum = sim.AutoSeconds(s.quantum.Seconds())
 	}
 	if s.seed > 0 {
 		opts.Seed = s.seed

@@ -45,8 +45,9 @@ const (
 	mostQuantum  = 3 * time.Second
 	// perChange is how many times as long as a change of adapter a turn should be: then
 	// changes take a tenth of the time at most. And perRun is how many times as long as
-	// a request: at its end a turn drains, in ever smaller batches. In the simulator
-	// turns shorter than that made less of a busy worker, and so longer waits for all.
+	// a request: at its end a turn drains, in ever smaller batches. In the
+	// simulator turns shorter than that made median waits longer with many workers that
+	// run together, and did no harm with two that take turns.
 	perChange, perRun = 10, 4
 	// runSmoothing is the weight of the newest request in run.
 	runSmoothing = 0.05

@@ -157,7 +157,7 @@ func (d *drawing) run(t *Timeline) {
 }
 
 func serverNoun(t *Timeline) string {
-	if t.Policy == Naive {
+	if t.Policy == Raw || t.Policy == RawTuned {
 		return "raw server"
 	}
 	return "worker"

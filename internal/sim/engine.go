@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/loragate/loragate/internal/sched"
 )
@@ -28,7 +29,6 @@ type job struct {
 	Request
 	ticket sched.Ticket
 	chain  sched.Chain
-	model  *Model
 	state  jobState
 	result outcome
 	gone   bool // its client went away
@@ -36,6 +36,7 @@ type job struct {
 	server *server
 	slot   int
 	warm   int // bytes
+	unread int // tokens of the prompt
 
 	tokens       int        // generated
 	begun        sched.Time // its prompt, or -1
@@ -55,7 +56,7 @@ type engine struct {
 	chains  chains
 	devices []*device
 	servers []*server
-	idle    []*server // that may begin a step at this moment
+	idle    []*server // that may begin an iteration at this moment
 	wakeAt  sched.Time
 	changed bool // since the last decision
 	jobs    []*job
@@ -72,27 +73,19 @@ func newEngine(name string, o *Options) (*engine, error) {
 		opts: o, policy: p, chains: chains{}, wakeAt: sched.Never, clock: &stopwatch{},
 		end: o.Seconds.time(), rec: newRecorder(o.Timeline),
 	}
-	if len(o.Trace) > 0 {
-		e.source = newReplay(o.Trace)
-	} else {
-		e.source = newStreams(o)
-	}
+	e.source = newSource(o)
 	for range o.Devices {
 		e.devices = append(e.devices, &device{})
 	}
-	count, slots, raw := p.servers(o)
-	for i := range count {
-		d := i // a raw server has a device for itself
-		if !raw {
-			d = o.deviceOf(i)
-		}
-		e.servers = append(e.servers, &server{id: i, device: e.devices[d], slots: slots, raw: raw})
+	list := p.servers(o)
+	for i, kind := range list {
+		e.servers = append(e.servers, newServer(i, e.devices[i*o.Devices/len(list)], kind, o))
 	}
 	return e, nil
 }
 
 // run goes from event to event. All that happens at one moment happens before
-// the policy decides, and only then do servers begin their next step.
+// the policy decides, and only then do servers begin their next iteration.
 func (e *engine) run() error {
 	for _, r := range e.source.first() {
 		e.schedule(r)
@@ -118,13 +111,23 @@ func (e *engine) run() error {
 			s := e.idle[len(e.idle)-1]
 			e.idle = e.idle[:len(e.idle)-1]
 			s.queued = false
-			e.step(s)
+			e.iterate(s)
 		}
 	}
 	if !e.opts.Drain {
 		e.now = e.end
 	}
 	return nil
+}
+
+func newSource(o *Options) source {
+	switch {
+	case len(o.Trace) > 0 && o.TraceClients > 0:
+		return &relay{rest: o.Trace, clients: o.TraceClients}
+	case len(o.Trace) > 0:
+		return newReplay(o.Trace)
+	}
+	return newStreams(o)
 }
 
 func (e *engine) schedule(r Request) {
@@ -141,8 +144,10 @@ func (e *engine) handle(ev *event) {
 		e.cancel(ev.job)
 	case joins:
 		e.join(ev.job)
-	case stepped:
-		e.stepped(ev.server)
+	case samples:
+		e.token(ev.job)
+	case iterated:
+		e.iterated(ev.server)
 	case wakes:
 		e.changed = e.changed || ev.at == e.wakeAt
 	}
@@ -153,7 +158,7 @@ func (e *engine) arrive(r Request) {
 		e.schedule(n)
 	}
 	j := &job{
-		Request: r, ticket: sched.Ticket(len(e.jobs) + 1), chain: e.chains.of(&r), model: &e.opts.Model,
+		Request: r, ticket: sched.Ticket(len(e.jobs) + 1), chain: e.chains.of(&r),
 		begun: -1, first: -1, ended: -1,
 	}
 	e.jobs = append(e.jobs, j)
@@ -183,8 +188,9 @@ func (e *engine) cancel(j *job) {
 		e.policy.leave(j, e.now)
 		e.over(j, cancelled)
 	default:
-		j.gone = true // at the end of the step, or of what it waits for
-		if j.server.drop(j) {
+		j.gone = true // at the end of the iteration, or of what it waits for
+		if s := j.server; j.begun < 0 && slices.Contains(s.jobs, j) {
+			s.remove(j)
 			e.finish(j, cancelled)
 		}
 	}
@@ -237,19 +243,18 @@ func (e *engine) decide() error {
 	return nil
 }
 
+// place sends a request to its server, after the calls that it takes to drop KV and
+// to put its adapter in force.
 func (e *engine) place(p placement) {
 	j, s := p.job, e.servers[p.server]
 	j.state, j.server, j.slot, j.warm = placedState, s, p.slot, p.warm
+	j.unread = max(1, j.PromptTokens-j.warm/bytesPerToken) // the last token is always read
+	took := s.costs.Call + Seconds(p.erase)*s.costs.Erase
 	if p.swap {
-		s.ready = e.now + e.opts.Model.Swap.time()
-		e.rec.swap(s, j, e.now, s.ready)
+		s.ready = e.now + (took + s.costs.Call).time()
+		e.rec.swap(s, j, e.now, s.ready+s.costs.Change.time())
 	}
-	at := max(e.now, s.ready) + sched.Time(p.erase)*e.opts.Model.Erase.time()
-	if at == e.now {
-		e.join(j)
-		return
-	}
-	e.events.add(event{at: at, kind: joins, job: j})
+	e.events.add(event{at: max(e.now+took.time(), s.ready), kind: joins, job: j})
 }
 
 // join hands a request to its server.
@@ -258,53 +263,74 @@ func (e *engine) join(j *job) {
 		e.finish(j, cancelled)
 		return
 	}
-	j.server.pending = append(j.server.pending, j)
+	j.server.add(j)
 	e.wake(j.server)
 }
 
-// wake has a server begin a step, once all of this moment has happened.
+// wake has a server begin an iteration, once all of this moment has happened.
 func (e *engine) wake(s *server) {
-	if !s.queued && !s.inStep {
+	if !s.queued && !s.busy {
 		s.queued = true
 		e.idle = append(e.idle, s)
 	}
 }
 
-func (e *engine) step(s *server) {
-	begun, takenUp := s.admit()
-	for _, a := range takenUp {
-		e.rec.turn(a)
-	}
-	for _, j := range begun {
-		j.begun = e.now
-		e.rec.begin(j, e.now)
-	}
-	if len(s.active) == 0 {
+func (e *engine) iterate(s *server) {
+	if !s.begin() {
 		return
 	}
-	s.inStep = true
+	it := &s.present
+	if s.raw && it.changed {
+		e.rec.turn(s.adapter)
+	}
+	for _, r := range it.reading {
+		if j := r.job; j.begun < 0 {
+			j.begun = e.now
+			e.rec.begin(j, e.now)
+			s.hold(j.slot, j.PromptTokens+j.AnswerTokens)
+		}
+	}
+	s.busy = true
 	s.device.begin(e.now)
-	took := s.step(&e.opts.Model) * e.opts.Model.slowdown(s.device.busy)
-	e.events.add(event{at: e.now + max(1, Seconds(took).time()), kind: stepped, server: s})
+	n, w := max(1, len(it.sampled)), s.work()
+	took := w.alone() + e.opts.beside(&s.costs, n, s.device.busy, w.rest)
+	end := e.now + max(1, Seconds(took).time())
+	// Tokens are drawn one after the other, slot by slot, at the iteration's end.
+	each := Seconds(s.costs.sampling(n) * took / w.alone()).time()
+	for i, j := range it.sampled {
+		e.events.add(event{at: max(e.now, end-each*sched.Time(n-1-i)), kind: samples, job: j})
+	}
+	e.events.add(event{at: end, kind: iterated, server: s})
 }
 
-func (e *engine) stepped(s *server) {
-	s.inStep = false
+func (e *engine) iterated(s *server) {
+	s.busy = false
 	s.device.end(e.now)
-	for _, j := range s.batch {
-		j.tokens++
-		e.rec.token(j)
-		if j.first < 0 {
-			j.first = e.now
-		}
-		switch {
-		case j.tokens >= j.AnswerTokens:
-			s.end(j)
-			e.finish(j, finished)
-		case j.gone:
-			s.end(j)
-			e.finish(j, cancelled)
+	for _, r := range s.present.reading {
+		r.job.unread -= r.tokens
+		if r.job.gone && r.job.state != isDone {
+			e.complete(r.job, cancelled)
 		}
 	}
 	e.wake(s)
+}
+
+// token gives a request its next token.
+func (e *engine) token(j *job) {
+	j.tokens++
+	e.rec.token(j)
+	if j.first < 0 {
+		j.first = e.now
+	}
+	switch {
+	case j.tokens >= j.AnswerTokens:
+		e.complete(j, finished)
+	case j.gone:
+		e.complete(j, cancelled)
+	}
+}
+
+func (e *engine) complete(j *job, how outcome) {
+	j.server.remove(j)
+	e.finish(j, how)
 }

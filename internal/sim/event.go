@@ -9,11 +9,12 @@ import (
 type eventKind int
 
 const (
-	arrives eventKind = iota // req
-	cancels                  // job
-	joins                    // job, on job.server
-	stepped                  // server
-	wakes                    // the policy
+	arrives  eventKind = iota // req
+	cancels                   // job
+	joins                     // job, on job.server
+	samples                   // job: its next token is drawn
+	iterated                  // server
+	wakes                     // the policy
 )
 
 // event is something that happens at a moment.

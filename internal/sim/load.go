@@ -118,7 +118,7 @@ func newStreams(o *Options) *streams {
 		st := &stream{Stream: s, zipf: newZipf(s.Adapters, s.Zipf), talks: map[string]*talk{}, rate: s.Rate}
 		st.rng = rand.New(rand.NewPCG(o.Seed, uint64(i)<<32))
 		if s.Capacity > 0 {
-			st.rate = s.Capacity * o.Model.capacity(o) / s.Answer.mean()
+			st.rate = s.Capacity * o.capacity() / s.Answer.mean()
 		}
 		for c := range s.Clients {
 			st.clients = append(st.clients, rand.New(rand.NewPCG(o.Seed, uint64(i)<<32|uint64(c+1))))

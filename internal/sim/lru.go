@@ -34,7 +34,7 @@ func newLRU(o *Options) *lruPolicy {
 	return p
 }
 
-func (p *lruPolicy) servers(o *Options) (int, int, bool) { return o.Workers, o.Slots, false }
+func (p *lruPolicy) servers(o *Options) []serverKind { return workers(o) }
 
 func (p *lruPolicy) arrive(j *job, _ sched.Time) (*job, bool) {
 	if p.all.size >= p.limit {

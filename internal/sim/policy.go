@@ -3,26 +3,30 @@ package sim
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/loragate/loragate/internal/sched"
 )
 
 // Names of the policies.
 const (
-	Ours  = "ours"  // the gateway's scheduler
-	Naive = "naive" // raw llama-servers, one on each device, which get everything
-	LRU   = "lru"   // a gateway that swaps the least recently used idle worker
+	Ours = "ours" // the gateway's scheduler
+	LRU  = "lru"  // a gateway that swaps the least recently used idle worker
+	// Raw and RawTuned are bare llama-servers, one on each device, which get
+	// everything as it comes; RawTuned has one KV buffer for all slots.
+	Raw      = "raw"
+	RawTuned = "raw-tuned"
 )
 
 // Policies lists the policies' names.
-func Policies() []string { return []string{Naive, LRU, Ours} }
+func Policies() []string { return []string{Raw, RawTuned, LRU, Ours} }
 
 // policy decides what runs where. It is told of everything before decide is
 // called, once for each moment at which something happened.
 type policy interface {
-	// servers says what the policy wants to drive: how many servers there are, how
-	// many slots each has, and whether they are raw.
-	servers(o *Options) (count, slots int, raw bool)
+	// servers says what the policy wants to drive; the servers are spread over the
+	// devices evenly.
+	servers(o *Options) []serverKind
 	// arrive queues a request. It may refuse it, or push out another one.
 	arrive(j *job, now sched.Time) (evicted *job, admitted bool)
 	leave(j *job, now sched.Time)  // a request that waits goes away
@@ -30,6 +34,18 @@ type policy interface {
 	decide(now sched.Time) (placed []placement, wake sched.Time)
 	waiting() int
 	retryAfter(now sched.Time) sched.Time
+}
+
+// serverKind says what a server is like.
+type serverKind struct {
+	slots int
+	kv    KV
+	raw   bool // it gets requests of several adapters at once
+}
+
+// workers are the servers of a gateway.
+func workers(o *Options) []serverKind {
+	return slices.Repeat([]serverKind{{slots: o.Slots, kv: o.KV}}, o.Workers)
 }
 
 // placement puts a request into a slot.
@@ -46,8 +62,10 @@ func newPolicy(name string, o *Options) (policy, error) {
 	switch name {
 	case Ours:
 		return newOurs(o), nil
-	case Naive:
-		return newNaive(o), nil
+	case Raw:
+		return newRaw(o, Split), nil
+	case RawTuned:
+		return newRaw(o, Unified), nil
 	case LRU:
 		return newLRU(o), nil
 	}
@@ -61,14 +79,16 @@ type ours struct {
 }
 
 func newOurs(o *Options) *ours {
-	s := sched.New(sched.Options{Quantum: o.Quantum.time(), Spread: o.Spread.time(), Queue: o.Queue})
+	s := sched.New(sched.Options{
+		Quantum: o.Quantum.time(), Spread: o.Spread.time(), Queue: o.Queue, Together: o.MPS, Adjacent: o.KV == Split,
+	})
 	for i := range o.Workers {
 		s.Up(i, o.Slots, fmt.Sprint("device", o.deviceOf(i)), 0)
 	}
 	return &ours{s: s, jobs: make(map[sched.Ticket]*job)}
 }
 
-func (p *ours) servers(o *Options) (int, int, bool) { return o.Workers, o.Slots, false }
+func (p *ours) servers(o *Options) []serverKind { return workers(o) }
 
 func (p *ours) arrive(j *job, now sched.Time) (*job, bool) {
 	evicted, admitted := p.s.Arrive(sched.Request{
@@ -97,7 +117,10 @@ func (p *ours) leave(j *job, now sched.Time) {
 func (p *ours) finish(j *job, now sched.Time) {
 	u := sched.Usage{Completion: j.tokens}
 	if j.tokens > 0 {
-		u.Prompt, u.Cached = j.PromptTokens, j.warm/bytesPerToken
+		u.Prompt, u.Cached = j.PromptTokens, j.PromptTokens-max(1, j.PromptTokens-j.warm/bytesPerToken)
+	}
+	if j.tokens >= j.AnswerTokens { // of one that was cut off llama-server tells no times
+		u.Reading, u.Generating = j.first-j.begun, now-j.first
 	}
 	p.s.Finish(j.ticket, u, now)
 	delete(p.jobs, j.ticket)

@@ -25,14 +25,25 @@ type Options struct {
 	Slots   int `json:"slots"`   // of each worker
 	Devices int `json:"devices"` // that the workers are spread over, evenly
 	Queue   int `json:"queue"`   // requests that may wait
+	// KV is how the workers keep their slots' KV, MPS whether those of a device run
+	// at the same time, not in turns.
+	KV  KV   `json:"kv"`
+	MPS bool `json:"mps"`
+	// Context is how many tokens a slot has room for, RawSlots how many slots a raw
+	// server has; 0 is as many as all workers of its device.
+	Context  int `json:"context"`
+	RawSlots int `json:"raw_slots,omitempty"`
 
-	Quantum Seconds `json:"quantum"` // of the gateway's scheduler, as is Spread
-	Spread  Seconds `json:"spread"`
+	Quantum AutoSeconds `json:"quantum"` // of the gateway's scheduler, as is Spread
+	Spread  AutoSeconds `json:"spread"`
 
 	Model   Model    `json:"model"`
 	Streams []Stream `json:"streams,omitempty"`
-	// Trace, if there is one, is replayed in place of Streams.
-	Trace []Request `json:"trace,omitempty"`
+	// Trace, if there is one, is replayed in place of Streams. With TraceClients it
+	// is by so many clients, each of which takes the next request when its last one
+	// has ended, and At counts for nothing.
+	Trace        []Request `json:"trace,omitempty"`
+	TraceClients int       `json:"trace_clients,omitempty"`
 	// Timeline keeps what DrawTimeline needs.
 	Timeline bool `json:"-"`
 }
@@ -40,14 +51,27 @@ type Options struct {
 // deviceOf returns which device a worker is on.
 func (o *Options) deviceOf(worker int) int { return worker * o.Devices / o.Workers }
 
+// capacity is the most tokens a second that the workers can generate.
+func (o *Options) capacity() float64 {
+	perDevice := max(1, o.Workers/o.Devices)
+	c := o.Model.costs(o.KV, o.Slots*o.Context)
+	alone := c.step(o.Slots)
+	step := alone + o.beside(&c, o.Slots, perDevice, alone)
+	return float64(perDevice*o.Slots*o.Devices) / step
+}
+
 func (o *Options) check() error {
 	switch {
 	case o.Workers < 1 || o.Slots < 1 || o.Devices < 1 || o.Queue < 1:
 		return errors.New("workers, slots, devices and queue must be positive")
 	case o.Devices > o.Workers:
 		return errors.New("there are more devices than workers")
-	case o.Quantum <= 0 || o.Spread < 0:
-		return errors.New("quantum must be positive, spread not negative")
+	case o.KV != Split && o.KV != Unified:
+		return fmt.Errorf("kv must be %s or %s, not %q", Split, Unified, o.KV)
+	case o.Context < 1 || o.RawSlots < 0 || o.TraceClients < 0:
+		return errors.New("context must be positive, raw_slots and trace_clients not negative")
+	case o.Quantum != Auto && o.Quantum <= 0 || o.Spread != Auto && o.Spread < 0:
+		return errors.New("quantum must be positive, spread not negative, or auto")
 	case o.Seconds <= 0 && len(o.Trace) == 0:
 		return errors.New("seconds must be positive")
 	case len(o.Streams) == 0 && len(o.Trace) == 0:
@@ -55,6 +79,9 @@ func (o *Options) check() error {
 	}
 	if err := o.Model.check(); err != nil {
 		return err
+	}
+	if o.Workers > o.Devices && len(o.sharing()) == 0 {
+		return fmt.Errorf("the model does not say what workers of a device cost each other with mps %t", o.MPS)
 	}
 	names := map[string]bool{}
 	for i := range o.Streams {

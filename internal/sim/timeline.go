@@ -49,7 +49,7 @@ func (t *Timeline) sample(now sched.Time, waiting int) {
 func (t *Timeline) close(e *engine, policy string) {
 	t.Policy, t.Seconds = policy, float64(seconds(e.now))
 	for _, s := range e.servers {
-		t.Rows = append(t.Rows, s.slots)
+		t.Rows = append(t.Rows, len(s.held))
 	}
 	for _, j := range e.jobs {
 		if j.result == unfinished && j.begun >= 0 {

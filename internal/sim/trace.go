@@ -90,3 +90,31 @@ func (r *replay) next(Request) []Request {
 }
 
 func (r *replay) ended(Request, sched.Time) (Request, bool) { return Request{}, false }
+
+// relay is a source that hands a trace to clients, each of whom takes the next
+// request when its last one has ended.
+type relay struct {
+	rest    []Request
+	clients int
+}
+
+func (r *relay) first() (list []Request) {
+	for range r.clients {
+		if next, ok := r.ended(Request{}, 0); ok {
+			list = append(list, next)
+		}
+	}
+	return list
+}
+
+func (r *relay) next(Request) []Request { return nil }
+
+func (r *relay) ended(_ Request, now sched.Time) (Request, bool) {
+	if len(r.rest) == 0 {
+		return Request{}, false
+	}
+	head := r.rest[0]
+	r.rest = r.rest[1:]
+	head.At = seconds(now)
+	return head, true
+}

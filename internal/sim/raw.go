@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
@@ -71,32 +72,31 @@ func pickSlot(slots []kvSlot, j *job) int {
 	return best
 }
 
-// naive hands requests, first come first served, to the raw server with most
-// free slots, whatever their adapters.
-type naive struct {
+// raw hands requests, first come first served, to the raw server with most free
+// slots, whatever their adapters.
+type raw struct {
+	kind  serverKind
 	queue fifo
 	limit int
 	slots [][]kvSlot
 	free  []int
 }
 
-func newNaive(o *Options) *naive {
-	p := &naive{limit: o.Queue}
-	count, slots, _ := p.servers(o)
-	for range count {
-		p.slots = append(p.slots, make([]kvSlot, slots))
-		p.free = append(p.free, slots)
+func newRaw(o *Options, kv KV) *raw {
+	p := &raw{limit: o.Queue, kind: serverKind{slots: o.RawSlots, kv: kv, raw: true}}
+	if p.kind.slots == 0 {
+		p.kind.slots = o.Workers * o.Slots / o.Devices
+	}
+	for range o.Devices {
+		p.slots = append(p.slots, make([]kvSlot, p.kind.slots))
+		p.free = append(p.free, p.kind.slots)
 	}
 	return p
 }
 
-// servers has one server on each device, with the slots of all its workers: it
-// could batch most.
-func (p *naive) servers(o *Options) (int, int, bool) {
-	return o.Devices, o.Workers * o.Slots / o.Devices, true
-}
+func (p *raw) servers(o *Options) []serverKind { return slices.Repeat([]serverKind{p.kind}, o.Devices) }
 
-func (p *naive) arrive(j *job, _ sched.Time) (*job, bool) {
+func (p *raw) arrive(j *job, _ sched.Time) (*job, bool) {
 	if p.queue.size >= p.limit {
 		return nil, false
 	}
@@ -104,15 +104,15 @@ func (p *naive) arrive(j *job, _ sched.Time) (*job, bool) {
 	return nil, true
 }
 
-func (p *naive) leave(*job, sched.Time) { p.queue.size-- }
+func (p *raw) leave(*job, sched.Time) { p.queue.size-- }
 
-func (p *naive) finish(j *job, now sched.Time) {
+func (p *raw) finish(j *job, now sched.Time) {
 	k := &p.slots[j.server.id][j.slot]
 	k.busy, k.used = false, now
 	p.free[j.server.id]++
 }
 
-func (p *naive) decide(now sched.Time) (placed []placement, wake sched.Time) {
+func (p *raw) decide(now sched.Time) (placed []placement, wake sched.Time) {
 	for {
 		j := p.queue.head()
 		best := 0
@@ -134,5 +134,5 @@ func (p *naive) decide(now sched.Time) (placed []placement, wake sched.Time) {
 	}
 }
 
-func (p *naive) waiting() int                     { return p.queue.size }
-func (p *naive) retryAfter(sched.Time) sched.Time { return time.Second }
+func (p *raw) waiting() int                     { return p.queue.size }
+func (p *raw) retryAfter(sched.Time) sched.Time { return time.Second }
