@@ -274,7 +274,7 @@ func (w *worker) loss(r *request) int {
 // pick returns the slot for a request that continues nothing. The caller saw a free
 // one.
 func (w *worker) pick() *slot {
-	if w.adjacent {
+	if w.adjacent && w.inFlight > 0 { // where nothing runs, every slot begins a row
 		return w.pickAdjacent()
 	}
 	return w.pickUnused()
