@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/upstream"
@@ -93,30 +93,48 @@ func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	rec, outcome := recordOf(c), pool.CutEarly
 	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
 	g := p.generate(c.Request().Context(), r, l)
-	ctx := g.ctx
 	defer func() {
-		if ctx.Err() != nil && outcome == pool.Failed {
-			outcome = pool.CutEarly // not the worker broke off: the client, or we did
+		if g.ctx.Err() != nil && outcome == pool.Failed { // not the worker broke off: the client, or we did
+			outcome = pool.CutEarly
+			if rec.tally.begun {
+				outcome = pool.Cut
+			}
 		}
 		g.end(&rec.tally)
 		l.Release(outcome, rec.tally.taken())
 	}()
+	outcome, err := p.exchange(c, r, l, g)
+	if errors.Is(err, errNotFromStream) {
+		whole := *r // the request itself is looked at by others
+		whole.gathers = false
+		outcome, err = p.exchange(c, &whole, l, g)
+	}
+	return err
+}
+
+// exchange sends the request to the worker and its answer to the client. It tells how
+// the worker's part of it ended.
+func (p *Proxy) exchange(c echo.Context, r *request, l *pool.Lease, g *generation) (pool.Outcome, error) {
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
-		return err
+		return pool.CutEarly, err
 	}
-	resp, err := l.Worker.Forward(ctx, r.endpoint.at(), body)
+	resp, err := l.Worker.Forward(g.ctx, r.endpoint.at(), body)
 	if err != nil {
-		outcome = pool.Failed
-		return brokeOff(ctx, p.cause(c, l, err))
+		return pool.Failed, brokeOff(g.ctx, p.cause(c, l, err))
 	}
 	defer resp.Body.Close()
-	if r.stream && resp.Status == http.StatusOK {
-		outcome, err = p.relay(ctx, c, r, l, resp.Body)
-		return err
+	switch {
+	case r.stream && resp.Status == http.StatusOK:
+		return p.relay(g.ctx, c, r, l, resp.Body)
+	case r.gathers && resp.Status == http.StatusOK && isStream(resp):
+		return p.gather(g.ctx, c, r, l, resp.Body)
 	}
-	outcome, err = p.answer(ctx, c, r, l, g.begun, resp)
-	return err
+	return p.answer(g.ctx, c, r, l, g.begun, resp)
+}
+
+func isStream(resp *upstream.Response) bool {
+	return strings.HasPrefix(resp.ContentType, "text/event-stream")
 }
 
 // brokeOff is the error for a worker that broke off before anything reached the
@@ -131,7 +149,7 @@ func brokeOff(ctx context.Context, cause error) error {
 // maxAnswer bounds what a worker's answer may take of memory.
 const maxAnswer = 256 << 20
 
-// answer passes on an answer that is not a stream, and tells how the worker's
+// answer passes on an answer that the worker gave whole, and tells how the worker's
 // part of it ended. begun is the worker's meter when the request began.
 func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, begun *pool.Usage, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
@@ -144,19 +162,13 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 	}
 	rec := recordOf(c)
 	text, ok := r.renameAll(rec, text)
-	if ok && (r.whole || !rec.tally.known()) {
-		text = r.recount(ctx, &rec.tally, l, begun, text)
-	}
-	if ok && r.endpoint.messages {
-		text, ok = anthropic.Answer(text)
-	}
 	if !ok {
-		return pool.Failed, &workerError{errors.New("the answer is not one of this endpoint")}
+		return pool.Failed, &workerError{errNotOfEndpoint}
 	}
-	l.Release(pool.Done, rec.tally.taken()) // the client may take its time to read
-	rec.first = time.Since(rec.start)
-	return pool.Done, p.write(c, http.StatusOK, text)
+	return p.deliver(c, r, l, recount(ctx, &rec.tally, l, begun, text))
 }
+
+var errNotOfEndpoint = errors.New("the answer is not one of this endpoint")
 
 // cause waits a moment for the reason why a worker stopped answering: its
 // connection breaks before its exit is known.
