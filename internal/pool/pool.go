@@ -376,40 +376,65 @@ func (p *Pool) erase(l *Lease, slots []int) {
 	})
 }
 
-// settleInterval is how often a worker is asked whether it has stopped working
-// on a request whose client left.
-const settleInterval = 50 * time.Millisecond
+const (
+	// settleInterval is how often a worker is asked whether it has stopped working
+	// on a request whose client left.
+	settleInterval = 50 * time.Millisecond
+	// settlePatience is for how long; what goes on longer is no stream, and
+	// llama-server looks for its client only after a second without any result. The
+	// answer to a question is one, so it is asked every settleRarely from then on.
+	settlePatience = time.Second
+	settleRarely   = 1500 * time.Millisecond
+)
 
+// settle has no bound: a request that nobody can stop goes on as long as it likes
+// while its worker gives signs of life.
 func (p *Pool) settle(l *Lease, early bool) {
-	p.call(func(ctx context.Context) {
-		err := awaitIdle(ctx, l, settling{seen: !early, since: p.now()})
+	if p.state.closing {
+		return
+	}
+	p.tasks.Go(func() {
+		err := p.awaitIdle(l, settling{seen: !early, since: p.now()})
 		p.post(func() {
-			if err != nil {
+			switch {
+			case p.ctx.Err() != nil: // the worker ends anyway
+			case err != nil:
 				p.state.unsettled(l, err)
-				return
+			default:
+				p.state.settled(l)
 			}
-			p.state.settled(l)
 		})
 	})
 }
 
-// awaitIdle blocks until the lease's slots have settled, its process has ended
-// or ctx ends, which is the only error.
-func awaitIdle(ctx context.Context, l *Lease, s settling) error {
-	ticker := time.NewTicker(settleInterval)
-	defer ticker.Stop()
+// awaitIdle blocks until the lease's slots have settled, its process has ended or
+// the pool is closed. The error says that the worker has not told of its slots for
+// the call timeout.
+func (p *Pool) awaitIdle(l *Lease, s settling) error {
+	heard := p.now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		work, err := l.Worker.Slots(ctx)
-		if err == nil && s.settled(anyBusy(work, l.slots), time.Now()) {
-			return nil
-		}
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-l.Worker.Exited():
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-p.ctx.Done():
+			return nil
 		}
+		ctx, cancel := context.WithDeadline(p.ctx, heard.Add(p.opts.CallTimeout))
+		work, err := l.Worker.Slots(ctx)
+		cancel()
+		now := p.now()
+		switch {
+		case err == nil && s.settled(anyBusy(work, l.slots), now):
+			return nil
+		case err == nil:
+			heard = now
+		case now.Sub(heard) >= p.opts.CallTimeout:
+			return err
+		}
+		timer.Reset(s.pause(now))
 	}
 }
 
@@ -431,6 +456,14 @@ func (s *settling) settled(busy bool, now time.Time) bool {
 		return false
 	}
 	return s.seen || now.Sub(s.since) >= settleGrace
+}
+
+// pause is how long to wait before the worker is asked again.
+func (s *settling) pause(now time.Time) time.Duration {
+	if now.Sub(s.since) < settlePatience {
+		return settleInterval
+	}
+	return settleRarely
 }
 
 func anyBusy(work []worker.Work, slots []int) bool {

@@ -366,10 +366,11 @@ func (s *state) condemn(m *member, cause string) {
 	s.effects.kill(m, cause)
 }
 
-// unsettled is settled for a worker that would not stop.
+// unsettled is settled for a worker that does not tell what it works on. One that
+// does is never ended for a request that goes on.
 func (s *state) unsettled(l *Lease, err error) {
 	if !l.gone() {
-		s.condemn(l.member, fmt.Sprintf("does not stop working on a cancelled request: %v", err))
+		s.condemn(l.member, fmt.Sprintf("no sign of life while a cancelled request ends: %v", err))
 	}
 }
 

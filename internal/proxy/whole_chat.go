@@ -92,6 +92,9 @@ func (a *assembly) takeCall(d *draft, text []byte) {
 	a.add(&c.arguments, inside(arguments))
 }
 
+// chatKeys are the fields of a chunk that are known.
+var chatKeys = []string{"choices", "created", "id", "model", "system_fingerprint", "object", "usage", timingsKey}
+
 // build follows server_task_result_cmpl_final::to_json_oaicompat_chat.
 func (chatShape) build(a *assembly) []byte {
 	choices := make([][]byte, len(a.drafts))
@@ -108,9 +111,14 @@ func (chatShape) build(a *assembly) []byte {
 		w.copy(last, key)
 	}
 	w.member("object", []byte(`"chat.completion"`))
-	for _, key := range []string{"usage", "id", timingsKey} {
-		w.copy(last, key)
+	w.copy(last, "usage")
+	w.copy(last, "id")
+	for _, key := range last.Keys() { // a newer llama-server may tell more
+		if !slices.Contains(chatKeys, key) {
+			w.copy(last, key)
+		}
 	}
+	w.copy(last, timingsKey)
 	return a.finish(w.end())
 }
 
