@@ -40,6 +40,9 @@ type Options struct {
 	// Together says that the workers of a device run at the same time, not in turns.
 	Together bool
 
+	// SharedFate says that a worker's crash may take the others of its device along.
+	SharedFate bool
+
 	// What workers have loaded, as in sched.Options.
 	MaxLoaded      int
 	Memory         int64
@@ -61,6 +64,9 @@ type Options struct {
 	// CallTimeout bounds each of the pool's own calls of a worker; one that does
 	// not answer in time is replaced.
 	CallTimeout time.Duration
+	// StallTimeout is how long a worker may go without telling of its slots before
+	// nobody else is sent to it, until it does; 0 is no bound.
+	StallTimeout time.Duration
 	// WatchInterval is how often a worker is asked for a sign of life; 0 never.
 	WatchInterval time.Duration
 	// Swapped is told of every swap; it must not block. Nil is nobody.
@@ -110,6 +116,7 @@ func New(opts Options, stock []Stock) *Pool {
 		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
 	})
+	p.state.shared = opts.SharedFate
 	p.state.sched.SetStock(stock, p.state.now())
 	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
 	if opts.Place == nil {
@@ -197,7 +204,7 @@ func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	}
 	posted := p.post(func() {
 		if err := p.state.admit(t); err != nil {
-			t.result <- result{err: err}
+			t.refuse(err)
 		}
 	})
 	if !posted {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -81,7 +82,10 @@ type ExitError struct {
 	Worker string
 	Status string // "exit status 1", "signal: killed"
 	Cause  string // why the gateway killed it, if it did
-	Log    string // the last lines it wrote
+	// Outside is true if neither the gateway ended it nor itself: a signal came that no
+	// process sends itself for a fault, such as that of an operator.
+	Outside bool
+	Log     string // the last lines it wrote
 }
 
 func (e *ExitError) Error() string {
@@ -287,6 +291,11 @@ func (w *Worker) PID() int { return w.process.pid }
 // Exited is closed when the process has ended.
 func (w *Worker) Exited() <-chan struct{} { return w.process.exited }
 
+// outsiders are the signals that people and systems send to end a process. The kernel's
+// own SIGKILL when memory runs out is among them: a worker that grows is ended before, by
+// the memory limit.
+var outsiders = []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
+
 // Err returns an *ExitError once the process has ended, nil before.
 func (w *Worker) Err() error {
 	select {
@@ -298,6 +307,7 @@ func (w *Worker) Err() error {
 	if cause := w.killed.Load(); cause != nil {
 		e.Cause = *cause
 	}
+	e.Outside = e.Cause == "" && slices.Contains(outsiders, w.process.ended)
 	return e
 }
 
