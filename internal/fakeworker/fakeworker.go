@@ -191,7 +191,7 @@ type order struct {
 	Options struct {
 		Usage bool `json:"include_usage"`
 	} `json:"stream_options"`
-	Slot   *int   `json:"id_slot"`
+	Slot *int `json:"id_slot"`
 }
 
 func (s *server) complete(w http.ResponseWriter, r *http.Request) {

@@ -29,6 +29,9 @@ func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 		rec.digest = r.model.Digest()
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
 		rec.adhoc = r.model.Adhoc
+		if len(r.prompts) > 0 && !r.stream {
+			return p.runPieces(c, r)
+		}
 		return p.run(c, r)
 	})
 }

@@ -28,11 +28,14 @@ type request struct {
 	asked    string         // the model's name as the client gave it
 	model    *catalog.Model // what it stands for
 	stream   bool
-	gathers  bool // the answer is whole, and had as a stream
-	choices  int               // that each prompt gets
-	prompts  []json.RawMessage // if there are several, each a JSON string or an array of tokens
-	whole    bool              // llama-server picks slots for it by itself
-	progress bool              // llama-server tells how far it is with the prompt, and the client did not ask
+	gathers  bool     // the answer is whole, and had as a stream
+	choices  int      // that each prompt gets
+	prompts  [][]byte // if there are several, each a JSON string or an array of tokens
+	whole    bool     // llama-server picks slots for it by itself
+	progress bool     // llama-server tells how far it is with the prompt, and the client did not ask
+
+	// into is where the answer goes if the request is a piece of one.
+	into *[]byte
 
 	fields      []string // of llama-server's own answer that the client asks for; none is all
 	hideTimings bool     // the client did not ask for them
@@ -229,21 +232,12 @@ func (r *request) readFields() error {
 const maxPrompts = 128
 
 // readPrompts returns the prompts of a request that has several.
-func (r *request) readPrompts() []json.RawMessage {
+func (r *request) readPrompts() [][]byte {
 	raw, ok := r.body.Raw("prompt")
 	if !ok || raw[0] != '[' || !slices.Contains(r.endpoint.prompts, "prompt") {
 		return nil
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil || len(list) < 2 {
-		return nil
-	}
-	for _, prompt := range list {
-		if prompt[0] != '"' && prompt[0] != '[' && prompt[0] != '{' {
-			return nil // numbers are tokens, and strings beside them text, of one prompt
-		}
-	}
-	return list
+	return severalTexts(raw)
 }
 
 // timingsKey is what answers of llama-server's own API tell their token counts in.

@@ -298,7 +298,13 @@ func withUsage(text []byte, u pool.Usage) []byte {
 		return text
 	}
 	count := func(key string, n int) rawjson.Edit { return rawjson.Edit{Key: key, Value: decimal(n)} }
-	return answer.Apply(rawjson.Edit{Key: "usage", Value: usage.Apply(
+	edits := []rawjson.Edit{
 		count("prompt_tokens", u.Prompt), count("completion_tokens", u.Completion), count("total_tokens", u.Prompt+u.Completion),
-	)})
+	}
+	const detailsKey = "prompt_tokens_details"
+	raw, _ = usage.Raw(detailsKey)
+	if details, ok := rawjson.Scan(raw); ok {
+		edits = append(edits, rawjson.Edit{Key: detailsKey, Value: details.Apply(count("cached_tokens", u.Cached))})
+	}
+	return answer.Apply(rawjson.Edit{Key: "usage", Value: usage.Apply(edits...)})
 }

@@ -257,6 +257,10 @@ func (p *Proxy) deliver(c echo.Context, r *request, l *pool.Lease, text []byte) 
 		text = message
 	}
 	l.Release(pool.Done, rec.tally.taken())
+	if r.into != nil {
+		*r.into = text
+		return pool.Done, nil
+	}
 	rec.first = time.Since(rec.start)
 	return pool.Done, p.write(c, http.StatusOK, text)
 }

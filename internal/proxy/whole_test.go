@@ -195,6 +195,17 @@ func (b bare) gather(t *testing.T, path, text string) (gathers bool, status int,
 	if err := r.readFields(); err != nil {
 		t.Skip("refused before: ", err)
 	}
+	if len(r.prompts) > 0 {
+		answers := make([][]byte, len(r.prompts))
+		for i := range answers {
+			gathers, status, answers[i] = b.gather(t, path, string(r.piece(i, nil).body.Apply()))
+		}
+		answer, ok := r.endpoint.shape.(merger).merge(answers, r.choices)
+		if !ok {
+			t.Errorf("no answers: %s", answers)
+		}
+		return gathers, status, answer
+	}
 	if !r.gathers {
 		status, answer := b.post(t, path, []byte(text))
 		return false, status, answer
@@ -254,4 +265,65 @@ func unvarying(text []byte) []byte {
 		text = v.pattern.ReplaceAll(text, []byte(v.with))
 	}
 	return text
+}
+
+func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
+	all := make([]string, 21)
+	for i := range all {
+		all[i] = fmt.Sprintf("%q", strings.Repeat("a text of words ", i%5)+fmt.Sprint("and ", i))
+	}
+	many := "[" + strings.Join(all, ",") + "]"
+	for name, c := range map[string]struct {
+		kind   EmbedderKind
+		args   []string
+		path   string
+		bodies []string
+	}{
+		"embeddings": {Embedding, []string{"--embeddings", "--pooling", "mean"}, "/v1/embeddings", []string{
+			`{"model":"m","input":` + many + `}`, `{"model":"m","input":` + many + `,"encoding_format":"base64"}`,
+			`{"content":` + many + `}`, `{"input":[1,2,3,4,5,6,7,8,9,10]}`, `{"input":[[1,2],"a",[3],[4],[5],[6],[7],[8],[9]]}`,
+		}},
+		"ranking": {Reranking, []string{"--reranking"}, "/v1/rerank", []string{
+			`{"query":"which?","documents":` + many + `}`, `{"query":"which?","documents":` + many + `,"top_n":5}`,
+			`{"query":"which?","texts":` + many + `,"return_text":true}`, `{"query":"which?","documents":["a","b"],"top_n":1}`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := llamatest.StartPlain(t, append(c.args, "--model", llamatest.Base(), "--parallel", "1", "--ctx-size", "512")...)
+			client := upstream.New(server.Socket(), "", 1)
+			t.Cleanup(client.Close)
+			for _, body := range c.bodies {
+				_, want := bare{client: client}.post(t, c.path, []byte(body))
+				if got := (bare{client: client}).merged(t, c.path, c.kind, body); !bytes.Equal(got, want) {
+					t.Errorf("%s\n got %s\nwant %s", body, got, want)
+				}
+			}
+		})
+	}
+}
+
+// merged asks for the pieces of a request and merges the answers.
+func (b bare) merged(t *testing.T, path string, kind EmbedderKind, text string) []byte {
+	t.Helper()
+	body, err := rawjson.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := textsOf(body, kind)
+	pieces, err := list.pieces(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := make([][]byte, len(pieces))
+	for i, piece := range pieces {
+		var status int
+		if status, answers[i] = b.post(t, path, piece.Apply()); status != http.StatusOK {
+			t.Fatalf("%d %s", status, answers[i])
+		}
+	}
+	merged, ok := list.merge(answers)
+	if !ok {
+		t.Fatalf("no answers: %s", answers)
+	}
+	return merged
 }
