@@ -102,6 +102,13 @@ type Workers struct {
 	// HangTimeout is how long a worker may go without answering before it is
 	// replaced. 0 turns that off. Default 60s.
 	HangTimeout time.Duration `mapstructure:"hang_timeout"`
+	// StallTimeout is how long a worker may go without telling what its slots do before
+	// nobody else is sent to it, until it does. 0 is no bound. Default 5s.
+	StallTimeout time.Duration `mapstructure:"stall_timeout"`
+	// MemoryLimit is how many bytes of its own, without the model's file, a worker's
+	// process may have; one that has more is ended. 0 is what it has when it is ready,
+	// and half of what the machine has free then, at least 1 GiB. Only on Linux. Default 0.
+	MemoryLimit int64 `mapstructure:"memory_limit"`
 	// RuntimeDir is the folder, absolute, under which the workers' sockets are
 	// made, or "" for a private one among the temporary files. It need not exist
 	// yet. At most 67 bytes long, so that a socket's path stays within 107.
@@ -221,6 +228,7 @@ func defaults() Config {
 			StartTimeout: 2 * time.Minute,
 			StopTimeout:  10 * time.Second,
 			HangTimeout:  60 * time.Second,
+			StallTimeout: 5 * time.Second,
 
 			ReloadInterval: time.Second,
 		},

@@ -125,6 +125,10 @@ func (k *checker) workers(w *Workers) {
 	k.positive("workers.start_timeout", w.StartTimeout)
 	k.notNegative("workers.stop_timeout", w.StopTimeout)
 	k.notNegative("workers.hang_timeout", w.HangTimeout)
+	k.notNegative("workers.stall_timeout", w.StallTimeout)
+	if w.MemoryLimit < 0 {
+		k.add("workers.memory_limit", "must not be negative")
+	}
 	if w.RuntimeDir != "" {
 		k.runtimeDir("workers.runtime_dir", &w.RuntimeDir)
 	}

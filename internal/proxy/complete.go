@@ -43,13 +43,18 @@ type workerError struct{ cause error }
 func (e *workerError) Error() string { return fmt.Sprintf("before the first byte: %v", e.cause) }
 func (e *workerError) Unwrap() error { return e.cause }
 
-// run takes a request to its whole answer or to one error. A request whose
-// worker fails before the first byte runs a second time, and not a third: one
-// that kills workers must not get to them all.
+// run takes a request to its whole answer or to one error. A request whose worker fails
+// before the client got a byte runs again. If it had no answer from llama-server yet, and
+// nobody ended the worker from outside, it may be what ends workers, and its second run
+// is a trial: alone on a worker. A second worker that ends under it is the last one.
 func (p *Proxy) run(c echo.Context, r *request) error {
-	arrived := time.Now()
+	arrived, rec := time.Now(), recordOf(c)
+	if left := p.quarantine.left(r, arrived); left > 0 {
+		return quarantined(left)
+	}
 	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
 	place.ScopeWeight, place.Priority = r.visit.Share()
+	var so runs
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
@@ -65,12 +70,16 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 			return clientLeft(err)
 		case !errors.As(err, &failed):
 			return err
-		case !place.Again.IsZero():
+		}
+		switch so.failed(failed, rec.tally.begun) {
+		case convict:
+			return p.convicted(rec, r, failed)
+		case giveUp:
 			return workerDied(failed)
 		}
 		p.opts.Log.Warn("worker failed before the first byte, running the request again",
-			"request_id", recordOf(c).id, "worker", lease.Member, "error", failed)
-		place.Again = arrived
+			"request_id", rec.id, "worker", lease.Member, "suspect", so.suspect, "error", failed)
+		place.Again, place.Suspect = arrived, so.suspect
 	}
 }
 
@@ -94,6 +103,7 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 // client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	rec, outcome := recordOf(c), pool.CutEarly
+	rec.lease = l
 	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
 	g := p.generate(c.Request().Context(), r, l)
 	defer func() {

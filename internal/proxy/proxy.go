@@ -91,6 +91,8 @@ type Proxy struct {
 	echo     *echo.Echo
 	draining atomic.Bool
 	rules    atomic.Pointer[rules]
+
+	quarantine quarantine
 }
 
 // New returns a proxy.

@@ -32,6 +32,7 @@ type record struct {
 	swapped time.Duration
 	first   time.Duration // from arrival to the first byte of the answer; 0 is none
 	tally   tally
+	lease   *pool.Lease // that runs it at the moment, or ran it last
 	spent   pool.Usage // by the request's pieces that have ended
 
 	completion bool // it is a request for a completion
@@ -39,6 +40,17 @@ type record struct {
 	tenant string // whose key it showed; "" if none is asked for
 	key    string // its id
 	digest string // of the bytes that answer
+}
+
+// begin says that something of the answer has come from the worker.
+func (rec *record) begin() {
+	if rec.tally.begun {
+		return
+	}
+	rec.tally.begun = true
+	if rec.lease != nil {
+		rec.lease.Prove()
+	}
 }
 
 // Report is what became of one completion request.

@@ -118,7 +118,7 @@ func (a *assembly) read(events *eventReader) error {
 		case err != nil:
 			return err
 		}
-		a.rec.tally.begun = true
+		a.rec.begin()
 		if err := a.take(event); err != nil {
 			return err
 		}

@@ -370,7 +370,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
-		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone, load: w.load.sum, deviceLoad: w.device.load.sum,
+		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Whole, load: w.load.sum, deviceLoad: w.device.load.sum,
 	}
 	f.running++
 	if f.key.whole { // its next one waits anew

@@ -223,7 +223,7 @@ type run struct {
 	swap             swapped
 	beside           int     // requests that ran on the worker when it began
 	warm             bool    // its slot was to hold some of its prompt
-	alone            bool    // it asked to be alone
+	alone            bool    // it asked to be alone, and its slot is known
 	load, deviceLoad float64 // the worker's and the device's integrals at its start
 }
 

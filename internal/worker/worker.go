@@ -42,6 +42,11 @@ type Options struct {
 	Dir      string   // a private directory that exists; the worker makes its own in it
 	Env      []string // further variables of the process, as NAME=value
 
+	// MemoryLimit is how many bytes of its own, without files' pages, the process may
+	// have once it is ready; it is ended when it has more. 0 is what it has then and half
+	// of what the machine has free.
+	MemoryLimit int64
+
 	StartTimeout time.Duration // from start until ready
 	StopTimeout  time.Duration // from SIGTERM until SIGKILL
 
@@ -74,6 +79,7 @@ type Worker struct {
 	tail    *tail
 	client  *upstream.Client
 	killed  atomic.Pointer[string] // the cause of the first Kill
+	outgrew atomic.Bool            // that was because of its memory
 	facts   Facts                  // since it is ready
 }
 
@@ -85,6 +91,8 @@ type ExitError struct {
 	// Outside is true if neither the gateway ended it nor itself: a signal came that no
 	// process sends itself for a fault, such as that of an operator.
 	Outside bool
+	// Outgrew is true if it was ended because it took too much memory.
+	Outgrew bool
 	Log     string // the last lines it wrote
 }
 
@@ -131,6 +139,7 @@ func Start(ctx context.Context, opts Options) (*Worker, error) {
 		w.Stop()
 		return nil, fmt.Errorf("worker %s: %w", opts.Name, err)
 	}
+	go w.watchMemory(w.memoryLimit())
 	return w, nil
 }
 
@@ -307,6 +316,7 @@ func (w *Worker) Err() error {
 	if cause := w.killed.Load(); cause != nil {
 		e.Cause = *cause
 	}
+	e.Outgrew = w.outgrew.Load()
 	e.Outside = e.Cause == "" && slices.Contains(outsiders, w.process.ended)
 	return e
 }
