@@ -249,6 +249,7 @@ func (g *gateway) poolOptions() pool.Options {
 		},
 		Loaded: g.loaded, Spoiled: g.spoiled,
 		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
+		Ended: func(end worker.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {
 		opts.Place = f.size

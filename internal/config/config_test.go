@@ -79,7 +79,7 @@ func TestGoodFiles(t *testing.T) {
 				KV: "unified", MPS: "off", MemoryReserve: 2 << 30,
 				Devices:      []string{"CUDA0", "CUDA1"},
 				Args:         []string{"-ngl", "99", "--no-warmup"},
-				StartTimeout: 90 * time.Second, RuntimeDir: "/tmp",
+				StartTimeout: 90 * time.Second, MemoryLimit: 3 << 30, RuntimeDir: "/tmp",
 				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
 			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond), HeadStart: 3 * time.Second},

@@ -68,6 +68,8 @@ func overrides(base, adapter string) map[string]struct {
 		"workers.start_timeout":        {"3s", 3 * time.Second},
 		"workers.stop_timeout":         {"0", time.Duration(0)},
 		"workers.hang_timeout":         {"1h", time.Hour},
+		"workers.stall_timeout":        {"2s", 2 * time.Second},
+		"workers.memory_limit":         {"3GiB", int64(3 << 30)},
 		"workers.runtime_dir":          {"/tmp", "/tmp"},
 		"scheduler.queue":              {"9", 9},
 		"scheduler.max_wait":           {"5ms", 5 * time.Millisecond},

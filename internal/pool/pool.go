@@ -69,6 +69,9 @@ type Options struct {
 	StallTimeout time.Duration
 	// WatchInterval is how often a worker is asked for a sign of life; 0 never.
 	WatchInterval time.Duration
+	// Ended is told of every process that served and ended though nobody asked for it; it
+	// must not block. Nil is nobody.
+	Ended func(end worker.End)
 	// Swapped is told of every swap; it must not block. Nil is nobody.
 	Swapped func(worker int, took time.Duration)
 

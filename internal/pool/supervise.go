@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/loragate/loragate/internal/worker"
 )
 
 // errReplaced ends a process whose member is to load something else, or to have
@@ -141,7 +143,11 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	if p.watch(m, r, ended) {
 		return errReplaced
 	}
-	return r.Err()
+	err = r.Err()
+	if exit := (*worker.ExitError)(nil); errors.As(err, &exit) && p.opts.Ended != nil && p.ctx.Err() == nil {
+		p.opts.Ended(exit.End())
+	}
+	return err
 }
 
 // start brings a process up. At the first start of the pool none is used before

@@ -75,5 +75,5 @@ func (s *state) replaceIdle(crashed *member) {
 // crashed reports whether a process ended by itself.
 func crashed(cause error) bool {
 	var exit *worker.ExitError
-	return errors.As(cause, &exit) && exit.Cause == "" && !exit.Outside
+	return errors.As(cause, &exit) && exit.End() == worker.EndCrash
 }

@@ -33,7 +33,7 @@ type record struct {
 	first   time.Duration // from arrival to the first byte of the answer; 0 is none
 	tally   tally
 	lease   *pool.Lease // that runs it at the moment, or ran it last
-	spent   pool.Usage // by the request's pieces that have ended
+	spent   pool.Usage  // by the request's pieces that have ended
 
 	completion bool // it is a request for a completion
 

@@ -139,15 +139,24 @@ func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
-// TestPoisonousRequest sends a request that kills every worker it runs on: it
-// gets two of three.
+// TestPoisonousRequest sends a request that ends every worker it runs on, beside others:
+// it gets two workers, the others get their answers, and sent again it gets none.
 func TestPoisonousRequest(t *testing.T) {
 	s := start(t, func(s *settings) { s.workers = 3 })
+	var group sync.WaitGroup
+	for range 12 {
+		group.Go(func() {
+			if resp, text := s.post(chatPath, chat("coding", "hi", "")); resp.StatusCode != 200 {
+				t.Errorf("a request beside it: %d: %s", resp.StatusCode, text)
+			}
+		})
+	}
 	resp, text := s.post(chatPath, chat("coding", "die", ""))
 	if resp.StatusCode != 502 || !strings.Contains(text, `"code":"worker_died"`) {
 		t.Errorf("status %d: %s", resp.StatusCode, text)
 	}
-	s.eventually(func(st pool.Stats) bool {
+	group.Wait()
+	twoRestarts := func(st pool.Stats) bool {
 		restarts := 0
 		for _, w := range st.Workers {
 			if !w.Up() {
@@ -156,7 +165,16 @@ func TestPoisonousRequest(t *testing.T) {
 			restarts += w.Restarts
 		}
 		return restarts == 2
-	})
+	}
+	s.eventually(twoRestarts)
+	resp, text = s.post(chatPath, chat("coding", "die", ""))
+	if resp.StatusCode != 422 || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, `"code":"request_quarantined"`) {
+		t.Errorf("sent again: %d: %s", resp.StatusCode, text)
+	}
+	if resp, text := s.post(chatPath, chat("base", "hi", "")); resp.StatusCode != 200 {
+		t.Errorf("another request: %d: %s", resp.StatusCode, text)
+	}
+	s.eventually(twoRestarts)
 }
 
 func TestQueueFullAndWaitedTooLong(t *testing.T) {

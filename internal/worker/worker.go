@@ -108,6 +108,31 @@ func (e *ExitError) Error() string {
 	return b.String()
 }
 
+// End says in one word how a process ended that nobody asked to end.
+type End string
+
+// The ends.
+const (
+	EndCrash   End = "crash"   // by itself
+	EndOutside End = "outside" // by a signal from elsewhere
+	EndMemory  End = "memory"  // it took too much
+	EndKill    End = "kill"    // the gateway did not trust it any more
+)
+
+// End returns how the process ended.
+func (e *ExitError) End() End {
+	switch {
+	case e.Outgrew:
+		return EndMemory
+	case e.Outside:
+		return EndOutside
+	case e.Cause != "":
+		return EndKill
+	default:
+		return EndCrash
+	}
+}
+
 // memoryRanOut are the words of ggml's backends, the C++ library and the system.
 var memoryRanOut = regexp.MustCompile(`(?i)out of memory|OutOf(Device|Host)Memory|failed to allocate|insufficient memory|bad_alloc|cannot allocate memory`)
 
