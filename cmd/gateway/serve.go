@@ -159,7 +159,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
-		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
+		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
@@ -249,7 +249,7 @@ func (g *gateway) poolOptions() pool.Options {
 		},
 		Loaded: g.loaded, Spoiled: g.spoiled,
 		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
-		Ended: func(end worker.End) { g.metrics.WorkerEnded(string(end)) },
+		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {
 		opts.Place = f.size

@@ -168,6 +168,11 @@ type Limits struct {
 	// it is a number of bytes or a size such as 512KiB, 16MiB or 1GB. Default
 	// 16 MiB.
 	Body int64 `mapstructure:"body"`
+	// Text is the largest body of a request to cut a text into tokens, to put tokens
+	// together or to apply a chat template, in bytes, at least 1024: llama-server
+	// cannot be told to stop such work. At most Body counts. In the file it is
+	// written as Body is. Default 1 MiB.
+	Text int64 `mapstructure:"text"`
 	// Drain is how long running requests may take to end when the gateway stops.
 	// 0 does not wait. Default 30s.
 	Drain time.Duration `mapstructure:"drain"`
@@ -238,6 +243,7 @@ func defaults() Config {
 		},
 		Limits: Limits{
 			Body:  16 << 20,
+			Text:  1 << 20,
 			Drain: 30 * time.Second,
 			Read:  30 * time.Second,
 			Write: 30 * time.Second, Generation: 10 * time.Minute,

@@ -71,7 +71,7 @@ type Options struct {
 	WatchInterval time.Duration
 	// Ended is told of every process that served and ended though nobody asked for it; it
 	// must not block. Nil is nobody.
-	Ended func(end worker.End)
+	Ended func(End)
 	// Swapped is told of every swap; it must not block. Nil is nobody.
 	Swapped func(worker int, took time.Duration)
 

@@ -8,8 +8,6 @@ import (
 	"os"
 	"slices"
 	"time"
-
-	"github.com/loragate/loragate/internal/worker"
 )
 
 // errReplaced ends a process whose member is to load something else, or to have
@@ -144,8 +142,8 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 		return errReplaced
 	}
 	err = r.Err()
-	if exit := (*worker.ExitError)(nil); errors.As(err, &exit) && p.opts.Ended != nil && p.ctx.Err() == nil {
-		p.opts.Ended(exit.End())
+	if end, ended := EndOf(err); ended && p.opts.Ended != nil && p.ctx.Err() == nil {
+		p.opts.Ended(end)
 	}
 	return err
 }

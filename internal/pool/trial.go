@@ -74,6 +74,27 @@ func (s *state) replaceIdle(crashed *member) {
 
 // crashed reports whether a process ended by itself.
 func crashed(cause error) bool {
+	end, ended := EndOf(cause)
+	return ended && end == EndCrash
+}
+
+// End says how a worker's process ended; see worker.End.
+type End = worker.End
+
+// The ends.
+const (
+	EndCrash   = worker.EndCrash
+	EndOutside = worker.EndOutside
+	EndMemory  = worker.EndMemory
+	EndKill    = worker.EndKill
+)
+
+// EndOf returns how the process ended whose end is an error's cause; false if it is not
+// known to have ended.
+func EndOf(err error) (End, bool) {
 	var exit *worker.ExitError
-	return errors.As(cause, &exit) && exit.End() == worker.EndCrash
+	if !errors.As(err, &exit) {
+		return "", false
+	}
+	return exit.End(), true
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
-	"github.com/loragate/loragate/internal/worker"
 )
 
 // apiError is an error as a client sees it, in OpenAI's envelope, with the cause
@@ -104,7 +103,7 @@ func workerDied(cause error) *apiError {
 		Status: http.StatusBadGateway, Type: typeServer, Code: "worker_died",
 		Message: "The model's process ended while it was answering.", Cause: cause,
 	}
-	if exit := (*worker.ExitError)(nil); errors.As(cause, &exit) && exit.Outgrew {
+	if end, _ := pool.EndOf(cause); end == pool.EndMemory {
 		e.Message = "The model's process was ended while it was answering: the request made it take more memory than it may."
 	}
 	return e

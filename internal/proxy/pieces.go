@@ -45,9 +45,11 @@ func (p *Proxy) runPieces(c echo.Context, r *request) error {
 func (r *request) piece(i int, into *[]byte) *request {
 	piece := *r
 	piece.prompts, piece.into = nil, into
-	// In a list of its own it means what it does beside others. An edited object stays
-	// one.
-	piece.body, _ = rawjson.Scan(r.body.Apply(rawjson.Edit{Key: "prompt", Value: list(r.prompts[i : i+1])}))
+	prompt := r.prompts[i]
+	if prompt[0] == '[' { // in a list of its own it means what it does beside others
+		prompt = list(r.prompts[i : i+1])
+	}
+	piece.body, _ = rawjson.Scan(r.body.Apply(rawjson.Edit{Key: "prompt", Value: prompt})) // an edited object stays one
 	return &piece
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -84,6 +85,58 @@ func TestStreamThatTheWorkerFails(t *testing.T) {
 		t.Errorf("events: %q", list)
 	}
 	s.access(resp.Header.Get("X-Request-Id"))
+}
+
+func TestWholeAnswerThatTheWorkerFails(t *testing.T) {
+	s := start(t, nil)
+	resp, text := s.post("/v1/completions", `{"model":"coding","prompt":"fail-at=2"}`)
+	if resp.StatusCode != 500 || text != `{"error":{"message":"failed as told","type":"server_error","param":null,"code":null}}` {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	// A chat may have failed for being streamed.
+	if resp, text := s.post(chatPath, chat("coding", "fail-at=2", "")); resp.StatusCode != 200 || !strings.Contains(text, `"content":"fake"`) {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+}
+
+// leave sends a request, waits until it runs and leaves it.
+func (s *stack) leave(path, body string) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	left := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, "POST", s.url+path, strings.NewReader(body))
+		if err == nil {
+			var resp *http.Response
+			if resp, err = http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+				err = fmt.Errorf("answered with %d", resp.StatusCode)
+			}
+		}
+		left <- err
+	}()
+	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight > 0 })
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		s.t.Errorf("%s: %v", body, err)
+	}
+	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight == 0 })
+}
+
+func TestWhoLeavesAWholeAnswerFreesItsSlot(t *testing.T) {
+	s := start(t, func(s *settings) { s.slots = 1 })
+	s.leave(chatPath, chat("coding", "idle=1", ""))
+	s.leave("/v1/completions", `{"model":"coding","prompt":"idle=3"}`)
+	// The last prompt would end the worker.
+	s.leave("/v1/completions", `{"model":"coding","prompt":["chunks=1","idle=1","die"]}`)
+	resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["chunks=1","chunks=2","hi"]}`)
+	if resp.StatusCode != 200 || !strings.Contains(text, `"index":2`) {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	if w := s.pool.Stats().Workers[0]; w.Restarts != 0 {
+		t.Errorf("the worker was restarted: %+v", w)
+	}
 }
 
 func TestWorkerDiesInMidStream(t *testing.T) {

@@ -3,12 +3,11 @@ package proxy
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/loragate/loragate/internal/worker"
+	"github.com/loragate/loragate/internal/pool"
 )
 
 // quarantine remembers bodies that ended workers, so that sending one again ends no
@@ -102,8 +101,7 @@ const (
 // read.
 func (rs *runs) failed(cause error, begun bool) verdict {
 	rs.count++
-	var exit *worker.ExitError
-	if errors.As(cause, &exit) && !exit.Outside {
+	if end, ended := pool.EndOf(cause); ended && end != pool.EndOutside {
 		rs.harm++
 		rs.suspect = rs.suspect || !begun
 	}

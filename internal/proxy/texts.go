@@ -69,8 +69,30 @@ func (t *texts) merge(answers [][]byte) ([]byte, bool) {
 	if t.ranking {
 		where = "results"
 	}
-	var all [][]byte
-	used, begin := 0, 0
+	all, used, ok := t.collect(answers, where)
+	if !ok {
+		return nil, false
+	}
+	if t.ranking {
+		all = t.rank(all)
+	}
+	object, ok := rawjson.Scan(answers[0])
+	if !ok { // llama-server's own form is the list alone
+		return list(all), true
+	}
+	edits := []rawjson.Edit{{Key: where, Value: list(all)}}
+	raw, _ := object.Raw("usage")
+	if usage, ok := rawjson.Scan(raw); ok {
+		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
+			rawjson.Edit{Key: "prompt_tokens", Value: decimal(used)}, rawjson.Edit{Key: "total_tokens", Value: decimal(used)})})
+	}
+	return object.Apply(edits...), true
+}
+
+// collect returns what the answers have of each text, which is their own or in a
+// member, with its index among all, and the tokens that were read.
+func (t *texts) collect(answers [][]byte, where string) (all [][]byte, used int, ok bool) {
+	begin := 0
 	for i, answer := range answers {
 		elements := answer
 		if object, ok := rawjson.Scan(answer); ok {
@@ -83,23 +105,7 @@ func (t *texts) merge(answers [][]byte) ([]byte, bool) {
 		}
 		begin += len(t.groups[i])
 	}
-	if len(all) != begin {
-		return nil, false
-	}
-	if t.ranking {
-		all = t.rank(all)
-	}
-	object, ok := rawjson.Scan(answers[0])
-	if !ok { // llama-server's own form is the list alone
-		return list(all), true
-	}
-	raw, _ := object.Raw("usage")
-	edits := []rawjson.Edit{{Key: where, Value: list(all)}}
-	if usage, ok := rawjson.Scan(raw); ok {
-		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
-			rawjson.Edit{Key: "prompt_tokens", Value: decimal(used)}, rawjson.Edit{Key: "total_tokens", Value: decimal(used)})})
-	}
-	return object.Apply(edits...), true
+	return all, used, len(all) == begin
 }
 
 // rank puts the best first and leaves out what is not asked for.

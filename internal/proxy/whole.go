@@ -190,10 +190,7 @@ func (a *assembly) count(object rawjson.Object) {
 
 // draft returns the choice of an index, as an event tells it.
 func (a *assembly) draft(index []byte) *draft {
-	n := 0
-	for _, digit := range index {
-		n = 10*n + int(digit-'0')
-	}
+	n := number(index)
 	if n < 0 || n >= a.rec.tally.parts() {
 		n = 0
 	}

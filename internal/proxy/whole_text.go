@@ -132,31 +132,35 @@ func (textShape) take(a *assembly, event []byte, object rawjson.Object) {
 	}
 	index, _ := choice.Raw("index")
 	d := a.draft(index)
+	finish, _ := choice.Raw("finish_reason")
+	if ended := len(finish) > 0 && string(finish) != "null"; ended {
+		d.finish = bytes.Clone(finish)
+		a.end(d, object)
+	} else if d.last.Empty() {
+		a.end(d, object)
+		d.ended = false // who answers is known, in case that nothing else tells
+	}
+	a.takeText(d, event, object, choice)
+}
+
+// takeText takes in what an event adds to a text. The last one adds nothing.
+func (a *assembly) takeText(d *draft, event []byte, object, choice rawjson.Object) {
 	text, _ := choice.Raw("text")
 	a.add(&d.content, inside(text))
 	told, _ := object.Raw(innerVerboseKey)
 	inner, verbose := rawjson.Scan(told)
-	finish, _ := choice.Raw("finish_reason")
-	switch ended := len(finish) > 0 && string(finish) != "null"; {
-	case ended:
-		d.finish = bytes.Clone(finish)
-		a.end(d, object)
+	raw, _ := choice.Raw("logprobs")
+	logprobs, given := rawjson.Scan(raw)
+	switch {
+	case d.ended:
 		return
 	case verbose:
 		a.takeTokens(d, inner)
-	case len(inside(text)) > 0:
+	case !given && len(inside(text)) > 0:
 		d.expect(event, &d.content)
 	}
-	if d.last.Empty() {
-		a.end(d, object)
-		d.ended = false // who answers is known, in case that nothing else tells
-	}
-	probs, _ := choice.Raw("logprobs")
-	if object, ok := rawjson.Scan(probs); ok {
-		content, _ := object.Raw("content")
-		a.takeProbs(d, content)
-		d.around = frame{}
-	}
+	content, _ := logprobs.Raw("content")
+	a.takeProbs(d, content)
 }
 
 // build follows server_task_result_cmpl_final::to_json_oaicompat.
