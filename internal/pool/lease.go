@@ -106,6 +106,11 @@ type Lease struct {
 	// Prepared is the part of Queued in which the worker was made ready: the swap,
 	// and the erasing of slots.
 	Prepared time.Duration
+	// SharedFate says that another worker's crash may take this one along, and Since
+	// when its process was ready: one that was there when the other crashed says
+	// nothing against what runs on it.
+	SharedFate bool
+	Since      time.Time
 
 	pool *Pool
 

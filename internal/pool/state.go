@@ -81,8 +81,10 @@ type member struct {
 	gen    uint64 // counts the processes; what concerns an older one is void
 	up     Runner // nil while there is none that can serve
 
-	suspect   bool // it broke a request off and has given no sign of life since
-	stalled   bool // its main loop does not answer at the moment
+	suspect   bool      // it broke a request off and has given no sign of life since
+	stalled   bool      // its main loop does not answer at the moment
+	held      bool      // another of its device failed, and may have taken it along
+	since     time.Time // when its process was ready
 	swapping  bool
 	preparing []*Lease // placed and not yet granted, in order
 
@@ -261,6 +263,7 @@ func (s *state) place(a sched.Action) {
 	delete(s.waiting, a.Ticket)
 	l := &Lease{
 		Worker: m.up, Member: m.id, Slot: a.Slot, State: StateWarm, Target: t.request.Target,
+		SharedFate: s.shared, Since: m.since,
 		member: m, gen: m.gen, ticket: t, slots: a.Slots, erase: a.Erase, placed: s.effects.now(),
 	}
 	t.lease = l
@@ -346,6 +349,7 @@ func (s *state) release(l *Lease, o Outcome, u Usage) {
 	default:
 		if o == Failed && !m.suspect {
 			s.suspect(m)
+			s.hold(m)
 			s.effects.probe(m)
 		}
 		early := o != Cut
@@ -373,8 +377,16 @@ func (s *state) probed(m *member, gen uint64, err error) {
 		return
 	}
 	m.suspect, m.stalled = false, false
-	s.sched.Resume(m.id, s.now())
+	s.resume(m)
+	s.letGo(m)
 	s.schedule()
+}
+
+// resume lets a worker have requests again, unless something else keeps them from it.
+func (s *state) resume(m *member) {
+	if m.up != nil && !m.suspect && !m.stalled && !m.held {
+		s.sched.Resume(m.id, s.now())
+	}
 }
 
 // stall keeps further requests from a worker whose main loop does not answer, and
@@ -395,10 +407,8 @@ func (s *state) recover(m *member, r Runner) {
 		return
 	}
 	m.stalled = false
-	if !m.suspect {
-		s.sched.Resume(m.id, s.now())
-		s.schedule()
-	}
+	s.resume(m)
+	s.schedule()
 }
 
 // condemn ends a process that cannot be trusted. Nothing is placed on it until
@@ -439,7 +449,8 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.gen++
 	m.up, s.facts = r, r.Facts()
 	m.ended = make(chan struct{})
-	m.suspect, m.stalled, m.swapping, m.failing = false, false, false, false
+	m.suspect, m.stalled, m.held, m.swapping, m.failing = false, false, false, false, false
+	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
 	for _, file := range s.sched.Convicted() {
 		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
@@ -523,6 +534,7 @@ func (s *state) down(m *member, failing bool, restart time.Time, cause error) {
 	if s.shared && crashed(cause) {
 		s.replaceIdle(m)
 	}
+	s.letGo(m)
 	lost := m.preparing
 	m.preparing = nil
 	for _, l := range lost {

@@ -63,6 +63,31 @@ func (s *state) prove(l *Lease) {
 	s.schedule()
 }
 
+// hold keeps further requests from the other workers of a device on which one broke off,
+// where they share its fate, until that is known: idle ones would fail with their next
+// request.
+func (s *state) hold(failed *member) {
+	if !s.shared {
+		return
+	}
+	for _, m := range s.members {
+		if m != failed && m.up != nil && m.device == failed.device {
+			m.held = true
+			s.sched.Suspend(m.id, s.now())
+		}
+	}
+}
+
+// letGo ends hold, once it is known what became of the worker.
+func (s *state) letGo(failed *member) {
+	for _, m := range s.members {
+		if m.held && m.device == failed.device {
+			m.held = false
+			s.resume(m)
+		}
+	}
+}
+
 // replaceIdle replaces the workers of a crashed one's device on which nothing runs.
 func (s *state) replaceIdle(crashed *member) {
 	for _, m := range s.members {

@@ -123,3 +123,18 @@ func TestCrashUnderMPSReplacesIdleWorkers(t *testing.T) {
 		})
 	}
 }
+
+func TestFailureUnderMPSHoldsTheOthers(t *testing.T) {
+	b := newBench(t, 2)
+	b.shared = true
+	failed := granted(b.ask(""))
+	b.release(failed, Failed, Usage{})
+	waits := b.ask("")
+	if granted(waits) != nil {
+		t.Fatal("got a worker whose fate is not known")
+	}
+	b.probed(failed.member, failed.gen, nil) // it lives
+	if granted(waits) == nil {
+		t.Error("nobody is let go after a sign of life")
+	}
+}

@@ -71,7 +71,7 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 		case !errors.As(err, &failed):
 			return err
 		}
-		switch so.failed(failed, rec.tally.begun) {
+		switch so.failed(failed, lease, rec.tally.begun, time.Now()) {
 		case convict:
 			return p.convicted(rec, r, failed)
 		case giveUp:

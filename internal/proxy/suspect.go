@@ -75,8 +75,9 @@ func (q *quarantine) left(r *request, now time.Time) time.Duration {
 // runs is what became of a request so far.
 type runs struct {
 	count   int
-	harm    int  // of them ended with a worker that nobody ended from outside
-	suspect bool // it may be why a worker ended
+	harm    int       // of them ended with a worker that nobody ended from outside
+	first   time.Time // when the first of those did
+	suspect bool      // it may be why a worker ended
 }
 
 const (
@@ -96,14 +97,19 @@ const (
 )
 
 // failed takes notice of a run whose worker failed before the client had a byte of the
-// answer. begun says that llama-server had begun to answer: a request that ends workers
+// answer, on the lease. begun says that llama-server had begun to answer: a request that ends workers
 // does so before, when it is parsed, when its grammar is compiled, or when its prompt is
 // read.
-func (rs *runs) failed(cause error, begun bool) verdict {
+func (rs *runs) failed(cause error, l *pool.Lease, begun bool, now time.Time) verdict {
 	rs.count++
-	if end, ended := pool.EndOf(cause); ended && end != pool.EndOutside {
+	end, ended := pool.EndOf(cause)
+	alongWithFirst := l.SharedFate && !rs.first.IsZero() && l.Since.Before(rs.first)
+	if ended && end != pool.EndOutside && !alongWithFirst {
 		rs.harm++
 		rs.suspect = rs.suspect || !begun
+		if rs.first.IsZero() {
+			rs.first = now
+		}
 	}
 	switch {
 	case rs.harm >= mostHarm:
