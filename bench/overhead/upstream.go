@@ -19,8 +19,9 @@ const streamChunks = 200
 // run on it and that answers at once, with bytes made at the start. Keys are not
 // checked. Nothing in it changes after newUpstream.
 type upstream struct {
-	health, adapters, applied, slots, erased, missing []byte // whole answers
-	completion                                        []byte // whole answer
+	health, adapters, applied, slots, erased, missing []byte   // whole answers
+	completion                                        []byte   // whole answer
+	streamed                                          [][]byte // the same as a stream, for those who put it together
 	stream                                            [][]byte
 }
 
@@ -51,7 +52,8 @@ func newUpstream(lora string, slots int) *upstream {
 		erased:     answer("200 OK", []byte(`{"id_slot":0,"n_erased":0}`)),
 		missing:    answer("404 Not Found", []byte(`{"error":{"code":404,"message":"File Not Found","type":"not_found_error"}}`)),
 		completion: answer("200 OK", []byte(completionJSON)),
-		stream:     streamAnswer(),
+		streamed:   streamAnswer(answerWords(), `"usage":`+usageJSON+`,`),
+		stream:     streamAnswer(streamWords(), ""),
 	}
 }
 
@@ -70,19 +72,34 @@ const answerText = "Binary search halves the sorted range until the value is fou
 // completionJSON is built as llama-server's answers are.
 const completionJSON = `{"choices":[{"finish_reason":"stop","index":0,"message":{"role":"assistant","content":"` + answerText + `"}}],` +
 	`"created":1763900000,"model":"demo","system_fingerprint":"b11669-5e1c8f3d2","object":"chat.completion",` +
-	`"usage":{"completion_tokens":17,"prompt_tokens":58,"total_tokens":75,"prompt_tokens_details":{"cached_tokens":42}},` +
+	`"usage":` + usageJSON + `,` +
 	`"id":"chatcmpl-Qm3vXo7hT2LrYkWc9ZpBn5sJd8EfGa1U",` +
 	`"timings":{"cache_n":42,"prompt_n":16,"prompt_ms":9.182,"prompt_per_token_ms":0.573875,"prompt_per_second":1742.539,` +
 	`"predicted_n":17,"predicted_ms":41.337,"predicted_per_token_ms":2.431588,"predicted_per_second":411.254}}`
+
+const usageJSON = `{"completion_tokens":17,"prompt_tokens":58,"total_tokens":75,"prompt_tokens_details":{"cached_tokens":42}}`
 
 func answer(status string, body []byte) []byte {
 	return fmt.Appendf(nil, "HTTP/1.1 %s\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: \r\n"+
 		"Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
 }
 
+// streamWords are the texts of a long stream's events.
+func streamWords() []string {
+	words, all := strings.Fields(answerText), make([]string, streamChunks-2)
+	for i := range all {
+		all[i] = " " + words[i%len(words)]
+	}
+	return all
+}
+
+// answerWords are those of a stream that says no more than answerText.
+func answerWords() []string { return strings.SplitAfter(answerText, " ") }
+
 // streamAnswer returns what is written one by one: the header, an HTTP chunk for
-// each event, and the chunk that ends the body.
-func streamAnswer() [][]byte {
+// each event, and the chunk that ends the body. What more there is goes into an event
+// of its own behind the others, as the usage does.
+func streamAnswer(texts []string, more string) [][]byte {
 	writes := [][]byte{[]byte("HTTP/1.1 200 OK\r\nServer: llama.cpp\r\nAccess-Control-Allow-Origin: \r\n" +
 		"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")}
 	chunk := func(event string) {
@@ -95,11 +112,17 @@ func streamAnswer() [][]byte {
 			`"system_fingerprint":"b11669-5e1c8f3d2","object":"chat.completion.chunk"` + more + `}`)
 	}
 	event("null", `{"role":"assistant","content":null}`, "")
-	words := strings.Fields(answerText)
-	for i := range streamChunks - 2 {
-		event("null", `{"content":" `+words[i%len(words)]+`"}`, "")
+	for _, text := range texts {
+		event("null", `{"content":"`+text+`"}`, "")
 	}
-	event(`"stop"`, "{}", `,"timings":{"cache_n":42,"prompt_n":16,"prompt_ms":9.182,"predicted_n":198,"predicted_ms":481.5}`)
+	const timings = `"timings":{"cache_n":42,"prompt_n":16,"prompt_ms":9.182,"predicted_n":198,"predicted_ms":481.5}`
+	if more == "" {
+		event(`"stop"`, "{}", ","+timings)
+	} else {
+		event(`"stop"`, "{}", "")
+		chunk(`{"choices":[],"created":1763900000,"id":"chatcmpl-Qm3vXo7hT2LrYkWc9ZpBn5sJd8EfGa1U","model":"demo",` +
+			`"system_fingerprint":"b11669-5e1c8f3d2","object":"chat.completion.chunk",` + more + timings + `}`)
+	}
 	chunk("[DONE]")
 	return append(writes, []byte("0\r\n\r\n"))
 }
@@ -134,6 +157,7 @@ var (
 	errRequestLine = errors.New("not a request line")
 	goOn           = []byte("HTTP/1.1 100 Continue\r\n\r\n")
 	streamTrue     = [][]byte{[]byte(`"stream":true`), []byte(`"stream": true`)}
+	usageTrue      = []byte(`"include_usage":true`) // asks for what a whole answer tells
 )
 
 // answerOne reads one request, whole, and answers it. It reports whether the
@@ -159,13 +183,17 @@ func (u *upstream) answerOne(r *bufio.Reader, w io.Writer) (again bool, err erro
 			return false, err
 		}
 	}
-	var streamed bool
+	var streamed, usage bool
 	err = readBody(r, f, func(part []byte) {
 		// Bodies are one write of less than the buffer, so the field is in one part.
 		streamed = streamed || bytes.Contains(part, streamTrue[0]) || bytes.Contains(part, streamTrue[1])
+		usage = usage || bytes.Contains(part, usageTrue)
 	})
 	if err != nil {
 		return false, err
+	}
+	if reply == nil && streamed && usage {
+		return again && !f.close, writeAll(w, u.streamed)
 	}
 	if reply == nil && streamed {
 		return again && !f.close, writeAll(w, u.stream)

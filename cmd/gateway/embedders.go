@@ -42,7 +42,7 @@ func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
-		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Log: g.log.With("embedder", e.Name),
+		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, WatchInterval: watchInterval, Log: g.log.With("embedder", e.Name),
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0

@@ -159,7 +159,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
-		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
+		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
@@ -226,7 +226,10 @@ func (g *gateway) close() {
 }
 
 // watchInterval is how often each worker is asked for a sign of life.
-const watchInterval = 5 * time.Second
+//
+// llama-server looks whether a client is still there when nothing has come for it for a
+// second; an answer to us is something.
+const watchInterval = 2 * time.Second
 
 func (g *gateway) poolOptions() pool.Options {
 	w, f := g.cfg.Workers, g.fleet
@@ -241,11 +244,12 @@ func (g *gateway) poolOptions() pool.Options {
 				Name: fmt.Sprint(s.ID), Command: f.program.Path, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: paths(s.Files),
 				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.most), Device: s.Device, Dir: g.dir.path, Env: f.env(),
-				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
+				MemoryLimit: w.MemoryLimit, StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
 		Loaded: g.loaded, Spoiled: g.spoiled,
-		CallTimeout: w.HangTimeout, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
+		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
+		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {
 		opts.Place = f.size

@@ -102,6 +102,13 @@ type Workers struct {
 	// HangTimeout is how long a worker may go without answering before it is
 	// replaced. 0 turns that off. Default 60s.
 	HangTimeout time.Duration `mapstructure:"hang_timeout"`
+	// StallTimeout is how long a worker may go without telling what its slots do before
+	// nobody else is sent to it, until it does. 0 is no bound. Default 5s.
+	StallTimeout time.Duration `mapstructure:"stall_timeout"`
+	// MemoryLimit is how many bytes of its own, without the model's file, a worker's
+	// process may have; one that has more is ended. 0 is what it has when it is ready,
+	// and half of what the machine has free then, at least 1 GiB. Only on Linux. Default 0.
+	MemoryLimit int64 `mapstructure:"memory_limit"`
 	// RuntimeDir is the folder, absolute, under which the workers' sockets are
 	// made, or "" for a private one among the temporary files. It need not exist
 	// yet. At most 67 bytes long, so that a socket's path stays within 107.
@@ -161,6 +168,11 @@ type Limits struct {
 	// it is a number of bytes or a size such as 512KiB, 16MiB or 1GB. Default
 	// 16 MiB.
 	Body int64 `mapstructure:"body"`
+	// Text is the largest body of a request to cut a text into tokens, to put tokens
+	// together or to apply a chat template, in bytes, at least 1024: llama-server
+	// cannot be told to stop such work. At most Body counts. In the file it is
+	// written as Body is. Default 1 MiB.
+	Text int64 `mapstructure:"text"`
 	// Drain is how long running requests may take to end when the gateway stops.
 	// 0 does not wait. Default 30s.
 	Drain time.Duration `mapstructure:"drain"`
@@ -221,6 +233,7 @@ func defaults() Config {
 			StartTimeout: 2 * time.Minute,
 			StopTimeout:  10 * time.Second,
 			HangTimeout:  60 * time.Second,
+			StallTimeout: 5 * time.Second,
 
 			ReloadInterval: time.Second,
 		},
@@ -230,6 +243,7 @@ func defaults() Config {
 		},
 		Limits: Limits{
 			Body:  16 << 20,
+			Text:  1 << 20,
 			Drain: 30 * time.Second,
 			Read:  30 * time.Second,
 			Write: 30 * time.Second, Generation: 10 * time.Minute,

@@ -53,6 +53,9 @@ func validate(c *Config, p *problems) {
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")
 	}
+	if c.Limits.Text < 1<<10 {
+		k.add("limits.text", "must be at least 1KiB")
+	}
 	k.notNegative("limits.drain", c.Limits.Drain)
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)
@@ -125,6 +128,10 @@ func (k *checker) workers(w *Workers) {
 	k.positive("workers.start_timeout", w.StartTimeout)
 	k.notNegative("workers.stop_timeout", w.StopTimeout)
 	k.notNegative("workers.hang_timeout", w.HangTimeout)
+	k.notNegative("workers.stall_timeout", w.StallTimeout)
+	if w.MemoryLimit < 0 {
+		k.add("workers.memory_limit", "must not be negative")
+	}
 	if w.RuntimeDir != "" {
 		k.runtimeDir("workers.runtime_dir", &w.RuntimeDir)
 	}

@@ -186,7 +186,12 @@ type order struct {
 	} `json:"messages"`
 	Prompt string `json:"prompt"`
 	Stream bool   `json:"stream"`
-	Slot   *int   `json:"id_slot"`
+	// Options of a stream that asks for the usage make it tell what a whole answer
+	// would.
+	Options struct {
+		Usage bool `json:"include_usage"`
+	} `json:"stream_options"`
+	Slot *int `json:"id_slot"`
 }
 
 func (s *server) complete(w http.ResponseWriter, r *http.Request) {
@@ -257,6 +262,8 @@ func (a *answer) run() {
 		status := a.number("refuse", 0)
 		a.w.WriteHeader(status)
 		fmt.Fprintf(a.w, `{"error":{"code":%d,"message":"refused as told","type":"exceed_context_size_error","n_ctx":1}}`, status)
+	case a.order.Stream && a.order.Options.Usage && !a.paced():
+		a.wholeStream()
 	case a.order.Stream:
 		a.stream()
 	default:
@@ -311,6 +318,32 @@ func (a *answer) whole() {
 	}
 	a.w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(a.w).Encode(reply)
+}
+
+// paced reports whether the order tells of single events.
+func (a *answer) paced() bool {
+	return slices.ContainsFunc([]string{"die-at", "idle", "chunks", "until", "size", "fail-at"}, a.has)
+}
+
+// wholeStream streams what whole answers.
+func (a *answer) wholeStream() {
+	a.w.Header().Set("Content-Type", "text/event-stream")
+	event := func(choices any, more string) {
+		text, _ := json.Marshal(choices) // strings and numbers always encode
+		fmt.Fprintf(a.w, "data: {\"choices\":%s,\"created\":1,\"id\":\"fake\",\"model\":%q,\"object\":\"chat.completion.chunk\"%s}\n\n", text, a.s.alias, more)
+	}
+	choice := func(content string, finish any) []any {
+		return []any{map[string]any{"index": 0, "delta": map[string]string{"content": content}, "text": content, "finish_reason": finish}}
+	}
+	event(choice(a.content(), nil), "")
+	const usage = `,"zero":0,"unknown":null,"usage":{"completion_tokens":3,"prompt_tokens":5,"total_tokens":8}`
+	if len(a.order.Messages) == 0 {
+		event(choice("", "stop"), usage)
+	} else {
+		event(choice("", "stop"), "")
+		event([]any{}, usage)
+	}
+	fmt.Fprint(a.w, "data: [DONE]\n\n")
 }
 
 func (a *answer) stream() {

@@ -142,6 +142,9 @@ func launch(args []string) (*Server, error) {
 	return s, nil
 }
 
+// Socket returns the path of the socket that the server listens on.
+func (s *Server) Socket() string { return s.socket }
+
 // Dial opens a connection to the server; the caller closes it.
 func (s *Server) Dial() (net.Conn, error) { return net.Dial("unix", s.socket) }
 

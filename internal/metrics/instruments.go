@@ -44,7 +44,10 @@ func stateIndex(state string) int {
 
 // knownReasons have a series from the start, so that a first rejection shows as
 // an increase.
-var knownReasons = [...]string{"queue_full", "queue_wait", "no_worker", "model_unavailable"}
+var knownReasons = [...]string{"queue_full", "queue_wait", "no_worker", "model_unavailable", "request_quarantined"}
+
+// workerEnds have a series from the start for the same reason.
+var workerEnds = [...]string{"crash", "outside", "memory", "kill"}
 
 // instruments are what events are counted with. Children that the hot path
 // needs are looked up once.
@@ -53,6 +56,7 @@ type instruments struct {
 
 	responses    *prometheus.CounterVec
 	rejections   *prometheus.CounterVec
+	workerEnds   *prometheus.CounterVec
 	scrapeErrors *prometheus.CounterVec
 
 	queueWait        prometheus.Histogram
@@ -79,6 +83,7 @@ func newInstruments() *instruments {
 		completion:   counter("completion_tokens_total", "Tokens generated.", "model"),
 		responses:    counter("responses_total", "Answers to requests, by HTTP status; 499 is a client that left.", "code"),
 		rejections:   counter("rejections_total", "Requests that were turned away before they ran.", "reason"),
+		workerEnds:   counter("worker_ends_total", "Ends of workers' processes that nobody asked for: crash, outside (a signal from elsewhere), memory (workers.memory_limit) or kill (it hung, or could not be trusted).", "reason"),
 		scrapeErrors: counter("worker_scrape_errors_total", "Scrapes that lack a worker's own series, because it did not answer in time or not in Prometheus' format.", "worker"),
 
 		durations:    histogram("request_duration_seconds", "From a request's arrival to the end of its answer, of requests that ran.", totalBuckets, "streamed"),
@@ -99,12 +104,15 @@ func newInstruments() *instruments {
 	for _, reason := range knownReasons {
 		i.rejections.WithLabelValues(reason)
 	}
+	for _, reason := range workerEnds {
+		i.workerEnds.WithLabelValues(reason)
+	}
 	return i
 }
 
 func (i *instruments) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		i.requests, i.prompt, i.cached, i.completion, i.responses, i.rejections, i.scrapeErrors,
+		i.requests, i.prompt, i.cached, i.completion, i.responses, i.rejections, i.workerEnds, i.scrapeErrors,
 		i.queueWait, i.interToken, i.durations, i.ttfts, i.swapDuration,
 	}
 }

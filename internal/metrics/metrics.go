@@ -159,6 +159,10 @@ func (m *Metrics) Chunk(d time.Duration) { m.interToken.Observe(d.Seconds()) }
 // becomes a series.
 func (m *Metrics) Rejected(reason string) { m.rejections.WithLabelValues(reason).Inc() }
 
+// WorkerEnded counts the end of a process that nobody asked to end. The reason is one of
+// the program's own words.
+func (m *Metrics) WorkerEnded(reason string) { m.workerEnds.WithLabelValues(reason).Inc() }
+
 // Swap records how long a swap that has ended took. How many there were is the
 // Snapshot's to say.
 func (m *Metrics) Swap(worker int, took time.Duration) {

@@ -70,10 +70,14 @@ type Request struct {
 	Whole bool
 	// Chain is the conversation that it continues, if any.
 	Chain Chain
-	// Again is when the request was first asked for, if it runs a second time
-	// because its worker failed. It keeps its place in the order, is not refused
-	// for a full queue, and is not tried a third time.
+	// Again is when the request was first asked for, if it runs once more because
+	// its worker failed. It keeps its place in the order and is not refused for a
+	// full queue.
 	Again time.Time
+	// Suspect is true of one that runs again and may be why its worker failed: it
+	// runs when no other suspect is on trial in the whole pool and nothing that lost
+	// its worker without being one waits, alone on a worker until Lease.Prove.
+	Suspect bool
 }
 
 func (r Request) again() bool { return !r.Again.IsZero() }
@@ -102,6 +106,11 @@ type Lease struct {
 	// Prepared is the part of Queued in which the worker was made ready: the swap,
 	// and the erasing of slots.
 	Prepared time.Duration
+	// SharedFate says that another worker's crash may take this one along, and Since
+	// when its process was ready: one that was there when the other crashed says
+	// nothing against what runs on it.
+	SharedFate bool
+	Since      time.Time
 
 	pool *Pool
 
@@ -115,6 +124,7 @@ type Lease struct {
 	usage     Usage // what it took, once released
 	abandoned bool  // its client left before the grant
 	granted   bool
+	proven    bool // it was a suspect, and did no harm
 	released  bool
 }
 
@@ -142,6 +152,14 @@ const (
 // known; it does not block.
 func (l *Lease) Release(o Outcome, u Usage) {
 	l.pool.post(func() { l.pool.state.release(l, o, u) })
+}
+
+// Prove says that a suspect did no harm: its worker has begun to answer. Others may
+// run beside it from now on. It does not block; for other leases it does nothing.
+func (l *Lease) Prove() {
+	if l.ticket.request.Suspect {
+		l.pool.post(func() { l.pool.state.prove(l) })
+	}
 }
 
 // Runner is the pool's view of a worker; *worker.Worker is the real one.
@@ -185,7 +203,7 @@ func (e *BusyError) Error() string {
 }
 
 // WorkerError says that workers failed while the request was being made ready
-// on them, on its second try, too.
+// on them, more than once.
 type WorkerError struct{ Cause error }
 
 func (e *WorkerError) Error() string { return fmt.Sprintf("worker failed: %v", e.Cause) }

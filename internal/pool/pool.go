@@ -40,6 +40,9 @@ type Options struct {
 	// Together says that the workers of a device run at the same time, not in turns.
 	Together bool
 
+	// SharedFate says that a worker's crash may take the others of its device along.
+	SharedFate bool
+
 	// What workers have loaded, as in sched.Options.
 	MaxLoaded      int
 	Memory         int64
@@ -61,8 +64,14 @@ type Options struct {
 	// CallTimeout bounds each of the pool's own calls of a worker; one that does
 	// not answer in time is replaced.
 	CallTimeout time.Duration
+	// StallTimeout is how long a worker may go without telling of its slots before
+	// nobody else is sent to it, until it does; 0 is no bound.
+	StallTimeout time.Duration
 	// WatchInterval is how often a worker is asked for a sign of life; 0 never.
 	WatchInterval time.Duration
+	// Ended is told of every process that served and ended though nobody asked for it; it
+	// must not block. Nil is nobody.
+	Ended func(End)
 	// Swapped is told of every swap; it must not block. Nil is nobody.
 	Swapped func(worker int, took time.Duration)
 
@@ -110,6 +119,7 @@ func New(opts Options, stock []Stock) *Pool {
 		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
 	})
+	p.state.shared = opts.SharedFate
 	p.state.sched.SetStock(stock, p.state.now())
 	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
 	if opts.Place == nil {
@@ -197,7 +207,7 @@ func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	}
 	posted := p.post(func() {
 		if err := p.state.admit(t); err != nil {
-			t.result <- result{err: err}
+			t.refuse(err)
 		}
 	})
 	if !posted {
@@ -376,40 +386,65 @@ func (p *Pool) erase(l *Lease, slots []int) {
 	})
 }
 
-// settleInterval is how often a worker is asked whether it has stopped working
-// on a request whose client left.
-const settleInterval = 50 * time.Millisecond
+const (
+	// settleInterval is how often a worker is asked whether it has stopped working
+	// on a request whose client left.
+	settleInterval = 50 * time.Millisecond
+	// settlePatience is for how long; what goes on longer is no stream, and
+	// llama-server looks for its client only after a second without any result. The
+	// answer to a question is one, so it is asked every settleRarely from then on.
+	settlePatience = time.Second
+	settleRarely   = 1500 * time.Millisecond
+)
 
+// settle has no bound: a request that nobody can stop goes on as long as it likes
+// while its worker gives signs of life.
 func (p *Pool) settle(l *Lease, early bool) {
-	p.call(func(ctx context.Context) {
-		err := awaitIdle(ctx, l, settling{seen: !early, since: p.now()})
+	if p.state.closing {
+		return
+	}
+	p.tasks.Go(func() {
+		err := p.awaitIdle(l, settling{seen: !early, since: p.now()})
 		p.post(func() {
-			if err != nil {
+			switch {
+			case p.ctx.Err() != nil: // the worker ends anyway
+			case err != nil:
 				p.state.unsettled(l, err)
-				return
+			default:
+				p.state.settled(l)
 			}
-			p.state.settled(l)
 		})
 	})
 }
 
-// awaitIdle blocks until the lease's slots have settled, its process has ended
-// or ctx ends, which is the only error.
-func awaitIdle(ctx context.Context, l *Lease, s settling) error {
-	ticker := time.NewTicker(settleInterval)
-	defer ticker.Stop()
+// awaitIdle blocks until the lease's slots have settled, its process has ended or
+// the pool is closed. The error says that the worker has not told of its slots for
+// the call timeout.
+func (p *Pool) awaitIdle(l *Lease, s settling) error {
+	heard := p.now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		work, err := l.Worker.Slots(ctx)
-		if err == nil && s.settled(anyBusy(work, l.slots), time.Now()) {
-			return nil
-		}
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-l.Worker.Exited():
 			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-p.ctx.Done():
+			return nil
 		}
+		ctx, cancel := context.WithDeadline(p.ctx, heard.Add(p.opts.CallTimeout))
+		work, err := l.Worker.Slots(ctx)
+		cancel()
+		now := p.now()
+		switch {
+		case err == nil && s.settled(anyBusy(work, l.slots), now):
+			return nil
+		case err == nil:
+			heard = now
+		case now.Sub(heard) >= p.opts.CallTimeout:
+			return err
+		}
+		timer.Reset(s.pause(now))
 	}
 }
 
@@ -431,6 +466,14 @@ func (s *settling) settled(busy bool, now time.Time) bool {
 		return false
 	}
 	return s.seen || now.Sub(s.since) >= settleGrace
+}
+
+// pause is how long to wait before the worker is asked again.
+func (s *settling) pause(now time.Time) time.Duration {
+	if now.Sub(s.since) < settlePatience {
+		return settleInterval
+	}
+	return settleRarely
 }
 
 func anyBusy(work []worker.Work, slots []int) bool {

@@ -45,9 +45,11 @@ type state struct {
 	devices []string  // given to members in turn; none is one that all share
 	members []*member // workers, then spares; only grow adds to them
 	waiting map[sched.Ticket]*ticket
+	trials  trials
 	tickets sched.Ticket // the last number given out
 	facts   Facts        // of the worker that came up last
 	closing bool         // nothing is admitted any more
+	shared  bool         // see Options.SharedFate
 }
 
 // ticket is one request that waits or is being made ready.
@@ -58,6 +60,13 @@ type ticket struct {
 	tries   int         // workers that failed while making it ready
 	result  chan result // buffered: the owner never blocks on it
 	lease   *Lease      // once placed
+	over    bool        // it was refused, or its client left
+}
+
+// refuse is the end of a ticket that gets no lease.
+func (t *ticket) refuse(err error) {
+	t.over = true
+	t.result <- result{err: err}
 }
 
 type result struct {
@@ -72,7 +81,10 @@ type member struct {
 	gen    uint64 // counts the processes; what concerns an older one is void
 	up     Runner // nil while there is none that can serve
 
-	suspect   bool // it broke a request off and has given no sign of life since
+	suspect   bool      // it broke a request off and has given no sign of life since
+	stalled   bool      // its main loop does not answer at the moment
+	held      bool      // another of its device failed, and may have taken it along
+	since     time.Time // when its process was ready
 	swapping  bool
 	preparing []*Lease // placed and not yet granted, in order
 
@@ -122,7 +134,10 @@ func (s *state) admit(t *ticket) error {
 	if err := s.loadable(t.request.Target.files()); err != nil {
 		return err
 	}
-	if !s.enqueue(t) {
+	switch {
+	case t.request.Suspect:
+		s.trials.add(t)
+	case !s.enqueue(t):
 		return s.queueFull()
 	}
 	s.schedule()
@@ -157,7 +172,7 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Chain: r.Chain,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Alone: r.Suspect, Chain: r.Chain,
 		ScopeWeight: r.ScopeWeight, Priority: r.Priority,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
@@ -168,7 +183,7 @@ func (s *state) enqueue(t *ticket) bool {
 	s.waiting[t.number] = t
 	if e, ok := s.waiting[evicted]; ok {
 		delete(s.waiting, evicted)
-		e.result <- result{err: s.queueFull()}
+		e.refuse(s.queueFull())
 	}
 	return true
 }
@@ -193,6 +208,7 @@ func (s *state) unavailable() error {
 
 // cancel forgets a request whose client left, wherever it is.
 func (s *state) cancel(t *ticket) {
+	t.over = true
 	if t.lease != nil {
 		// Placed: being made ready, or granted in the same moment.
 		t.lease.abandoned = true
@@ -204,12 +220,13 @@ func (s *state) cancel(t *ticket) {
 	if _, waits := s.waiting[t.number]; waits {
 		delete(s.waiting, t.number)
 		s.sched.Leave(t.number, s.now())
-		s.schedule() // a worker may be draining for it
 	}
+	s.schedule() // a worker may be draining for it, or a suspect wait for its trial
 }
 
 // schedule asks for a decision and carries it out.
 func (s *state) schedule() {
+	s.nextTrial()
 	now := s.now()
 	actions, wake := s.sched.Decide(now)
 	replaced := false
@@ -246,6 +263,7 @@ func (s *state) place(a sched.Action) {
 	delete(s.waiting, a.Ticket)
 	l := &Lease{
 		Worker: m.up, Member: m.id, Slot: a.Slot, State: StateWarm, Target: t.request.Target,
+		SharedFate: s.shared, Since: m.since,
 		member: m, gen: m.gen, ticket: t, slots: a.Slots, erase: a.Erase, placed: s.effects.now(),
 	}
 	t.lease = l
@@ -321,6 +339,9 @@ func (s *state) release(l *Lease, o Outcome, u Usage) {
 		return
 	}
 	l.released, l.usage = true, u
+	if s.trials.current == l.ticket {
+		s.schedule()
+	}
 	switch m := l.member; {
 	case l.gone():
 	case o == Done:
@@ -328,6 +349,7 @@ func (s *state) release(l *Lease, o Outcome, u Usage) {
 	default:
 		if o == Failed && !m.suspect {
 			s.suspect(m)
+			s.hold(m)
 			s.effects.probe(m)
 		}
 		early := o != Cut
@@ -354,8 +376,38 @@ func (s *state) probed(m *member, gen uint64, err error) {
 		s.condemn(m, fmt.Sprintf("no sign of life: %v", err))
 		return
 	}
-	m.suspect = false
-	s.sched.Resume(m.id, s.now())
+	m.suspect, m.stalled = false, false
+	s.resume(m)
+	s.letGo(m)
+	s.schedule()
+}
+
+// resume lets a worker have requests again, unless something else keeps them from it.
+func (s *state) resume(m *member) {
+	if m.up != nil && !m.suspect && !m.stalled && !m.held {
+		s.sched.Resume(m.id, s.now())
+	}
+}
+
+// stall keeps further requests from a worker whose main loop does not answer, and
+// returns how many run on it, of which one is the cause. The process may be another by
+// now; then it reports false.
+func (s *state) stall(m *member, r Runner) (inFlight int, is bool) {
+	if m.up != r {
+		return 0, false
+	}
+	m.stalled = true
+	s.sched.Suspend(m.id, s.now())
+	return s.sched.InFlight(m.id), true
+}
+
+// recover takes a stalled worker back.
+func (s *state) recover(m *member, r Runner) {
+	if m.up != r || !m.stalled {
+		return
+	}
+	m.stalled = false
+	s.resume(m)
 	s.schedule()
 }
 
@@ -366,10 +418,11 @@ func (s *state) condemn(m *member, cause string) {
 	s.effects.kill(m, cause)
 }
 
-// unsettled is settled for a worker that would not stop.
+// unsettled is settled for a worker that does not tell what it works on. One that
+// does is never ended for a request that goes on.
 func (s *state) unsettled(l *Lease, err error) {
 	if !l.gone() {
-		s.condemn(l.member, fmt.Sprintf("does not stop working on a cancelled request: %v", err))
+		s.condemn(l.member, fmt.Sprintf("no sign of life while a cancelled request ends: %v", err))
 	}
 }
 
@@ -396,7 +449,8 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.gen++
 	m.up, s.facts = r, r.Facts()
 	m.ended = make(chan struct{})
-	m.suspect, m.swapping, m.failing = false, false, false
+	m.suspect, m.stalled, m.held, m.swapping, m.failing = false, false, false, false, false
+	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
 	for _, file := range s.sched.Convicted() {
 		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
@@ -443,7 +497,7 @@ func (s *state) reject(files []*SpoiledError) {
 			if slices.Contains(t.request.Target.files(), f.File) {
 				s.sched.Leave(number, s.now())
 				delete(s.waiting, number)
-				t.result <- result{err: f}
+				t.refuse(f)
 			}
 		}
 	}
@@ -456,7 +510,7 @@ func (s *state) rejectRoomless() {
 		if files := t.request.Target.files(); !s.sched.Room(files) {
 			s.sched.Leave(number, s.now())
 			delete(s.waiting, number)
-			t.result <- result{err: &NoRoomError{Files: len(files)}}
+			t.refuse(&NoRoomError{Files: len(files)})
 		}
 	}
 }
@@ -464,6 +518,11 @@ func (s *state) rejectRoomless() {
 // down takes a worker out that died or could not be started. What was being
 // made ready on it waits again, once; what ran on it fails by itself, and its
 // owner asks again.
+//
+// Where the workers of a device share the fate of one that crashes (CUDA's
+// multi-process service ends with it), what runs on the others fails by itself, too.
+// Those on which nothing runs would fail with their next request, and are replaced
+// before that.
 func (s *state) down(m *member, failing bool, restart time.Time, cause error) {
 	m.failing, m.restart = failing, restart
 	if m.up != nil {
@@ -472,6 +531,10 @@ func (s *state) down(m *member, failing bool, restart time.Time, cause error) {
 		m.restarts++
 		s.sched.Down(m.id, s.now())
 	}
+	if s.shared && crashed(cause) {
+		s.replaceIdle(m)
+	}
+	s.letGo(m)
 	lost := m.preparing
 	m.preparing = nil
 	for _, l := range lost {
@@ -490,12 +553,12 @@ func (s *state) requeue(t *ticket, cause error) {
 		return
 	}
 	t.lease = nil
-	if t.tries++; t.tries > 1 || t.request.again() {
-		t.result <- result{err: &WorkerError{Cause: cause}}
+	if t.tries++; t.tries > 1 {
+		t.refuse(&WorkerError{Cause: cause})
 		return
 	}
 	if err := s.loadable(t.request.Target.files()); err != nil { // spoiled meanwhile
-		t.result <- result{err: err}
+		t.refuse(err)
 		return
 	}
 	s.enqueue(t) // cannot be refused: it was admitted once
@@ -504,9 +567,13 @@ func (s *state) requeue(t *ticket, cause error) {
 func (s *state) rejectAll(err error) {
 	for number, t := range s.waiting {
 		s.sched.Leave(number, s.now())
-		t.result <- result{err: err}
+		t.refuse(err)
 	}
 	clear(s.waiting)
+	for _, t := range s.trials.queue {
+		t.refuse(err)
+	}
+	s.trials.queue = nil
 }
 
 // close turns everything away, now and from now on.

@@ -138,10 +138,14 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	if p.opts.Loaded != nil {
 		p.opts.Loaded(start.Files)
 	}
-	if p.watch(r, ended) {
+	if p.watch(m, r, ended) {
 		return errReplaced
 	}
-	return r.Err()
+	err = r.Err()
+	if end, ended := EndOf(err); ended && p.opts.Ended != nil && p.ctx.Err() == nil {
+		p.opts.Ended(end)
+	}
+	return err
 }
 
 // start brings a process up. At the first start of the pool none is used before
@@ -186,7 +190,7 @@ func (p *Pool) selfTest(r Runner, files []File) error {
 // watch blocks until the process has ended, is to end, or the pool is closed. It
 // kills one that is alive but gives no sign of life for the call timeout. It
 // reports whether the process is to end because it is replaced.
-func (p *Pool) watch(r Runner, ended <-chan struct{}) (replaced bool) {
+func (p *Pool) watch(m *member, r Runner, ended <-chan struct{}) (replaced bool) {
 	var tick <-chan time.Time
 	if p.opts.WatchInterval > 0 {
 		ticker := time.NewTicker(p.opts.WatchInterval)
@@ -202,15 +206,36 @@ func (p *Pool) watch(r Runner, ended <-chan struct{}) (replaced bool) {
 		case <-p.ctx.Done():
 			return false
 		case <-tick:
-			p.checkAlive(r)
+			p.checkAlive(m, r)
 		}
 	}
 }
 
-func (p *Pool) checkAlive(r Runner) {
+// checkAlive asks a worker's main loop for a sign of life, and blocks until there is
+// one or none came for the call timeout.
+func (p *Pool) checkAlive(m *member, r Runner) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.opts.CallTimeout)
 	defer cancel()
+	if p.opts.StallTimeout > 0 {
+		stalled := make(chan struct{})
+		late := time.AfterFunc(p.opts.StallTimeout, func() { p.stall(m, r); close(stalled) })
+		defer func() {
+			if !late.Stop() {
+				<-stalled
+				p.post(func() { p.state.recover(m, r) })
+			}
+		}()
+	}
 	if _, err := r.Slots(ctx); errors.Is(err, context.DeadlineExceeded) {
 		r.Kill(fmt.Sprintf("hung: no sign of life for %s", p.opts.CallTimeout))
+	}
+}
+
+func (p *Pool) stall(m *member, r Runner) {
+	running, stalled := 0, false
+	p.post(func() { running, stalled = p.state.stall(m, r) })
+	if stalled {
+		p.opts.Log.Warn("worker stalls: nobody else is sent to it until it answers", "worker", m.id,
+			"silent_for", p.opts.StallTimeout, "running", running)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/upstream"
@@ -29,6 +29,9 @@ func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 		rec.digest = r.model.Digest()
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
 		rec.adhoc = r.model.Adhoc
+		if len(r.prompts) > 0 && !r.stream {
+			return p.runPieces(c, r)
+		}
 		return p.run(c, r)
 	})
 }
@@ -40,13 +43,18 @@ type workerError struct{ cause error }
 func (e *workerError) Error() string { return fmt.Sprintf("before the first byte: %v", e.cause) }
 func (e *workerError) Unwrap() error { return e.cause }
 
-// run takes a request to its whole answer or to one error. A request whose
-// worker fails before the first byte runs a second time, and not a third: one
-// that kills workers must not get to them all.
+// run takes a request to its whole answer or to one error. A request whose worker fails
+// before the client got a byte runs again. If it had no answer from llama-server yet, and
+// nobody ended the worker from outside, it may be what ends workers, and its second run
+// is a trial: alone on a worker. A second worker that ends under it is the last one.
 func (p *Proxy) run(c echo.Context, r *request) error {
-	arrived := time.Now()
+	arrived, rec := time.Now(), recordOf(c)
+	if left := p.quarantine.left(r, arrived); left > 0 {
+		return quarantined(left)
+	}
 	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
 	place.ScopeWeight, place.Priority = r.visit.Share()
+	var so runs
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
@@ -62,12 +70,16 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 			return clientLeft(err)
 		case !errors.As(err, &failed):
 			return err
-		case !place.Again.IsZero():
+		}
+		switch so.failed(failed, lease, rec.tally.begun, time.Now()) {
+		case convict:
+			return p.convicted(rec, r, failed)
+		case giveUp:
 			return workerDied(failed)
 		}
 		p.opts.Log.Warn("worker failed before the first byte, running the request again",
-			"request_id", recordOf(c).id, "worker", lease.Member, "error", failed)
-		place.Again = arrived
+			"request_id", rec.id, "worker", lease.Member, "suspect", so.suspect, "error", failed)
+		place.Again, place.Suspect = arrived, so.suspect
 	}
 }
 
@@ -91,32 +103,51 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 // client.
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	rec, outcome := recordOf(c), pool.CutEarly
+	rec.lease = l
 	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
 	g := p.generate(c.Request().Context(), r, l)
-	ctx := g.ctx
 	defer func() {
-		if ctx.Err() != nil && outcome == pool.Failed {
-			outcome = pool.CutEarly // not the worker broke off: the client, or we did
+		if g.ctx.Err() != nil && outcome == pool.Failed { // not the worker broke off: the client, or we did
+			outcome = pool.CutEarly
+			if rec.tally.begun {
+				outcome = pool.Cut
+			}
 		}
 		g.end(&rec.tally)
 		l.Release(outcome, rec.tally.taken())
 	}()
+	outcome, err := p.exchange(c, r, l, g)
+	if errors.Is(err, errNotFromStream) {
+		whole := *r // the request itself is looked at by others
+		whole.gathers = false
+		outcome, err = p.exchange(c, &whole, l, g)
+	}
+	return err
+}
+
+// exchange sends the request to the worker and its answer to the client. It tells how
+// the worker's part of it ended.
+func (p *Proxy) exchange(c echo.Context, r *request, l *pool.Lease, g *generation) (pool.Outcome, error) {
 	body, err := r.forWorker(l, p.opts.Alias)
 	if err != nil {
-		return err
+		return pool.CutEarly, err
 	}
-	resp, err := l.Worker.Forward(ctx, r.endpoint.at(), body)
+	resp, err := l.Worker.Forward(g.ctx, r.endpoint.at(), body)
 	if err != nil {
-		outcome = pool.Failed
-		return brokeOff(ctx, p.cause(c, l, err))
+		return pool.Failed, brokeOff(g.ctx, p.cause(c, l, err))
 	}
 	defer resp.Body.Close()
-	if r.stream && resp.Status == http.StatusOK {
-		outcome, err = p.relay(ctx, c, r, l, resp.Body)
-		return err
+	switch {
+	case r.stream && resp.Status == http.StatusOK:
+		return p.relay(g.ctx, c, r, l, resp.Body)
+	case r.gathers && resp.Status == http.StatusOK && isStream(resp):
+		return p.gather(g.ctx, c, r, l, resp.Body)
 	}
-	outcome, err = p.answer(ctx, c, r, l, g.begun, resp)
-	return err
+	return p.answer(g.ctx, c, r, l, g.begun, resp)
+}
+
+func isStream(resp *upstream.Response) bool {
+	return strings.HasPrefix(resp.ContentType, "text/event-stream")
 }
 
 // brokeOff is the error for a worker that broke off before anything reached the
@@ -131,7 +162,7 @@ func brokeOff(ctx context.Context, cause error) error {
 // maxAnswer bounds what a worker's answer may take of memory.
 const maxAnswer = 256 << 20
 
-// answer passes on an answer that is not a stream, and tells how the worker's
+// answer passes on an answer that the worker gave whole, and tells how the worker's
 // part of it ended. begun is the worker's meter when the request began.
 func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.Lease, begun *pool.Usage, resp *upstream.Response) (pool.Outcome, error) {
 	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
@@ -144,19 +175,13 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 	}
 	rec := recordOf(c)
 	text, ok := r.renameAll(rec, text)
-	if ok && (r.whole || !rec.tally.known()) {
-		text = r.recount(ctx, &rec.tally, l, begun, text)
-	}
-	if ok && r.endpoint.messages {
-		text, ok = anthropic.Answer(text)
-	}
 	if !ok {
-		return pool.Failed, &workerError{errors.New("the answer is not one of this endpoint")}
+		return pool.Failed, &workerError{errNotOfEndpoint}
 	}
-	l.Release(pool.Done, rec.tally.taken()) // the client may take its time to read
-	rec.first = time.Since(rec.start)
-	return pool.Done, p.write(c, http.StatusOK, text)
+	return p.deliver(c, r, l, recount(ctx, &rec.tally, l, begun, text))
 }
+
+var errNotOfEndpoint = errors.New("the answer is not one of this endpoint")
 
 // cause waits a moment for the reason why a worker stopped answering: its
 // connection breaks before its exit is known.

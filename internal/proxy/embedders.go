@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -89,36 +88,60 @@ func (p *Proxy) embedders(visit *auth.Visit, kind EmbedderKind) (names []string)
 	return names
 }
 
-// askEmbedder runs a request. The KV of one is nothing to another: there are no
-// adapters, and llama-server picks the slot.
+// askEmbedder runs a request, in pieces if it has many texts.
 func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
+	list := textsOf(r.body, e.Kind)
+	pieces, err := list.pieces(r.body)
+	if err != nil {
+		return err
+	}
+	answers, size := make([][]byte, len(pieces)), 0
+	for i, piece := range pieces {
+		if answers[i], err = p.askPiece(c, r, e, piece); err != nil {
+			return err
+		}
+		recordOf(c).settle()
+		if size += len(answers[i]); size > maxAnswer {
+			return errAnswerTooLong
+		}
+	}
+	text, ok := list.merge(answers)
+	if !ok {
+		return workerDied(errNotOfEndpoint)
+	}
+	return p.write(c, http.StatusOK, text)
+}
+
+// askPiece runs one piece, with a lease of its own. The KV of one is nothing to
+// another: there are no adapters, and llama-server picks the slot.
+func (p *Proxy) askPiece(c echo.Context, r *request, e *Embedder, body rawjson.Object) ([]byte, error) {
 	ctx := c.Request().Context()
 	lease, err := e.Pool.Acquire(ctx, pool.Request{Target: pool.Target{Identity: pool.Base}})
 	if err != nil {
-		return fromPool(r.asked, err)
+		return nil, fromPool(r.asked, err)
 	}
 	outcome := pool.Cut
 	defer func() { lease.Release(outcome, recordOf(c).tally.usage()) }()
-	resp, err := lease.Worker.Forward(ctx, r.endpoint.path, r.body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}))
+	resp, err := lease.Worker.Forward(ctx, r.endpoint.path, body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}))
 	if err != nil {
 		outcome = pool.Failed
-		return p.embedderFailed(c, err)
+		return nil, p.embedderFailed(c, err)
 	}
 	defer resp.Body.Close()
 	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
 	if err != nil {
 		outcome = pool.Failed
-		return p.embedderFailed(c, err)
+		return nil, p.embedderFailed(c, err)
 	}
 	if resp.Status != http.StatusOK {
-		return fromWorker(resp.Status, text)
+		return nil, fromWorker(resp.Status, text)
 	}
 	outcome = pool.Done
 	text, ok := r.renameAll(recordOf(c), text)
 	if !ok {
-		return workerDied(errors.New("the answer is not one of this endpoint"))
+		return nil, workerDied(errNotOfEndpoint)
 	}
-	return p.write(c, http.StatusOK, text)
+	return text, nil
 }
 
 func (p *Proxy) embedderFailed(c echo.Context, err error) error {

@@ -29,6 +29,10 @@ type endpoint struct {
 	// messages says that requests and answers are those of Anthropic's Messages API,
 	// and llama-server is asked for a chat completion.
 	messages bool
+	// shape is how answers are told whole, and in events.
+	shape shape
+	// parses says that llama-server takes answers apart, into thoughts, text and calls.
+	parses bool
 	// failure renders an error as an event of a stream.
 	failure func(e *apiError, requestID string) []byte
 }
@@ -45,12 +49,18 @@ func (e *endpoint) at() string {
 }
 
 var endpoints = []*endpoint{
-	{path: "/v1/chat/completions", prompts: []string{"messages"}, failure: errorEvent},
-	{path: "/v1/completions", prompts: []string{"prompt"}, failure: errorEvent},
-	{path: "/v1/responses", prompts: []string{"input"}, inner: responseKey, ends: endsResponse, failure: responseError},
-	{path: "/completion", prompts: []string{"prompt"}, ends: endsCompletion, anonymous: true, failure: errorEvent},
-	{path: "/v1/messages", worker: "/v1/chat/completions", prompts: []string{"messages"}, messages: true, failure: messageError},
-	{path: "/infill", prompts: []string{"input_extra", "input_prefix"}, ends: endsCompletion, anonymous: true, failure: errorEvent},
+	{path: "/v1/chat/completions", prompts: []string{"messages"}, shape: chatShape{}, parses: true, failure: errorEvent},
+	{path: "/v1/completions", prompts: []string{"prompt"}, shape: textShape{}, failure: errorEvent},
+	{
+		path: "/v1/responses", prompts: []string{"input"}, inner: responseKey, ends: endsResponse,
+		shape: responseShape{}, parses: true, failure: responseError,
+	},
+	{path: "/completion", prompts: []string{"prompt"}, ends: endsCompletion, anonymous: true, shape: nativeShape{}, failure: errorEvent},
+	{
+		path: "/v1/messages", worker: "/v1/chat/completions", prompts: []string{"messages"}, messages: true,
+		shape: chatShape{}, parses: true, failure: messageError,
+	},
+	{path: "/infill", prompts: []string{"input_extra", "input_prefix"}, ends: endsCompletion, anonymous: true, shape: nativeShape{}, failure: errorEvent},
 }
 
 // endsResponse knows the last event of a stream of the Responses API.

@@ -99,9 +99,21 @@ func stopping() *apiError {
 
 // workerDied is what a client gets when its request could not be run again.
 func workerDied(cause error) *apiError {
-	return &apiError{
+	e := &apiError{
 		Status: http.StatusBadGateway, Type: typeServer, Code: "worker_died",
 		Message: "The model's process ended while it was answering.", Cause: cause,
+	}
+	if end, _ := pool.EndOf(cause); end == pool.EndMemory {
+		e.Message = "The model's process was ended while it was answering: the request made it take more memory than it may."
+	}
+	return e
+}
+
+// quarantined refuses a request that ended workers before.
+func quarantined(left time.Duration) *apiError {
+	return &apiError{
+		Status: http.StatusUnprocessableEntity, Type: typeInvalid, Code: "request_quarantined",
+		Message: "This request ended the model's process twice and is refused for some minutes.", RetryAfter: left,
 	}
 }
 

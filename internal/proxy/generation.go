@@ -10,8 +10,8 @@ import (
 
 // generation is a worker's work on one request. It is cut off when the client leaves
 // or the answer takes too long: ending ctx cancels it in llama-server. What had been
-// done by then nobody would know of an answer that is not a stream, so llama-server
-// is asked right before.
+// done by then nobody would know of an answer that is not had as a stream, so
+// llama-server is asked right before.
 type generation struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -45,7 +45,7 @@ const stockTimeout = time.Second
 
 func (g *generation) cut(cause error) {
 	g.once.Do(func() {
-		if !g.r.stream { // events tell
+		if !g.r.streams() { // events tell
 			ctx, cancel := context.WithTimeout(g.ctx, stockTimeout)
 			g.done = g.takeStock(ctx)
 			cancel()

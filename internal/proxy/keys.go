@@ -67,7 +67,7 @@ func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err erro
 	}
 	admission.SetHeaders(c.Response().Header())
 	return visit, func() {
-		u := recordOf(c).tally.usage()
+		u := recordOf(c).usage()
 		admission.End(u.Prompt + u.Completion)
 	}, nil
 }

@@ -28,6 +28,7 @@ type Options struct {
 	Alias   string // what workers call the model
 
 	MaxBody      int64         // bytes of a request's body
+	MaxText      int64         // the same for those that only cut texts or join them; 0 is maxUtility
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
@@ -91,6 +92,9 @@ type Proxy struct {
 	echo     *echo.Echo
 	draining atomic.Bool
 	rules    atomic.Pointer[rules]
+
+	quarantine quarantine
+	beside     chan struct{} // has room for the utilities that may run at once
 }
 
 // New returns a proxy.
@@ -98,7 +102,7 @@ func New(opts Options) *Proxy {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	p := &Proxy{opts: opts, echo: echo.New()}
+	p := &Proxy{opts: opts, echo: echo.New(), beside: make(chan struct{}, maxBeside)}
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write

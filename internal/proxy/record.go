@@ -32,12 +32,25 @@ type record struct {
 	swapped time.Duration
 	first   time.Duration // from arrival to the first byte of the answer; 0 is none
 	tally   tally
+	lease   *pool.Lease // that runs it at the moment, or ran it last
+	spent   pool.Usage  // by the request's pieces that have ended
 
 	completion bool // it is a request for a completion
 
 	tenant string // whose key it showed; "" if none is asked for
 	key    string // its id
 	digest string // of the bytes that answer
+}
+
+// begin says that something of the answer has come from the worker.
+func (rec *record) begin() {
+	if rec.tally.begun {
+		return
+	}
+	rec.tally.begun = true
+	if rec.lease != nil {
+		rec.lease.Prove()
+	}
 }
 
 // Report is what became of one completion request.
@@ -67,7 +80,7 @@ const Adhoc = "(adhoc)"
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
-		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start), Usage: rec.tally.usage(),
+		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
@@ -79,6 +92,15 @@ func (rec *record) report(status int, err error) Report {
 	}
 	return r
 }
+
+// usage is what the request has taken so far.
+func (rec *record) usage() pool.Usage {
+	u := rec.tally.usage()
+	return pool.Usage{Prompt: rec.spent.Prompt + u.Prompt, Cached: rec.spent.Cached + u.Cached, Completion: rec.spent.Completion + u.Completion}
+}
+
+// settle ends a piece of the request.
+func (rec *record) settle() { rec.spent, rec.tally = rec.usage(), tally{} }
 
 // recordOf returns the record that observe has made.
 func recordOf(c echo.Context) *record { return c.(*record) }
@@ -150,7 +172,7 @@ func (p *Proxy) access(rec *record, status int, err error) {
 	if rec.first > 0 {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
-	if t := rec.tally.usage(); t != (pool.Usage{}) {
+	if t := rec.usage(); t != (pool.Usage{}) {
 		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached), slog.Int("completion_tokens", t.Completion))
 	}
 	if err != nil {

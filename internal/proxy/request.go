@@ -28,12 +28,17 @@ type request struct {
 	asked    string         // the model's name as the client gave it
 	model    *catalog.Model // what it stands for
 	stream   bool
-	choices  int               // that each prompt gets
-	prompts  []json.RawMessage // if there are several, each a JSON string or an array of tokens
-	whole    bool              // llama-server picks slots for it by itself
-	progress bool              // llama-server tells how far it is with the prompt, and the client did not ask
+	gathers  bool     // the answer is whole, and had as a stream
+	choices  int      // that each prompt gets
+	prompts  [][]byte // if there are several, each a JSON string or an array of tokens
+	whole    bool     // llama-server picks slots for it by itself
+	progress bool     // llama-server tells how far it is with the prompt, and the client did not ask
 
-	hideTimings bool // the client did not ask for them
+	// into is where the answer goes if the request is a piece of one.
+	into *[]byte
+
+	fields      []string // of llama-server's own answer that the client asks for; none is all
+	hideTimings bool     // the client did not ask for them
 }
 
 // decode reads the body, once and whole, and resolves its model.
@@ -218,7 +223,8 @@ func (r *request) readFields() error {
 	}
 	asked, _ := r.body.Raw("return_progress")
 	r.progress = r.stream && string(asked) != "true"
-	return r.askForTimings()
+	r.gathers = !r.stream && r.fromStream()
+	return r.readResponseFields()
 }
 
 // maxPrompts bounds the prompts of one request: llama-server makes a task of each at
@@ -226,38 +232,28 @@ func (r *request) readFields() error {
 const maxPrompts = 128
 
 // readPrompts returns the prompts of a request that has several.
-func (r *request) readPrompts() []json.RawMessage {
+func (r *request) readPrompts() [][]byte {
 	raw, ok := r.body.Raw("prompt")
 	if !ok || raw[0] != '[' || !slices.Contains(r.endpoint.prompts, "prompt") {
 		return nil
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil || len(list) < 2 {
-		return nil
-	}
-	for _, prompt := range list {
-		if prompt[0] != '"' && prompt[0] != '[' && prompt[0] != '{' {
-			return nil // numbers are tokens, and strings beside them text, of one prompt
-		}
-	}
-	return list
+	return severalTexts(raw)
 }
 
 // timingsKey is what answers of llama-server's own API tell their token counts in.
 const timingsKey = "timings"
 
-// askForTimings sees to it that the timings are among the fields of the answer that the
-// client asks for; nil is all.
-func (r *request) askForTimings() error {
-	var fields []string
-	given, err := r.body.Decode("response_fields", &fields)
+// readResponseFields sees to it that the timings are among the fields of the answer
+// that the client asks for. Answers that are put together here are had with all.
+func (r *request) readResponseFields() error {
+	given, err := r.body.Decode("response_fields", &r.fields)
 	if err != nil {
 		return invalid("response_fields", "The field \"response_fields\" must be a list of names.")
 	}
-	if !given || len(fields) == 0 || slices.Contains(fields, timingsKey) {
+	if !given || len(r.fields) == 0 || r.gathers || slices.Contains(r.fields, timingsKey) {
 		return nil
 	}
-	text, err := json.Marshal(append(fields, timingsKey))
+	text, err := json.Marshal(append(slices.Clone(r.fields), timingsKey))
 	if err != nil {
 		return err
 	}
@@ -295,6 +291,9 @@ func (r *request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
 		slot.Value = []byte(strconv.Itoa(l.Slot))
 	}
 	edits := []rawjson.Edit{{Key: "model", Value: rawjson.String(alias)}, {Key: "lora", Value: lora}, slot}
+	if r.gathers {
+		edits = append(edits, r.asStream()...)
+	}
 	if r.progress {
 		edits = append(edits, rawjson.Edit{Key: "return_progress", Value: []byte("true")})
 	}

@@ -42,6 +42,7 @@ func (w *rewriter) next(events *eventReader) ([]byte, eventKind, error) {
 		if err != nil {
 			return nil, eventData, err
 		}
+		w.rec.begin()
 		if out, kind := w.rewrite(event); len(out) > 0 || kind != eventData {
 			return out, kind, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -86,6 +87,58 @@ func TestStreamThatTheWorkerFails(t *testing.T) {
 	s.access(resp.Header.Get("X-Request-Id"))
 }
 
+func TestWholeAnswerThatTheWorkerFails(t *testing.T) {
+	s := start(t, nil)
+	resp, text := s.post("/v1/completions", `{"model":"coding","prompt":"fail-at=2"}`)
+	if resp.StatusCode != 500 || text != `{"error":{"message":"failed as told","type":"server_error","param":null,"code":null}}` {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	// A chat may have failed for being streamed.
+	if resp, text := s.post(chatPath, chat("coding", "fail-at=2", "")); resp.StatusCode != 200 || !strings.Contains(text, `"content":"fake"`) {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+}
+
+// leave sends a request, waits until it runs and leaves it.
+func (s *stack) leave(path, body string) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	left := make(chan error, 1)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, "POST", s.url+path, strings.NewReader(body))
+		if err == nil {
+			var resp *http.Response
+			if resp, err = http.DefaultClient.Do(req); err == nil {
+				resp.Body.Close()
+				err = fmt.Errorf("answered with %d", resp.StatusCode)
+			}
+		}
+		left <- err
+	}()
+	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight > 0 })
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		s.t.Errorf("%s: %v", body, err)
+	}
+	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight == 0 })
+}
+
+func TestWhoLeavesAWholeAnswerFreesItsSlot(t *testing.T) {
+	s := start(t, func(s *settings) { s.slots = 1 })
+	s.leave(chatPath, chat("coding", "idle=1", ""))
+	s.leave("/v1/completions", `{"model":"coding","prompt":"idle=3"}`)
+	// The last prompt would end the worker.
+	s.leave("/v1/completions", `{"model":"coding","prompt":["chunks=1","idle=1","die"]}`)
+	resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["chunks=1","chunks=2","hi"]}`)
+	if resp.StatusCode != 200 || !strings.Contains(text, `"index":2`) {
+		t.Errorf("%d %s", resp.StatusCode, text)
+	}
+	if w := s.pool.Stats().Workers[0]; w.Restarts != 0 {
+		t.Errorf("the worker was restarted: %+v", w)
+	}
+}
+
 func TestWorkerDiesInMidStream(t *testing.T) {
 	s := start(t, nil)
 	resp, text := s.post(chatPath, chat("coding", "die-at=3", `,"stream":true`))
@@ -139,15 +192,24 @@ func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
 	}
 }
 
-// TestPoisonousRequest sends a request that kills every worker it runs on: it
-// gets two of three.
+// TestPoisonousRequest sends a request that ends every worker it runs on, beside others:
+// it gets two workers, the others get their answers, and sent again it gets none.
 func TestPoisonousRequest(t *testing.T) {
 	s := start(t, func(s *settings) { s.workers = 3 })
+	var group sync.WaitGroup
+	for range 12 {
+		group.Go(func() {
+			if resp, text := s.post(chatPath, chat("coding", "hi", "")); resp.StatusCode != 200 {
+				t.Errorf("a request beside it: %d: %s", resp.StatusCode, text)
+			}
+		})
+	}
 	resp, text := s.post(chatPath, chat("coding", "die", ""))
 	if resp.StatusCode != 502 || !strings.Contains(text, `"code":"worker_died"`) {
 		t.Errorf("status %d: %s", resp.StatusCode, text)
 	}
-	s.eventually(func(st pool.Stats) bool {
+	group.Wait()
+	twoRestarts := func(st pool.Stats) bool {
 		restarts := 0
 		for _, w := range st.Workers {
 			if !w.Up() {
@@ -156,7 +218,16 @@ func TestPoisonousRequest(t *testing.T) {
 			restarts += w.Restarts
 		}
 		return restarts == 2
-	})
+	}
+	s.eventually(twoRestarts)
+	resp, text = s.post(chatPath, chat("coding", "die", ""))
+	if resp.StatusCode != 422 || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, `"code":"request_quarantined"`) {
+		t.Errorf("sent again: %d: %s", resp.StatusCode, text)
+	}
+	if resp, text := s.post(chatPath, chat("base", "hi", "")); resp.StatusCode != 200 {
+		t.Errorf("another request: %d: %s", resp.StatusCode, text)
+	}
+	s.eventually(twoRestarts)
 }
 
 func TestQueueFullAndWaitedTooLong(t *testing.T) {

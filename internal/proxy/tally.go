@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"time"
@@ -30,6 +28,8 @@ type tally struct {
 	pieces int        // events with text, of which most are a token each
 
 	unnamed int // parts that were told without their index
+
+	begun bool // something of the answer has come
 
 	reading, generating time.Duration // how long llama-server worked on the answer's only part
 }
@@ -255,11 +255,15 @@ func since(before, now pool.Usage) pool.Usage {
 	return pool.Usage{Prompt: now.Prompt - before.Prompt, Cached: now.Cached - before.Cached, Completion: now.Completion - before.Completion}
 }
 
-// meter reads the worker's counters before a request that has it whole and is not
-// a stream, which tells of each part; nil if there is no need, or it cannot. If the
-// worker is gone, the request itself will find out.
+// streams reports whether the worker's answer comes as a stream, which tells of each
+// part.
+func (r *request) streams() bool { return r.stream || r.gathers }
+
+// meter reads the worker's counters before a request that has it whole and is not had
+// as a stream; nil if there is no need, or it cannot. If the worker is gone, the
+// request itself will find out.
 func (r *request) meter(ctx context.Context, l *pool.Lease) *pool.Usage {
-	if !r.whole || r.stream {
+	if !r.whole || r.streams() {
 		return nil
 	}
 	u, err := meter(ctx, l.Worker)
@@ -269,112 +273,38 @@ func (r *request) meter(ctx context.Context, l *pool.Lease) *pool.Usage {
 	return &u
 }
 
-// recount puts right what llama-server tells of an answer with several parts: its
-// usage is that of one. begun is the worker's meter before, for a request that has
-// it whole. It returns the answer with the usage of all; if it cannot count, it
-// leaves it as it is.
-func (r *request) recount(ctx context.Context, t *tally, l *pool.Lease, begun *pool.Usage, text []byte) []byte {
-	u, err := r.countAll(ctx, l, begun, text)
+// recount puts right what llama-server tells of an answer with several choices that
+// is not had as a stream: its usage is that of one. begun is the worker's meter
+// before. It returns the answer with the usage of all; if it cannot count, it leaves
+// it as it is.
+func recount(ctx context.Context, t *tally, l *pool.Lease, begun *pool.Usage, text []byte) []byte {
+	if begun == nil {
+		return text
+	}
+	now, err := meter(ctx, l.Worker)
 	if err != nil {
 		return text
 	}
-	t.settle(u)
+	t.settle(since(*begun, now))
+	return withUsage(text, t.usage())
+}
+
+// withUsage puts the sum of all parts into an answer that has the usage of one.
+func withUsage(text []byte, u pool.Usage) []byte {
 	answer, _ := rawjson.Scan(text)
 	raw, _ := answer.Raw("usage")
 	usage, ok := rawjson.Scan(raw)
 	if !ok {
 		return text
 	}
-	number := func(key string, n int) rawjson.Edit { return rawjson.Edit{Key: key, Value: []byte(strconv.Itoa(n))} }
-	return answer.Apply(rawjson.Edit{Key: "usage", Value: usage.Apply(
-		number("prompt_tokens", u.Prompt), number("completion_tokens", u.Completion), number("total_tokens", u.Prompt+u.Completion),
-	)})
-}
-
-func (r *request) countAll(ctx context.Context, l *pool.Lease, begun *pool.Usage, text []byte) (u pool.Usage, err error) {
-	if begun != nil {
-		u, err = meter(ctx, l.Worker)
-		return since(*begun, u), err
+	count := func(key string, n int) rawjson.Edit { return rawjson.Edit{Key: key, Value: decimal(n)} }
+	edits := []rawjson.Edit{
+		count("prompt_tokens", u.Prompt), count("completion_tokens", u.Completion), count("total_tokens", u.Prompt+u.Completion),
 	}
-	if r.whole {
-		return u, errors.New("the worker's counters could not be read")
+	const detailsKey = "prompt_tokens_details"
+	raw, _ = usage.Raw(detailsKey)
+	if details, ok := rawjson.Scan(raw); ok {
+		edits = append(edits, rawjson.Edit{Key: detailsKey, Value: details.Apply(count("cached_tokens", u.Cached))})
 	}
-	for _, prompt := range r.prompts {
-		n, err := promptTokens(ctx, l.Worker, prompt)
-		if err != nil {
-			return u, err
-		}
-		u.Prompt += n
-	}
-	var answer struct {
-		Choices []struct {
-			Text   json.RawMessage
-			Finish string `json:"finish_reason"`
-		}
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
-		return u, err
-	}
-	for _, choice := range answer.Choices {
-		n, err := tokens(ctx, l.Worker, choice.Text, false)
-		if err != nil {
-			return u, err
-		}
-		if choice.Finish == "stop" {
-			n++ // the token that ended it has no text
-		}
-		u.Completion += n
-	}
-	return u, nil
-}
-
-// promptTokens counts those of one prompt of several: a string, an array of tokens
-// and strings, or an object that has the string.
-func promptTokens(ctx context.Context, w pool.Runner, prompt json.RawMessage) (sum int, err error) {
-	switch prompt[0] {
-	case '"':
-		return tokens(ctx, w, prompt, true)
-	case '{':
-		var object struct {
-			Prompt json.RawMessage `json:"prompt_string"`
-		}
-		if err := json.Unmarshal(prompt, &object); err != nil {
-			return 0, err
-		}
-		return tokens(ctx, w, object.Prompt, true)
-	}
-	var pieces []json.RawMessage
-	if err := json.Unmarshal(prompt, &pieces); err != nil {
-		return 0, err
-	}
-	for i, piece := range pieces {
-		n := 1
-		if piece[0] == '"' {
-			if n, err = tokens(ctx, w, piece, i == 0); err != nil {
-				return 0, err
-			}
-		}
-		sum += n
-	}
-	return sum, nil
-}
-
-// tokens counts those of a text, a JSON string, as a worker cuts it. whole says that
-// it is the beginning of a prompt.
-func tokens(ctx context.Context, w pool.Runner, text json.RawMessage, whole bool) (int, error) {
-	body, err := json.Marshal(map[string]any{"content": text, "add_special": whole, "parse_special": true})
-	if err != nil {
-		return 0, err
-	}
-	resp, err := w.Forward(ctx, "/tokenize", body)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if resp.Status != http.StatusOK {
-		return 0, fmt.Errorf("/tokenize: status %d", resp.Status)
-	}
-	var answer struct{ Tokens []json.RawMessage }
-	err = json.NewDecoder(resp.Body).Decode(&answer)
-	return len(answer.Tokens), err
+	return answer.Apply(rawjson.Edit{Key: "usage", Value: usage.Apply(edits...)})
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,14 +17,27 @@ var utilities = []string{
 	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
 }
 
-// maxUtility bounds their bodies: they are answered beside what is scheduled, and
-// llama-server cuts about 3 MB into tokens a second.
-const maxUtility = 2 << 20
+const (
+	// maxUtility bounds their bodies: they are answered beside what is scheduled,
+	// llama-server cannot be told to stop, and cuts 1 to 3 MB into tokens a second.
+	maxUtility = 2 << 20
+	// maxBeside bounds how many run at once, on all workers together.
+	maxBeside = 4
+)
+
+// utilityLimit is how long the body for one of them may be.
+func (p *Proxy) utilityLimit(path string) int64 {
+	limit := min(p.opts.MaxBody, maxUtility)
+	if p.opts.MaxText > 0 && slices.Contains(utilities[:3], path) { // the others may have pictures
+		limit = min(limit, p.opts.MaxText)
+	}
+	return limit
+}
 
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
-	return p.admitted(func(c echo.Context, visit *auth.Visit) error {
-		body, err := p.readObject(c, min(p.opts.MaxBody, maxUtility))
+	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
+		body, err := p.readObject(c, p.utilityLimit(path))
 		if err != nil {
 			return err
 		}
@@ -34,10 +48,20 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 			return err
 		}
+		rec := recordOf(c)
+		rec.model, rec.target = r.asked, p.opts.Alias
 		if _, given := body.Raw("model"); given {
-			if _, err := p.resolve(visit, r.asked); err != nil {
+			model, err := p.resolve(visit, r.asked)
+			if err != nil {
 				return err
 			}
+			rec.target, rec.adhoc = model.Target, model.Adhoc
+		}
+		select {
+		case p.beside <- struct{}{}:
+			defer func() { <-p.beside }()
+		case <-c.Request().Context().Done():
+			return clientLeft(c.Request().Context().Err())
 		}
 		return p.askAny(c, r)
 	})

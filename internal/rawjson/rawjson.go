@@ -106,6 +106,21 @@ func (o Object) Raw(key string) (json.RawMessage, bool) {
 	return nil, false
 }
 
+// Empty reports whether the object is the zero value or has no members.
+func (o Object) Empty() bool { return len(o.members) == 0 }
+
+// Path returns the value that a path of keys leads to, through objects only.
+func (o Object) Path(keys ...string) (json.RawMessage, bool) {
+	for ok := true; ok && len(keys) > 0; keys = keys[1:] {
+		var raw json.RawMessage
+		if raw, ok = o.Raw(keys[0]); ok && len(keys) == 1 {
+			return raw, true
+		}
+		o, ok = Scan(raw)
+	}
+	return nil, false
+}
+
 // Decode stores the value of key in v. It reports whether the key is there and
 // returns an error if it has another type; null is as if it were not there.
 func (o Object) Decode(key string, v any) (bool, error) {

@@ -352,10 +352,12 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	if w.flow != target || w.inFlight == 0 && !w.wanted() {
 		s.apply(w, target, d.now)
 	}
-	if r.Whole {
-		a.Slots = w.allSlots()
+	if r.Whole || r.Alone {
 		w.whole = true
 		s.reopen(w, d.now)
+	}
+	if r.Whole {
+		a.Slots = w.allSlots()
 	} else {
 		if sl == nil {
 			sl = w.pick()
@@ -368,10 +370,10 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
-		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, load: w.load.sum, deviceLoad: w.device.load.sum,
+		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Whole, load: w.load.sum, deviceLoad: w.device.load.sum,
 	}
 	f.running++
-	if r.Whole { // its next one waits anew
+	if f.key.whole { // its next one waits anew
 		f.waitFrom(d.now)
 	}
 	s.dequeue(r)

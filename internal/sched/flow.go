@@ -85,7 +85,7 @@ const lightest, heaviest = 0.1, 10
 
 // flowOf returns the request's flow, with its present settings.
 func (s *Scheduler) flowOf(r Request, now Time) *flow {
-	f := s.flow(flowKey{r.Identity, r.Whole}, r.Files, now)
+	f := s.flow(flowKey{r.Identity, r.Whole || r.Alone}, r.Files, now)
 	if own := orOne(r.Weight); f.own != own || f.limit != r.MaxConcurrency {
 		f.own, f.limit = own, r.MaxConcurrency
 		f.weigh()

@@ -49,6 +49,9 @@ type Request struct {
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool
+	// Alone asks for a worker on which nothing else runs until Prove: for a request that
+	// may end its worker.
+	Alone bool
 	// Chain tells conversations apart; none is a request that continues nothing.
 	Chain Chain
 	// Weight is the identity's share against others, 1 if 0.
@@ -220,6 +223,7 @@ type run struct {
 	swap             swapped
 	beside           int     // requests that ran on the worker when it began
 	warm             bool    // its slot was to hold some of its prompt
+	alone            bool    // it asked to be alone, and its slot is known
 	load, deviceLoad float64 // the worker's and the device's integrals at its start
 }
 
@@ -369,9 +373,20 @@ func (s *Scheduler) Finish(t Ticket, u Usage, now Time) {
 	s.finished.count(now)
 	s.touch(f)
 	if w.flow != f {
-		s.touch(w.flow) // a whole request gave its worker back
+		s.touch(w.flow) // a request that had its worker for itself gave it back
 	}
 	s.forget(f, now)
+}
+
+// Prove says that a placed request did no harm: others may run beside it from now on,
+// though it asked to be alone.
+func (s *Scheduler) Prove(t Ticket, now Time) {
+	r, ok := s.running[t]
+	if !ok || !r.alone || !r.worker.whole {
+		return
+	}
+	r.worker.whole = false
+	s.reopen(r.worker, now)
 }
 
 // Taint says that nobody knows what a placed request leaves in its slots.
@@ -381,6 +396,14 @@ func (s *Scheduler) Taint(t Ticket) {
 			r.worker.slots[slot].taint()
 		}
 	}
+}
+
+// InFlight returns how many requests run on a worker, 0 if it is not up.
+func (s *Scheduler) InFlight(worker int) int {
+	if w, up := s.workers[worker]; up {
+		return w.inFlight
+	}
+	return 0
 }
 
 // Waiting returns how many requests wait.

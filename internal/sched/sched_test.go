@@ -330,3 +330,26 @@ func TestIdleFlowsAreForgotten(t *testing.T) {
 		t.Errorf("%d flows are kept, one is applied and has the slot", n)
 	}
 }
+
+func TestRequestsThatAskToBeAlone(t *testing.T) {
+	w := withWorkers(t, 1, 2)
+	a := w.ask("a")
+	alone := w.do(Request{Identity: "a", Alone: true})
+	if alone.worker >= 0 {
+		t.Fatal("runs beside another")
+	}
+	w.pass(quick.Quantum)
+	w.finish(a, Usage{})
+	if alone.worker != 0 || alone.slot == NoSlot {
+		t.Fatalf("%+v: should run in a slot", alone)
+	}
+	beside := w.ask("a")
+	if beside.worker >= 0 {
+		t.Fatal("joined one that asked to be alone")
+	}
+	w.s.Prove(alone.Ticket, w.now)
+	w.decide()
+	if beside.worker != 0 {
+		t.Error("does not join one that did no harm")
+	}
+}

@@ -19,8 +19,9 @@ import (
 type process struct {
 	pid    int
 	exited chan struct{} // closed when the child has been reaped and its group killed
-	// status is how the child ended; written before exited is closed.
+	// How the child ended; written before exited is closed.
 	status string
+	ended  syscall.Signal // by this signal; 0 is none
 }
 
 // launch starts the command with its output going to log. It blocks until the
@@ -54,7 +55,7 @@ func launch(command string, args, env []string, log io.Writer) (*process, error)
 			return
 		}
 		started <- nil
-		p.status = describeExit(cmd.Wait())
+		p.status, p.ended = describeExit(cmd.Wait())
 		p.signal(syscall.SIGKILL) // what the leader left behind in its group
 		guard.release()
 		close(p.exited)
@@ -83,15 +84,19 @@ func (p *process) stop(grace time.Duration) {
 	}
 }
 
-func describeExit(err error) string {
+// describeExit returns how a child ended, and by which signal, if it was one.
+func describeExit(err error) (status string, by syscall.Signal) {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return "exit status 0"
+		return "exit status 0", 0
 	case errors.As(err, &exit):
-		return exit.Error()
+		if how, ok := exit.Sys().(syscall.WaitStatus); ok && how.Signaled() {
+			by = how.Signal()
+		}
+		return exit.Error(), by
 	default:
-		return err.Error()
+		return err.Error(), 0
 	}
 }
 

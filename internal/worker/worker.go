@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -40,6 +41,11 @@ type Options struct {
 	Device   string   // as --device names it; "" leaves it to llama-server
 	Dir      string   // a private directory that exists; the worker makes its own in it
 	Env      []string // further variables of the process, as NAME=value
+
+	// MemoryLimit is how many bytes of its own, without files' pages, the process may
+	// have once it is ready; it is ended when it has more. 0 is what it has then and half
+	// of what the machine has free.
+	MemoryLimit int64
 
 	StartTimeout time.Duration // from start until ready
 	StopTimeout  time.Duration // from SIGTERM until SIGKILL
@@ -73,6 +79,7 @@ type Worker struct {
 	tail    *tail
 	client  *upstream.Client
 	killed  atomic.Pointer[string] // the cause of the first Kill
+	outgrew atomic.Bool            // that was because of its memory
 	facts   Facts                  // since it is ready
 }
 
@@ -81,7 +88,12 @@ type ExitError struct {
 	Worker string
 	Status string // "exit status 1", "signal: killed"
 	Cause  string // why the gateway killed it, if it did
-	Log    string // the last lines it wrote
+	// Outside is true if neither the gateway ended it nor itself: a signal came that no
+	// process sends itself for a fault, such as that of an operator.
+	Outside bool
+	// Outgrew is true if it was ended because it took too much memory.
+	Outgrew bool
+	Log     string // the last lines it wrote
 }
 
 func (e *ExitError) Error() string {
@@ -94,6 +106,31 @@ func (e *ExitError) Error() string {
 		fmt.Fprintf(&b, "; its last lines:\n%s", e.Log)
 	}
 	return b.String()
+}
+
+// End says in one word how a process ended that nobody asked to end.
+type End string
+
+// The ends.
+const (
+	EndCrash   End = "crash"   // by itself
+	EndOutside End = "outside" // by a signal from elsewhere
+	EndMemory  End = "memory"  // it took too much
+	EndKill    End = "kill"    // the gateway did not trust it any more
+)
+
+// End returns how the process ended.
+func (e *ExitError) End() End {
+	switch {
+	case e.Outgrew:
+		return EndMemory
+	case e.Outside:
+		return EndOutside
+	case e.Cause != "":
+		return EndKill
+	default:
+		return EndCrash
+	}
 }
 
 // memoryRanOut are the words of ggml's backends, the C++ library and the system.
@@ -127,6 +164,7 @@ func Start(ctx context.Context, opts Options) (*Worker, error) {
 		w.Stop()
 		return nil, fmt.Errorf("worker %s: %w", opts.Name, err)
 	}
+	go w.watchMemory(w.memoryLimit())
 	return w, nil
 }
 
@@ -287,6 +325,11 @@ func (w *Worker) PID() int { return w.process.pid }
 // Exited is closed when the process has ended.
 func (w *Worker) Exited() <-chan struct{} { return w.process.exited }
 
+// outsiders are the signals that people and systems send to end a process. The kernel's
+// own SIGKILL when memory runs out is among them: a worker that grows is ended before, by
+// the memory limit.
+var outsiders = []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT}
+
 // Err returns an *ExitError once the process has ended, nil before.
 func (w *Worker) Err() error {
 	select {
@@ -298,6 +341,8 @@ func (w *Worker) Err() error {
 	if cause := w.killed.Load(); cause != nil {
 		e.Cause = *cause
 	}
+	e.Outgrew = w.outgrew.Load()
+	e.Outside = e.Cause == "" && slices.Contains(outsiders, w.process.ended)
 	return e
 }
 
