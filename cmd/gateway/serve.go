@@ -159,6 +159,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
+		Bounds:  proxy.Bounds{Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields},
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,

@@ -53,6 +53,12 @@ func validate(c *Config, p *problems) {
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")
 	}
+	if c.Limits.Grammar < 1<<10 {
+		k.add("limits.grammar", "must be at least 1KiB")
+	}
+	if c.Limits.Fields < 1<<10 {
+		k.add("limits.fields", "must be at least 1KiB")
+	}
 	k.notNegative("limits.drain", c.Limits.Drain)
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)

@@ -87,7 +87,7 @@ func check(rules []rule, root int) error {
 		if r.repeats {
 			continue
 		}
-		if err := m.walk(number, maxWork/len(rules)); err != nil {
+		if err := m.walk(number, maxWork/4/len(rules)); err != nil {
 			return err
 		}
 	}

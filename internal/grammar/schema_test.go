@@ -103,3 +103,13 @@ func TestSchemas(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSchema is of a tool with ten properties.
+func BenchmarkSchema(b *testing.B) {
+	schema := []byte(object(10, 4, `{"type":"string","description":"What it is about, in a few words"}`))
+	for b.Loop() {
+		if err := CheckSchema(schema); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

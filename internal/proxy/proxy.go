@@ -49,6 +49,9 @@ type Options struct {
 	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
 	Embedders map[string]*Embedder
 
+	// Bounds are of single fields of requests.
+	Bounds Bounds
+
 	// RemoteMedia lets llama-server fetch pictures that requests name by address.
 	RemoteMedia bool
 
@@ -91,6 +94,7 @@ type Proxy struct {
 	echo     *echo.Echo
 	draining atomic.Bool
 	rules    atomic.Pointer[rules]
+	bounds   *bounds
 }
 
 // New returns a proxy.
@@ -98,7 +102,7 @@ func New(opts Options) *Proxy {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	p := &Proxy{opts: opts, echo: echo.New()}
+	p := &Proxy{opts: opts, echo: echo.New(), bounds: newBounds(opts.Bounds)}
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
