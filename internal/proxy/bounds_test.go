@@ -13,7 +13,9 @@ import (
 // one beyond that.
 func TestBoundsOfFields(t *testing.T) {
 	b := newBounds(Bounds{Context: 1024, Grammar: 64 << 10, Fields: 64 << 10})
-	list := func(n int, entry string) string { return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]" }
+	list := func(n int, entry string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]"
+	}
 	quoted := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	example := `{"type":"function","function":{"name":"f","description":"as in {\"a\": [{\"b\": [1, {\"c\":","parameters":{"type":"object","properties":{"x":{"enum":["[[","{("]}}}}}`
