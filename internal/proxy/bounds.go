@@ -102,6 +102,7 @@ var fieldChecks = map[string]fieldCheck{
 	"reasoning_budget_end_tag":  listOf(64, 4<<10),
 	"input_extra":               listOf(1024, 0),
 	"input":                     listOf(maxInputs, 0),
+	"messages":                  messages,
 	"documents":                 listOf(maxInputs, 0),
 	"texts":                     listOf(maxInputs, 0),
 	"tools":                     (*bounds).tools,
@@ -124,6 +125,15 @@ const maxInputs = 2048
 // ofContext bounds a number of tokens by the context: no more of them are ever there.
 func ofContext(b *bounds, raw []byte) error {
 	return atMost(float64(b.Context))(b, raw)
+}
+
+// maxMessages is of messages whatever the context: what llama-server does with them
+// before it counts their tokens takes 12 s and more for 40,000.
+const maxMessages = 8192
+
+// messages bounds their number: each is a token at least.
+func messages(b *bounds, raw []byte) error {
+	return listOf(min(b.Context, maxMessages), 0)(b, raw)
 }
 
 func atMost(most float64) fieldCheck {

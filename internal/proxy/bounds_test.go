@@ -53,6 +53,7 @@ func TestBoundsOfFields(t *testing.T) {
 		{"tools", `[{"name":"f","input_schema":{}}]`, `[{"name":"f","input_schema":` + crossed + `}]`},
 		{"tools", `[{"type":"function","name":"f","parameters":null}]`, `[{"type":"function","name":"f","parameters":` + crossed + `}]`},
 		{"tools", list(128, `{}`), list(600, `{}`)},
+		{"messages", list(1024, `{"role":"user","content":"x"}`), list(1025, `{}`)},
 		{"messages", deep(100), deep(200)},
 		{"anything", deep(100), deep(200)},
 		{"anything", quoted(60_000), quoted(70_000)},
