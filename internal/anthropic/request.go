@@ -37,13 +37,13 @@ type content []block
 func (c *content) UnmarshalJSON(text []byte) error {
 	if bytes.HasPrefix(text, []byte{'"'}) {
 		b := block{Type: "text"}
-		if err := json.Unmarshal(text, &b.Text); err != nil {
+		if err := rawjson.Unmarshal(text, &b.Text); err != nil {
 			return err
 		}
 		*c = content{b}
 		return nil
 	}
-	return json.Unmarshal(text, (*[]block)(c))
+	return rawjson.Unmarshal(text, (*[]block)(c))
 }
 
 // block is one piece of a message; which fields count depends on its type.

@@ -81,6 +81,8 @@ var bad = []struct{ name, want string }{
 	{"size_overflow", `FILE: limits.body: "9999999TiB": is too large`},
 	{"size_small", `FILE: limits.body: 1023: must be at least 1KiB`},
 	{"size_text", `FILE: limits.text: 1023: must be at least 1KiB`},
+	{"size_small_grammar", `FILE: limits.grammar: 1023: must be at least 1KiB`},
+	{"size_small_fields", `FILE: limits.fields: 1: must be at least 1KiB`},
 	{"size_unit", `FILE: limits.body: "16M": must be a size such as 512KiB, 16MiB or 1GB`},
 	{"type_aliases_text", `FILE: adapters.list[0].aliases: "b": must be a list`},
 	{"type_args_number", `FILE: workers.args[1]: 99: must be text: put it in quotes`},

@@ -173,6 +173,14 @@ type Limits struct {
 	// cannot be told to stop such work. At most Body counts. In the file it is
 	// written as Body is. Default 1 MiB.
 	Text int64 `mapstructure:"text"`
+	// Grammar is the largest grammar, and the largest schema of an answer or of a tool,
+	// in bytes, at least 1024: llama-server compiles them in its main loop. It is
+	// written as Body is. Default 64 KiB.
+	Grammar int64 `mapstructure:"grammar"`
+	// Fields is how many bytes a request's fields may have together that are no text,
+	// tools, grammar or schema, at least 1024. It is written as Body is. Default
+	// 64 KiB.
+	Fields int64 `mapstructure:"fields"`
 	// Drain is how long running requests may take to end when the gateway stops.
 	// 0 does not wait. Default 30s.
 	Drain time.Duration `mapstructure:"drain"`
@@ -242,8 +250,8 @@ func defaults() Config {
 			Quantum: Auto, Spread: Auto, HeadStart: 10 * time.Second,
 		},
 		Limits: Limits{
-			Body:  16 << 20,
-			Text:  1 << 20,
+			Body: 16 << 20, Text: 1 << 20,
+			Grammar: 64 << 10, Fields: 64 << 10,
 			Drain: 30 * time.Second,
 			Read:  30 * time.Second,
 			Write: 30 * time.Second, Generation: 10 * time.Minute,

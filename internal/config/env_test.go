@@ -79,6 +79,8 @@ func overrides(base, adapter string) map[string]struct {
 		"admin.listen":                 {"localhost:2", "localhost:2"},
 		"limits.body":                  {"2048", int64(2048)},
 		"limits.text":                  {"1KiB", int64(1024)},
+		"limits.grammar":               {"4096", int64(4096)},
+		"limits.fields":                {"8KiB", int64(8 << 10)},
 		"limits.drain":                 {"1s", time.Second},
 		"limits.read":                  {"2s", 2 * time.Second},
 		"limits.write":                 {"4s", 4 * time.Second},

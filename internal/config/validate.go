@@ -56,6 +56,12 @@ func validate(c *Config, p *problems) {
 	if c.Limits.Text < 1<<10 {
 		k.add("limits.text", "must be at least 1KiB")
 	}
+	if c.Limits.Grammar < 1<<10 {
+		k.add("limits.grammar", "must be at least 1KiB")
+	}
+	if c.Limits.Fields < 1<<10 {
+		k.add("limits.fields", "must be at least 1KiB")
+	}
 	k.notNegative("limits.drain", c.Limits.Drain)
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)

@@ -1,46 +1,268 @@
 package proxy
 
 import (
-	"strings"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/loragate/loragate/internal/grammar"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// What llama-server makes a grammar of is bounded: it walks through it recursively,
-// and ends with a segmentation fault, or takes gigabytes, where that goes too deep.
-const (
-	maxGrammar = 64 << 10 // bytes
-	maxDepth   = 128      // of parentheses in a grammar, of brackets and braces in a schema
-)
+// Bounds are of what llama-server makes of single fields: some size its memory, or its
+// work for each token, and it takes them as they come. See docs/operations.md.
+type Bounds struct {
+	Context int   // tokens of a slot; fields that count tokens of the past are bounded by it
+	Grammar int64 // bytes of a grammar, and of a schema
+	Fields  int64 // bytes of all fields together that are no text, tools, schema or grammar
+}
 
-// checkGrammar refuses requests whose grammar or schemas could end a worker, and
-// triggers of grammars: they are regular expressions that can run for ever.
-func checkGrammar(body rawjson.Object) error {
-	if raw, ok := body.Raw("grammar"); ok && (len(raw) > maxGrammar || depth(raw, "(", ")") > maxDepth) {
-		return invalid("grammar", "The grammar is longer than %d bytes or nested deeper than %d.", maxGrammar, maxDepth)
+// bounds checks requests. It remembers what it has found of grammars and schemas: those
+// of tools come again with every turn of a conversation.
+type bounds struct {
+	Bounds
+	checked *lru.Cache[[sha256.Size]byte, error]
+}
+
+// remembered is how many grammars and schemas are.
+const remembered = 4096
+
+func newBounds(b Bounds) *bounds {
+	checked, err := lru.New[[sha256.Size]byte, error](remembered)
+	if err != nil {
+		panic(err) // only a negative size is refused
 	}
-	for _, key := range []string{"json_schema", "response_format", "text", "output_config", "tools"} {
-		if raw, ok := body.Raw(key); ok && depth(raw, "[{", "]}") > maxDepth {
-			return invalid(key, "The field %q is nested deeper than %d.", key, maxDepth)
+	return &bounds{b, checked}
+}
+
+// check refuses a request that could hurt a worker. The body must be what llama-server
+// gets, but for what the gateway adds of its own.
+func (b *bounds) check(body rawjson.Object) error {
+	var rest int64
+	largest, size := "", 0
+	for _, key := range slices.Compact(slices.Sorted(slices.Values(body.Keys()))) {
+		raw, _ := body.Raw(key)
+		if grammar.Depth(raw) > grammar.MaxDepth {
+			return invalid(key, "The field %q is nested deeper than %d.", shorten(key), grammar.MaxDepth)
+		}
+		if string(raw) == "null" {
+			continue
+		}
+		if check, ok := fieldChecks[key]; ok {
+			if err := check(b, raw); err != nil {
+				return invalid(key, "The field %q %s.", key, err)
+			}
+		}
+		if slices.Contains(largeFields, key) {
+			continue
+		}
+		rest += int64(len(key) + len(raw))
+		if len(raw) > size {
+			largest, size = key, len(raw)
 		}
 	}
-	if raw, ok := body.Raw("grammar_triggers"); ok && string(raw) != "null" && string(raw) != "[]" {
-		return invalid("grammar_triggers", "The field \"grammar_triggers\" is not served: tools bring their own.")
+	if rest > b.Fields {
+		return invalid(largest, "The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).", rest, shorten(largest), size, b.Fields)
 	}
 	return nil
 }
 
-// depth is how deep brackets nest, those in strings included.
-func depth(text []byte, opening, closing string) (deepest int) {
-	now := 0
-	for _, b := range text {
-		switch {
-		case strings.IndexByte(opening, b) >= 0:
-			now++
-			deepest = max(deepest, now)
-		case strings.IndexByte(closing, b) >= 0:
-			now--
+// largeFields hold what models read, or have bounds of their own.
+var largeFields = []string{
+	"messages", "prompt", "input", "instructions", "system", "content", "tokens", "documents", "texts", "query",
+	"input_prefix", "input_suffix", "input_extra", "suffix", "prediction", "generation_prompt",
+	"tools", "functions", "grammar", "json_schema", "response_format", "text", "stop",
+}
+
+// fieldCheck returns what is wrong with a field's value, in words that follow its name.
+type fieldCheck func(b *bounds, raw []byte) error
+
+// fieldChecks are by field. Those that are not here neither size anything nor take work.
+var fieldChecks = map[string]fieldCheck{
+	"repeat_last_n":      ofContext,
+	"dry_penalty_last_n": ofContext,
+
+	"n_probs":      atMost(maxProbabilities),
+	"logprobs":     atMost(maxProbabilities),
+	"top_logprobs": atMost(maxProbabilities),
+
+	"stop":                      listOf(256, 64<<10),
+	"dry_sequence_breakers":     listOf(64, 4<<10),
+	"samplers":                  listOf(32, 1<<10),
+	"logit_bias":                listOf(4096, 64<<10),
+	"preserved_tokens":          listOf(256, 16<<10),
+	"response_fields":           listOf(256, 16<<10),
+	"message_delimiters":        listOf(64, 16<<10),
+	"reasoning_budget_end_tags": listOf(64, 4<<10),
+	"reasoning_budget_end_tag":  listOf(64, 4<<10),
+	"input_extra":               listOf(1024, 0),
+	"input":                     listOf(maxInputs, 0),
+	"messages":                  messages,
+	"documents":                 listOf(maxInputs, 0),
+	"texts":                     listOf(maxInputs, 0),
+	"tools":                     (*bounds).tools,
+
+	"grammar":         (*bounds).grammar,
+	"json_schema":     (*bounds).schema,
+	"response_format": (*bounds).format,
+
+	"grammar_triggers": notServed("tools bring their own"),
+	"chat_parser":      notServed("it is llama-server's own"),
+}
+
+// maxProbabilities is of tokens that are told with each token of an answer. llama-server
+// keeps them all until its end: of a vocabulary of 4,000 tokens 4.5 MB for each token.
+const maxProbabilities = 128
+
+// maxInputs is of texts to embed, or to rank, in one request; each is a task.
+const maxInputs = 2048
+
+// ofContext bounds a number of tokens by the context: no more of them are ever there.
+func ofContext(b *bounds, raw []byte) error {
+	return atMost(float64(b.Context))(b, raw)
+}
+
+// maxMessages is of messages whatever the context: what llama-server does with them
+// before it counts their tokens takes 12 s and more for 40,000.
+const maxMessages = 8192
+
+// messages bounds their number: each is a token at least.
+func messages(b *bounds, raw []byte) error {
+	return listOf(min(b.Context, maxMessages), 0)(b, raw)
+}
+
+func atMost(most float64) fieldCheck {
+	return func(_ *bounds, raw []byte) error {
+		if c := raw[0]; c != '-' && (c < '0' || c > '9') {
+			return nil // llama-server refuses it, or it is a switch
+		}
+		if n, err := strconv.ParseFloat(string(raw), 64); err != nil || n > most {
+			return fmt.Errorf("must be at most %.0f", most)
+		}
+		return nil
+	}
+}
+
+// listOf bounds a list, an object or a string by its entries and its bytes; 0 is no
+// bound. A string counts as one entry.
+func listOf(entries, size int) fieldCheck {
+	return func(_ *bounds, raw []byte) error {
+		n := 1
+		switch raw[0] {
+		case '[':
+			n = len(rawjson.Elements(raw))
+		case '{':
+			o, _ := rawjson.Scan(raw)
+			n = len(o.Keys())
+		}
+		if n > entries {
+			return fmt.Errorf("has %d entries, more than %d", n, entries)
+		}
+		if size > 0 && len(raw) > size {
+			return fmt.Errorf("has %d bytes, more than %d", len(raw), size)
+		}
+		return nil
+	}
+}
+
+func notServed(why string) fieldCheck {
+	return func(_ *bounds, raw []byte) error {
+		if string(raw) == "[]" || string(raw) == `""` {
+			return nil
+		}
+		return fmt.Errorf("is not served: %s", why)
+	}
+}
+
+func (b *bounds) grammar(raw []byte) error {
+	var text string
+	if rawjson.Unmarshal(raw, &text) != nil {
+		return errors.New("must be a string")
+	}
+	return b.remember(raw, func() error { return grammar.Check(text) })
+}
+
+func (b *bounds) schema(raw []byte) error {
+	return b.remember(raw, func() error { return grammar.CheckSchema(raw) })
+}
+
+// remember returns what a check says of a text, from memory if it can.
+func (b *bounds) remember(raw []byte, check func() error) error {
+	if int64(len(raw)) > b.Grammar {
+		return fmt.Errorf("has %d bytes, more than %d (limits.grammar)", len(raw), b.Grammar)
+	}
+	key := sha256.Sum256(raw)
+	if err, ok := b.checked.Get(key); ok {
+		return err
+	}
+	err := check()
+	b.checked.Add(key, err)
+	return err
+}
+
+// format finds the schemas of a response_format: one for each of its types.
+func (b *bounds) format(raw []byte) error {
+	o, _ := rawjson.Scan(raw)
+	if schema, ok := o.Raw("schema"); ok {
+		if err := b.schema(schema); err != nil {
+			return err
 		}
 	}
-	return deepest
+	wrapper, _ := o.Raw("json_schema")
+	inner, _ := rawjson.Scan(wrapper)
+	if schema, ok := inner.Raw("schema"); ok {
+		return b.schema(schema)
+	}
+	return nil
+}
+
+// maxTools is more than any API allows.
+const maxTools = 512
+
+// tools looks at the schemas of tools, wherever one of the APIs has them.
+func (b *bounds) tools(raw []byte) error {
+	list := rawjson.Elements(raw)
+	if len(list) > maxTools {
+		return fmt.Errorf("has %d entries, more than %d", len(list), maxTools)
+	}
+	if total := int64(len(raw)); total > toolsFactor*b.Grammar {
+		return fmt.Errorf("has %d bytes, more than %d (%d times limits.grammar)", total, toolsFactor*b.Grammar, toolsFactor)
+	}
+	for i, one := range list {
+		if err := b.tool(one); err != nil {
+			return fmt.Errorf("has a tool, the number %d, whose schema %w", i, err)
+		}
+	}
+	return nil
+}
+
+// toolsFactor is how much larger all tools may be than one schema.
+const toolsFactor = 16
+
+func (b *bounds) tool(raw []byte) error {
+	o, ok := rawjson.Scan(raw)
+	if !ok {
+		return nil
+	}
+	if function, ok := o.Raw("function"); ok {
+		inner, _ := rawjson.Scan(function)
+		if parameters, ok := inner.Raw("parameters"); ok {
+			if err := b.schema(parameters); err != nil {
+				return err
+			}
+		}
+	}
+	for _, key := range []string{"parameters", "input_schema"} {
+		if parameters, ok := o.Raw(key); ok && !bytes.Equal(parameters, []byte("null")) {
+			if err := b.schema(parameters); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

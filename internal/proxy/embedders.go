@@ -42,6 +42,9 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		if err := p.checkBody(body); err != nil {
+			return err
+		}
 		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}
 		embedder, err := p.embedderFor(r)
 		if err != nil {

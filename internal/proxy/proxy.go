@@ -50,6 +50,9 @@ type Options struct {
 	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
 	Embedders map[string]*Embedder
 
+	// Bounds are of single fields of requests.
+	Bounds Bounds
+
 	// RemoteMedia lets llama-server fetch pictures that requests name by address.
 	RemoteMedia bool
 
@@ -95,6 +98,7 @@ type Proxy struct {
 
 	quarantine quarantine
 	beside     chan struct{} // has room for the utilities that may run at once
+	bounds     *bounds
 }
 
 // New returns a proxy.
@@ -102,7 +106,7 @@ func New(opts Options) *Proxy {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	p := &Proxy{opts: opts, echo: echo.New(), beside: make(chan struct{}, maxBeside)}
+	p := &Proxy{opts: opts, echo: echo.New(), bounds: newBounds(opts.Bounds), beside: make(chan struct{}, maxBeside)}
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write

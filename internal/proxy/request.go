@@ -51,12 +51,6 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkMedia(body); err != nil {
-		return nil, err
-	}
-	if err := checkGrammar(body); err != nil {
-		return nil, err
-	}
 	r := &request{endpoint: e, body: body, visit: visit}
 	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 		return nil, err
@@ -77,7 +71,19 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 			return nil, err
 		}
 	}
+	if err := p.checkBody(r.body); err != nil {
+		return nil, err
+	}
 	return r, r.readFields()
+}
+
+// checkBody refuses what llama-server must not get. It is asked of what is sent, after
+// every change.
+func (p *Proxy) checkBody(body rawjson.Object) error {
+	if err := p.checkMedia(body); err != nil {
+		return err
+	}
+	return p.bounds.check(body)
 }
 
 // moveFormat puts the schema that the answer to a request of the Responses API must

@@ -119,7 +119,8 @@ func TestHostileJSON(t *testing.T) {
 		"deep":                  {`{"model":"coding","x":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `}`, 400},
 		"deep objects":          {`{"model":"coding","x":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `}`, 400},
 		"a huge number":         {`{"model":"coding","messages":[],"x":1e999999}`, 200},
-		"a long number":         {`{"model":"coding","messages":[],"x":` + strings.Repeat("9", 1_000_000) + `}`, 200},
+		"a long number":         {`{"model":"coding","messages":[],"x":` + strings.Repeat("9", 10_000) + `}`, 200},
+		"a number without end":  {`{"model":"coding","messages":[],"x":` + strings.Repeat("9", 1_000_000) + `}`, 400},
 		"a huge n":              {`{"model":"coding","messages":[],"n":1e99}`, 400},
 		"a model twice":         {`{"model":"coding","messages":[],"model":"nope"}`, 404},
 		"a model in two ways":   {`{"model":"coding","messages":[],"mo\u0064el":"nope"}`, 404},
@@ -240,6 +241,12 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 		"counting":         {"/v1/messages/count_tokens", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
 		"a template":       {"/apply-template", part(`{"type":"image_url","image_url":{"url":"http://x/"}}`), true},
 		"the last message": {chatPath, `{"model":"coding","messages":[],"messages":[{"role":"user","content":[{"type":"image_url","image_url":"http://x/"}]}]}`, true},
+		"capital keys":     {"/v1/messages", part(`{"type":"image","source":{"type":"url","URL":"http://x/","url":"http://x/"}}`), true},
+		"both keys":        {chatPath, part(`{"type":"image_url","image_url":{"url":"http://x/"},"image_url":{"url":"data:,"}}`), true},
+		"in a result":      {chatPath, `{"model":"coding","messages":[{"role":"tool","content":[{"type":"image_url","image_url":{"url":"http://x/"}}]}]}`, true},
+		"a tool's call":    {"/v1/messages", `{"model":"coding","max_tokens":4,"messages":[{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f","input":{"page_url":"https://x/","source":"http://y"}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"see http://x"}]}]}`, false},
+		"a chat's call":    {chatPath, `{"model":"coding","messages":[{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":{"page_url":"https://x/"}}}]}]}`, false},
+		"a response's":     {"/v1/responses", `{"model":"coding","input":[{"type":"function_call","call_id":"1","name":"f","arguments":"{\"page_url\":\"https://x/\"}"}]}`, false},
 		"text":             {chatPath, part(`{"type":"text","text":"See http://x/ and file:///y"}`), false},
 		"data":             {chatPath, part(`{"type":"image_url","image_url":{"url":"data:image/png;base64,aHR0cDovLw=="}}`), false},
 		"a tool":           {chatPath, `{"model":"coding","messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"properties":{"image_url":{"default":"http://x"}}}}}]}`, false},
@@ -247,6 +254,12 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 		resp, text := s.post(c.path, c.body) // what is let through may be nothing for the fake
 		if refused := resp.StatusCode == 400 && strings.Contains(text, "limits.remote_media"); refused != c.refused {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
+		}
+	}
+	for _, key := range []string{"Source", "SOURCE"} {
+		resp, text := s.post("/v1/messages", part(`{"type":"image","`+key+`":{"type":"url","url":"http://x/"}}`))
+		if resp.StatusCode != 400 {
+			t.Errorf("%s is taken for source: %d %s", key, resp.StatusCode, text)
 		}
 	}
 	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`, 128)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "129 prompts") {
@@ -257,7 +270,7 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 // TestGrammarsAreBounded: some end llama-server, or keep it at work for ever.
 func TestGrammarsAreBounded(t *testing.T) {
 	s := start(t, func(s *settings) { s.body = 8 << 20 })
-	nested := func(n int) string { return "root ::= " + strings.Repeat("(", n) + "'a'" + strings.Repeat(")", n) }
+	nested := func(n int) string { return "root ::= " + strings.Repeat("(", n) + "[a]" + strings.Repeat(")", n) }
 	schema := func(n int) string { return strings.Repeat(`{"items":`, n) + "{}" + strings.Repeat("}", n) }
 	for name, c := range map[string]struct {
 		more  string

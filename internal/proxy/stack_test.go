@@ -74,6 +74,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st.proxy = proxy.New(proxy.Options{
 		Adapters: s.adapters, AdminToken: s.adminToken,
 		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, LogPrompts: s.logPrompts,
+		Bounds:  proxy.Bounds{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)

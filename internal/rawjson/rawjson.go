@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 )
 
@@ -131,7 +132,7 @@ func (o Object) Decode(key string, v any) (bool, error) {
 	if plain(raw, v) {
 		return true, nil
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
+	if err := Unmarshal(raw, v); err != nil {
 		return true, fmt.Errorf("%s: %w", key, err)
 	}
 	return true, nil
@@ -163,6 +164,18 @@ func (o Object) Keys() []string {
 		keys[i] = o.key(&o.members[i])
 	}
 	return keys
+}
+
+// All yields the members in the order of the text, duplicates included.
+func (o Object) All() iter.Seq2[string, json.RawMessage] {
+	return func(yield func(string, json.RawMessage) bool) {
+		for i := range o.members {
+			m := &o.members[i]
+			if !yield(o.key(m), json.RawMessage(o.text[m.value:m.end])) {
+				return
+			}
+		}
+	}
 }
 
 // Edit is one change: the key gets the value, or goes if the value is nil.

@@ -1,0 +1,547 @@
+package grammar
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+const (
+	// maxVisits is of the schemas that llama-server goes through to make a grammar,
+	// those behind references and one for each of several types included.
+	maxVisits = 10_000
+	// maxNested is how deep it goes then, through references, too.
+	maxNested = 512
+	// maxReferences is of different ones: each is given a copy of what it refers to.
+	maxReferences = 256
+	// maxOptional is of properties of one object that need not be there: llama-server
+	// writes each with all that may follow it. 400 take it 0.4 s, 800 eight times that.
+	maxOptional = 256
+	// maxText is of the grammar that comes of a schema, in bytes.
+	maxText = 1 << 20
+	// maxCopied is of what llama-server copies of the schema on its way, in bytes.
+	maxCopied = 32 << 20
+)
+
+// CheckSchema returns why llama-server should not get the JSON schema, or nil. It makes
+// of it what llama-server does, a grammar, as far as the two differ in nothing that
+// costs: numbers have no limits here, and names of further properties may be those of
+// known ones. The schema must be valid JSON; the error reads on from its name.
+func CheckSchema(schema []byte) error {
+	if Depth(schema) > MaxDepth {
+		return errTooDeep
+	}
+	c := converter{
+		root: schema, rules: map[string]string{"space": spaceRule},
+		resolved: map[string]string{}, references: map[string]bool{},
+	}
+	name, err := c.visit(schema)
+	if err != nil {
+		return err
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "root ::= %s\n", name)
+	for name, rule := range c.rules {
+		fmt.Fprintf(&text, "%s ::= %s\n", name, rule)
+	}
+	p := parser{text: text.String(), names: map[string]int{}}
+	if err := p.parse(); err != nil {
+		return err
+	}
+	return check(p.rules, p.names["root"])
+}
+
+// Depth is how deep brackets and braces nest in valid JSON; those in strings are text.
+func Depth(text []byte) (deepest int) {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// spaceRule and primitives are llama-server's own rules.
+const spaceRule = `| " " | "\n"{1,2} [ \t]{0,20}`
+
+var primitives = map[string]string{
+	"boolean":       `("true" | "false")`,
+	"decimal-part":  `[0-9]{1,16}`,
+	"integral-part": `[0] | [1-9] [0-9]{0,15}`,
+	"number":        `("-"? integral-part) ("." decimal-part)? ([eE] [-+]? integral-part)?`,
+	"integer":       `("-"? integral-part)`,
+	"value":         `object | array | string | number | boolean | null`,
+	"object":        `"{" space ( string ":" space value ("," space string ":" space value)* )? space "}"`,
+	"array":         `"[" space ( value ("," space value)* )? space "]"`,
+	"char":          `[^"\\\x7F\x00-\x1F] | [\\] (["\\bfnrt] | "u" [0-9a-fA-F]{4})`,
+	"string":        `"\"" char* "\""`,
+	"null":          `"null"`,
+}
+
+// converter makes the rules of one schema.
+type converter struct {
+	root       []byte
+	rules      map[string]string
+	resolved   map[string]string // by reference: the name of its rule
+	references map[string]bool   // those met
+	visits     int
+	depth      int
+	text       int // bytes of the rules
+	copied     int // bytes that llama-server copies on its way
+}
+
+// add makes a rule with a name of its own. Names are short here: a schema's own could
+// make the text long.
+func (c *converter) add(rule string) (string, error) {
+	name := "r" + strconv.Itoa(len(c.rules))
+	c.rules[name] = rule
+	if c.text += len(rule) + len(name); c.text > maxText {
+		return "", errTooMuch
+	}
+	return name, nil
+}
+
+// primitive makes sure of llama-server's own rules.
+func (c *converter) primitive(name string) (string, error) {
+	if _, ok := c.rules[name]; !ok {
+		for other, rule := range primitives {
+			c.rules[other] = rule
+		}
+	}
+	return name, nil
+}
+
+// visit returns the name of the rule for a schema. Which of its words counts is decided
+// in llama-server's order.
+func (c *converter) visit(schema []byte) (string, error) {
+	if c.visits++; c.visits > maxVisits {
+		return "", errTooMuch
+	}
+	if c.depth++; c.depth > maxNested {
+		return "", errTooDeep
+	}
+	defer func() { c.depth-- }()
+	s, ok := rawjson.Scan(schema)
+	if !ok {
+		return c.primitive("value") // llama-server refuses it
+	}
+	if to, given := s.Raw("$ref"); given {
+		return c.reference(to)
+	}
+	for _, key := range []string{"oneOf", "anyOf"} {
+		if alternatives, given := s.Raw(key); given {
+			return c.union(members(alternatives))
+		}
+	}
+	kind, _ := s.Raw("type")
+	if types := rawjson.Elements(kind); types != nil {
+		var copies [][]byte
+		for _, one := range types {
+			copies = append(copies, s.Apply(rawjson.Edit{Key: "type", Value: one}))
+			if c.copied += len(schema); c.copied > maxCopied {
+				return "", errTooMuch // llama-server copies it as well
+			}
+		}
+		return c.union(copies)
+	}
+	return c.plain(s, text(kind))
+}
+
+// text is what a JSON string says, "" for everything else.
+func text(raw []byte) (s string) {
+	_ = json.Unmarshal(raw, &s)
+	return s
+}
+
+// members are the elements of an array, or the values of an object.
+func members(raw []byte) [][]byte {
+	if o, ok := rawjson.Scan(raw); ok {
+		var list [][]byte
+		for _, key := range o.Keys() {
+			value, _ := o.Raw(key)
+			list = append(list, value)
+		}
+		return list
+	}
+	return rawjson.Elements(raw)
+}
+
+// plain is visit for a schema of one type.
+func (c *converter) plain(s rawjson.Object, kind string) (string, error) {
+	has := func(keys ...string) bool {
+		return slices.ContainsFunc(keys, func(key string) bool { _, given := s.Raw(key); return given })
+	}
+	may := func(other string) bool { return kind == "" || kind == other }
+	switch {
+	case has("const"):
+		value, _ := s.Raw("const")
+		return c.add(literal(value))
+	case has("enum"):
+		values, _ := s.Raw("enum")
+		return c.words(members(values))
+	case may("object") && has("properties", "additionalProperties"):
+		return c.object(s)
+	case (may("object") || kind == "string") && has("allOf"):
+		return c.all(s)
+	case may("array") && has("items", "prefixItems"):
+		return c.array(s)
+	case may("string") && has("pattern"):
+		pattern, _ := s.Raw("pattern")
+		return c.pattern(text(pattern))
+	case kind == "string" && has("minLength", "maxLength"):
+		return c.sized(s)
+	case kind == "object":
+		return c.primitive("object")
+	case primitives[kind] != "":
+		return c.primitive(kind)
+	}
+	return c.primitive("value")
+}
+
+// literal is a rule for a value as it stands.
+func literal(value []byte) string {
+	return `"` + strings.NewReplacer("\r", `\r`, "\n", `\n`, `"`, `\"`, `\`, `\\`).Replace(string(value)) + `"`
+}
+
+func (c *converter) words(values [][]byte) (string, error) {
+	var list []string
+	for _, v := range values {
+		list = append(list, literal(v))
+	}
+	return c.add("(" + strings.Join(list, " | ") + ")")
+}
+
+func (c *converter) union(schemas [][]byte) (string, error) {
+	var list []string
+	for _, s := range schemas {
+		name, err := c.visit(s)
+		if err != nil {
+			return "", err
+		}
+		list = append(list, name)
+	}
+	return c.add(strings.Join(list, " | "))
+}
+
+// reference returns the rule of what is referred to, which is made once.
+func (c *converter) reference(raw []byte) (string, error) {
+	ref := text(raw)
+	if name, ok := c.resolved[ref]; ok {
+		return name, nil
+	}
+	target, err := c.target(ref)
+	if err != nil {
+		return "", err
+	}
+	name := "ref" + strconv.Itoa(len(c.resolved))
+	c.resolved[ref] = name
+	to, err := c.visit(target)
+	if err != nil {
+		return "", err
+	}
+	c.rules[name] = to
+	return name, nil
+}
+
+// target finds what a reference within the schema refers to.
+func (c *converter) target(ref string) ([]byte, error) {
+	path, ok := strings.CutPrefix(ref, "#/")
+	if !ok {
+		return nil, fmt.Errorf("refers to %.80q: only references within it, which begin with #/, can be followed", ref)
+	}
+	if c.references[ref] = true; len(c.references) > maxReferences {
+		return nil, fmt.Errorf("has more than %d different references", maxReferences)
+	}
+	if c.copied += len(c.root); c.copied > maxCopied {
+		return nil, errTooMuch
+	}
+	target := c.root
+	for _, step := range strings.Split(path, "/") {
+		if o, ok := rawjson.Scan(target); ok {
+			target, ok = o.Raw(step)
+			if !ok {
+				return nil, fmt.Errorf("refers to %.80q, which is not there", ref)
+			}
+			continue
+		}
+		n, err := strconv.Atoi(step)
+		list := rawjson.Elements(target)
+		if err != nil || n < 0 || n >= len(list) {
+			return nil, fmt.Errorf("refers to %.80q, which is not there", ref)
+		}
+		target = list[n]
+	}
+	return target, nil
+}
+
+// property is one of an object.
+type property struct {
+	key      string
+	schema   []byte
+	required bool
+}
+
+func (c *converter) object(s rawjson.Object) (string, error) {
+	raw, _ := s.Raw("required")
+	required := map[string]bool{}
+	for _, key := range rawjson.Elements(raw) {
+		required[text(key)] = true
+	}
+	raw, _ = s.Raw("properties")
+	var list []property
+	if o, ok := rawjson.Scan(raw); ok {
+		for _, key := range o.Keys() {
+			schema, _ := o.Raw(key)
+			list = append(list, property{key, schema, required[key]})
+		}
+	}
+	more, _ := s.Raw("additionalProperties")
+	return c.properties(list, more)
+}
+
+// all is an object of the properties of several schemas, or what all of them list. One
+// that refers to itself is followed by llama-server without end.
+func (c *converter) all(s rawjson.Object) (string, error) {
+	raw, _ := s.Raw("allOf")
+	var list []property
+	var words [][]byte
+	for _, part := range members(raw) {
+		alternatives, optional := [][]byte{part}, false
+		if o, ok := rawjson.Scan(part); ok {
+			if some, given := o.Raw("anyOf"); given {
+				alternatives, optional = members(some), true
+			}
+		}
+		for _, one := range alternatives {
+			o, err := c.follow(one)
+			if err != nil {
+				return "", err
+			}
+			if properties, given := o.Raw("properties"); given {
+				list = append(list, propertiesOf(properties, !optional)...)
+			} else if values, given := o.Raw("enum"); given {
+				words = append(words, members(values)...)
+			}
+		}
+	}
+	if len(words) > 0 && len(list) == 0 {
+		return c.words(words)
+	}
+	return c.properties(list, nil)
+}
+
+func propertiesOf(raw []byte, required bool) (list []property) {
+	o, _ := rawjson.Scan(raw)
+	for _, key := range o.Keys() {
+		schema, _ := o.Raw(key)
+		list = append(list, property{key, schema, required})
+	}
+	return list
+}
+
+// follow goes through references to a schema that is none.
+func (c *converter) follow(schema []byte) (rawjson.Object, error) {
+	for range maxReferences {
+		o, _ := rawjson.Scan(schema)
+		raw, given := o.Raw("$ref")
+		if !given {
+			return o, nil
+		}
+		var err error
+		if schema, err = c.target(text(raw)); err != nil {
+			return o, err
+		}
+	}
+	return rawjson.Object{}, errors.New("has a reference that leads to itself")
+}
+
+// properties makes the rule of an object: what is required, and behind it anything of
+// what is optional, in order.
+func (c *converter) properties(list []property, more []byte) (string, error) {
+	var required, optional []string
+	for _, p := range list {
+		value, err := c.visit(p.schema)
+		if err != nil {
+			return "", err
+		}
+		key, _ := json.Marshal(p.key)
+		pair, err := c.add(literal(key) + ` space ":" space ` + value)
+		if err != nil {
+			return "", err
+		}
+		if p.required {
+			required = append(required, pair)
+		} else {
+			optional = append(optional, pair)
+		}
+	}
+	if len(optional) > maxOptional {
+		return "", fmt.Errorf("has an object with %d properties that need not be there, more than %d", len(optional), maxOptional)
+	}
+	rest := ""
+	if object := len(more) > 0 && more[0] == '{'; object || string(more) == "true" {
+		pair, err := c.further(more, object)
+		if err != nil {
+			return "", err
+		}
+		rest = pair
+	}
+	return c.braces(required, optional, rest)
+}
+
+// further makes the rule of properties that have no name in the schema.
+func (c *converter) further(schema []byte, object bool) (string, error) {
+	value, err := c.primitive("value")
+	if object {
+		value, err = c.visit(schema)
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.primitive("string"); err != nil {
+		return "", err
+	}
+	return c.add(`string ":" space ` + value)
+}
+
+// braces puts the pairs of an object together. rest may come any number of times.
+func (c *converter) braces(required, optional []string, rest string) (string, error) {
+	body := strings.Join(required, ` "," space `)
+	var some []string // each optional one with all that may follow it
+	follow := ""
+	if rest != "" {
+		some = append(some, rest+` ( "," space `+rest+` )*`)
+		follow = `( "," space ` + rest + ` )*`
+	}
+	for _, pair := range slices.Backward(optional) {
+		name := ""
+		if follow != "" {
+			var err error
+			if name, err = c.add(follow); err != nil {
+				return "", err
+			}
+		}
+		some = append(some, pair+" "+name)
+		follow = `( "," space ` + pair + " )? " + name
+	}
+	if len(some) > 0 {
+		alternatives := strings.Join(some, " | ")
+		if body != "" {
+			alternatives = ` "," space ( ` + alternatives + " )"
+		}
+		body += " (" + alternatives + " )?"
+	}
+	return c.add(`"{" space ` + body + ` space "}"`)
+}
+
+func (c *converter) array(s rawjson.Object) (string, error) {
+	items, given := s.Raw("items")
+	if !given {
+		items, _ = s.Raw("prefixItems")
+	}
+	if items[0] == '[' {
+		var list []string
+		for _, item := range rawjson.Elements(items) {
+			name, err := c.visit(item)
+			if err != nil {
+				return "", err
+			}
+			list = append(list, name)
+		}
+		return c.add(`"[" space ` + strings.Join(list, ` "," space `) + ` space "]"`)
+	}
+	item, err := c.visit(items)
+	if err != nil {
+		return "", err
+	}
+	least, most, err := counts(s, "minItems", "maxItems")
+	if err != nil {
+		return "", err
+	}
+	list := ""
+	if most != 0 {
+		fewer := most
+		if most != noBound {
+			fewer--
+		}
+		list = item + " (" + `"," space ` + item + ")" + braced(max(least-1, 0), fewer)
+		if least == 0 {
+			list = "(" + list + ")?"
+		}
+	}
+	return c.add(`"[" space ` + list + ` space "]"`)
+}
+
+func (c *converter) sized(s rawjson.Object) (string, error) {
+	least, most, err := counts(s, "minLength", "maxLength")
+	if err != nil {
+		return "", err
+	}
+	if _, err := c.primitive("char"); err != nil {
+		return "", err
+	}
+	return c.add(`"\"" char` + braced(least, most) + ` "\""`)
+}
+
+func braced(least, most int) string {
+	if most == noBound {
+		return fmt.Sprintf("{%d,}", least)
+	}
+	return fmt.Sprintf("{%d,%d}", least, most)
+}
+
+// counts reads the limits of a length. What is no whole number llama-server refuses, or
+// takes for none.
+func counts(s rawjson.Object, leastKey, mostKey string) (least, most int, err error) {
+	least, most = 0, noBound
+	for key, to := range map[string]*int{leastKey: &least, mostKey: &most} {
+		raw, given := s.Raw(key)
+		if !given {
+			continue
+		}
+		n, err := strconv.ParseFloat(string(raw), 64)
+		if err != nil || n < 0 || n > 1<<31-1 || n != float64(int(n)) {
+			return 0, 0, fmt.Errorf("has a %s that is no whole number from 0 to 2147483647", key)
+		}
+		*to = int(n)
+	}
+	switch err := checkCounts(least, most); {
+	case err != nil && least > maxRepeat:
+		return 0, 0, fmt.Errorf("has a %s of %d, more than %d", leastKey, least, maxRepeat)
+	case err != nil:
+		return 0, 0, fmt.Errorf("has a %s of %d and a %s of %d, which cannot be", leastKey, least, mostKey, most)
+	}
+	return least, most, nil
+}
+
+// quantifier is one in braces of a regular expression.
+var quantifier = regexp.MustCompile(`^\{ *(\d*) *(,? *)(\d*) *\}`)
+
+// pattern makes the rule of a regular expression. One that llama-server cannot put into
+// a grammar it takes for any string; what of it is no syntax here it does not read.
+func (c *converter) pattern(pattern string) (string, error) {
+	if len(pattern) < 2 || pattern[0] != '^' || pattern[len(pattern)-1] != '$' {
+		return c.primitive("string")
+	}
+	rule, err := gbnf(pattern[1 : len(pattern)-1])
+	if err != nil {
+		return "", err
+	}
+	return c.add(`"\"" (` + rule + `) "\""`)
+}
