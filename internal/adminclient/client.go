@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -164,10 +165,11 @@ func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, admin.KeysPath+"/"+url.PathEscape(id), nil, nil)
 }
 
-// RotateKey makes a key in another's place, which stays valid for grace.
+// RotateKey makes a key in another's place, which stays valid for grace, in whole
+// seconds: a part of one counts as one.
 func (c *Client) RotateKey(ctx context.Context, id string, grace time.Duration) (admin.NewKey, error) {
 	var k admin.NewKey
-	body := admin.RotateKeyRequest{GraceSeconds: int(grace.Seconds())}
+	body := admin.RotateKeyRequest{GraceSeconds: int(math.Ceil(grace.Seconds()))}
 	err := c.call(ctx, http.MethodPost, admin.KeysPath+"/"+url.PathEscape(id)+"/rotate", body, &k)
 	return k, err
 }
