@@ -125,6 +125,7 @@ type gateway struct {
 	admin     net.Listener // nil for none
 	metrics   *metrics.Metrics
 	auth      *auth.Auth
+	token     adminToken
 	usage     *usage.Recorder
 	pool      *pool.Pool
 	embedders []*pool.Pool // as in the configuration
@@ -145,7 +146,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, log: log, level: level}
+	g := &gateway{cfg: cfg, log: log, level: level, token: adminToken{configured: cfg.Admin.Token}}
 	if g.fleet, err = planFleet(ctx, cfg, log, program); err != nil {
 		return nil, err
 	}
@@ -160,7 +161,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
+		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
 	})

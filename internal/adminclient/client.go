@@ -69,6 +69,14 @@ func (c *Client) Loopback() bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
+// TokenFile returns the file in which the gateway keeps a token that it made by itself,
+// "" if it has none. It needs no token.
+func (c *Client) TokenFile(ctx context.Context) (string, error) {
+	var h admin.Health
+	err := c.call(ctx, http.MethodGet, "/health", nil, &h)
+	return h.TokenFile, err
+}
+
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

@@ -25,6 +25,9 @@ func (p *Proxy) identify(c echo.Context) (*auth.Visit, error) {
 	return visit, nil
 }
 
+// keyless reports whether no keys are asked for.
+func (p *Proxy) keyless() bool { return p.opts.Auth == nil || !p.opts.Auth.Required() }
+
 // admitted serves requests that count against their tenant's limits, until the
 // gateway stops.
 func (p *Proxy) admitted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {

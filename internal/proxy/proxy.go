@@ -33,10 +33,10 @@ type Options struct {
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
 
 	// Adapters is what POST /v1/load_lora_adapter and /v1/unload_lora_adapter, which
-	// are vLLM's, change; nil leaves them out. They ask for AdminToken, unless it
-	// is "".
+	// are vLLM's, change; nil leaves them out. They ask for what AdminToken returns; if
+	// that is "", or AdminToken nil, they are closed as long as Auth asks for keys.
 	Adapters   Adapters
-	AdminToken string
+	AdminToken func() string
 
 	// Auth knows who may do what; nil lets everybody do everything.
 	Auth *auth.Auth

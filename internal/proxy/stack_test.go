@@ -72,7 +72,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 		s.adapters = models
 	}
 	st.proxy = proxy.New(proxy.Options{
-		Adapters: s.adapters, AdminToken: s.adminToken,
+		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
 		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, LogPrompts: s.logPrompts,
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})

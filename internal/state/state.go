@@ -76,6 +76,7 @@ func (e *LockedError) Error() string {
 
 // DB is the directory, open. It is safe for concurrent use.
 type DB struct {
+	dir   string // absolute
 	sql   *sql.DB
 	blobs *Blobs
 	lock  *os.File
@@ -132,11 +133,15 @@ func Open(dir string) (*DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := acquire(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{lock: lock}
+	d := &DB{dir: absolute, lock: lock}
 	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
 		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"), d.blobs)
 	}
@@ -149,7 +154,7 @@ func Open(dir string) (*DB, error) {
 
 // acquire takes the directory's lock, which goes with the process.
 func acquire(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := openPrivate(filepath.Join(dir, "lock"), os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +182,7 @@ func openSQL(path string, blobs *Blobs) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	tighten(path)
 	db.SetMaxOpenConns(1) // writers would only wait for one another
 	if err = inspect(db, blobs); err == nil {
 		err = migrate(db)
