@@ -23,6 +23,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/front"
 	"github.com/loragate/loragate/internal/logsink"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
@@ -119,6 +120,7 @@ type gateway struct {
 	state    *state.DB
 	models   *catalog.Catalog
 	listener net.Listener
+	clients  *front.Listener // the listener, with a bound
 
 	certificates *certificates // nil for plain HTTP
 
@@ -158,12 +160,13 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.pool = pool.New(g.poolOptions(), stock(g.models))
 	g.running.Store(g.pool)
 	g.catalogChanged() // it may have, meanwhile
+	g.clients = front.Listen(g.listener, g.mostClients())
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		MaxBody: cfg.Limits.Body, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
-		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
+		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
@@ -277,6 +280,7 @@ func threads(workers int) int { return max(1, runtime.GOMAXPROCS(0)/workers) }
 // started has ended.
 func (g *gateway) run(signals <-chan os.Signal) error {
 	server := g.proxy.Server()
+	server.ConnState = g.clients.State
 	failed := make(chan error, 3)
 	go func() { failed <- g.serveClients(server) }()
 	admin := g.serveAdmin(failed)
@@ -320,12 +324,12 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 // serveClients serves the main listener, with TLS if that is configured.
 func (g *gateway) serveClients(server *http.Server) error {
 	if g.certificates == nil {
-		return server.Serve(g.listener)
+		return server.Serve(g.clients)
 	}
 	server.TLSConfig = g.certificates.config()
 	// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
 	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
-	return server.ServeTLS(g.listener, "", "")
+	return server.ServeTLS(g.clients, "", "")
 }
 
 func (g *gateway) url() string {

@@ -8,11 +8,13 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/upstream"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -356,7 +358,7 @@ func (p *Pool) swap(m *member, target Target) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
 		begun := p.now()
-		err := r.Apply(ctx, target.Parts)
+		err := p.patiently(ctx, func(ctx context.Context) error { return r.Apply(ctx, target.Parts) })
 		if err == nil && p.opts.Swapped != nil {
 			p.opts.Swapped(m.id, p.now().Sub(begun))
 		}
@@ -368,7 +370,7 @@ func (p *Pool) erase(l *Lease, slots []int) {
 	p.call(func(ctx context.Context) {
 		var err error
 		for _, slot := range slots {
-			if err = l.Worker.Erase(ctx, slot); err != nil {
+			if err = p.patiently(ctx, func(ctx context.Context) error { return l.Worker.Erase(ctx, slot) }); err != nil {
 				break
 			}
 		}
@@ -382,7 +384,7 @@ const settleInterval = 50 * time.Millisecond
 
 func (p *Pool) settle(l *Lease, early bool) {
 	p.call(func(ctx context.Context) {
-		err := awaitIdle(ctx, l, settling{seen: !early, since: p.now()})
+		err := p.patiently(ctx, func(ctx context.Context) error { return awaitIdle(ctx, l, settling{seen: !early, since: p.now()}) })
 		p.post(func() {
 			if err != nil {
 				p.state.unsettled(l, err)
@@ -394,14 +396,17 @@ func (p *Pool) settle(l *Lease, early bool) {
 }
 
 // awaitIdle blocks until the lease's slots have settled, its process has ended
-// or ctx ends, which is the only error.
+// or ctx ends, which is the only error but upstream.ErrStarved.
 func awaitIdle(ctx context.Context, l *Lease, s settling) error {
 	ticker := time.NewTicker(settleInterval)
 	defer ticker.Stop()
 	for {
 		work, err := l.Worker.Slots(ctx)
-		if err == nil && s.settled(anyBusy(work, l.slots), time.Now()) {
+		switch {
+		case err == nil && s.settled(anyBusy(work, l.slots), time.Now()):
 			return nil
+		case errors.Is(err, upstream.ErrStarved):
+			return err
 		}
 		select {
 		case <-ticker.C:
@@ -445,7 +450,10 @@ func anyBusy(work []worker.Work, slots []int) bool {
 func (p *Pool) probe(m *member) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
-		_, err := r.Slots(ctx)
+		err := p.patiently(ctx, func(ctx context.Context) error {
+			_, err := r.Slots(ctx)
+			return err
+		})
 		p.post(func() { p.state.probed(m, gen, err) })
 	})
 }

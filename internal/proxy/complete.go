@@ -207,11 +207,17 @@ func (p *Proxy) extend(c echo.Context) {
 // owns it.
 type connection struct {
 	extended time.Time // when the write deadline was set last
+	framing  framing   // nil if nobody watches it
 }
+
+// framing tells whether a request on a connection said in two ways where it ends;
+// *front.Conn does.
+type framing interface{ Ambiguous() bool }
 
 type connectionKey struct{}
 
 // withConnection is an http.Server's ConnContext.
-func withConnection(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, connectionKey{}, &connection{})
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	f, _ := c.(framing)
+	return context.WithValue(ctx, connectionKey{}, &connection{framing: f})
 }

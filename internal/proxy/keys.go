@@ -87,6 +87,7 @@ func (p *Proxy) resolve(visit *auth.Visit, asked string) (*catalog.Model, error)
 		}
 	}
 	switch {
+	case err == nil && m.Adhoc && m.NearBase() && !visit.May(p.opts.Alias): // "chat@0" is the base by another name
 	case err == nil && (visit.May(asked) || visit.May(name) || visit.May(m.Target)):
 		return m, nil
 	case err != nil && visit.May(name):

@@ -55,6 +55,11 @@ type Options struct {
 	// Origins are those of web pages whose scripts may call the proxy; see
 	// config.CORS. None lets browsers keep answers from all of them.
 	Origins []string
+	// Local says that the proxy is reached through a loopback address in plain HTTP:
+	// then, as long as no keys are asked for, a request must name such an address as its
+	// host, or one of Hosts. The name of a web page can be made to point here.
+	Local bool
+	Hosts []string
 	// LogPrompts writes the bodies of requests into the log.
 	LogPrompts bool
 
@@ -102,7 +107,7 @@ func New(opts Options) *Proxy {
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
-	p.echo.Use(p.observe)
+	p.echo.Use(p.observe, p.guard)
 	if len(opts.Origins) > 0 {
 		p.echo.Use(middleware.CORSWithConfig(middleware.CORSConfig{
 			AllowOrigins: opts.Origins, AllowMethods: []string{http.MethodGet, http.MethodPost},

@@ -47,7 +47,8 @@ type settings struct {
 	writeTimeout          time.Duration
 	generation            time.Duration
 	args                  []string
-	origins               []string
+	origins, hosts        []string
+	local                 bool
 	logPrompts            bool
 	vllm                  bool
 	adapters              proxy.Adapters // behind vLLM's endpoints, in place of the catalog
@@ -73,7 +74,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	}
 	st.proxy = proxy.New(proxy.Options{
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
-		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, LogPrompts: s.logPrompts,
+		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
 		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
