@@ -24,11 +24,7 @@ func (p *Proxy) checkMedia(body rawjson.Object) error {
 		if !ok || !mayHaveMedia(raw) {
 			continue
 		}
-		var value any
-		if json.Unmarshal(raw, &value) != nil {
-			continue // too deep, for one; llama-server does not get it
-		}
-		if url := remote(value, false); url != "" {
+		if url := remote(raw); url != "" {
 			return invalid(field, "Media must be in the request itself, as a data: URL; %q would have to be fetched (limits.remote_media).", shorten(url))
 		}
 	}
@@ -44,37 +40,56 @@ func mayHaveMedia(raw []byte) bool {
 	return slices.ContainsFunc(mediaKeys, func(key []byte) bool { return bytes.Contains(raw, key) })
 }
 
-// remote returns the first address of a medium that is not data. media says that the
-// value is one.
-func remote(value any, media bool) string {
-	switch v := value.(type) {
-	case string:
-		low := strings.ToLower(strings.TrimSpace(v))
-		if media && (strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:")) {
-			return v
-		}
-	case []any:
-		for _, element := range v {
-			if url := remote(element, media); url != "" {
-				return url
+// remote returns the first address of a medium that is not data: a string in, or
+// below, a member whose key is one of media.
+func remote(raw []byte) (url string) {
+	var within []bool // the open brackets: those in media
+	media := false    // the next value is
+	rawjson.Walk(raw, func(t rawjson.Token) bool {
+		outer := len(within) > 0 && within[len(within)-1]
+		switch t.Kind {
+		case rawjson.Key:
+			media = outer || isMedia(t.Raw)
+		case rawjson.Open:
+			within, media = append(within, media || outer), media || outer
+		case rawjson.Close:
+			within = within[:len(within)-1]
+			media = len(within) > 0 && within[len(within)-1]
+		case rawjson.Value:
+			if media && t.Raw[0] == '"' && isRemote(t.Raw) {
+				url = text(t.Raw)
 			}
+			media = outer
 		}
-	case map[string]any:
-		for key, member := range v {
-			if url := remote(member, media || isMedia(key)); url != "" {
-				return url
-			}
-		}
-	}
-	return ""
+		return url == ""
+	})
+	return url
 }
 
-// isMedia knows the keys of media in the APIs of OpenAI and Anthropic and in
+// isRemote reports whether a JSON string is an address of something elsewhere.
+func isRemote(raw []byte) bool {
+	if bytes.HasPrefix(raw, []byte(`"data:`)) {
+		return false // spares a picture from being copied
+	}
+	low := strings.ToLower(strings.TrimSpace(text(raw)))
+	return strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:")
+}
+
+// text is what a JSON string stands for.
+func text(raw []byte) (s string) {
+	_ = json.Unmarshal(raw, &s) // it is valid
+	return s
+}
+
+// isMedia knows the keys, as they stand in the text, of media in the APIs of OpenAI and Anthropic and in
 // llama-server's own.
-func isMedia(key string) bool {
-	switch key {
-	case "source", "input_audio", "input_video":
+func isMedia(raw []byte) bool {
+	if bytes.IndexByte(raw, '\\') >= 0 {
+		raw = rawjson.String(text(raw))
+	}
+	switch string(raw) {
+	case `"source"`, `"input_audio"`, `"input_video"`:
 		return true
 	}
-	return strings.HasSuffix(key, "_url")
+	return bytes.HasSuffix(raw, []byte(`_url"`))
 }

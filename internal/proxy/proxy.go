@@ -28,6 +28,8 @@ type Options struct {
 	Alias   string // what workers call the model
 
 	MaxBody      int64         // bytes of a request's body
+	Memory       int64         // that all bodies may take at once, in bytes, see factor; 0 is no bound
+	LongestToken int           // bytes of the longest token of the base's vocabulary; 0 is not known
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
@@ -96,6 +98,7 @@ type Proxy struct {
 	echo     *echo.Echo
 	draining atomic.Bool
 	rules    atomic.Pointer[rules]
+	bodies   bodies
 }
 
 // New returns a proxy.
@@ -103,7 +106,7 @@ func New(opts Options) *Proxy {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	p := &Proxy{opts: opts, echo: echo.New()}
+	p := &Proxy{opts: opts, echo: echo.New(), bodies: bodies{most: opts.Memory}}
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
@@ -167,6 +170,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		rec := newRecord(c)
 		c = rec
+		defer func() { p.bodies.give(rec.held) }()
 		c.Response().Header().Set("X-Request-Id", rec.id)
 		if isMessages(c.Request()) {
 			c.Response().Header().Set("Request-Id", rec.id) // where Anthropic's SDKs look

@@ -33,6 +33,8 @@ type record struct {
 	first   time.Duration // from arrival to the first byte of the answer; 0 is none
 	tally   tally
 
+	held int64 // bytes of its body that memory is taken for
+
 	completion bool // it is a request for a completion
 
 	tenant string // whose key it showed; "" if none is asked for

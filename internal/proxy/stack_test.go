@@ -49,6 +49,8 @@ type settings struct {
 	args                  []string
 	origins, hosts        []string
 	local                 bool
+	memory                int64
+	longest               int
 	logPrompts            bool
 	vllm                  bool
 	adapters              proxy.Adapters // behind vLLM's endpoints, in place of the catalog
@@ -75,7 +77,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st.proxy = proxy.New(proxy.Options{
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
 		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
-		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		MaxBody: s.body, Memory: s.memory, LongestToken: s.longest, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = st.proxy.Server()
