@@ -121,6 +121,10 @@ var migrations = []string{
 		PRIMARY KEY (tenant, month)
 	) STRICT;`,
 	`ALTER TABLE usage ADD COLUMN swap_ms INTEGER NOT NULL DEFAULT 0;`, // queue_ms has it in older rows
+	`CREATE TABLE clock (
+		id INTEGER PRIMARY KEY CHECK (id = 1),
+		at INTEGER NOT NULL -- the latest time that is believed, in milliseconds since 1970
+	) STRICT;`,
 }
 
 // Open opens the directory and makes it if need be. One process at a time can:

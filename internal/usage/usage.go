@@ -50,6 +50,7 @@ type Recorder struct {
 	log       *slog.Logger
 	stop      context.CancelFunc
 	stopped   chan struct{}
+	clock     *clock // the goroutine's; nil until it could be read
 
 	mu      sync.Mutex
 	waiting []Record
@@ -181,14 +182,28 @@ func (r *Recorder) write(batch []Record) error {
 
 func month(t time.Time) string { return t.UTC().Format("2006-01") }
 
-// forget deletes what is older than the retention.
+// forget deletes what is older than the retention, by a time that can be believed.
 func (r *Recorder) forget() {
 	if r.retention == 0 {
 		return
 	}
-	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", time.Now().Add(-r.retention).UnixMilli()); err != nil {
+	if err := r.forgetBefore(time.Now()); err != nil {
 		r.log.Error("old usage could not be deleted", "error", err)
 	}
+}
+
+func (r *Recorder) forgetBefore(now time.Time) (err error) {
+	if r.clock == nil {
+		if r.clock, err = loadClock(r.db, now); err != nil {
+			r.clock = nil
+			return err
+		}
+	}
+	known := r.clock.tell(now)
+	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", known.Add(-r.retention).UnixMilli()); err != nil {
+		return err
+	}
+	return r.clock.keep(r.db)
 }
 
 // Spent returns the tokens that each tenant has used in the month of t, UTC.
