@@ -47,6 +47,9 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 	arrived := time.Now()
 	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
 	place.ScopeWeight, place.Priority = r.visit.Share()
+	if r.model.Adhoc {
+		place.Turn = place.Scope // of what it makes up, a tenant has one turn
+	}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
