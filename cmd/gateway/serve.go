@@ -134,6 +134,7 @@ type gateway struct {
 	proxy     *proxy.Proxy
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
+	damaged  atomic.Bool               // the state is; see watchState
 	changing sync.Mutex                // held while a change of the catalog is passed on
 }
 
@@ -166,7 +167,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 		MaxBody: cfg.Limits.Body, Memory: bodyMemory(cfg, "/"), LongestToken: g.longestToken(), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
-		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
+		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
@@ -296,6 +297,11 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 		g.tellSystemd(daemon.SdNotifyReady)
 	}()
 	go g.feedWatchdog(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		g.watchState(ctx)
+	}()
 
 	var err error
 	select {
@@ -313,6 +319,8 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	for _, p := range g.embedders {
 		p.Close()
 	}
+	cancel()
+	<-looked // before the state is closed
 	g.close()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err

@@ -65,6 +65,10 @@ type Options struct {
 	// LogPrompts writes the bodies of requests into the log.
 	LogPrompts bool
 
+	// Degraded returns what is wrong though requests can be served, "" for nothing;
+	// /ready tells it. nil is nothing.
+	Degraded func() string
+
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
 }
@@ -252,6 +256,11 @@ func (p *Proxy) ready(c echo.Context) error {
 		return &apiError{
 			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
 			Message: "No worker is ready.", RetryAfter: time.Second,
+		}
+	}
+	if p.opts.Degraded != nil {
+		if why := p.opts.Degraded(); why != "" {
+			return p.writeJSON(c, map[string]any{"status": "degraded", "reason": why, "workers": len(stats.Workers), "workers_up": up})
 		}
 	}
 	return p.writeJSON(c, map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up})

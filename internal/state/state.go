@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -80,6 +82,9 @@ type DB struct {
 	sql   *sql.DB
 	blobs *Blobs
 	lock  *os.File
+
+	file   fs.FileInfo           // the database's, as it was opened
+	damage atomic.Pointer[error] // why it is not to be trusted any more; see Check
 }
 
 // migrations bring the database from one version to the next; its version is how
@@ -149,7 +154,13 @@ func Open(dir string) (*DB, error) {
 	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
 		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"), d.blobs)
 	}
+	if err == nil {
+		d.file, err = os.Stat(filepath.Join(dir, "loragate.db"))
+	}
 	if err != nil {
+		if d.sql != nil {
+			d.sql.Close()
+		}
 		lock.Close()
 		return nil, err
 	}
@@ -297,6 +308,9 @@ type Key struct{ Origin, Name string }
 // Apply makes a change in whole, and then it survives whatever happens, or
 // returns an error and changes nothing. What is put wins over what is forgotten.
 func (d *DB) Apply(u Update) error {
+	if err := d.broken(); err != nil {
+		return err
+	}
 	tx, err := d.sql.Begin()
 	if err != nil {
 		return err

@@ -111,6 +111,7 @@ func (r *Recorder) run(ctx context.Context) {
 	defer tick.Stop()
 	defer old.Stop()
 	r.forget()
+	failing := "" // why nothing can be written, as it was said
 	for {
 		select {
 		case <-ctx.Done():
@@ -123,8 +124,14 @@ func (r *Recorder) run(ctx context.Context) {
 			r.forget()
 			continue
 		}
-		if err := r.Flush(); err != nil {
-			r.log.Error("usage could not be written, it is tried again", "error", err)
+		err := r.Flush()
+		if err != nil && err.Error() != failing { // a line a cause, not one a try
+			failing = err.Error()
+			r.log.Error("usage could not be written, it is tried again every second", "error", err)
+		}
+		if err == nil && failing != "" {
+			failing = ""
+			r.log.Info("usage is written again")
 		}
 	}
 }
@@ -251,11 +258,10 @@ type Sum struct {
 	GenerationMs int64
 }
 
-// Sums writes what waits, and adds up. It blocks on the disk.
+// Sums writes what waits, and adds up. What cannot be written, as on a full disk, is
+// not in the sums. It blocks on the disk.
 func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
-	if err := r.Flush(); err != nil {
-		return nil, err
-	}
+	_ = r.Flush() // the recorder's own tries say why
 	columns := make([]string, len(q.By))
 	for i, by := range q.By {
 		if columns[i] = groups[by]; columns[i] == "" || slices.Contains(q.By[:i], by) {
