@@ -20,7 +20,7 @@ import (
 // adminState reads the admin listener's state at url.
 func adminState(url string) (admin.State, error) {
 	var s admin.State
-	resp, err := http.Get(url + admin.StatePath)
+	resp, err := adminGet(url, admin.StatePath)
 	if err != nil {
 		return s, err
 	}
@@ -30,6 +30,18 @@ func adminState(url string) (admin.State, error) {
 	}
 	err = json.NewDecoder(resp.Body).Decode(&s)
 	return s, err
+}
+
+// adminGet asks the admin listener at url as the command line of this account would.
+func adminGet(url, path string) (*http.Response, error) {
+	req, err := http.NewRequest("GET", url+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if token := findToken(context.Background(), url); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return http.DefaultClient.Do(req)
 }
 
 // adminURL waits for the address of the admin listener.

@@ -37,7 +37,11 @@ func createKeyCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&lasts, "expires", 0, "how long it is valid (default: for ever)")
 	return operated(cmd, func(o *operator, args []string) (any, error) {
 		create := admin.CreateKeyRequest{Tenant: args[0], Label: label}
-		if lasts != 0 {
+		switch {
+		case !cmd.Flags().Changed("expires"):
+		case lasts < time.Second: // the API counts in seconds
+			return nil, fmt.Errorf("--expires %s: a key must be valid for a second at least", lasts)
+		default:
 			create.Expires = time.Now().Add(lasts).UTC().Format(time.RFC3339)
 		}
 		return o.client.CreateKey(cmd.Context(), create)
@@ -68,6 +72,9 @@ func rotateKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "rotate ID", Short: "Make a key in another's place", Args: cobra.ExactArgs(1)}
 	cmd.Flags().DurationVar(&grace, "grace", time.Hour, "how long the old key stays valid")
 	return operated(cmd, func(o *operator, args []string) (any, error) {
+		if grace < 0 {
+			return nil, fmt.Errorf("--grace %s: must not be negative", grace)
+		}
 		return o.client.RotateKey(cmd.Context(), args[0], grace)
 	}, printKey(cmd))
 }

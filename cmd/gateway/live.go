@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -118,14 +119,24 @@ func (g *gateway) spoiled(file pool.File, reason string) {
 	g.models.Quarantine(string(file), reason)
 }
 
+// errOpens refuses a configuration that would let everybody in who can reach the
+// gateway: a file that was emptied, or half written, looks the same.
+var errOpens = errors.New("it has no tenants any more, so that nobody would be asked for a key: a restart is needed for that")
+
 // watchConfig applies changes of the configuration's file, and loads it again on
 // SIGHUP, until ctx ends.
 func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, error), hangup <-chan os.Signal) {
 	config.Watch(ctx, config.WatchOptions{
 		Current: g.cfg, Load: load, Trigger: hangup, Log: g.log,
 		Apply: func(next *config.Config, _ []config.Change) error {
+			if len(next.Tenants) == 0 && g.auth.Required() {
+				return errOpens
+			}
 			if err := g.models.Configure(specs(next)); err != nil {
 				return err
+			}
+			if len(next.Tenants) > 0 {
+				g.token.need(g.state, g.log) // before the first key is asked for
 			}
 			g.models.SetAdhoc(next.Catalog.Adhoc)
 			g.auth.SetTenants(tenants(next))

@@ -27,7 +27,7 @@ import (
 // admins returns a client of the gateway's admin API.
 func (g *gatewayProcess) admins() *adminclient.Client {
 	g.t.Helper()
-	c, err := adminclient.New(g.adminURL(), "")
+	c, err := adminclient.New(g.adminURL(), findToken(g.t.Context(), g.adminURL()))
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -52,15 +52,13 @@ type gatewayProcess struct {
 // run starts the gateway with the arguments; it is killed with the test.
 func run(t *testing.T, args ...string) *gatewayProcess {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(t.TempDir(), gatewayName)
-	if err := os.Symlink(self, link); err != nil {
-		t.Fatal(err)
-	}
-	g := &gatewayProcess{t: t, cmd: exec.Command(link, args...), exited: make(chan struct{}), drained: make(chan struct{}), wake: make(chan struct{})}
+	return runProgram(t, gatewayLink(t), args...)
+}
+
+// runProgram is run by way of another program, which becomes the gateway.
+func runProgram(t *testing.T, program string, args ...string) *gatewayProcess {
+	t.Helper()
+	g := &gatewayProcess{t: t, cmd: exec.Command(program, args...), exited: make(chan struct{}), drained: make(chan struct{}), wake: make(chan struct{})}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func newMetrics(g *gateway) *metrics.Metrics {
 func (g *gateway) serveAdmin(failed chan<- error) *http.Server {
 	server := admin.New(admin.Options{
 		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
-		Catalog: g.models, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.cfg.Admin.Token, MaxUpload: g.cfg.Sources.MaxSize,
+		Catalog: g.models, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value, TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
 	})
 	if g.admin != nil {
 		g.log.Info("admin", "url", "http://"+g.admin.Addr().String())

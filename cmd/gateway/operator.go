@@ -25,7 +25,8 @@ const (
 // accessHelp ends the help of a group of commands.
 const accessHelp = "The address of the gateway's admin API, admin.listen in its configuration, is --admin,\n" +
 	"else " + addressVariable + ", else " + defaultAddress + ". If it asks for a token, that is read\n" +
-	"from --token-file, else from " + tokenVariable + "."
+	"from --token-file, else from " + tokenVariable + ", else, on the same machine and account,\n" +
+	"from where the gateway keeps the one that it made by itself."
 
 // access says which gateway is called, and with what token. There is no flag for
 // the token itself: others on the machine can read a command line.
@@ -123,6 +124,9 @@ func (o *operator) connect() error {
 		return err
 	}
 	address, setting := o.access.where()
+	if token == "" {
+		token = findToken(o.cmd.Context(), address)
+	}
 	if o.client, err = adminclient.New(address, token); err != nil {
 		return fmt.Errorf("%s: %w", setting, err)
 	}

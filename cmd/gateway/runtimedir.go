@@ -44,7 +44,7 @@ func newRuntimeDir(parent string) (*runtimeDir, error) {
 // nobody can take the directory for a stale one in between.
 func lockIn(dir string) (*os.File, error) {
 	early := filepath.Join(dir, "lock.new")
-	lock, err := os.OpenFile(early, os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(early, os.O_CREATE|os.O_EXCL|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func lockIn(dir string) (*os.File, error) {
 func removeStale(parent string) {
 	dirs, _ := filepath.Glob(filepath.Join(parent, runtimePrefix+"*"))
 	for _, dir := range dirs {
-		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
 			continue
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/front"
 	"github.com/loragate/loragate/internal/logsink"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
@@ -119,18 +120,21 @@ type gateway struct {
 	state    *state.DB
 	models   *catalog.Catalog
 	listener net.Listener
+	clients  *front.Listener // the listener, with a bound
 
 	certificates *certificates // nil for plain HTTP
 
 	admin     net.Listener // nil for none
 	metrics   *metrics.Metrics
 	auth      *auth.Auth
+	token     adminToken
 	usage     *usage.Recorder
 	pool      *pool.Pool
 	embedders []*pool.Pool // as in the configuration
 	proxy     *proxy.Proxy
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
+	damaged  atomic.Bool               // the state is; see watchState
 	changing sync.Mutex                // held while a change of the catalog is passed on
 }
 
@@ -145,7 +149,7 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	if err != nil {
 		return nil, err
 	}
-	g := &gateway{cfg: cfg, log: log, level: level}
+	g := &gateway{cfg: cfg, log: log, level: level, token: adminToken{configured: cfg.Admin.Token}}
 	if g.fleet, err = planFleet(ctx, cfg, log, program); err != nil {
 		return nil, err
 	}
@@ -157,13 +161,14 @@ func newGateway(ctx context.Context, cfg *config.Config, log *slog.Logger, level
 	g.pool = pool.New(g.poolOptions(), stock(g.models))
 	g.running.Store(g.pool)
 	g.catalogChanged() // it may have, meanwhile
+	g.clients = front.Listen(g.listener, g.mostClients())
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
-		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Bounds:     proxy.Bounds{Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields},
-		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: cfg.Admin.Token,
+		Bounds:  proxy.Bounds{Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields},
+		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"), LongestToken: g.longestToken(), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
+		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
-		Origins: cfg.CORS.Origins, LogPrompts: cfg.Log.Prompts, Observer: observer{g.metrics, g.usage}, Log: log,
+		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded, Observer: observer{g.metrics, g.usage}, Log: log,
 	})
 	log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
@@ -281,6 +286,7 @@ func threads(workers int) int { return max(1, runtime.GOMAXPROCS(0)/workers) }
 // started has ended.
 func (g *gateway) run(signals <-chan os.Signal) error {
 	server := g.proxy.Server()
+	server.ConnState = g.clients.State
 	failed := make(chan error, 3)
 	go func() { failed <- g.serveClients(server) }()
 	admin := g.serveAdmin(failed)
@@ -296,6 +302,11 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 		g.tellSystemd(daemon.SdNotifyReady)
 	}()
 	go g.feedWatchdog(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		g.watchState(ctx)
+	}()
 
 	var err error
 	select {
@@ -313,6 +324,8 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 	for _, p := range g.embedders {
 		p.Close()
 	}
+	cancel()
+	<-looked // before the state is closed
 	g.close()
 	if err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -324,12 +337,12 @@ func (g *gateway) run(signals <-chan os.Signal) error {
 // serveClients serves the main listener, with TLS if that is configured.
 func (g *gateway) serveClients(server *http.Server) error {
 	if g.certificates == nil {
-		return server.Serve(g.listener)
+		return server.Serve(g.clients)
 	}
 	server.TLSConfig = g.certificates.config()
 	// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
 	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
-	return server.ServeTLS(g.listener, "", "")
+	return server.ServeTLS(g.clients, "", "")
 }
 
 func (g *gateway) url() string {

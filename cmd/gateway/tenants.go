@@ -57,6 +57,9 @@ func (g *gateway) openAccounts() error {
 	if g.auth, err = auth.New(auth.Options{Tenants: tenants(g.cfg), Store: keyStore{g.state}, Spent: spent}); err != nil {
 		return fmt.Errorf("state.dir: %w", err)
 	}
+	if g.auth.Required() {
+		g.token.need(g.state, g.log)
+	}
 	g.usage = usage.New(g.state.SQL(), g.cfg.Usage.Retention, g.log)
 	return nil
 }

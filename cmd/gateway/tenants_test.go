@@ -293,7 +293,7 @@ func TestUsageIsExact(t *testing.T) {
 	if after := sum("day", "tenant", "model"); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("after a restart the account is\n%+v\nbefore it was\n%+v", after, before)
 	}
-	resp, err := http.Get(g.adminURL() + "/admin/v1/usage?by=tenant&format=csv&from=" + time.Now().UTC().Format(time.DateOnly))
+	resp, err := adminGet(g.adminURL(), "/admin/v1/usage?by=tenant&format=csv&from="+time.Now().UTC().Format(time.DateOnly))
 	if err != nil {
 		t.Fatal(err)
 	}

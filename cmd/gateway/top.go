@@ -23,6 +23,9 @@ func topCommand() *cobra.Command {
 			return err
 		}
 		opts.URL, opts.Setting = access.where()
+		if opts.Token == "" {
+			opts.Token = findToken(cmd.Context(), opts.URL)
+		}
 		opts.Out = cmd.OutOrStdout()
 		return top.Run(cmd.Context(), opts)
 	}

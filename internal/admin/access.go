@@ -30,13 +30,13 @@ func guard(listen string, next http.Handler) http.Handler {
 
 // authenticate asks for the token, if there is one, but not where a supervisor
 // looks for signs of life.
-func authenticate(token string, next http.Handler) http.Handler {
-	if token == "" {
+func authenticate(token func() string, next http.Handler) http.Handler {
+	if token == nil {
 		return next
 	}
-	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/health" || presents(r, want) {
+		want := token()
+		if want == "" || r.URL.Path == "/health" || presents(r, sha256.Sum256([]byte(want))) {
 			next.ServeHTTP(w, r)
 			return
 		}

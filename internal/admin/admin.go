@@ -43,9 +43,11 @@ type Options struct {
 	// them they answer 501.
 	Keys  Keys
 	Usage Usage
-	// Token is the bearer token that everything but /health asks for; "" asks for
-	// none.
-	Token string
+	// Token returns the bearer token that everything but /health asks for; "" asks for
+	// none, as does nil. TokenFile, if not nil, returns the file that the command line
+	// reads it from, "" if there is none; /health tells it.
+	Token     func() string
+	TokenFile func() string
 	// MaxUpload is the largest upload in bytes; 0 is no bound.
 	MaxUpload int64
 }
@@ -137,7 +139,7 @@ type route struct {
 func (a *api) routes() []route {
 	noCatalog, noPool := a.opts.Catalog == nil, a.opts.Pool == nil
 	return []route{
-		{method: "GET", path: "/health", serve: health},
+		{method: "GET", path: "/health", serve: a.health},
 		{method: "GET", path: "/metrics", serve: a.metrics},
 		{method: "GET", path: StatePath, serve: a.state},
 
@@ -184,8 +186,20 @@ func (a *api) handle(rt route) http.Handler {
 	})
 }
 
-func health(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+// Health is the answer of GET /health.
+type Health struct {
+	Status string `json:"status"` // "ok"
+	// TokenFile is where the gateway keeps the token that it made by itself, on its own
+	// machine, readable for its own account.
+	TokenFile string `json:"token_file,omitempty"`
+}
+
+func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
+	answer := Health{Status: "ok"}
+	if a.opts.TokenFile != nil {
+		answer.TokenFile = a.opts.TokenFile()
+	}
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }
 

@@ -82,6 +82,9 @@ func (a *api) createKey(w http.ResponseWriter, r *http.Request) error {
 		if expires, err = time.Parse(time.RFC3339, body.Expires); err != nil {
 			return invalid("expires", "expires: must be a time such as 2030-01-31T00:00:00Z.")
 		}
+		if !expires.After(time.Now()) { // the zero time among them, which would be never
+			return invalid("expires", "expires: must be later than now.")
+		}
 	}
 	return answerKey(w)(a.opts.Keys.Create(body.Tenant, shorten(body.Label), expires))
 }
@@ -104,9 +107,14 @@ func (a *api) rotateKey(w http.ResponseWriter, r *http.Request) error {
 		return invalid("grace_seconds", "grace_seconds: is missing.")
 	case body.GraceSeconds < 0:
 		return invalid("grace_seconds", "grace_seconds: must not be less than 0.")
+	case body.GraceSeconds > maxGrace:
+		return invalid("grace_seconds", "grace_seconds: must not be more than %d.", maxGrace)
 	}
 	return answerKey(w)(a.opts.Keys.Rotate(r.PathValue("id"), time.Duration(body.GraceSeconds)*time.Second))
 }
+
+// maxGrace is a hundred years, in seconds: as a duration it has room for more.
+const maxGrace = 100 * 365 * 24 * 60 * 60
 
 func answerKey(w http.ResponseWriter) func(auth.Key, string, error) error {
 	return func(k auth.Key, secret string, err error) error {
@@ -120,8 +128,12 @@ func answerKey(w http.ResponseWriter) func(auth.Key, string, error) error {
 
 func keyError(err error) error {
 	var refusal *auth.Refusal
-	if errors.As(err, &refusal) && refusal.Reason == auth.NotFound {
+	switch {
+	case !errors.As(err, &refusal):
+	case refusal.Reason == auth.NotFound:
 		return notFound("%s", refusal.Message)
+	case refusal.Reason == auth.Invalid:
+		return invalid("", "%s", refusal.Message)
 	}
 	return err
 }

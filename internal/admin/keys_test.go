@@ -73,11 +73,16 @@ func TestKeyRoutes(t *testing.T) {
 		{"POST", KeysPath, `{}`, nil, 400, "", "tenant: is missing"},
 		{"POST", KeysPath, `{"tenant":"acme","expires":"tomorrow"}`, nil, 400, "", "expires: must be a time"},
 		{"POST", KeysPath, `{"tenant":"acme","secret":"mine"}`, nil, 400, "", "secret: there is no such field"},
+		{"POST", KeysPath, `{"tenant":"acme","expires":"2020-01-31T00:00:00Z"}`, nil, 400, "", "expires: must be later than now"},
+		{"POST", KeysPath, `{"tenant":"acme","expires":"0001-01-01T00:00:00Z"}`, nil, 400, "", "expires: must be later than now"},
 		{"DELETE", KeysPath + "/key_1", "", nil, 204, "revoke key_1", ""},
 		{"DELETE", KeysPath + "/key_2", "", &auth.Refusal{Reason: auth.NotFound, Message: "There is no key."}, 404, "revoke key_2", "no key"},
 		{"POST", KeysPath + "/key_1/rotate", `{"grace_seconds":60}`, nil, 200, "rotate key_1 1m0s", `"secret":"lg-secret"`},
 		{"POST", KeysPath + "/key_1/rotate", `{}`, nil, 400, "", "grace_seconds: is missing"},
 		{"POST", KeysPath + "/key_1/rotate", `{"grace_seconds":-1}`, nil, 400, "", "must not be less than 0"},
+		{"POST", KeysPath + "/key_1/rotate", `{"grace_seconds":9223372037}`, nil, 400, "", "must not be more than"},
+		{"POST", KeysPath + "/key_1/rotate", `{"grace_seconds":3153600001}`, nil, 400, "", "must not be more than"},
+		{"POST", KeysPath + "/key_1/rotate", `{"grace_seconds":3153600000}`, nil, 200, "rotate key_1 876000h0m0s", ""},
 	} {
 		k := &fakeKeys{err: c.err}
 		rec := ask(t, k, nil, c.method, c.path, c.body)

@@ -144,7 +144,7 @@ func (r *rig) options() Options {
 	}
 	opts := Options{
 		Listen: "127.0.0.1:8081", Metrics: testMetrics(), Log: log,
-		Catalog: r.fakeCatalog, Pool: r.pool, Keys: r.keys, Usage: r.usage, Token: r.token, MaxUpload: r.max,
+		Catalog: r.fakeCatalog, Pool: r.pool, Keys: r.keys, Usage: r.usage, Token: func() string { return r.token }, MaxUpload: r.max,
 	}
 	if r.bare {
 		opts.Catalog, opts.Pool, opts.Keys, opts.Usage = nil, nil, nil, nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -66,6 +67,14 @@ func (c *Client) Loopback() bool {
 	host := c.base.Hostname()
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// TokenFile returns the file in which the gateway keeps a token that it made by itself,
+// "" if it has none. It needs no token.
+func (c *Client) TokenFile(ctx context.Context) (string, error) {
+	var h admin.Health
+	err := c.call(ctx, http.MethodGet, "/health", nil, &h)
+	return h.TokenFile, err
 }
 
 // Close closes idle connections.
@@ -164,10 +173,11 @@ func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, admin.KeysPath+"/"+url.PathEscape(id), nil, nil)
 }
 
-// RotateKey makes a key in another's place, which stays valid for grace.
+// RotateKey makes a key in another's place, which stays valid for grace, in whole
+// seconds: a part of one counts as one.
 func (c *Client) RotateKey(ctx context.Context, id string, grace time.Duration) (admin.NewKey, error) {
 	var k admin.NewKey
-	body := admin.RotateKeyRequest{GraceSeconds: int(grace.Seconds())}
+	body := admin.RotateKeyRequest{GraceSeconds: int(math.Ceil(grace.Seconds()))}
 	err := c.call(ctx, http.MethodPost, admin.KeysPath+"/"+url.PathEscape(id)+"/rotate", body, &k)
 	return k, err
 }

@@ -160,7 +160,7 @@ func newAPI(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	server := admin.New(admin.Options{
-		Listen: listener.Addr().String(), Log: slog.New(slog.DiscardHandler), Token: someToken, MaxUpload: maxUpload,
+		Listen: listener.Addr().String(), Log: slog.New(slog.DiscardHandler), Token: func() string { return someToken }, MaxUpload: maxUpload,
 		Catalog: a.memory, Pool: a.pool,
 		Metrics: metrics.New(metrics.Options{Snapshot: func() metrics.Snapshot {
 			return metrics.Snapshot{Workers: []metrics.WorkerSnapshot{

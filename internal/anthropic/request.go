@@ -180,12 +180,15 @@ func thinking(body rawjson.Object, set func(key string, value any)) error {
 	if !given {
 		return nil
 	}
-	kwargs := map[string]any{}
-	if _, err := body.Decode("chat_template_kwargs", &kwargs); err != nil {
+	kwargs, ok := body.Raw("chat_template_kwargs")
+	if !ok || string(kwargs) == "null" {
+		kwargs = []byte("{}")
+	}
+	own, ok := rawjson.Scan(kwargs)
+	if !ok {
 		return wrong("chat_template_kwargs", "must be an object")
 	}
-	kwargs["enable_thinking"] = t.Type != "disabled"
-	set("chat_template_kwargs", kwargs)
+	set("chat_template_kwargs", json.RawMessage(own.Apply(rawjson.Edit{Key: "enable_thinking", Value: encode(t.Type != "disabled")})))
 	return nil
 }
 

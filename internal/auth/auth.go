@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -262,8 +263,18 @@ func (a *Auth) Keys() []Key {
 }
 
 // Create makes a key for a tenant and returns it with its secret, which is not
-// kept. It waits for the disk.
+// kept. A key that expires must do so later than now. It waits for the disk.
 func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !expires.IsZero() && !a.now().Before(expires) {
+		return Key{}, "", &Refusal{Reason: Invalid, Message: "The key would have expired already."}
+	}
+	return a.create(tenant, label, expires)
+}
+
+// create is Create without a look at when the key expires. The caller holds the lock.
+func (a *Auth) create(tenant, label string, expires time.Time) (Key, string, error) {
 	random := make([]byte, 32+6)
 	rand.Read(random) // never fails, by its contract
 	secret := "lg-" + base64.RawURLEncoding.EncodeToString(random[:32])
@@ -271,8 +282,6 @@ func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, err
 		ID: "key_" + hex.EncodeToString(random[32:]), Tenant: tenant, Label: label, Hash: Hash(secret),
 		Created: a.now().UTC().Truncate(time.Second), Expires: expires,
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.current.Load().tenants[tenant] == nil {
 		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no tenant %q: tenants are in the configuration.", tenant)}
 	}
@@ -288,45 +297,66 @@ func (a *Auth) Create(tenant, label string, expires time.Time) (Key, string, err
 func (a *Auth) Revoke(id string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for hash, k := range a.current.Load().keys {
-		if k.ID != id || strings.HasPrefix(id, configured) {
-			continue
-		}
-		if err := a.store.DeleteKey(id); err != nil {
-			return err
-		}
-		a.changeKeys(func(keys map[string]Key) { delete(keys, hash) })
-		return nil
+	k, ok := a.find(id)
+	if !ok {
+		return noKey(id)
 	}
+	return a.revoke(k)
+}
+
+// revoke is Revoke for a key that is there. The caller holds the lock.
+func (a *Auth) revoke(k Key) error {
+	if err := a.store.DeleteKey(k.ID); err != nil {
+		return err
+	}
+	a.changeKeys(func(keys map[string]Key) { delete(keys, k.Hash) })
+	return nil
+}
+
+func noKey(id string) *Refusal {
 	return &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no key %q.", id)}
 }
 
-// Rotate makes a new key in a key's place; the old one stays valid for grace. It
-// waits for the disk.
+// Rotate makes a new key in a key's place; the old one stays valid for grace. The
+// lock is held throughout: a key that is revoked meanwhile does not come back, nor
+// does one that was revoked before get a successor. If the old key cannot be changed
+// there is no new one either. It waits for the disk.
 func (a *Auth) Rotate(id string, grace time.Duration) (Key, string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	old, ok := a.find(id)
-	if !ok {
-		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no key %q.", id)}
+	switch {
+	case !ok:
+		return Key{}, "", noKey(id)
+	case !old.Expires.IsZero() && !a.now().Before(old.Expires):
+		return Key{}, "", &Refusal{Reason: Invalid, Message: fmt.Sprintf("The key %q has expired: its successor would have, too.", id)}
 	}
-	k, secret, err := a.Create(old.Tenant, old.Label, old.Expires)
+	k, secret, err := a.create(old.Tenant, old.Label, old.Expires)
 	if err != nil {
 		return Key{}, "", err
 	}
-	if grace <= 0 {
-		return k, secret, a.Revoke(id)
+	if err := a.retire(old, grace); err != nil {
+		return Key{}, "", errors.Join(err, a.revoke(k))
 	}
-	if ends := a.now().UTC().Add(grace); old.Expires.IsZero() || ends.Before(old.Expires) {
-		old.Expires = ends
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.store.PutKey(old); err != nil {
-		return k, secret, err
-	}
-	a.changeKeys(func(keys map[string]Key) { keys[old.Hash] = old })
 	return k, secret, nil
 }
 
+// retire lets a key end after grace, or at once. The caller holds the lock.
+func (a *Auth) retire(k Key, grace time.Duration) error {
+	if grace <= 0 {
+		return a.revoke(k)
+	}
+	if ends := a.now().UTC().Add(grace); k.Expires.IsZero() || ends.Before(k.Expires) {
+		k.Expires = ends
+	}
+	if err := a.store.PutKey(k); err != nil {
+		return err
+	}
+	a.changeKeys(func(keys map[string]Key) { keys[k.Hash] = k })
+	return nil
+}
+
+// find returns a key that the admin API made.
 func (a *Auth) find(id string) (Key, bool) {
 	for _, k := range a.Keys() {
 		if k.ID == id {

@@ -20,6 +20,7 @@ const (
 	Concurrency Reason = "concurrency" // too many requests at once
 	Budget      Reason = "budget"      // the month's tokens are used up
 	NotFound    Reason = "not_found"   // of keys and tenants
+	Invalid     Reason = "invalid"     // of when keys expire
 )
 
 // Refusal turns a request away. Message is for its sender.

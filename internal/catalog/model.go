@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,15 @@ type Model struct {
 // Identity tells apart what gives different answers: two models share it if and
 // only if the same bytes are applied at the same scales. The base's is "".
 func (m *Model) Identity() string { return m.identity }
+
+// faint is the scale below which an adapter's share changes next to nothing.
+const faint = 0.01
+
+// NearBase reports whether the model answers as the base, or nearly so: nothing is
+// applied, or all of it so faintly that it hardly counts.
+func (m *Model) NearBase() bool {
+	return !slices.ContainsFunc(m.Parts, func(p Part) bool { return math.Abs(p.Scale) >= faint })
+}
 
 // Digest returns what names the bytes that answer: "<hex>" for an adapter at any
 // scale, "<hex>@0.7+<hex>@0.3" for a composition, "" for the base.

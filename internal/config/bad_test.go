@@ -28,6 +28,8 @@ var bad = []struct{ name, want string }{
 	{"quantum_small", `FILE: scheduler.quantum: "9ms": must be auto or at least 10ms`},
 	{"kv", `FILE: workers.kv: "shared": must be auto, unified or split`},
 	{"mps", `FILE: workers.mps: "on": must be auto or off`},
+	{"limits_memory", `FILE: limits.memory: "2MiB": must be 0 or at least 3 times limits.body, 3145728 bytes`},
+	{"auth_hosts", `FILE: auth.hosts[0]: "llm.lan:8080": must be a host's name or address, without a port`},
 	{"memory_reserve", `FILE: workers.memory_reserve: "-1GiB": must not be negative`},
 	{"memory_limit", `FILE: workers.memory_limit: "-1GiB": must not be negative`},
 	{"quantum_text", `FILE: scheduler.quantum: "automatic": must be auto or a duration such as 500ms, 60s or 2m`},

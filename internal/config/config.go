@@ -181,6 +181,11 @@ type Limits struct {
 	// tools, grammar or schema, at least 1024. It is written as Body is. Default
 	// 64 KiB.
 	Fields int64 `mapstructure:"fields"`
+	// Memory is how many bytes the bodies of all requests that are being read, wait or
+	// run may take together, at least MemoryFactor times Body; 0 is a quarter of what
+	// the machine or its control group has. In the file it is written as Body is.
+	// Default 0.
+	Memory int64 `mapstructure:"memory"`
 	// Drain is how long running requests may take to end when the gateway stops.
 	// 0 does not wait. Default 30s.
 	Drain time.Duration `mapstructure:"drain"`
@@ -197,6 +202,10 @@ type Limits struct {
 	// from wherever it can reach. Default false: they must be in the request.
 	RemoteMedia bool `mapstructure:"remote_media"`
 }
+
+// MemoryFactor is how many bytes a byte of a body counts for: it is held as it came, as
+// it is sent on, and in part once more while either is made.
+const MemoryFactor = 3
 
 // Log is about the gateway's own log.
 type Log struct {
@@ -222,6 +231,7 @@ func defaults() Config {
 		Rules:        []Rule{},
 		Embedders:    []Embedder{},
 		Tenants:      []Tenant{},
+		Auth:         Auth{Hosts: []string{}},
 		Usage:        Usage{Retention: 90 * 24 * time.Hour},
 		Catalog:      Catalog{Adhoc: true},
 		Sources: Sources{

@@ -64,7 +64,7 @@ func TestGoodFiles(t *testing.T) {
 				},
 				{Name: "other", Weight: 1},
 			},
-			Auth: Auth{Open: true},
+			Auth: Auth{Open: true, Hosts: []string{"llm.lan", "::1"}},
 			Embedders: []Embedder{
 				{Name: "embed", Path: base, Kind: Reranking, Slots: 256, Context: 64, Args: []string{"-ngl", "9"}},
 				{Name: "embed2", Path: base, Kind: Embedding, Slots: 4, Context: 512},
@@ -83,7 +83,7 @@ func TestGoodFiles(t *testing.T) {
 				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
 			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond), HeadStart: 3 * time.Second},
-			Limits:    Limits{Body: 1e9, Text: 4 << 10, Grammar: 2048, Fields: 4096, Read: time.Hour, Write: time.Millisecond, RemoteMedia: true},
+			Limits:    Limits{Body: 1e9, Memory: 4e9, Text: 4 << 10, Grammar: 2048, Fields: 4096, Read: time.Hour, Write: time.Millisecond, RemoteMedia: true},
 			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
 			Log:       Log{Level: slog.LevelWarn, Format: "json", Prompts: true},
 		}},

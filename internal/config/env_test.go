@@ -32,6 +32,8 @@ func overrides(base, adapter string) map[string]struct {
 		"catalog.adhoc":                {"false", false},
 		"catalog.vllm_endpoints":       {"true", true},
 		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}, Weight: 1}}},
+		"auth.hosts":                   {`["a.lan"]`, []string{"a.lan"}},
+		"limits.memory":                {"5GiB", int64(5 << 30)},
 		"auth.open":                    {"true", true},
 		"embedders":                    {"[{name: e, path: " + base + "}]", []Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
 		"cors.origins":                 {`["*"]`, []string{"*"}},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -43,6 +44,11 @@ type Auth struct {
 	// Open lets everybody in who can reach Listen though that is an address that
 	// other machines can reach and there are no tenants. Default false.
 	Open bool `mapstructure:"open"`
+	// Hosts are further names by which requests without keys may call a gateway that
+	// listens on a loopback address, such as a proxy in front of it hands on. A host's
+	// name or address each, without a port. Default none: localhost and loopback
+	// addresses only.
+	Hosts []string `mapstructure:"hosts"`
 }
 
 // Usage is about the account that is kept of what requests took.
@@ -89,9 +95,20 @@ func (k *checker) tenants(c *Config) {
 		k.weight(at, t.Weight)
 		k.between(at+".priority", t.Priority, -10, 10)
 	}
+	for i, name := range c.Auth.Hosts {
+		if _, err := netip.ParseAddr(name); err != nil && !hostname.MatchString(name) {
+			k.add(index("auth.hosts", i), "must be a host's name or address, without a port")
+		}
+	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !loopback(host) {
 		k.add("listen", "can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let everybody in, or listen on 127.0.0.1")
 	}
 	k.notNegative("usage.retention", c.Usage.Retention)
+}
+
+// Local reports whether only this machine reaches Listen, in plain HTTP.
+func (c *Config) Local() bool {
+	host, _, err := net.SplitHostPort(c.Listen)
+	return err == nil && loopback(host) && c.TLS == TLS{}
 }

@@ -62,6 +62,9 @@ func validate(c *Config, p *problems) {
 	if c.Limits.Fields < 1<<10 {
 		k.add("limits.fields", "must be at least 1KiB")
 	}
+	if m := c.Limits.Memory; m != 0 && m/MemoryFactor < c.Limits.Body {
+		k.add("limits.memory", "must be 0 or at least %d times limits.body, %d bytes", MemoryFactor, MemoryFactor*c.Limits.Body)
+	}
 	k.notNegative("limits.drain", c.Limits.Drain)
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/loragate/loragate/internal/childenv"
 )
 
 // listTimeout bounds one llama-server --list-devices. The first use of a machine's
@@ -34,7 +36,7 @@ func list(ctx context.Context, command string, env []string) ([]Device, error) {
 	cmd := exec.CommandContext(ctx, command, "--list-devices")
 	cmd.Env = env
 	if cmd.Env == nil {
-		cmd.Env = environment(os.Environ())
+		cmd.Env = childenv.Of(os.Environ())
 	}
 	// The command may be a wrapper: what it started ends with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -49,18 +51,6 @@ func list(ctx context.Context, command string, env []string) ([]Device, error) {
 		return nil, fmt.Errorf("%s --list-devices: %w%s", command, err, lastLine(errOut.String()))
 	}
 	return parse(out.String())
-}
-
-// environment returns ours, as in os.Environ, less what would change llama-server's
-// settings: workers do not get that either.
-func environment(ours []string) []string {
-	env := []string{}
-	for _, kv := range ours {
-		if !strings.HasPrefix(kv, "LLAMA_ARG_") && !strings.HasPrefix(kv, "LLAMA_API_KEY=") {
-			env = append(env, kv)
-		}
-	}
-	return env
 }
 
 // lastLine returns the end of what a program wrote, for an error.

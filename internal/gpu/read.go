@@ -33,7 +33,7 @@ type Card struct {
 // Reader reads devices. It holds no state and is safe for concurrent use.
 type Reader struct {
 	Command string   // the llama-server program
-	Env     []string // for it, as in os.Environ; nil is ours, less LLAMA_ARG_*
+	Env     []string // for it, as in os.Environ; nil is what workers have of ours
 	// Cards lists the NVIDIA GPUs; nil asks NVML. No library and no GPU are an error
 	// that Read takes as "none".
 	Cards func() ([]Card, error)

@@ -91,7 +91,7 @@ func server(t *testing.T, script string) string {
 const listing = `[ "$*" = --list-devices ] || exit 9
 echo "ggml_cuda_init: found 1 CUDA devices" >&2
 echo "Available devices:"
-echo "  CUDA0: NVIDIA H200 (143771 MiB, ${FREE:-142000} MiB free)"
+echo "  CUDA0: NVIDIA H200 (143771 MiB, ${GGML_FREE:-142000} MiB free)"
 `
 
 func noCards() ([]Card, error) { return nil, errors.New("no library") }
@@ -103,7 +103,7 @@ func TestReadFromTheServer(t *testing.T) {
 	if err != nil || before.Source != FromServer || len(before.Devices) != 1 || before.Devices[0].Free != 142000*mib {
 		t.Fatalf("%+v, %v", before, err)
 	}
-	t.Setenv("FREE", "1000")
+	t.Setenv("GGML_FREE", "1000")
 	after, err := r.Again(t.Context(), before)
 	if err != nil || after.Source != FromServer || after.Devices[0].Free != 1000*mib {
 		t.Errorf("%+v, %v", after, err)

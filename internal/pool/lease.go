@@ -65,6 +65,8 @@ type Request struct {
 	// before that: see sched.Request.
 	ScopeWeight float64
 	Priority    int
+	// Turn, if not "", is whose turns it takes among those that wait: see sched.Request.
+	Turn string
 	// Whole asks for a worker with nothing else on it and clean slots: for
 	// requests whose slots llama-server picks by itself.
 	Whole bool

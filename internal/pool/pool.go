@@ -8,11 +8,13 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/upstream"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -366,7 +368,7 @@ func (p *Pool) swap(m *member, target Target) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
 		begun := p.now()
-		err := r.Apply(ctx, target.Parts)
+		err := p.patiently(ctx, func(ctx context.Context) error { return r.Apply(ctx, target.Parts) })
 		if err == nil && p.opts.Swapped != nil {
 			p.opts.Swapped(m.id, p.now().Sub(begun))
 		}
@@ -378,7 +380,7 @@ func (p *Pool) erase(l *Lease, slots []int) {
 	p.call(func(ctx context.Context) {
 		var err error
 		for _, slot := range slots {
-			if err = l.Worker.Erase(ctx, slot); err != nil {
+			if err = p.patiently(ctx, func(ctx context.Context) error { return l.Worker.Erase(ctx, slot) }); err != nil {
 				break
 			}
 		}
@@ -441,6 +443,8 @@ func (p *Pool) awaitIdle(l *Lease, s settling) error {
 			return nil
 		case err == nil:
 			heard = now
+		case errors.Is(err, upstream.ErrStarved): // that says nothing about the worker
+			heard = now
 		case now.Sub(heard) >= p.opts.CallTimeout:
 			return err
 		}
@@ -488,7 +492,10 @@ func anyBusy(work []worker.Work, slots []int) bool {
 func (p *Pool) probe(m *member) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
-		_, err := r.Slots(ctx)
+		err := p.patiently(ctx, func(ctx context.Context) error {
+			_, err := r.Slots(ctx)
+			return err
+		})
 		p.post(func() { p.state.probed(m, gen, err) })
 	})
 }

@@ -173,7 +173,7 @@ func (s *state) enqueue(t *ticket) bool {
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
 		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Alone: r.Suspect, Chain: r.Chain,
-		ScopeWeight: r.ScopeWeight, Priority: r.Priority,
+		ScopeWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())

@@ -38,25 +38,27 @@ func (r *request) chain() pool.Chain {
 		if !ok {
 			continue
 		}
-		if items := rawjson.Elements(prompt); items != nil && key != "prompt" {
-			return messageChain(&h, items)
+		if key != "prompt" && prompt[0] == '[' {
+			return messageChain(&h, prompt)
 		}
 		return promptChain(&h, prompt)
 	}
 	return nil
 }
 
-func messageChain(h *maphash.Hash, messages [][]byte) pool.Chain {
-	skip := max(0, len(messages)-maxLinks)
-	chain := make(pool.Chain, 0, len(messages)-skip)
+func messageChain(h *maphash.Hash, messages []byte) pool.Chain {
+	var chain pool.Chain
 	total := 0
-	for i, m := range messages {
+	rawjson.Each(messages, func(m, _ []byte) bool {
 		h.Write(m)
-		if total += len(m); i >= skip {
-			chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: total})
+		total += len(m)
+		if len(chain) == 2*maxLinks {
+			chain = chain[:copy(chain, chain[maxLinks:])]
 		}
-	}
-	return chain
+		chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: total})
+		return true
+	})
+	return chain[max(0, len(chain)-maxLinks):]
 }
 
 // promptChain takes blocks of a size that grows with the prompt by powers of

@@ -55,6 +55,9 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
 	place.ScopeWeight, place.Priority = r.visit.Share()
 	var so runs
+	if r.model.Adhoc {
+		place.Turn = place.Scope // of what it makes up, a tenant has one turn
+	}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)
 		if err != nil {
@@ -232,11 +235,17 @@ func (p *Proxy) extend(c echo.Context) {
 // owns it.
 type connection struct {
 	extended time.Time // when the write deadline was set last
+	framing  framing   // nil if nobody watches it
 }
+
+// framing tells whether a request on a connection said in two ways where it ends;
+// *front.Conn does.
+type framing interface{ Ambiguous() bool }
 
 type connectionKey struct{}
 
 // withConnection is an http.Server's ConnContext.
-func withConnection(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, connectionKey{}, &connection{})
+func withConnection(ctx context.Context, c net.Conn) context.Context {
+	f, _ := c.(framing)
+	return context.WithValue(ctx, connectionKey{}, &connection{framing: f})
 }

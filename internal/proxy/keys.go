@@ -25,6 +25,9 @@ func (p *Proxy) identify(c echo.Context) (*auth.Visit, error) {
 	return visit, nil
 }
 
+// keyless reports whether no keys are asked for.
+func (p *Proxy) keyless() bool { return p.opts.Auth == nil || !p.opts.Auth.Required() }
+
 // admitted serves requests that count against their tenant's limits, until the
 // gateway stops.
 func (p *Proxy) admitted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {
@@ -84,6 +87,7 @@ func (p *Proxy) resolve(visit *auth.Visit, asked string) (*catalog.Model, error)
 		}
 	}
 	switch {
+	case err == nil && m.Adhoc && m.NearBase() && !visit.May(p.opts.Alias): // "chat@0" is the base by another name
 	case err == nil && (visit.May(asked) || visit.May(name) || visit.May(m.Target)):
 		return m, nil
 	case err != nil && visit.May(name):

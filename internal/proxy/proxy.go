@@ -29,15 +29,17 @@ type Options struct {
 
 	MaxBody      int64         // bytes of a request's body
 	MaxText      int64         // the same for those that only cut texts or join them; 0 is maxUtility
+	Memory       int64         // that all bodies may take at once, in bytes, see factor; 0 is no bound
+	LongestToken int           // bytes of the longest token of the base's vocabulary; 0 is not known
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound
 
 	// Adapters is what POST /v1/load_lora_adapter and /v1/unload_lora_adapter, which
-	// are vLLM's, change; nil leaves them out. They ask for AdminToken, unless it
-	// is "".
+	// are vLLM's, change; nil leaves them out. They ask for what AdminToken returns; if
+	// that is "", or AdminToken nil, they are closed as long as Auth asks for keys.
 	Adapters   Adapters
-	AdminToken string
+	AdminToken func() string
 
 	// Auth knows who may do what; nil lets everybody do everything.
 	Auth *auth.Auth
@@ -59,8 +61,17 @@ type Options struct {
 	// Origins are those of web pages whose scripts may call the proxy; see
 	// config.CORS. None lets browsers keep answers from all of them.
 	Origins []string
+	// Local says that the proxy is reached through a loopback address in plain HTTP:
+	// then, as long as no keys are asked for, a request must name such an address as its
+	// host, or one of Hosts. The name of a web page can be made to point here.
+	Local bool
+	Hosts []string
 	// LogPrompts writes the bodies of requests into the log.
 	LogPrompts bool
+
+	// Degraded returns what is wrong though requests can be served, "" for nothing;
+	// /ready tells it. nil is nothing.
+	Degraded func() string
 
 	Observer Observer // nil is nobody
 	Log      *slog.Logger
@@ -99,6 +110,7 @@ type Proxy struct {
 	quarantine quarantine
 	beside     chan struct{} // has room for the utilities that may run at once
 	bounds     *bounds
+	bodies     bodies
 }
 
 // New returns a proxy.
@@ -106,11 +118,14 @@ func New(opts Options) *Proxy {
 	if opts.Observer == nil {
 		opts.Observer = nobody{}
 	}
-	p := &Proxy{opts: opts, echo: echo.New(), bounds: newBounds(opts.Bounds), beside: make(chan struct{}, maxBeside)}
+	p := &Proxy{
+		opts: opts, echo: echo.New(), bounds: newBounds(opts.Bounds), bodies: bodies{most: opts.Memory},
+		beside: make(chan struct{}, maxBeside),
+	}
 	p.SetRules(opts.Rules)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
-	p.echo.Use(p.observe)
+	p.echo.Use(p.observe, p.guard)
 	if len(opts.Origins) > 0 {
 		p.echo.Use(middleware.CORSWithConfig(middleware.CORSConfig{
 			AllowOrigins: opts.Origins, AllowMethods: []string{http.MethodGet, http.MethodPost},
@@ -170,6 +185,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		rec := newRecord(c)
 		c = rec
+		defer func() { p.bodies.give(rec.held) }()
 		c.Response().Header().Set("X-Request-Id", rec.id)
 		if isMessages(c.Request()) {
 			c.Response().Header().Set("Request-Id", rec.id) // where Anthropic's SDKs look
@@ -251,6 +267,11 @@ func (p *Proxy) ready(c echo.Context) error {
 		return &apiError{
 			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
 			Message: "No worker is ready.", RetryAfter: time.Second,
+		}
+	}
+	if p.opts.Degraded != nil {
+		if why := p.opts.Degraded(); why != "" {
+			return p.writeJSON(c, map[string]any{"status": "degraded", "reason": why, "workers": len(stats.Workers), "workers_up": up})
 		}
 	}
 	return p.writeJSON(c, map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up})

@@ -35,6 +35,8 @@ type record struct {
 	lease   *pool.Lease // that runs it at the moment, or ran it last
 	spent   pool.Usage  // by the request's pieces that have ended
 
+	held int64 // bytes of its body that memory is taken for
+
 	completion bool // it is a request for a completion
 
 	tenant string // whose key it showed; "" if none is asked for

@@ -74,7 +74,10 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	if err := p.checkBody(r.body); err != nil {
 		return nil, err
 	}
-	return r, r.readFields()
+	if err := r.readFields(); err != nil {
+		return nil, err
+	}
+	return r, p.checkFits(r)
 }
 
 // checkBody refuses what llama-server must not get. It is asked of what is sent, after
@@ -108,8 +111,29 @@ func (r *request) moveFormat() error {
 	return err
 }
 
+// maxPieces bounds what a conversation of the Messages API consists of: each message
+// and block, and each of their fields, is decoded.
+const maxPieces = 1 << 17
+
+// pieces reports how many there are in a field.
+func (r *request) pieces(key string) (n int) {
+	raw, _ := r.body.Raw(key)
+	rawjson.Walk(raw, func(t rawjson.Token) bool {
+		if t.Kind != rawjson.Close {
+			n++
+		}
+		return n <= maxPieces
+	})
+	return n
+}
+
 // translate makes the request one for a chat completion.
 func (r *request) translate() error {
+	for _, key := range []string{"messages", "system", "tools", "output_config", "tool_choice", "thinking"} {
+		if r.pieces(key) > maxPieces {
+			return invalid(key, "The field %q has more than %d values.", key, maxPieces)
+		}
+	}
 	text, err := anthropic.Chat(r.body)
 	var wrong *anthropic.RequestError
 	switch {
@@ -141,9 +165,12 @@ func (p *Proxy) readBody(c echo.Context, limit int64) ([]byte, error) {
 		return nil, bodyTooLarge(limit)
 	}
 	// The deadline that observe has set ends slow senders.
-	text, err := readAll(http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength)
+	text, err := p.readHeld(recordOf(c), http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, errFull):
+		c.Response().Header().Set("Connection", "close") // or the server would read the body to its end
+		return nil, overloaded()
 	case errors.As(err, &tooLarge):
 		return nil, bodyTooLarge(limit)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -224,8 +251,9 @@ func (r *request) readFields() error {
 		r.choices = max(r.choices, n)
 	}
 	r.whole = r.choices > 1
-	if r.prompts = r.readPrompts(); len(r.prompts) > maxPrompts {
-		return invalid("prompt", "There are %d prompts, more than the %d that one request may have.", len(r.prompts), maxPrompts)
+	n := 0
+	if r.prompts, n = r.readPrompts(); n > maxPrompts {
+		return invalid("prompt", "There are %d prompts, more than the %d that one request may have.", n, maxPrompts)
 	}
 	asked, _ := r.body.Raw("return_progress")
 	r.progress = r.stream && string(asked) != "true"
@@ -237,21 +265,41 @@ func (r *request) readFields() error {
 // once, which takes about 130 kB.
 const maxPrompts = 128
 
-// readPrompts returns the prompts of a request that has several.
-func (r *request) readPrompts() [][]byte {
+// readPrompts returns the prompts of a request that has several, and how many there
+// are: of too many only the first.
+func (r *request) readPrompts() (list [][]byte, n int) {
 	raw, ok := r.body.Raw("prompt")
 	if !ok || raw[0] != '[' || !slices.Contains(r.endpoint.prompts, "prompt") {
-		return nil
+		return nil, 0
 	}
-	return severalTexts(raw)
+	rawjson.Each(raw, func(prompt, _ []byte) bool {
+		if n++; prompt[0] != '"' && prompt[0] != '[' && prompt[0] != '{' {
+			list, n = nil, 0 // numbers are tokens, and strings beside them text, of one prompt
+			return false
+		}
+		if n <= maxPrompts {
+			list = append(list, prompt)
+		}
+		return true
+	})
+	if n < 2 {
+		return nil, 0
+	}
+	return list, n
 }
 
 // timingsKey is what answers of llama-server's own API tell their token counts in.
 const timingsKey = "timings"
 
+// maxFields bounds the list of fields that a client asks for, in bytes.
+const maxFields = 64 << 10
+
 // readResponseFields sees to it that the timings are among the fields of the answer
 // that the client asks for. Answers that are put together here are had with all.
 func (r *request) readResponseFields() error {
+	if raw, _ := r.body.Raw("response_fields"); len(raw) > maxFields {
+		return invalid("response_fields", "The field \"response_fields\" is longer than %d bytes.", maxFields)
+	}
 	given, err := r.body.Decode("response_fields", &r.fields)
 	if err != nil {
 		return invalid("response_fields", "The field \"response_fields\" must be a list of names.")

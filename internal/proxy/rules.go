@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -80,7 +81,7 @@ func (r *request) prompted(system string) (rawjson.Edit, bool) {
 	case "/v1/messages":
 		if raw, ok := r.body.Raw("system"); ok && bytes.HasPrefix(raw, []byte{'['}) {
 			first := encodeJSON(map[string]string{"type": "text", "text": system})
-			return rawjson.Edit{Key: "system", Value: withFirst(first, rawjson.Elements(raw))}, true
+			return rawjson.Edit{Key: "system", Value: withFirst(first, raw)}, true
 		}
 		return rawjson.Edit{Key: "system", Value: prefixed(r.body, "system", system)}, true
 	}
@@ -88,15 +89,17 @@ func (r *request) prompted(system string) (rawjson.Edit, bool) {
 	if !ok {
 		return rawjson.Edit{}, false
 	}
-	messages := rawjson.Elements(raw)
-	if len(messages) > 0 {
-		if own, ok := rawjson.Scan(messages[0]); ok && isSystem(own) {
-			merged := own.Apply(rawjson.Edit{Key: "content", Value: prefixed(own, "content", system)})
-			return rawjson.Edit{Key: "messages", Value: withFirst(merged, messages[1:])}, true
-		}
+	var head, rest []byte
+	rawjson.Each(raw, func(message, after []byte) bool {
+		head, rest = message, after
+		return false
+	})
+	if own, ok := rawjson.Scan(head); ok && isSystem(own) {
+		merged := own.Apply(rawjson.Edit{Key: "content", Value: prefixed(own, "content", system)})
+		return rawjson.Edit{Key: "messages", Value: slices.Concat([]byte{'['}, merged, rest)}, true
 	}
 	first := encodeJSON(map[string]string{"role": "system", "content": system})
-	return rawjson.Edit{Key: "messages", Value: withFirst(first, messages)}, true
+	return rawjson.Edit{Key: "messages", Value: withFirst(first, raw)}, true
 }
 
 // isSystem reports whether a message is a system prompt of plain text.
@@ -115,9 +118,15 @@ func prefixed(o rawjson.Object, key, before string) json.RawMessage {
 	return rawjson.String(before)
 }
 
-func withFirst(first []byte, rest [][]byte) json.RawMessage {
-	list := append([][]byte{first}, rest...)
-	return append(append([]byte{'['}, bytes.Join(list, []byte{','})...), ']')
+// withFirst puts an element before those of an array; of what is none it makes one with
+// that element alone.
+func withFirst(first, array []byte) json.RawMessage {
+	rest := []byte{']'}
+	rawjson.Each(array, func(element, after []byte) bool {
+		rest = slices.Concat([]byte{','}, element, after)
+		return false
+	})
+	return slices.Concat([]byte{'['}, first, rest)
 }
 
 func encodeJSON(v any) []byte {

@@ -47,7 +47,10 @@ type settings struct {
 	writeTimeout          time.Duration
 	generation            time.Duration
 	args                  []string
-	origins               []string
+	origins, hosts        []string
+	local                 bool
+	memory                int64
+	longest               int
 	logPrompts            bool
 	vllm                  bool
 	adapters              proxy.Adapters // behind vLLM's endpoints, in place of the catalog
@@ -72,10 +75,10 @@ func start(t *testing.T, change func(*settings)) *stack {
 		s.adapters = models
 	}
 	st.proxy = proxy.New(proxy.Options{
-		Adapters: s.adapters, AdminToken: s.adminToken,
-		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, LogPrompts: s.logPrompts,
-		Bounds:  proxy.Bounds{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
-		MaxBody: s.body, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		Bounds:   proxy.Bounds{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
+		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
+		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
+		MaxBody: s.body, Memory: s.memory, LongestToken: s.longest, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = st.proxy.Server()

@@ -119,19 +119,24 @@ func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err
 // crossOrigin tells requests that a browser makes for somebody else's page.
 var crossOrigin = http.NewCrossOriginProtection()
 
-// mayChange returns why a request may not change adapters, or nil. Without a
-// token whoever is on this machine may (the configuration sees to it that nobody
+// mayChange returns why a request may not change adapters, or nil. With a token, or
+// tenants, only who shows the token may: a tenant's key is no operator's. Without
+// either whoever is on this machine may (the configuration sees to it that nobody
 // else reaches the gateway then), but for web pages there: those of other origins,
 // and those whose own name was made to point here, which the host gives away.
 func (p *Proxy) mayChange(r *http.Request) error {
+	token := ""
+	if p.opts.AdminToken != nil {
+		token = p.opts.AdminToken()
+	}
 	refusal := &apiError{Status: http.StatusForbidden, Type: typeInvalid}
 	switch {
 	case crossOrigin.Check(r) != nil:
 		refusal.Code, refusal.Message = "cross_origin", "Pages of other origins may not change adapters."
-	case p.opts.AdminToken == "" && !loopback(r.Host):
+	case token == "" && p.keyless() && !loopback(r.Host):
 		refusal.Code = "host_not_allowed"
 		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", shorten(r.Host))
-	case p.opts.AdminToken != "" && !presents(r, p.opts.AdminToken):
+	case !p.keyless() && token == "", token != "" && !presents(r, token):
 		refusal.Status, refusal.Code = http.StatusUnauthorized, "invalid_api_key"
 		refusal.Message = "Changing adapters needs the admin token as a bearer token."
 	default:
@@ -153,6 +158,7 @@ func loopback(host string) bool {
 	if bare, _, err := net.SplitHostPort(host); err == nil {
 		host = bare
 	}
+	host = strings.TrimSuffix(host, ".")
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

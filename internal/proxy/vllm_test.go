@@ -19,7 +19,13 @@ import (
 // lora calls one of vLLM's endpoints and returns the status and the answer.
 func (st *stack) lora(path, body string, header ...string) (int, string) {
 	st.t.Helper()
-	req, err := http.NewRequestWithContext(st.t.Context(), "POST", st.url+path, strings.NewReader(body))
+	return st.call("POST", path, body, header...)
+}
+
+// call sends a request; headers come in pairs, Host is one.
+func (st *stack) call(method, path, body string, header ...string) (int, string) {
+	st.t.Helper()
+	req, err := http.NewRequestWithContext(st.t.Context(), method, st.url+path, strings.NewReader(body))
 	if err != nil {
 		st.t.Fatal(err)
 	}

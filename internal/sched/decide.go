@@ -342,6 +342,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	s, f := d.s, r.flow
 	target := d.target(f)
 	a := Action{Kind: Serve, Ticket: r.Ticket, Worker: w.id, Slot: NoSlot, Missed: r.missed}
+	fresh := w.flow != target || w.inFlight == 0
 	if w.flow != target {
 		a.Kind = Swap
 		s.counts.Swaps++
@@ -377,6 +378,9 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 		f.waitFrom(d.now)
 	}
 	s.dequeue(r)
+	if fresh {
+		s.turn(r, d.now)
+	}
 	d.actions = append(d.actions, a)
 }
 

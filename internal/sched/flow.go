@@ -21,7 +21,8 @@ type flow struct {
 	weight float64 // that and its heaviest waiting scope's
 	limit  int     // requests that may run at once; 0 is no limit
 
-	headStart time.Duration // a step of priority
+	headStart time.Duration   // a step of priority
+	turns     map[string]Time // the scheduler's
 
 	head, tail *request // all that wait, in order of arrival
 	lanes      lanes    // the same, by whose turn it is
@@ -56,7 +57,7 @@ type flow struct {
 // reckon returns the flow's place: when it began to wait, or has paid its debt,
 // less the head start of what waits.
 func (f *flow) reckon() (place Time, leads int) {
-	since := max(f.since, f.closedAt+f.payback)
+	since := max(f.since, f.closedAt+f.payback, f.turned())
 	place = Never
 	for _, c := range f.lanes.classes {
 		if at := c.place(since, f.headStart); c.lanes.len() > 0 && at < place {
@@ -105,7 +106,7 @@ func (s *Scheduler) flow(key flowKey, files []File, now Time) *flow {
 	f, ok := s.flows[key]
 	if !ok {
 		s.sweep(now)
-		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: s.usualCost, headStart: s.opts.HeadStart}
+		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: s.usualCost, headStart: s.opts.HeadStart, turns: s.turns}
 		s.flows[key] = f
 		s.locate(f)
 	}

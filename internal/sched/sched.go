@@ -46,6 +46,9 @@ type Request struct {
 	// Priority orders requests, higher ones first: one step counts as
 	// Options.HeadStart that it has waited longer.
 	Priority int
+	// Turn, if not "", is whose turns the identity takes: all identities of one Turn
+	// together count as one that waits. It is for identities that clients make up.
+	Turn string
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
 	Whole bool
@@ -167,6 +170,7 @@ type Scheduler struct {
 	applied *lru.Set[int, *flow] // workers by last use; busy ones are pinned
 	devices map[string]*device
 
+	turns   map[string]Time // when one of a Turn was last given a worker
 	waiting map[Ticket]*request
 	running map[Ticket]*run
 
@@ -235,6 +239,7 @@ func New(opts Options) *Scheduler {
 		workers: make(map[int]*worker),
 		applied: lru.New[int, *flow](maxWorkers),
 		devices: make(map[string]*device),
+		turns:   make(map[string]Time),
 		waiting: make(map[Ticket]*request),
 		running: make(map[Ticket]*run),
 
@@ -331,7 +336,12 @@ func (s *Scheduler) greediest(f *flow, r Request) *lane {
 	}
 	l := most.lanes.longestLane()
 	theirs, ours := most.share(), float64(f.waiting+1)/f.weight
-	if most == f {
+	if r.Turn != "" {
+		ours += s.turnShare(r.Turn, f)
+	}
+	if crowd, share := s.crowdedTurn(); share > theirs && crowd.head.Turn != r.Turn {
+		l, theirs = crowd.lanes.longestLane(), share
+	} else if most == f {
 		own := 1.0
 		if l := f.lanes.byKey[laneKey{r.Scope, r.Priority}]; l != nil {
 			own += float64(len(l.queue))

@@ -65,7 +65,7 @@ func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64
 	if digest, size, err = sum(ctx, path, partial); err != nil {
 		return "", 0, explain(err)
 	}
-	if err := errors.Join(partial.Chmod(0o444), partial.Sync()); err != nil {
+	if err := errors.Join(partial.Chmod(0o400), partial.Sync()); err != nil {
 		return "", 0, explain(err)
 	}
 	if err := os.Rename(partial.Name(), b.Path(digest)); err != nil {

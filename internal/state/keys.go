@@ -41,6 +41,9 @@ func (d *DB) Keys() ([]APIKey, error) {
 // PutKey stores a key in place of the one of its id. When it returns nil the key
 // survives whatever happens.
 func (d *DB) PutKey(k APIKey) error {
+	if err := d.broken(); err != nil {
+		return err
+	}
 	record, err := json.Marshal(k)
 	if err != nil {
 		return err
@@ -51,6 +54,9 @@ func (d *DB) PutKey(k APIKey) error {
 
 // DeleteKey forgets a key; there need not be one.
 func (d *DB) DeleteKey(id string) error {
+	if err := d.broken(); err != nil {
+		return err
+	}
 	_, err := d.sql.Exec("DELETE FROM keys WHERE id = ?", id)
 	return err
 }

@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,9 +78,13 @@ func (e *LockedError) Error() string {
 
 // DB is the directory, open. It is safe for concurrent use.
 type DB struct {
+	dir   string // absolute
 	sql   *sql.DB
 	blobs *Blobs
 	lock  *os.File
+
+	file   fs.FileInfo           // the database's, as it was opened
+	damage atomic.Pointer[error] // why it is not to be trusted any more; see Check
 }
 
 // migrations bring the database from one version to the next; its version is how
@@ -120,6 +126,10 @@ var migrations = []string{
 		PRIMARY KEY (tenant, month)
 	) STRICT;`,
 	`ALTER TABLE usage ADD COLUMN swap_ms INTEGER NOT NULL DEFAULT 0;`, // queue_ms has it in older rows
+	`CREATE TABLE clock (
+		id INTEGER PRIMARY KEY CHECK (id = 1),
+		at INTEGER NOT NULL -- the latest time that is believed, in milliseconds since 1970
+	) STRICT;`,
 }
 
 // Open opens the directory and makes it if need be. One process at a time can:
@@ -132,15 +142,25 @@ func Open(dir string) (*DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := acquire(dir)
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{lock: lock}
+	d := &DB{dir: absolute, lock: lock}
 	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
 		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"), d.blobs)
 	}
+	if err == nil {
+		d.file, err = os.Stat(filepath.Join(dir, "loragate.db"))
+	}
 	if err != nil {
+		if d.sql != nil {
+			d.sql.Close()
+		}
 		lock.Close()
 		return nil, err
 	}
@@ -149,7 +169,7 @@ func Open(dir string) (*DB, error) {
 
 // acquire takes the directory's lock, which goes with the process.
 func acquire(dir string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := openPrivate(filepath.Join(dir, "lock"), os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +197,7 @@ func openSQL(path string, blobs *Blobs) (*sql.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	tighten(path)
 	db.SetMaxOpenConns(1) // writers would only wait for one another
 	if err = inspect(db, blobs); err == nil {
 		err = migrate(db)
@@ -287,6 +308,9 @@ type Key struct{ Origin, Name string }
 // Apply makes a change in whole, and then it survives whatever happens, or
 // returns an error and changes nothing. What is put wins over what is forgotten.
 func (d *DB) Apply(u Update) error {
+	if err := d.broken(); err != nil {
+		return err
+	}
 	tx, err := d.sql.Begin()
 	if err != nil {
 		return err

@@ -20,8 +20,8 @@ type conn struct {
 }
 
 // dial connects to a Unix socket. That never blocks, but on Linux it fails as long
-// as the server's queue of newcomers is full. dial then tries again until ctx
-// ends, as a blocking connect would wait.
+// as the server's queue of newcomers is full, and here as long as no more files may be
+// open. dial then tries again until ctx ends, as a blocking connect would wait.
 func dial(ctx context.Context, addr *net.UnixAddr) (*conn, error) {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		nc, err := net.DialUnix("unix", nil, addr)
@@ -29,7 +29,7 @@ func dial(ctx context.Context, addr *net.UnixAddr) (*conn, error) {
 			c := &conn{UnixConn: nc, abort: func() { nc.Close() }}
 			return c, nil
 		}
-		if !errors.Is(err, syscall.EAGAIN) {
+		if !errors.Is(err, syscall.EAGAIN) && !starved(err) {
 			return nil, err
 		}
 		timer := time.NewTimer(wait)
@@ -37,7 +37,7 @@ func dial(ctx context.Context, addr *net.UnixAddr) (*conn, error) {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, contextError(ctx)
+			return nil, waitedFor(ctx, err)
 		}
 	}
 }

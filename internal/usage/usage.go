@@ -50,6 +50,7 @@ type Recorder struct {
 	log       *slog.Logger
 	stop      context.CancelFunc
 	stopped   chan struct{}
+	clock     *clock // the goroutine's; nil until it could be read
 
 	mu      sync.Mutex
 	waiting []Record
@@ -110,6 +111,7 @@ func (r *Recorder) run(ctx context.Context) {
 	defer tick.Stop()
 	defer old.Stop()
 	r.forget()
+	failing := "" // why nothing can be written, as it was said
 	for {
 		select {
 		case <-ctx.Done():
@@ -122,8 +124,14 @@ func (r *Recorder) run(ctx context.Context) {
 			r.forget()
 			continue
 		}
-		if err := r.Flush(); err != nil {
-			r.log.Error("usage could not be written, it is tried again", "error", err)
+		err := r.Flush()
+		if err != nil && err.Error() != failing { // a line a cause, not one a try
+			failing = err.Error()
+			r.log.Error("usage could not be written, it is tried again every second", "error", err)
+		}
+		if err == nil && failing != "" {
+			failing = ""
+			r.log.Info("usage is written again")
 		}
 	}
 }
@@ -181,14 +189,28 @@ func (r *Recorder) write(batch []Record) error {
 
 func month(t time.Time) string { return t.UTC().Format("2006-01") }
 
-// forget deletes what is older than the retention.
+// forget deletes what is older than the retention, by a time that can be believed.
 func (r *Recorder) forget() {
 	if r.retention == 0 {
 		return
 	}
-	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", time.Now().Add(-r.retention).UnixMilli()); err != nil {
+	if err := r.forgetBefore(time.Now()); err != nil {
 		r.log.Error("old usage could not be deleted", "error", err)
 	}
+}
+
+func (r *Recorder) forgetBefore(now time.Time) (err error) {
+	if r.clock == nil {
+		if r.clock, err = loadClock(r.db, now); err != nil {
+			r.clock = nil
+			return err
+		}
+	}
+	known := r.clock.tell(now)
+	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", known.Add(-r.retention).UnixMilli()); err != nil {
+		return err
+	}
+	return r.clock.keep(r.db)
 }
 
 // Spent returns the tokens that each tenant has used in the month of t, UTC.
@@ -236,11 +258,10 @@ type Sum struct {
 	GenerationMs int64
 }
 
-// Sums writes what waits, and adds up. It blocks on the disk.
+// Sums writes what waits, and adds up. What cannot be written, as on a full disk, is
+// not in the sums. It blocks on the disk.
 func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
-	if err := r.Flush(); err != nil {
-		return nil, err
-	}
+	_ = r.Flush() // the recorder's own tries say why
 	columns := make([]string, len(q.By))
 	for i, by := range q.By {
 		if columns[i] = groups[by]; columns[i] == "" || slices.Contains(q.By[:i], by) {

@@ -129,7 +129,7 @@ func TestOldUsageGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ = open(t, dir, 24*time.Hour)
-	r.forget()
+	r.Close() // it looks for old records first of all
 	if got := sums(t, r, Query{}); got[0].Prompt != 2 {
 		t.Errorf("%+v", got)
 	}

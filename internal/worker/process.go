@@ -119,6 +119,7 @@ func startGuard(pid int) (*guard, error) {
 	}
 	defer read.Close()
 	cmd := exec.Command("/bin/sh", "-c", guardScript, "loragate-guard", strconv.Itoa(pid))
+	cmd.Env = []string{} // it lives as long as the worker, beside it
 	cmd.Stdin = read
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

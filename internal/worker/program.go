@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/childenv"
 )
 
 // MinBuild is the oldest build of llama-server that may serve. Older ones can answer
@@ -49,7 +51,7 @@ func (p Program) ask(ctx context.Context, flag string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, p.Path, flag)
-	cmd.Env = cleanEnvironment(os.Environ())
+	cmd.Env = childenv.Of(os.Environ())
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
@@ -97,17 +99,4 @@ func (p Program) Has(flag string) bool {
 			return true
 		}
 	}
-}
-
-// cleanEnvironment is environ without what would change llama-server's settings
-// behind the gateway's back.
-func cleanEnvironment(environ []string) []string {
-	var env []string
-	for _, kv := range environ {
-		if strings.HasPrefix(kv, "LLAMA_ARG_") || strings.HasPrefix(kv, "LLAMA_API_KEY=") {
-			continue
-		}
-		env = append(env, kv)
-	}
-	return env
 }

@@ -23,6 +23,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/loragate/loragate/internal/childenv"
 	"github.com/loragate/loragate/internal/upstream"
 )
 
@@ -253,11 +254,10 @@ func (w *Worker) arguments() []string {
 	return args
 }
 
-// environment hands ours on, less what would change llama-server's settings
-// behind the gateway's back, and with the worker's key: an argument could be
-// read by every user of the machine.
+// environment is what llama-server needs of ours, with the worker's key: an argument
+// could be read by every user of the machine.
 func (w *Worker) environment() []string {
-	env := append(cleanEnvironment(os.Environ()), w.opts.Env...)
+	env := append(childenv.Of(os.Environ()), w.opts.Env...)
 	return append(env, "LLAMA_API_KEY="+w.key)
 }
 

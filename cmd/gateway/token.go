@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/loragate/loragate/internal/adminclient"
+	"github.com/loragate/loragate/internal/state"
+)
+
+// adminToken is what those who change something must show: the configuration's token,
+// or, where there are tenants and it has none, one that was made. It is safe for
+// concurrent use.
+type adminToken struct {
+	configured string
+	made       atomic.Pointer[madeToken] // nil until one is needed
+}
+
+// madeToken is a token, and the file that the command line reads it from.
+type madeToken struct{ token, file string }
+
+// value returns the token that is asked for, "" for none.
+func (a *adminToken) value() string {
+	if made := a.made.Load(); a.configured == "" && made != nil {
+		return made.token
+	}
+	return a.configured
+}
+
+// file returns the path of the file with the token that was made, "" if there is none.
+func (a *adminToken) file() string {
+	if made := a.made.Load(); a.configured == "" && made != nil {
+		return made.file
+	}
+	return ""
+}
+
+// need sees to it that there is a token, from now until the end: tenants must not pass
+// for operators. If it can be neither read nor stored, there is one that nobody knows.
+// It waits for the disk.
+func (a *adminToken) need(db *state.DB, log *slog.Logger) {
+	if a.configured != "" || a.made.Load() != nil {
+		return
+	}
+	token, file, err := db.Token()
+	if err != nil {
+		log.Error("the admin API is closed: there are tenants, admin.token is not set, and no token could be kept in state.dir", "error", err)
+		token, file = rand.Text(), ""
+	} else {
+		log.Info("there are tenants and admin.token is not set: the admin API asks for the token in this file, which the command line reads by itself", "file", file)
+	}
+	a.made.Store(&madeToken{token, file})
+}
+
+// findToken returns the token of a gateway on this machine that made one, "" if it has
+// none or this account may not read it. The gateway says where the file is, and
+// state.ReadToken takes no other than such a file.
+func findToken(ctx context.Context, address string) string {
+	client, err := adminclient.New(address, "")
+	if err != nil || !client.Loopback() {
+		return ""
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, findTimeout)
+	defer cancel()
+	file, err := client.TokenFile(ctx)
+	if err != nil || file == "" {
+		return "" // the call itself will say what is wrong
+	}
+	token, err := state.ReadToken(file)
+	if err != nil {
+		return ""
+	}
+	return token
+}
+
+// findTimeout bounds how long a gateway may take to say where its token is.
+const findTimeout = 5 * time.Second

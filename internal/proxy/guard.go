@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/auth"
+)
+
+// guard refuses what browsers send for pages that nobody has let in, as long as no
+// keys are asked for: whoever reaches the gateway may do everything then, and a page
+// reaches it through its visitor's browser. With keys it needs no guard, for pages
+// have none.
+func (p *Proxy) guard(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := framed(c); err != nil {
+			return err
+		}
+		if p.keyless() {
+			if err := p.mayAsk(c.Request()); err != nil {
+				return err
+			}
+		}
+		return next(c)
+	}
+}
+
+// framed refuses a request that says in two ways where it ends, and ends its
+// connection: where a proxy in front went by the other, what follows may be a part of
+// somebody else's request. Where the connection cannot be watched, as with TLS, any
+// that is sent in chunks is its connection's last.
+func framed(c echo.Context) error {
+	conn, _ := c.Request().Context().Value(connectionKey{}).(*connection)
+	switch {
+	case conn == nil:
+	case conn.framing == nil:
+		if len(c.Request().TransferEncoding) > 0 {
+			c.Response().Header().Set("Connection", "close")
+		}
+	case conn.framing.Ambiguous():
+		c.Response().Header().Set("Connection", "close")
+		return invalid("", "The request has both Content-Length and Transfer-Encoding.")
+	}
+	return nil
+}
+
+// mayAsk returns why a request without a key is not served, or nil.
+func (p *Proxy) mayAsk(r *http.Request) error {
+	switch {
+	case p.opts.Local && !p.names(r.Host):
+		return &apiError{
+			Status: http.StatusForbidden, Type: typeInvalid, Code: "host_not_allowed",
+			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, not to the host %q (auth.hosts).", shorten(r.Host)),
+		}
+	case crossOrigin.Check(r) != nil && !p.welcome(r.Header.Get("Origin")):
+		return &apiError{
+			Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
+			Message: "Pages of other origins are not served without keys (cors.origins).",
+		}
+	}
+	return nil
+}
+
+// names reports whether a Host header means this machine, or what Options.Hosts says.
+// A request without one is no browser's.
+func (p *Proxy) names(host string) bool {
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		host = bare
+	}
+	host = strings.TrimSuffix(host, ".")
+	named := func(known string) bool { return strings.EqualFold(known, host) }
+	return host == "" || loopback(host) || slices.ContainsFunc(p.opts.Hosts, named)
+}
+
+// welcome reports whether pages of an origin may call.
+func (p *Proxy) welcome(origin string) bool {
+	return slices.ContainsFunc(p.opts.Origins, func(glob string) bool { return auth.Match(glob, origin) })
+}
