@@ -77,6 +77,7 @@ func overrides(base, adapter string) map[string]struct {
 		"admin.listen":                 {"localhost:2", "localhost:2"},
 		"limits.body":                  {"2048", int64(2048)},
 		"limits.drain":                 {"1s", time.Second},
+		"limits.linger":                {"3s", AutoDuration(3 * time.Second)},
 		"limits.read":                  {"2s", 2 * time.Second},
 		"limits.write":                 {"4s", 4 * time.Second},
 		"limits.generation":            {"5s", 5 * time.Second},

@@ -54,6 +54,9 @@ func validate(c *Config, p *problems) {
 		k.add("limits.body", "must be at least 1KiB")
 	}
 	k.notNegative("limits.drain", c.Limits.Drain)
+	if l := c.Limits.Linger; l != Auto && l < 0 {
+		k.add("limits.linger", "must not be negative")
+	}
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)
 	k.notNegative("limits.generation", c.Limits.Generation)

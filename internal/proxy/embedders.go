@@ -123,7 +123,7 @@ func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
 
 func (p *Proxy) embedderFailed(c echo.Context, err error) error {
 	if c.Request().Context().Err() != nil {
-		return clientLeft(err)
+		return ended(c.Request().Context(), err)
 	}
 	return workerDied(err)
 }

@@ -19,6 +19,7 @@ const module = "github.com/loragate/loragate/"
 var below = map[string][]string{
 	"internal/catalog":     {"internal/state"},
 	"internal/config":      {"internal/rawjson"},
+	"internal/front":       {},
 	"internal/logsink":     {},
 	"internal/lru":         {},
 	"internal/pool":        {"internal/sched", "internal/upstream", "internal/worker"},
@@ -47,7 +48,7 @@ var below = map[string][]string{
 	"internal/fakeworker":  {},
 	"internal/llamatest":   {},
 	"cmd/gateway": {"internal/admin", "internal/admincli", "internal/adminclient", "internal/auth", "internal/catalog", "internal/config", "internal/convert",
-		"internal/gguf", "internal/gpu", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
+		"internal/front", "internal/gguf", "internal/gpu", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
 		"internal/state", "internal/top", "internal/usage", "internal/worker"},
 
 	"bench":                       {"bench/conversation", "bench/load", "bench/mixed", "bench/mixed/calibrate", "bench/overhead", "bench/plot", "bench/randgguf", "bench/report"},

@@ -1,0 +1,239 @@
+// Package front is a port and the connections that came through it. It closes both so
+// that whatever reached them gets an answer: connections that wait to be accepted when
+// the port closes are accepted, and a connection that seems idle is ended by the
+// goroutine that reads from it, after a last look for a request.
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// Chance is how long a connection without a request is kept once the end has begun.
+	// A client that sends one request after the other has sent its next one by then.
+	Chance = 500 * time.Millisecond
+	// settled is how long nothing must have come before a closed port counts as empty:
+	// what was in the middle of TCP's handshake has come by then.
+	settled = 100 * time.Millisecond
+	// longest bounds how long connections are accepted after the end, where the system
+	// cannot keep new ones out.
+	longest = time.Second
+	// sweepInterval is how often connections are looked at while they end.
+	sweepInterval = 10 * time.Millisecond
+)
+
+// ErrSealed is what Accept returns when the port is closed and nothing waits any more.
+var ErrSealed = errors.New("the port is closed")
+
+// Front is a port. It is a net.Listener, safe for concurrent use, but for Accept, which
+// one goroutine calls.
+type Front struct {
+	listener *net.TCPListener
+
+	end atomic.Bool // the end has begun; beside ending, for requests, which take no lock
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	ending time.Time // when the end began, zero before
+	sealed time.Time // when the port was closed, zero before
+	left   bool      // others accept what waits
+	waited bool      // Accept has waited for what was in the middle of a handshake
+}
+
+// New takes a listener over.
+func New(l *net.TCPListener) *Front {
+	return &Front{listener: l, conns: make(map[*conn]struct{})}
+}
+
+// Listen opens a port at an address, as host:port.
+func Listen(address string) (*Front, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return New(l.(*net.TCPListener)), nil
+}
+
+// Serve serves the port with a server that has not been used before, until the port is
+// closed. It returns nil then; the connections go on.
+func (f *Front) Serve(server *http.Server, config *tls.Config) error {
+	server.ConnState = f.follow
+	next := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.Ending() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+	var err error
+	if config == nil {
+		err = server.Serve(f)
+	} else {
+		server.TLSConfig = config
+		// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
+		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		err = server.ServeTLS(f, "", "")
+	}
+	if errors.Is(err, ErrSealed) {
+		return nil
+	}
+	return err
+}
+
+// Addr implements net.Listener.
+func (f *Front) Addr() net.Addr { return f.listener.Addr() }
+
+// File returns a copy of the port for another process, which the caller closes.
+func (f *Front) File() (*os.File, error) { return f.listener.File() }
+
+// Close implements net.Listener: at once, without regard for who waits.
+func (f *Front) Close() error { return f.listener.Close() }
+
+// End begins the end: from now on every answer closes its connection. The port stays
+// open.
+func (f *Front) End() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ending.IsZero() {
+		f.ending = time.Now()
+		f.end.Store(true)
+	}
+}
+
+// Ending reports whether End was called.
+func (f *Front) Ending() bool { return f.end.Load() }
+
+// Seal closes the port to new connections, which are refused from its return on. Those
+// that wait are still accepted.
+func (f *Front) Seal() { f.seal(false) }
+
+// Leave stops accepting. The port stays open for those who have copies of it, and what
+// waits is theirs.
+func (f *Front) Leave() { f.seal(true) }
+
+func (f *Front) seal(left bool) {
+	f.End()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.sealed.IsZero() {
+		return
+	}
+	f.sealed, f.left = time.Now(), left
+	if !left {
+		keepOut(f.listener)
+	}
+	_ = f.listener.SetDeadline(f.sealed) // wakes Accept; a listener that is closed needs no waking
+}
+
+// Accept implements net.Listener. Once the port is closed it returns what waits, and
+// then ErrSealed.
+func (f *Front) Accept() (net.Conn, error) {
+	for {
+		tcp, err := f.listener.AcceptTCP()
+		if err == nil {
+			return f.add(tcp), nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || f.handedOver() {
+			return nil, f.explain(err)
+		}
+		// A deadline that is over says nothing of what waits.
+		if tcp = pending(f.listener); tcp != nil {
+			return f.add(tcp), nil
+		}
+		if !f.more() {
+			return nil, f.explain(err)
+		}
+	}
+}
+
+func (f *Front) handedOver() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
+}
+
+// more has Accept wait once for what is in the middle of a handshake, and reports false
+// when it has done so.
+func (f *Front) more() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waited {
+		return false
+	}
+	f.waited = true
+	return f.listener.SetDeadline(time.Now().Add(settled)) == nil
+}
+
+// explain tells the end of the port from an error.
+func (f *Front) explain(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.sealed.IsZero() {
+		return ErrSealed
+	}
+	return err
+}
+
+func (f *Front) add(tcp *net.TCPConn) *conn {
+	now := time.Now()
+	c := &conn{TCPConn: tcp, front: f, state: quiet, since: now}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[c] = struct{}{}
+	if !f.sealed.IsZero() && now.Sub(f.sealed) < longest {
+		f.waited = false // more may come
+	}
+	return c
+}
+
+func (f *Front) remove(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// follow is an http.Server's ConnState.
+func (f *Front) follow(nc net.Conn, state http.ConnState) {
+	if state != http.StateIdle {
+		return
+	}
+	if secure, ok := nc.(*tls.Conn); ok {
+		nc = secure.NetConn()
+	}
+	nc.(*conn).hush()
+}
+
+// Wait blocks until every connection has ended, after End and Seal, or ctx ends, whose
+// cause it returns then. Connections on which no request has come, or none since the
+// last answer, are ended when they have had their chance, counted from the end's
+// beginning.
+func (f *Front) Wait(ctx context.Context) error {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for f.sweep(time.Now()) > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// sweep ends what has had its chance, and returns how many connections there are.
+func (f *Front) sweep(now time.Time) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		c.expire(now, f.ending)
+	}
+	return len(f.conns)
+}

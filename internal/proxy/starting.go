@@ -1,0 +1,39 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+)
+
+// Starting answers in a gateway's place while it starts: that it is alive, and, to all
+// else, how far it is. It is safe for concurrent use.
+type Starting struct {
+	progress atomic.Pointer[string]
+	stopping atomic.Bool
+}
+
+// Progress says how far the start is, in words that end a sentence.
+func (s *Starting) Progress(text string) { s.progress.Store(&text) }
+
+// Stop has it answer that the gateway stops.
+func (s *Starting) Stop() { s.stopping.Store(true) }
+
+// ServeHTTP implements http.Handler.
+func (s *Starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	if r.URL.Path == "/health" {
+		fmt.Fprintln(w, `{"status":"ok"}`)
+		return
+	}
+	e := notReady("The gateway is starting.")
+	if text := s.progress.Load(); text != nil {
+		e.Message = fmt.Sprintf("The gateway is starting: %s.", *text)
+	}
+	if s.stopping.Load() {
+		e = stopping()
+	}
+	e.setRetryAfter(w.Header())
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(e.envelope()) // whoever left needs none
+}
