@@ -24,10 +24,10 @@ run: llama-server build ## Set everything up and serve config.yaml
 test: llama-server node-modules ## Run all tests against the real llama-server
 	go test -race -timeout 20m ./...
 
-# What would take too long for each change: many rounds of stopping under load.
+# What would take too long for each change: many rounds of stopping and replacing under load.
 .PHONY: test-full
 test-full: llama-server ## Run the tests that take long
-	LORAGATE_STOP_ROUNDS=50 go test -race -timeout 30m -count 1 -v -run '^TestStopUnderLoad$$' ./cmd/gateway
+	LORAGATE_STOP_ROUNDS=50 LORAGATE_REPLACE_ROUNDS=20 go test -race -timeout 30m -count 1 -v -run '^Test(Stop|Replace)UnderLoad$$' ./cmd/gateway
 
 # The test with OpenAI's Node SDK runs where Node is.
 .PHONY: node-modules

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/loragate/loragate/internal/front"
 	"github.com/loragate/loragate/internal/proxy"
@@ -17,10 +19,26 @@ type entrance struct {
 	server   *http.Server
 	starting proxy.Starting
 	serving  atomic.Pointer[http.Handler] // nil while the gateway starts
+	opened   chan struct{}                // closed when it is set
+	// hold is for how long requests wait meanwhile: those that a gateway which takes over
+	// has had from the one before. 0 refuses them at once.
+	hold time.Duration
 }
+
+func newEntrance() *entrance { return &entrance{opened: make(chan struct{})} }
 
 // ServeHTTP implements http.Handler.
 func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if e.serving.Load() == nil && e.hold > 0 {
+		switch r.URL.Path {
+		case "/health":
+		case "/ready":
+			fmt.Fprintln(w, `{"status":"replacing"}`) // what is sent is kept and served
+			return
+		default:
+			e.await(r.Context())
+		}
+	}
 	if h := e.serving.Load(); h != nil {
 		(*h).ServeHTTP(w, r)
 		return
@@ -28,8 +46,23 @@ func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.starting.ServeHTTP(w, r)
 }
 
+// await blocks until requests are served, or not to be, or have waited long enough.
+func (e *entrance) await(request context.Context) {
+	timer := time.NewTimer(e.hold)
+	defer timer.Stop()
+	select {
+	case <-e.opened:
+	case <-e.starting.Stopped():
+	case <-request.Done():
+	case <-timer.C:
+	}
+}
+
 // serve has a handler answer from now on.
-func (e *entrance) serve(h http.Handler) { e.serving.Store(&h) }
+func (e *entrance) serve(h http.Handler) {
+	e.serving.Store(&h)
+	close(e.opened)
+}
 
 // run serves until the port is closed, and returns why it failed, if it did.
 func (e *entrance) run(config *tls.Config) error { return e.front.Serve(e.server, config) }

@@ -70,10 +70,8 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 // opening tells those who ask meanwhile how far the start is.
 func (g *gateway) opening(done, total int) {
 	text := fmt.Sprintf("%s of %s adapters read", thousands(done), thousands(total))
-	for _, e := range []*entrance{g.clients, g.admin} {
-		if e != nil {
-			e.starting.Progress(text)
-		}
+	for _, e := range g.entrances() {
+		e.starting.Progress(text)
 	}
 }
 

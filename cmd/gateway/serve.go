@@ -36,6 +36,7 @@ func serveCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
+	replace := cmd.Flags().Bool("replace", false, "take over from the gateway that serves from the same state.dir, if there is one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		load := func() (*config.Config, error) { return config.Load(*file) }
 		cfg, err := load()
@@ -47,7 +48,7 @@ func serveCommand() *cobra.Command {
 		defer signal.Stop(signals)
 		log, level, sink := newLogger(cfg, cmd.ErrOrStderr())
 		defer sink.Close() // after everything that logs has ended
-		g := &gateway{cfg: cfg, load: load, log: log, level: level}
+		g := &gateway{cfg: cfg, load: load, log: log, level: level, replace: *replace}
 		return g.run(cmd.Context(), signals)
 	}
 	return cmd
@@ -79,6 +80,9 @@ type gateway struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 
+	replace bool         // take over from another gateway
+	before  *predecessor // nil for none
+
 	clients *entrance
 	admin   *entrance // nil for none
 
@@ -109,7 +113,8 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if g.fleet, err = planFleet(ctx, g.cfg, g.log, program); err != nil {
+	left, err := g.takeOver(ctx, program)
+	if err != nil {
 		return err
 	}
 	if g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir); err != nil {
@@ -121,10 +126,29 @@ func (g *gateway) open(ctx context.Context) error {
 	if err := g.openAccounts(); err != nil {
 		return err
 	}
+	g.auth.Resume(left.Limits)
 	g.startPool()
 	g.log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", g.cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
 	return nil
+}
+
+// takeOver plans the workers, once the gateway before has ended, if there is one, and
+// returns what that left. Until then it has a share in CUDA's multi-process service, which
+// so goes on. It blocks until then, or until ctx ends.
+func (g *gateway) takeOver(ctx context.Context, program worker.Program) (left inheritance, err error) {
+	if g.before != nil {
+		early, err := planFleet(ctx, g.cfg, slog.New(slog.DiscardHandler), program)
+		if err != nil {
+			return left, err
+		}
+		defer early.close()
+		if left, err = g.before.await(ctx); err != nil {
+			return left, err
+		}
+	}
+	g.fleet, err = planFleet(ctx, g.cfg, g.log, program)
+	return left, err
 }
 
 // startPool starts the workers, and has the ports serve with them.

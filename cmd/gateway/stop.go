@@ -29,12 +29,18 @@ func (g *gateway) stop(s os.Signal, signals <-chan os.Signal, cut context.Cancel
 	g.tellSystemd(daemon.SdNotifyStopping)
 	g.refuse() // before it is said
 	g.log.Info("stopping, running requests may end", "signal", s.String(), "limit", g.cfg.Limits.Drain)
+	g.drain(signals, cut, g.linger)
+}
+
+// drain lets running requests end, for up to limits.drain or until the next signal, once
+// first has returned, and closes everything.
+func (g *gateway) drain(signals <-chan os.Signal, cut context.CancelCauseFunc, first func(hurry context.Context)) {
 	hurry, stop := g.secondSignal(signals)
 	defer stop()
 	limit, cancel := context.WithTimeout(hurry, g.cfg.Limits.Drain)
 	defer cancel()
 	defer context.AfterFunc(limit, func() { cut(proxy.ErrStopped) })()
-	g.linger(hurry)
+	first(hurry)
 	g.shut(limit)
 	if hurry.Err() != nil && g.pool != nil {
 		g.pool.Kill("stopped at once")
@@ -44,13 +50,12 @@ func (g *gateway) stop(s os.Signal, signals <-chan os.Signal, cut context.Cancel
 
 // refuse turns new requests away from now on.
 func (g *gateway) refuse() {
-	g.clients.starting.Stop()
 	if g.proxy != nil {
 		g.proxy.Drain()
 	}
-	g.clients.front.End()
-	if g.admin != nil {
-		g.admin.front.End()
+	for _, e := range g.entrances() {
+		e.starting.Stop()
+		e.front.End()
 	}
 }
 

@@ -283,3 +283,40 @@ func (g *gatewayProcess) saidStopped(n int) {
 		g.t.Errorf("%d requests are missing in the log as stopped", n)
 	}
 }
+
+// TestReplaceUnderLoad replaces a gateway again and again while clients send one request
+// after the other, on connections that they keep: no connection is refused, and every
+// request is answered by a worker.
+func TestReplaceUnderLoad(t *testing.T) {
+	config := realConfig(t, 1, 4) + "state: {dir: " + t.TempDir() + "}\n"
+	file := write(t, config)
+	g := run(t, "serve", "--config", file)
+	g.url, _ = g.says("ready")["url"].(string)
+	c := gather(g.url, 12, false)
+	for round := range rounds(t, "LORAGATE_REPLACE_ROUNDS", 2) {
+		<-c.begun
+		heir := run(t, "serve", "--replace", "--config", file)
+		if url := heir.says("ready")["url"]; url != g.url {
+			t.Fatalf("round %d: the next gateway serves %v, want %s", round, url, g.url)
+		}
+		if code := g.end(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+		heir.url, g = g.url, heir
+	}
+	before := c.answered.Load()
+	for c.answered.Load() < before+24 && len(c.losses()) == 0 {
+		g.post(chatPath, chat("coding", "hi", `,"max_tokens":1`))
+	}
+	c.stop.Store(true)
+	c.judge(t)
+	if c.refused.Load()+c.closed.Load() > 0 {
+		t.Error("a replacement turned requests away")
+	}
+}
+
+func (c *crowd) losses() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
