@@ -25,6 +25,11 @@ test: llama-server node-modules ## Run all tests against the real llama-server
 	go test -race -timeout 20m ./...
 	LORAGATE_TEST_KV=unified go test -race -timeout 10m -run '^Test(Soak|Conversations|Tenants|Usage)' ./cmd/gateway
 
+# What would take too long for each change: many rounds of stopping and replacing under load.
+.PHONY: test-full
+test-full: llama-server ## Run the tests that take long
+	LORAGATE_STOP_ROUNDS=50 LORAGATE_REPLACE_ROUNDS=20 go test -race -timeout 30m -count 1 -v -run '^Test(Stop|Replace)UnderLoad$$' ./cmd/gateway
+
 # The test with OpenAI's Node SDK runs where Node is.
 .PHONY: node-modules
 node-modules:

@@ -4,6 +4,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loragate/loragate/internal/gpu"
 )
 
 const (
@@ -29,8 +31,10 @@ func (g *gateway) mostClients() int {
 		return 0
 	}
 	reserve := ownFiles + openFiles()
-	workers := max(1, g.fleet.most) + g.cfg.Workers.Spare
-	reserve += workers * (filesOfWorker + 2*g.fleet.slots)
+	// How many workers there will be is not known yet where that is chosen.
+	w := g.cfg.Workers
+	workers := w.Count.Or(gpu.MostUnderMPS) + w.Spare
+	reserve += workers * (filesOfWorker + 2*w.Slots.Or(slotsTogether))
 	for _, e := range g.cfg.Embedders {
 		reserve += filesOfWorker + 2*e.Slots
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
@@ -59,12 +60,28 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 		Entries: specs(g.cfg), Adhoc: g.cfg.Catalog.Adhoc, KeepVersions: g.cfg.State.Versions,
 		MaxBytes: g.cfg.Workers.AdapterMemory, Store: g.state,
 		Intake: in.fetch, Receive: in.receive, Check: in.check,
-		Changed:  g.catalogChanged,
+		Changed: g.catalogChanged, Opening: g.opening,
 		IsLoaded: func(path string) bool { return g.fromPool(path, (*pool.Pool).Loaded) },
 		InUse:    func(path string) bool { return g.fromPool(path, (*pool.Pool).Uses) },
 		Log:      g.log,
 	})
 	return err
+}
+
+// opening tells those who ask meanwhile how far the start is.
+func (g *gateway) opening(done, total int) {
+	text := fmt.Sprintf("%s of %s adapters read", thousands(done), thousands(total))
+	for _, e := range g.entrances() {
+		e.starting.Progress(text)
+	}
+}
+
+// thousands writes a number as people read it.
+func thousands(n int) string {
+	if n < 1000 {
+		return strconv.Itoa(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
 // fromPool asks the pool, once there is one.

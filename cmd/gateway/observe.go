@@ -25,18 +25,12 @@ func newMetrics(g *gateway) *metrics.Metrics {
 	})
 }
 
-// serveAdmin serves the second listener, if there is one, and sends on failed
-// when that ends.
-func (g *gateway) serveAdmin(failed chan<- error) *http.Server {
-	server := admin.New(admin.Options{
+// adminHandler is what the second listener serves.
+func (g *gateway) adminHandler() http.Handler {
+	return admin.Handler(admin.Options{
 		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
 		Catalog: g.models, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value, TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
 	})
-	if g.admin != nil {
-		g.log.Info("admin", "url", "http://"+g.admin.Addr().String())
-		go func() { failed <- server.Serve(g.admin) }()
-	}
-	return server
 }
 
 // modelNames gives identities and files back their names in the catalog.
@@ -142,6 +136,8 @@ type observer struct {
 func (o observer) Finished(r proxy.Report) {
 	outcome := metrics.OK
 	switch {
+	case r.Stopped:
+		outcome = metrics.Stopped
 	case r.Refused != "":
 		outcome = metrics.Rejected
 		o.Rejected(r.Refused)

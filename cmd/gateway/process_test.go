@@ -286,6 +286,20 @@ func TestKilledWorkers(t *testing.T) {
 	wg.Wait()
 }
 
+// TestRequestsWaitForAWorkerThatDies kills the only worker again and again: every request
+// waits for the next one.
+func TestRequestsWaitForAWorkerThatDies(t *testing.T) {
+	g := serve(t, fakeConfig(t, 1, ""))
+	pid := g.workerPIDs(1)[0]
+	for range 4 {
+		syscall.Kill(pid, syscall.SIGKILL)
+		if status, text := g.post(chatPath, chat("coding", "hi", "")); status != http.StatusOK {
+			t.Errorf("status %d: %s", status, text)
+		}
+		pid = g.replacement(0, pid)
+	}
+}
+
 // judge makes one request, streamed or not, and checks that it came to an end
 // that a client can tell.
 func (g *gatewayProcess) judge(i int) {

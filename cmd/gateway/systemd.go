@@ -16,7 +16,7 @@ func (g *gateway) tellSystemd(state string) {
 }
 
 // feedWatchdog gives signs of life until ctx ends, if the service manager asks for
-// them: as long as the pool can be looked at, which needs the lock that everything
+// them: as long as the pool, once there is one, can be looked at, which needs the lock that everything
 // else needs.
 func (g *gateway) feedWatchdog(ctx context.Context) {
 	interval, err := daemon.SdWatchdogEnabled(false)
@@ -26,7 +26,9 @@ func (g *gateway) feedWatchdog(ctx context.Context) {
 	ticker := time.NewTicker(interval / 3)
 	defer ticker.Stop()
 	for {
-		g.pool.Stats()
+		if p := g.running.Load(); p != nil {
+			p.Stats()
+		}
 		g.tellSystemd(daemon.SdNotifyWatchdog)
 		select {
 		case <-ticker.C:

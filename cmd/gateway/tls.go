@@ -45,8 +45,12 @@ func newCertificates(cfg config.TLS, log *slog.Logger) (*certificates, error) {
 	return c, nil
 }
 
-// config is what a listener uses; each new connection gets the present files.
+// config is what a listener uses, nil for none; each new connection gets the present
+// files.
 func (c *certificates) config() *tls.Config {
+	if c == nil {
+		return nil
+	}
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.now(), nil },

@@ -96,18 +96,18 @@ const (
 	uploadPause  = 30 * time.Second // without a byte ends an upload
 )
 
-// New returns a server for the handler; the caller listens and serves. Its
-// timeouts bound neither an upload, of which each pause is, nor what a request
+// New returns a server for a Handler, or for what stands in for it; the caller listens
+// and serves. Its timeouts bound neither an upload, of which each pause is, nor what a request
 // waits for once its body has been read.
-func New(opts Options) *http.Server {
+func New(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           Handler(opts),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -42,7 +42,8 @@ func testMetrics() *metrics.Metrics {
 }
 
 func testServer(listen string) *http.Server {
-	return New(Options{Listen: listen, Metrics: testMetrics(), Log: slog.New(slog.DiscardHandler)})
+	log := slog.New(slog.DiscardHandler)
+	return New(Handler(Options{Listen: listen, Metrics: testMetrics(), Log: log}), log)
 }
 
 func get(s *http.Server, method, host, path string) *httptest.ResponseRecorder {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -44,7 +45,7 @@ type client struct {
 func serving(t *testing.T, r *rig, test func(t *testing.T, c *client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		server, listener := New(r.options()), &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		server, listener := New(Handler(r.options()), slog.New(slog.DiscardHandler)), &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		ended := make(chan error)
 		go func() { ended <- server.Serve(listener) }()
 		ours, theirs := net.Pipe()

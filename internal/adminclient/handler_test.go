@@ -159,7 +159,7 @@ func newAPI(t *testing.T) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := admin.New(admin.Options{
+	server := admin.New(admin.Handler(admin.Options{
 		Listen: listener.Addr().String(), Log: slog.New(slog.DiscardHandler), Token: func() string { return someToken }, MaxUpload: maxUpload,
 		Catalog: a.memory, Pool: a.pool,
 		Metrics: metrics.New(metrics.Options{Snapshot: func() metrics.Snapshot {
@@ -167,7 +167,7 @@ func newAPI(t *testing.T) *api {
 				{ID: 0, State: metrics.Up, PID: 7, Slots: 4, InFlight: 1}, {ID: 1, State: metrics.Down},
 			}}
 		}}),
-	})
+	}), slog.New(slog.DiscardHandler))
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

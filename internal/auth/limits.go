@@ -119,6 +119,65 @@ func nextMonth(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 }
 
+// Counts are what tenants have used of their limits in the last minute, by name: what a
+// gateway that takes over goes on with. They are for JSON.
+type Counts map[string]Count
+
+// Count is one tenant's.
+type Count struct {
+	Requests []Used `json:"requests,omitempty"`
+	Tokens   []Used `json:"tokens,omitempty"`
+}
+
+// Used is what was used within a moment.
+type Used struct {
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	N     int       `json:"n"`
+}
+
+// Counts returns what tenants have used.
+func (a *Auth) Counts() Counts {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make(Counts, len(a.past))
+	for name, acc := range a.past {
+		acc.mu.Lock()
+		all[name] = Count{acc.requests.used(), acc.tokens.used()}
+		acc.mu.Unlock()
+	}
+	return all
+}
+
+// Resume counts on from what another Auth had counted; tenants that are not known are
+// left out. It is called before any request is admitted.
+func (a *Auth) Resume(counts Counts) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for name, c := range counts {
+		if acc := a.past[name]; acc != nil {
+			acc.mu.Lock()
+			acc.requests.resume(c.Requests)
+			acc.tokens.resume(c.Tokens)
+			acc.mu.Unlock()
+		}
+	}
+}
+
+func (w *window) used() (list []Used) {
+	for _, e := range w.events {
+		list = append(list, Used{e.first, e.last, e.n})
+	}
+	return list
+}
+
+func (w *window) resume(list []Used) {
+	for _, u := range list {
+		w.events = append(w.events, event{u.First, u.Last, u.N})
+		w.sum += u.N
+	}
+}
+
 // Admission is a request that was let in. End must be called once.
 type Admission struct {
 	visit *Visit

@@ -52,6 +52,9 @@ type Options struct {
 	// Intake.
 	Check func(ctx context.Context, path string) (CheckInfo, error)
 
+	// Opening is told how many of the models that there are have been read, while Open
+	// blocks. It must not block. nil: nobody is.
+	Opening func(done, total int)
 	// Changed is called after every change of Models, Stock or List, from any
 	// goroutine, with no lock held. It must not block.
 	Changed func()
@@ -94,6 +97,8 @@ type Catalog struct {
 	st        records
 	adhoc     bool
 	published chan struct{} // closed at the next publish
+	opening   bool          // nothing is published until all has been taken in
+	known     int           // models that were as before at the start, and were not read
 	dir       folder
 }
 
@@ -123,6 +128,9 @@ func newCatalog(opts Options) (*Catalog, error) {
 	}
 	if opts.Changed == nil {
 		opts.Changed = func() {}
+	}
+	if opts.Opening == nil {
+		opts.Opening = func(int, int) {}
 	}
 	none := func(string) bool { return false }
 	if opts.IsLoaded == nil {
@@ -159,19 +167,28 @@ func (c *Catalog) open(ctx context.Context) (err error) {
 		return err
 	}
 	c.mu.Lock()
+	c.opening = true
 	jobs, err := c.begin()
-	c.publish()
+	done := c.known
 	c.mu.Unlock()
 	if err != nil {
 		return err
 	}
+	total := done + len(jobs)
 	for _, j := range jobs {
+		c.opts.Opening(done, total)
 		select {
 		case <-j.done:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
+		done++
 	}
+	c.mu.Lock()
+	c.opening = false
+	c.publish()
+	c.mu.Unlock()
+	c.opts.Changed()
 	if c.opts.Dir != "" {
 		c.watch()
 	}

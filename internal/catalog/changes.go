@@ -342,11 +342,11 @@ func (c *Catalog) collect() {
 		c.log.Error("listing stored adapters", "error", err)
 		return
 	}
+	c.mu.Lock()
+	known := c.st.digests() // none comes while storing is held
+	c.mu.Unlock()
 	for _, digest := range stored {
-		c.mu.Lock()
-		known := c.st.stored(digest)
-		c.mu.Unlock()
-		if known || c.opts.InUse(blobs.Path(digest)) {
+		if known[digest] || c.opts.InUse(blobs.Path(digest)) {
 			continue
 		}
 		if err := blobs.Delete(digest); err != nil {

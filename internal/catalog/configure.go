@@ -123,6 +123,10 @@ func (c *Catalog) plan(s Spec, past *entry) (p plan, changed bool) {
 	}
 	p = plan{e: e, next: *e}
 	p.intake = kind == KindAdapter && (fresh || e.spec.Source != s.Source || e.spec.Digest != s.Digest)
+	if p.intake && e == past && e.spec.Digest == s.Digest && c.unchanged(e, s.Source, sourcePrint(s.Source)) {
+		p.intake = false
+		c.known++
+	}
 	p.next.become(s)
 	p.next.updated = time.Now().UTC()
 	return p, true

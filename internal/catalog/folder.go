@@ -70,10 +70,9 @@ func candidateOf(dir, file string) (candidate, bool) {
 		return candidate{}, false
 	}
 	c := candidate{name: file, path: filepath.Join(dir, file)}
-	print, err := printOf(filepath.Join(c.path, "adapter_config.json"))
+	print, err := printOfFolder(c.path)
 	if err == nil {
-		weights, _ := printOf(filepath.Join(c.path, "adapter_model.safetensors")) // not there yet, perhaps
-		c.print, c.dir = print+" "+weights, true
+		c.print, c.dir = print, true
 		return c, true
 	}
 	c.unsure = !absent(err)
@@ -91,20 +90,6 @@ func candidateOf(dir, file string) (candidate, bool) {
 // absent reports whether an error says that there is no such file.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, errNotRegular)
-}
-
-var errNotRegular = errors.New("not a regular file")
-
-// printOf tells one state of a file from another without reading it.
-func printOf(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", errNotRegular
-	}
-	return fmt.Sprint(info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // lookAtFolder takes in what is in the directory at the start.
@@ -128,11 +113,12 @@ func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job
 	owners := make(map[string]string) // by name, the path
 	strays := make(map[string]Record)
 	there := make(map[string]bool)
+	aliases := c.st.aliases()
 	for _, f := range found {
 		there[f.path] = true
 		e := c.st.entries[f.name]
 		if f.unsure { // it goes on as it is, if it is there
-			if e == nil && c.mayHave(f, nil, owners) == nil {
+			if e == nil && c.mayHave(f, nil, owners, aliases) == nil {
 				e = past[pastKey{FromDirectory, f.name}]
 			}
 			if e != nil && e.origin == FromDirectory && e.spec.Source == f.path {
@@ -140,12 +126,17 @@ func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job
 			}
 			continue
 		}
-		if err := c.mayHave(f, e, owners); err != nil {
+		if err := c.mayHave(f, e, owners, aliases); err != nil {
 			strays[f.path] = stray(Spec{Name: f.name, Source: f.path}, FromDirectory, err.Error(), time.Now().UTC())
 			continue
 		}
 		owners[f.name] = f.path
 		if e != nil && e.spec.Source == f.path && c.dir.taken[f.path] == f.print {
+			continue
+		}
+		if old := past[pastKey{FromDirectory, f.name}]; e == nil && c.unchanged(old, f.path, f.print) {
+			c.st.entries[f.name], c.dir.taken[f.path] = old, f.print
+			c.known++
 			continue
 		}
 		if !atOnce && c.dir.moving[f.path] != f.print {
@@ -161,8 +152,9 @@ func (c *Catalog) follow(found []candidate, past past, atOnce bool) (jobs []*job
 	return jobs, c.renewStrays(strays) || len(jobs) > 0 || gone, again
 }
 
-// mayHave returns why a file cannot have its name, or nil.
-func (c *Catalog) mayHave(f candidate, e *entry, owners map[string]string) error {
+// mayHave returns why a file cannot have its name, or nil. aliases are those of the
+// records.
+func (c *Catalog) mayHave(f candidate, e *entry, owners map[string]string, aliases map[string]bool) error {
 	if !filePattern.MatchString(f.name) {
 		return refuse(Invalid, "%q cannot name a model: letters, digits and . _ : - only, beginning with a letter or digit, at most 128", shorten(f.name))
 	}
@@ -171,6 +163,9 @@ func (c *Catalog) mayHave(f candidate, e *entry, owners map[string]string) error
 	}
 	if e != nil && e.origin == FromDirectory {
 		return nil
+	}
+	if e == nil && !aliases[f.name] && f.name != c.base.Name {
+		return nil // nearly always: to look for a clash takes a look at every record
 	}
 	return c.st.clash(Spec{Name: f.name}, nil)
 }

@@ -17,7 +17,9 @@ type job struct {
 	digest string        // of the bytes that it brought
 	// same reports whether the source is still as it was when the job began; nil
 	// is always.
-	same func() bool
+	same   func() bool
+	source string // of spec, which never changes
+	print  string // of the source, as it was read; "" is not known
 }
 
 // get brings a source to a local GGUF.
@@ -40,14 +42,18 @@ const (
 func (c *Catalog) take(ctx context.Context, e *entry, spec Spec, same func() bool, slots chan struct{}, from get) *job {
 	c.abandon(e, errSuperseded)
 	ctx, cancel := context.WithCancelCause(ctx)
-	j := &job{spec: spec, cancel: cancel, done: make(chan struct{}), same: same}
+	j := &job{spec: spec, source: spec.Source, cancel: cancel, done: make(chan struct{}), same: same}
 	e.job, e.retry = j, false
 	e.settle()
 	c.wg.Go(func() {
 		defer cancel(nil)
 		stop := context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
 		defer stop()
+		before := sourcePrint(j.source)
 		v, err := c.run(ctx, e, j, slots, from)
+		if sourcePrint(j.source) == before {
+			j.print = before
+		}
 		c.finish(e, j, v, err)
 	})
 	return j
@@ -130,7 +136,9 @@ func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
 		e.job = nil
 		before := e.latest()
 		j.err = c.conclude(e, j, v, err)
-		c.publish()
+		if !c.opening && c.ctx.Err() == nil { // a start publishes once, and an end nothing
+			c.publish()
+		}
 		if j.err == nil {
 			c.logChange(before, e) // not before it is true
 		}
@@ -159,6 +167,7 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 		e.become(j.spec)
 		v.Source = j.spec.Source
 		c.st.accept(e, v, c.opts.IsLoaded, now)
+		e.print = c.print(j.print, e.latest())
 		if err = c.store(e); err == nil {
 			j.digest = v.Digest
 			return nil
@@ -174,6 +183,9 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	}
 	known := e.reason == err.Error() && e.origin != FromAPI // tried again, with no more luck
 	e.refused(err.Error(), bad, now)
+	if asError(err).Code != Failed && !bad {
+		e.print = c.print(j.print, e.latest())
+	}
 	if stored := c.store(e); stored != nil {
 		c.log.Error("storing a refusal", "name", e.spec.Name, "error", errors.Unwrap(stored))
 	}

@@ -14,7 +14,7 @@ func (e *entry) stored() state.Adapter {
 		Name: e.spec.Name, Kind: string(e.kind), Origin: string(e.origin), Source: e.spec.Source, WantDigest: e.spec.Digest,
 		Scale: e.spec.Scale, Aliases: e.spec.Aliases, Weight: e.spec.Weight, MaxConcurrency: e.spec.MaxConcurrency,
 		Pin: e.spec.Pin, Pinned: e.pinned, Preload: e.spec.Preload,
-		Seen: e.seen, State: string(e.state), Reason: e.reason, Updated: e.updated,
+		Seen: e.seen, Print: e.print, State: string(e.state), Reason: e.reason, Updated: e.updated,
 	}
 	for _, s := range e.spec.Shares {
 		a.Shares = append(a.Shares, state.Share(s))
@@ -39,7 +39,7 @@ func restored(a state.Adapter, blobs *state.Blobs) *entry {
 			MaxConcurrency: a.MaxConcurrency, Pin: a.Pin, Preload: a.Preload,
 		},
 		kind: Kind(a.Kind), origin: Origin(a.Origin), pinned: a.Pinned,
-		seen: a.Seen, state: State(a.State), reason: a.Reason, updated: a.Updated,
+		seen: a.Seen, print: a.Print, state: State(a.State), reason: a.Reason, updated: a.Updated,
 	}
 	for _, s := range a.Shares {
 		e.spec.Shares = append(e.spec.Shares, Share(s))

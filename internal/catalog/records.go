@@ -37,6 +37,7 @@ type entry struct {
 	active   *Version
 	staged   *Version
 	seen     string // the digest of the bytes that its source had last
+	print    string // of those bytes' source and of what became of them, see Catalog.print
 	updated  time.Time
 
 	job   *job // the intake that is under way, or nil
@@ -101,14 +102,15 @@ func (st *records) all() iter.Seq[*entry] {
 	}
 }
 
-// stored reports whether a record has a version of those bytes.
-func (st *records) stored(digest string) bool {
+// digests returns those of all versions.
+func (st *records) digests() map[string]bool {
+	all := make(map[string]bool)
 	for e := range st.all() {
-		if e.has(digest) {
-			return true
+		for _, v := range e.versions {
+			all[v.Digest] = true
 		}
 	}
-	return false
+	return all
 }
 
 // known reports whether a record other than those knows the bytes.
@@ -119,6 +121,24 @@ func (st *records) known(digest string, but []*entry) bool {
 		}
 	}
 	return false
+}
+
+// aliases returns all of them, those that records will have when their intakes have
+// ended included.
+func (st *records) aliases() map[string]bool {
+	all := make(map[string]bool)
+	for _, e := range st.entries {
+		for _, alias := range e.spec.Aliases {
+			all[alias] = true
+		}
+		if e.job == nil {
+			continue
+		}
+		for _, alias := range e.job.spec.Aliases {
+			all[alias] = true
+		}
+	}
+	return all
 }
 
 // owner returns the record that a name or an alias belongs to, or nil.
@@ -320,7 +340,7 @@ func (e *entry) prune(keep int) bool {
 // refused ends an intake whose source cannot be served, perhaps because its bytes
 // are quarantined.
 func (e *entry) refused(reason string, quarantined bool, now time.Time) {
-	e.reason, e.updated = reason, now
+	e.reason, e.updated, e.print = reason, now, ""
 	if e.state = Rejected; quarantined {
 		e.state = Quarantined
 	}

@@ -189,6 +189,11 @@ type Limits struct {
 	// Drain is how long running requests may take to end when the gateway stops.
 	// 0 does not wait. Default 30s.
 	Drain time.Duration `mapstructure:"drain"`
+	// Linger is how long the port stays open when the gateway stops, for those who poll
+	// /ready to see that it does; requests are refused meanwhile. Auto is until each who
+	// was told in the last minute that it is ready has been told otherwise, at most 5 s.
+	// Default Auto.
+	Linger AutoDuration `mapstructure:"linger"`
 	// Read is how long reading one request's body may take, more than 0.
 	// Default 30s.
 	Read time.Duration `mapstructure:"read"`
@@ -262,7 +267,7 @@ func defaults() Config {
 		Limits: Limits{
 			Body: 16 << 20, Text: 1 << 20,
 			Grammar: 64 << 10, Fields: 64 << 10,
-			Drain: 30 * time.Second,
+			Drain: 30 * time.Second, Linger: Auto,
 			Read:  30 * time.Second,
 			Write: 30 * time.Second, Generation: 10 * time.Minute,
 		},

@@ -84,6 +84,7 @@ func overrides(base, adapter string) map[string]struct {
 		"limits.grammar":               {"4096", int64(4096)},
 		"limits.fields":                {"8KiB", int64(8 << 10)},
 		"limits.drain":                 {"1s", time.Second},
+		"limits.linger":                {"3s", AutoDuration(3 * time.Second)},
 		"limits.read":                  {"2s", 2 * time.Second},
 		"limits.write":                 {"4s", 4 * time.Second},
 		"limits.generation":            {"5s", 5 * time.Second},

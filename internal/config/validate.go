@@ -66,6 +66,9 @@ func validate(c *Config, p *problems) {
 		k.add("limits.memory", "must be 0 or at least %d times limits.body, %d bytes", MemoryFactor, MemoryFactor*c.Limits.Body)
 	}
 	k.notNegative("limits.drain", c.Limits.Drain)
+	if l := c.Limits.Linger; l != Auto && l < 0 {
+		k.add("limits.linger", "must not be negative")
+	}
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)
 	k.notNegative("limits.generation", c.Limits.Generation)

@@ -1,147 +1,250 @@
-// Package front is the listener that clients connect to. It accepts no more
-// connections than can be served with the open files that the process may have, and
-// watches where requests begin and end on each, for what net/http does not tell.
+// Package front is a port and the connections that came through it. It closes both so
+// that whatever reached them gets an answer: connections that wait to be accepted when
+// the port closes are accepted, and a connection that seems idle is ended by the
+// goroutine that reads from it, after a last look for a request.
 package front
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/loragate/loragate/internal/accept"
 )
 
-// Listener hands out at most so many connections at once; further ones wait in the
-// system's queue until one is closed. It is safe for concurrent use.
-type Listener struct {
-	net.Listener
-	places chan struct{} // has room for a connection each; nil is no bound
-	closed chan struct{}
-	once   sync.Once
+const (
+	// Chance is how long a connection without a request is kept once the end has begun.
+	// A client that sends one request after the other has sent its next one by then.
+	Chance = 500 * time.Millisecond
+	// settled is how long nothing must have come before a closed port counts as empty:
+	// what was in the middle of TCP's handshake has come by then.
+	settled = 100 * time.Millisecond
+	// longest bounds how long connections are accepted after the end, where the system
+	// cannot keep new ones out.
+	longest = time.Second
+	// sweepInterval is how often connections are looked at while they end.
+	sweepInterval = 10 * time.Millisecond
+)
 
-	// mu guards what follows; it is held for moments only.
-	mu    sync.Mutex
-	idle  map[net.Conn]time.Time // that no request runs on, since when
-	short bool                   // Accept waits for a place
+// ErrSealed is what Accept returns when the port is closed and nothing waits any more.
+var ErrSealed = errors.New("the port is closed")
+
+// Front is a port. It is a net.Listener, safe for concurrent use, but for Accept, which
+// one goroutine calls.
+type Front struct {
+	listener *net.TCPListener
+
+	end atomic.Bool // the end has begun; beside ending, for requests, which take no lock
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	ending time.Time // when the end began, zero before
+	sealed time.Time // when the port was closed, zero before
+	left   bool      // others accept what waits
+	waited bool      // Accept has waited for what was in the middle of a handshake
 }
 
-// Listen wraps a listener; most connections, if more than 0, are open at once.
-func Listen(l net.Listener, most int) *Listener {
-	f := &Listener{Listener: l, closed: make(chan struct{}), idle: map[net.Conn]time.Time{}}
-	if most > 0 {
-		f.places = make(chan struct{}, most)
-	}
-	return f
+// New takes a listener over.
+func New(l *net.TCPListener) *Front {
+	return &Front{listener: l, conns: make(map[*conn]struct{})}
 }
 
-// Accept waits for a connection, and before for a place. For that it closes one on
-// which no request runs, as the server may at any time: a client that keeps one open
-// only in case keeps nobody else out.
-func (l *Listener) Accept() (net.Conn, error) {
-	if err := l.place(); err != nil {
-		return nil, err
-	}
-	c, err := l.Listener.Accept()
+// Listen opens a port at an address, as host:port.
+func Listen(address string) (*Front, error) {
+	l, err := net.Listen("tcp", address)
 	if err != nil {
-		l.free()
 		return nil, err
 	}
-	return &Conn{Conn: c, free: l.free}, nil
+	return New(l.(*net.TCPListener)), nil
 }
 
-// place takes a place.
-func (l *Listener) place() error {
-	if l.places == nil {
-		return nil
+// Serve serves the port with a server that has not been used before, until the port is
+// closed. It returns nil then; the connections go on. At most so many are open at once,
+// if most is not 0.
+func (f *Front) Serve(server *http.Server, config *tls.Config, most int) error {
+	bounded := accept.Listen(f, most)
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		bounded.State(c, state)
+		f.follow(c, state)
 	}
-	select {
-	case l.places <- struct{}{}:
-		return nil
-	default:
-	}
-	l.want(true)
-	defer l.want(false)
-	select {
-	case l.places <- struct{}{}:
-		return nil
-	case <-l.closed:
-		return net.ErrClosed
-	}
-}
-
-func (l *Listener) free() {
-	if l.places != nil {
-		<-l.places
-	}
-}
-
-// want says whether Accept waits for a place. If so the connection that has been idle
-// longest is closed, or else the next one that becomes idle.
-func (l *Listener) want(short bool) {
-	l.mu.Lock()
-	l.short = short
-	var oldest net.Conn
-	if short {
-		for c, since := range l.idle {
-			if oldest == nil || since.Before(l.idle[oldest]) {
-				oldest = c
-			}
+	next := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f.Ending() {
+			w.Header().Set("Connection", "close")
 		}
-		l.short = oldest == nil
-		delete(l.idle, oldest)
+		next.ServeHTTP(w, r)
+	})
+	var err error
+	if config == nil {
+		err = server.Serve(bounded)
+	} else {
+		server.TLSConfig = config
+		// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
+		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+		err = server.ServeTLS(bounded, "", "")
 	}
-	l.mu.Unlock()
-	if oldest != nil {
-		oldest.Close()
+	if errors.Is(err, ErrSealed) {
+		return nil
+	}
+	return err
+}
+
+// Addr implements net.Listener.
+func (f *Front) Addr() net.Addr { return f.listener.Addr() }
+
+// File returns a copy of the port for another process, which the caller closes.
+func (f *Front) File() (*os.File, error) { return f.listener.File() }
+
+// Close implements net.Listener: at once, without regard for who waits.
+func (f *Front) Close() error { return f.listener.Close() }
+
+// End begins the end: from now on every answer closes its connection. The port stays
+// open.
+func (f *Front) End() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ending.IsZero() {
+		f.ending = time.Now()
+		f.end.Store(true)
 	}
 }
 
-// State is for http.Server.ConnState.
-func (l *Listener) State(c net.Conn, state http.ConnState) {
-	l.mu.Lock()
-	delete(l.idle, c)
-	spare := state == http.StateIdle && l.short
-	if spare {
-		l.short = false
-	} else if state == http.StateIdle {
-		l.idle[c] = time.Now()
+// Ending reports whether End was called.
+func (f *Front) Ending() bool { return f.end.Load() }
+
+// Seal closes the port to new connections, which are refused from its return on. Those
+// that wait are still accepted.
+func (f *Front) Seal() { f.seal(false) }
+
+// Leave stops accepting. The port stays open for those who have copies of it, and what
+// waits is theirs.
+func (f *Front) Leave() { f.seal(true) }
+
+func (f *Front) seal(left bool) {
+	f.End()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.sealed.IsZero() {
+		return
 	}
-	l.mu.Unlock()
-	if spare {
-		c.Close()
+	f.sealed, f.left = time.Now(), left
+	if !left {
+		keepOut(f.listener)
+	}
+	_ = f.listener.SetDeadline(f.sealed) // wakes Accept; a listener that is closed needs no waking
+}
+
+// Accept implements net.Listener. Once the port is closed it returns what waits, and
+// then ErrSealed.
+func (f *Front) Accept() (net.Conn, error) {
+	for {
+		tcp, err := f.listener.AcceptTCP()
+		if err == nil {
+			return f.add(tcp), nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || f.handedOver() {
+			return nil, f.explain(err)
+		}
+		// A deadline that is over says nothing of what waits.
+		if tcp = pending(f.listener); tcp != nil {
+			return f.add(tcp), nil
+		}
+		if !f.more() {
+			return nil, f.explain(err)
+		}
 	}
 }
 
-// Close closes the listener; connections stay open.
-func (l *Listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+func (f *Front) handedOver() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
 }
 
-// Conn is a client's connection.
-type Conn struct {
-	net.Conn
-	free func()
-	once sync.Once
-	framing
+// more has Accept wait once for what is in the middle of a handshake, and reports false
+// when it has done so.
+func (f *Front) more() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waited {
+		return false
+	}
+	f.waited = true
+	return f.listener.SetDeadline(time.Now().Add(settled)) == nil
 }
 
-// Read reads what the client sends, and looks at it.
-func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.watch(p[:n])
-	return n, err
+// explain tells the end of the port from an error.
+func (f *Front) explain(err error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.sealed.IsZero() {
+		return ErrSealed
+	}
+	return err
 }
 
-// Close closes the connection and gives its place back.
-func (c *Conn) Close() error {
-	c.once.Do(c.free)
-	return c.Conn.Close()
+func (f *Front) add(tcp *net.TCPConn) *conn {
+	now := time.Now()
+	c := &conn{TCPConn: tcp, front: f, state: quiet, since: now}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.conns[c] = struct{}{}
+	if !f.sealed.IsZero() && now.Sub(f.sealed) < longest {
+		f.waited = false // more may come
+	}
+	return c
 }
 
-// CloseWrite is for http.Server, which lets the client read an answer to its end.
-func (c *Conn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+func (f *Front) remove(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.conns, c)
+}
+
+// follow is an http.Server's ConnState.
+func (f *Front) follow(nc net.Conn, state http.ConnState) {
+	if state != http.StateIdle {
+		return
+	}
+	for {
+		outer, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = outer.NetConn()
+	}
+	nc.(*conn).hush()
+}
+
+// Wait blocks until every connection has ended, after End and Seal, or ctx ends, whose
+// cause it returns then. Connections on which no request has come, or none since the
+// last answer, are ended when they have had their chance, counted from the end's
+// beginning.
+func (f *Front) Wait(ctx context.Context) error {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for f.sweep(time.Now()) > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	return nil
+}
+
+// sweep ends what has had its chance, and returns how many connections there are.
+func (f *Front) sweep(now time.Time) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		c.expire(now, f.ending)
+	}
+	return len(f.conns)
 }

@@ -1,134 +1,218 @@
 package front
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
-	"testing/iotest"
+	"time"
 )
 
-// TestFraming follows requests that come in one piece and byte by byte.
-func TestFraming(t *testing.T) {
-	const post = "POST /v1/x HTTP/1.1\r\nHost: x\r\n"
-	for name, c := range map[string]struct {
-		text string
-		want bool
-	}{
-		"a length":                  {post + "Content-Length: 5\r\n\r\nhello", false},
-		"chunks":                    {post + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", false},
-		"both":                      {post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", true},
-		"both, the other way":       {post + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n", true},
-		"both, no space":            {post + "TRANSFER-ENCODING:chunked\r\nCONTENT-LENGTH:0\r\n\r\n", true},
-		"both, bare line feeds":     {"POST / HTTP/1.1\nContent-Length: 5\nTransfer-Encoding: chunked\n\n", true},
-		"both, behind much":         {post + "X: " + strings.Repeat("y", 5000) + "\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", true},
-		"an empty length":           {post + "Content-Length:\r\nTransfer-Encoding: chunked\r\n\r\n", true},
-		"in a body":                 {post + "Content-Length: 66\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", false},
-		"in a chunk":                {post + "Transfer-Encoding: chunked\r\n\r\n42\r\nPOST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\r\n0\r\n\r\n", false},
-		"in a value":                {post + "X: Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\nhello", false},
-		"another's length":          {post + "X-Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false},
-		"in a second request":       {post + "Content-Length: 5\r\n\r\nhello" + post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", true},
-		"behind chunks":             {post + "Transfer-Encoding: chunked\r\n\r\nA;x=y\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n" + post + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n", true},
-		"in two requests, one each": {post + "Content-Length: 0\r\n\r\n" + post + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false},
-	} {
-		for _, read := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader, iotest.HalfReader} {
-			var f framing
-			r, buf := read(strings.NewReader(c.text)), make([]byte, 64)
-			for {
-				n, err := r.Read(buf)
-				f.watch(buf[:n])
-				if err != nil {
-					break
-				}
+// open serves a port with a handler and returns what Serve returns.
+func open(t *testing.T, handler http.HandlerFunc) (*Front, chan error) {
+	t.Helper()
+	f, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	server := &http.Server{Handler: handler, IdleTimeout: time.Minute, ReadHeaderTimeout: time.Minute}
+	t.Cleanup(func() { server.Close() })
+	go func() { ended <- f.Serve(server, nil, 0) }()
+	return f, ended
+}
+
+func hello(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }
+
+func dial(t *testing.T, f *Front) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", f.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// ask sends a request on a connection and returns the answer's head.
+func ask(t *testing.T, conn net.Conn) *http.Response {
+	t.Helper()
+	if _, err := fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(resp.Body); err != nil || string(text) != "hello" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	return resp
+}
+
+// TestSealLosesNobody has clients connect and ask as fast as they can while the port is
+// closed: each has an answer, or was refused.
+func TestSealLosesNobody(t *testing.T) {
+	for range 20 {
+		f, ended := open(t, hello)
+		var asked atomic.Int64
+		begun, results := make(chan struct{}), make(chan error)
+		for range 8 {
+			go func() { results <- hammer(f.Addr().String(), &asked, begun) }()
+		}
+		<-begun
+		f.Seal()
+		for range 8 {
+			if err := <-results; err != nil {
+				t.Error(err)
 			}
-			if f.Ambiguous() != c.want {
-				t.Errorf("%s: %t", name, f.Ambiguous())
-			}
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := f.Wait(t.Context()); err != nil {
+			t.Error(err)
 		}
 	}
 }
 
-// TestNoMoreThanCanBeServed has a server with two places: a third client waits until
-// one of the others has no request any more.
-func TestNoMoreThanCanBeServed(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := Listen(inner, 2)
-	began, end := make(chan string), make(chan struct{})
-	server := &http.Server{ConnState: l.State, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		began <- r.URL.Path
-		<-end
-	})}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	ask := func(path string) net.Conn {
-		c, err := net.Dial("tcp", inner.Addr().String())
+// hammer asks on a new connection each time until one is refused.
+func hammer(address string, asked *atomic.Int64, begun chan struct{}) error {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		resp, err := client.Get("http://" + address)
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return nil
+		}
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
-		t.Cleanup(func() { c.Close() })
-		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
-		return c
+		resp.Body.Close()
+		if asked.Add(1) == 50 {
+			close(begun)
+		}
 	}
-	ask("/1")
-	ask("/2")
-	both := <-began + <-began
-	ask("/3") // is in the system's queue: there is no place
-	select {
-	case path := <-began:
-		t.Fatalf("%s began beside %s", path, both)
-	default:
+}
+
+func TestSealAcceptsWhatWaits(t *testing.T) {
+	f, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	end <- struct{}{} // and its connection stays open, idle
-	if path := <-began; path != "/3" {
-		t.Errorf("%s began", path)
+	early := []net.Conn{dial(t, f), dial(t, f), dial(t, f)} // nobody accepts yet
+	f.Seal()
+	if _, err := net.Dial("tcp", f.Addr().String()); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("a connection after the port was closed: %v", err)
 	}
-	end <- struct{}{}
-	ask("/4") // there are two idle ones in its place
-	if path := <-began; path != "/4" {
-		t.Errorf("%s began", path)
+	if err := f.Serve(&http.Server{Handler: http.HandlerFunc(hello)}, nil, 0); err != nil {
+		t.Error(err)
 	}
-	end <- struct{}{}
-	end <- struct{}{}
-	server.Close()
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+	for _, conn := range early {
+		if resp := ask(t, conn); !resp.Close {
+			t.Error("the answer does not say that the connection closes")
+		}
+	}
+	if err := f.Wait(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestCloseWakes closes a listener that waits for a place.
-func TestCloseWakes(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
+func TestLeaveLeavesWhatWaits(t *testing.T) {
+	f, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := Listen(inner, 1)
-	c, err := net.Dial("tcp", inner.Addr().String())
+	file, err := f.File()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	first, err := l.Accept()
+	defer file.Close()
+	other, err := net.FileListener(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	failed := make(chan error)
-	go func() {
-		_, err := l.Accept()
-		failed <- err
-	}()
-	l.Close()
-	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+	early := dial(t, f)
+	f.Leave()
+	if err := f.Serve(&http.Server{Handler: http.HandlerFunc(hello)}, nil, 0); err != nil {
 		t.Error(err)
 	}
-	first.Close()
-	first.Close() // gives one place back, not two
-	if len(l.places) != 0 {
-		t.Error(len(l.places))
+	late := dial(t, f)
+	heir := New(other.(*net.TCPListener))
+	server := &http.Server{Handler: http.HandlerFunc(hello)}
+	defer server.Close()
+	go heir.Serve(server, nil, 0)
+	for _, conn := range []net.Conn{early, late} {
+		if resp := ask(t, conn); resp.Close {
+			t.Error("the answer says that the connection closes")
+		}
+	}
+}
+
+// TestIdleConnectionsHaveAChance ends a port with connections that were used, and that
+// were not: both serve one request more.
+func TestIdleConnectionsHaveAChance(t *testing.T) {
+	f, _ := open(t, hello)
+	used, unused, silent := dial(t, f), dial(t, f), dial(t, f)
+	ask(t, used)
+	f.Seal()
+	for _, conn := range []net.Conn{used, unused} {
+		if resp := ask(t, conn); !resp.Close {
+			t.Error("the answer does not say that the connection closes")
+		}
+	}
+	if err := f.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n, err := silent.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("a connection without a request ends with %d bytes and %v", n, err)
+	}
+}
+
+// TestLastLook expires a connection of which the server does not know yet that a request
+// has come.
+func TestLastLook(t *testing.T) {
+	f, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := dial(t, f)
+	nc, err := f.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := client.Write([]byte("hi")); err != nil {
+		t.Fatal(err)
+	}
+	c := nc.(*conn)
+	c.expire(time.Now().Add(time.Hour), time.Time{})
+	text := make([]byte, 8)
+	if n, err := c.Read(text); err != nil || string(text[:n]) != "hi" {
+		t.Errorf("%q, %v", text[:n], err)
+	}
+	if c.state != busy {
+		t.Error("it counts as quiet")
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	release := make(chan struct{})
+	defer close(release)
+	entered := make(chan struct{})
+	f, _ := open(t, func(http.ResponseWriter, *http.Request) { close(entered); <-release })
+	conn := dial(t, f)
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	f.Seal()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

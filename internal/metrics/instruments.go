@@ -13,7 +13,7 @@ var (
 )
 
 // outcomes are in the order of Outcome.index.
-var outcomes = [...]Outcome{OK, ClientGone, Failed, Rejected}
+var outcomes = [...]Outcome{OK, ClientGone, Failed, Rejected, Stopped}
 
 func (o Outcome) index() int {
 	switch o {
@@ -23,6 +23,8 @@ func (o Outcome) index() int {
 		return 1
 	case Rejected:
 		return 3
+	case Stopped:
+		return 4
 	}
 	return 2
 }

@@ -51,6 +51,7 @@ const (
 	ClientGone Outcome = "client_gone" // the client left before the end
 	Failed     Outcome = "error"       // answered with an error or cut; also any value not listed here
 	Rejected   Outcome = "rejected"    // turned away before it ran
+	Stopped    Outcome = "stopped"     // under way when the gateway stopped
 )
 
 // Request is one finished request, whatever came of it.

@@ -43,6 +43,3 @@ func (b *backoff) fail(now time.Time) time.Duration {
 	pause = math.Min(pause, float64(b.max))
 	return time.Duration(pause * (1 - b.jitter()/2))
 }
-
-// repeated reports whether failures are coming faster than they are forgotten.
-func (b *backoff) repeated() bool { return b.failures >= 1.5 }

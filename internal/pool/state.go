@@ -92,8 +92,8 @@ type member struct {
 	begin chan struct{} // receives when a member without a process is to have one
 
 	suspicion string    // why its last start failed, if files may be to blame
-	failing   bool      // it died more than once in a short time
-	restart   time.Time // when it is started again, while failing
+	unstarted int       // processes in a row that did not come up
+	restart   time.Time // when it is started again, once it was down
 	restarts  int
 }
 
@@ -188,15 +188,23 @@ func (s *state) enqueue(t *ticket) bool {
 	return true
 }
 
-// unavailable returns an error when waiting would be idle: every worker is down
-// and keeps failing. One that died once is back in a moment; that is waited for.
+const (
+	// hopeless is how many starts in a row must have failed before a worker is not
+	// waited for. One that died while it served has shown that it can start.
+	hopeless = 2
+	// near is how far away the next start of a worker may be that is waited for.
+	near = 5 * time.Second
+)
+
+// unavailable returns an error when waiting would be idle: every worker is down, and
+// has failed to start repeatedly, or is not started again soon.
 func (s *state) unavailable() error {
 	var next time.Time
 	for _, m := range s.members {
 		if s.sched.Vacant(m.id) {
 			continue
 		}
-		if m.up != nil || !m.failing {
+		if m.up != nil || m.unstarted < hopeless && m.restart.Sub(s.effects.now()) <= near {
 			return nil
 		}
 		if next.IsZero() || m.restart.Before(next) {
@@ -449,7 +457,7 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.gen++
 	m.up, s.facts = r, r.Facts()
 	m.ended = make(chan struct{})
-	m.suspect, m.stalled, m.held, m.swapping, m.failing = false, false, false, false, false
+	m.suspect, m.stalled, m.held, m.swapping, m.unstarted = false, false, false, false, 0
 	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
 	for _, file := range s.sched.Convicted() {
@@ -523,9 +531,11 @@ func (s *state) rejectRoomless() {
 // multi-process service ends with it), what runs on the others fails by itself, too.
 // Those on which nothing runs would fail with their next request, and are replaced
 // before that.
-func (s *state) down(m *member, failing bool, restart time.Time, cause error) {
-	m.failing, m.restart = failing, restart
-	if m.up != nil {
+func (s *state) down(m *member, restart time.Time, cause error) {
+	m.restart = restart
+	if m.up == nil {
+		m.unstarted++
+	} else {
 		m.up = nil
 		m.gen++
 		m.restarts++

@@ -386,14 +386,14 @@ func TestDeathWhileBeingMadeReadyRunsElsewhere(t *testing.T) {
 	tk := b.ask("a")
 	first := b.members[tk.lease.Member]
 	b.fx.take()
-	b.down(first, false, b.fx.clock, errors.New("died"))
+	b.down(first, b.fx.clock, errors.New("died"))
 	second := b.members[1-first.id]
 	b.expect(fmt.Sprintf("swap %d to \"a\"", second.id))
 	b.swapped(first, 1, nil) // late news of the dead process
 	if granted(tk) != nil {
 		t.Fatal("granted by a dead process")
 	}
-	b.down(second, false, b.fx.clock, errors.New("died, too"))
+	b.down(second, b.fx.clock, errors.New("died, too"))
 	var failed *WorkerError
 	if err := refused(tk); !errors.As(err, &failed) {
 		t.Errorf("after two deaths: %v, want a WorkerError", err)
@@ -404,7 +404,7 @@ func TestLeaseOfADeadProcessDoesNotTouchTheNext(t *testing.T) {
 	b := newBench(t, 1)
 	l := b.mustGrant("a")
 	m := b.members[0]
-	b.down(m, false, b.fx.clock, errors.New("died"))
+	b.down(m, b.fx.clock, errors.New("died"))
 	b.upWith(m, stubRunner{}, 2)
 	b.release(l, Done, Usage{})
 	if n := b.inFlight(0); n != 0 {
@@ -415,18 +415,44 @@ func TestLeaseOfADeadProcessDoesNotTouchTheNext(t *testing.T) {
 	}
 }
 
-func TestRequestsWaitForARestartButNotForOneThatKeepsFailing(t *testing.T) {
+// TestRequestsWaitForARestart has a worker die again and again: it is waited for as long
+// as it is started again soon.
+func TestRequestsWaitForARestart(t *testing.T) {
 	b := newBench(t, 1)
 	m := b.members[0]
-	b.down(m, false, b.fx.clock, errors.New("died"))
-	waiting := b.ask("a")
-	b.down(m, true, b.fx.clock.Add(7*time.Second), errors.New("died again"))
+	for range 5 {
+		b.down(m, b.fx.clock.Add(near), errors.New("died"))
+		waiting := b.ask("a")
+		b.upWith(m, stubRunner{}, 2)
+		b.fx.take()
+		b.swapped(m, m.gen, nil)
+		if granted(waiting) == nil {
+			t.Fatal("nothing is granted after the restart")
+		}
+	}
+	b.down(m, b.fx.clock.Add(near+time.Second), errors.New("died"))
+	var busy *BusyError
+	if err := b.admit(b.ticket("a")); !errors.As(err, &busy) || busy.RetryAfter < near {
+		t.Errorf("with the next start far away: %v, want no_worker until then", err)
+	}
+}
+
+func TestRequestsDoNotWaitForAWorkerThatDoesNotStart(t *testing.T) {
+	b := newBench(t, 1)
+	m := b.members[0]
+	b.down(m, b.fx.clock, errors.New("died"))
+	waiting := b.ask("b")
+	b.down(m, b.fx.clock, errors.New("did not start"))
+	if err := refused(waiting); err != nil {
+		t.Fatalf("after one start that failed: %v", err)
+	}
+	b.down(m, b.fx.clock, errors.New("did not start again"))
 	var busy *BusyError
 	if err := refused(waiting); !errors.As(err, &busy) || busy.Reason != ReasonNoWorker {
 		t.Errorf("waiting request: %v, want no_worker", err)
 	}
-	if err := b.admit(b.ticket("a")); !errors.As(err, &busy) || busy.RetryAfter < 6*time.Second {
-		t.Errorf("new request: %v, want no_worker until the next start", err)
+	if err := b.admit(b.ticket("a")); !errors.As(err, &busy) || busy.Reason != ReasonNoWorker {
+		t.Errorf("new request: %v, want no_worker", err)
 	}
 	b.upWith(m, stubRunner{}, 2)
 	b.mustGrant("a")
@@ -467,9 +493,6 @@ func TestBackoff(t *testing.T) {
 			t.Errorf("failure %d: pause %s, want %dms", i+1, got, want)
 		}
 	}
-	if !b.repeated() {
-		t.Error("four failures at once are not repeated ones")
-	}
 	for range 20 {
 		b.fail(now)
 	}
@@ -477,8 +500,8 @@ func TestBackoff(t *testing.T) {
 		t.Errorf("pause %s, want the longest", got)
 	}
 	now = now.Add(time.Hour)
-	if got := b.fail(now).Round(time.Millisecond); got != 100*time.Millisecond || b.repeated() {
-		t.Errorf("after an hour: pause %s, repeated %v; want as if it were the first", got, b.repeated())
+	if got := b.fail(now).Round(time.Millisecond); got != 100*time.Millisecond {
+		t.Errorf("after an hour: pause %s, want as if it were the first", got)
 	}
 	b.jitter = func() float64 { return 0.999 }
 	if got := b.fail(now); got > 110*time.Millisecond {

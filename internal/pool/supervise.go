@@ -35,9 +35,9 @@ func (p *Pool) supervise(m *member) {
 			continue
 		}
 		pause := pauses.fail(p.now())
-		failing, restart := pauses.repeated(), p.now().Add(pause)
+		restart := p.now().Add(pause)
 		log.Error("worker down", "error", err, "restart_in", pause.Round(time.Millisecond))
-		p.post(func() { p.state.down(m, failing, restart, err) })
+		p.post(func() { p.state.down(m, restart, err) })
 		select {
 		case <-time.After(pause):
 		case <-p.ctx.Done():

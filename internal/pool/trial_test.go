@@ -95,7 +95,7 @@ func TestSuspectsAreTurnedAwayAtTheEnd(t *testing.T) {
 
 // fall is the end of a worker by itself.
 func (b *bench) fall(id int) {
-	b.down(b.members[id], false, b.fx.clock, &worker.ExitError{Worker: "0", Status: "signal: aborted"})
+	b.down(b.members[id], b.fx.clock, &worker.ExitError{Worker: "0", Status: "signal: aborted"})
 }
 
 func TestCrashUnderMPSReplacesIdleWorkers(t *testing.T) {
@@ -113,7 +113,7 @@ func TestCrashUnderMPSReplacesIdleWorkers(t *testing.T) {
 			b := newBench(t, 3)
 			b.shared = test.shared
 			busy := granted(b.ask(""))
-			b.down(b.members[(busy.Member+1)%3], false, b.fx.clock, test.cause)
+			b.down(b.members[(busy.Member+1)%3], b.fx.clock, test.cause)
 			if b.members[busy.Member].up == nil {
 				t.Error("a worker on which something runs was replaced")
 			}

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-
-	lru "github.com/hashicorp/golang-lru/v2"
+	"sync"
 
 	"github.com/loragate/loragate/internal/grammar"
+	"github.com/loragate/loragate/internal/lru"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -26,18 +26,16 @@ type Bounds struct {
 // of tools come again with every turn of a conversation.
 type bounds struct {
 	Bounds
-	checked *lru.Cache[[sha256.Size]byte, error]
+
+	mu      sync.Mutex // guards checked
+	checked *lru.Set[[sha256.Size]byte, error]
 }
 
 // remembered is how many grammars and schemas are.
 const remembered = 4096
 
 func newBounds(b Bounds) *bounds {
-	checked, err := lru.New[[sha256.Size]byte, error](remembered)
-	if err != nil {
-		panic(err) // only a negative size is refused
-	}
-	return &bounds{b, checked}
+	return &bounds{Bounds: b, checked: lru.New[[sha256.Size]byte, error](remembered)}
 }
 
 // check refuses a request that could hurt a worker. The body must be what llama-server
@@ -197,11 +195,16 @@ func (b *bounds) remember(raw []byte, check func() error) error {
 		return fmt.Errorf("has %d bytes, more than %d (limits.grammar)", len(raw), b.Grammar)
 	}
 	key := sha256.Sum256(raw)
-	if err, ok := b.checked.Get(key); ok {
-		return err
+	b.mu.Lock()
+	known, ok := b.checked.Get(key)
+	b.mu.Unlock()
+	if ok {
+		return known
 	}
-	err := check()
-	b.checked.Add(key, err)
+	err := check() // two may check the same at once
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, _ = b.checked.Put(key, err) // fails only where all entries are pinned, and none is
 	return err
 }
 

@@ -70,7 +70,7 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 		case err == nil:
 			return nil
 		case c.Request().Context().Err() != nil:
-			return clientLeft(err)
+			return ended(c.Request().Context(), err)
 		case !errors.As(err, &failed):
 			return err
 		}
@@ -210,12 +210,20 @@ func (p *Proxy) write(c echo.Context, status int, text []byte) error {
 	res := c.Response()
 	res.Header().Set("Content-Type", "application/json; charset=utf-8")
 	res.Header().Set("Content-Length", strconv.Itoa(len(text)))
+	p.announceClose(c)
 	p.extend(c)
 	res.WriteHeader(status)
 	if _, err := res.Write(text); err != nil {
 		return clientLeft(err)
 	}
 	return nil
+}
+
+// announceClose tells the client that its connection ends with this answer, if it does.
+func (p *Proxy) announceClose(c echo.Context) {
+	if p.closing.Load() {
+		c.Response().Header().Set("Connection", "close")
+	}
 }
 
 // extend gives the next write the write timeout, or nearly: where requests come fast,
@@ -239,7 +247,7 @@ type connection struct {
 }
 
 // framing tells whether a request on a connection said in two ways where it ends;
-// *front.Conn does.
+// *accept.Conn does.
 type framing interface{ Ambiguous() bool }
 
 type connectionKey struct{}

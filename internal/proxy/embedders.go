@@ -149,7 +149,7 @@ func (p *Proxy) askPiece(c echo.Context, r *request, e *Embedder, body rawjson.O
 
 func (p *Proxy) embedderFailed(c echo.Context, err error) error {
 	if c.Request().Context().Err() != nil {
-		return clientLeft(err)
+		return ended(c.Request().Context(), err)
 	}
 	return workerDied(err)
 }

@@ -97,6 +97,28 @@ func stopping() *apiError {
 	}
 }
 
+// notReady is for a gateway that cannot serve yet, or at the moment.
+func notReady(message string) *apiError {
+	return &apiError{
+		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
+		Message: message, RetryAfter: time.Second,
+	}
+}
+
+// ErrStopped ends requests that are under way when the gateway cannot wait for them any
+// longer.
+var ErrStopped = errors.New("stopped")
+
+// ended says why a request's context has ended: its client left, or the gateway stopped.
+func ended(ctx context.Context, cause error) *apiError {
+	if context.Cause(ctx) != ErrStopped {
+		return clientLeft(cause)
+	}
+	e := stopping()
+	e.Message, e.Cause = "The gateway stopped before the answer was complete.", ErrStopped
+	return e
+}
+
 // workerDied is what a client gets when its request could not be run again.
 func workerDied(cause error) *apiError {
 	e := &apiError{
@@ -154,6 +176,10 @@ func fromPool(model string, err error) *apiError {
 		}
 	case errors.Is(err, pool.ErrStopping):
 		return stopping()
+	case errors.Is(err, ErrStopped):
+		e := stopping()
+		e.Cause = err
+		return e
 	case errors.Is(err, context.Canceled):
 		return clientLeft(err)
 	default:

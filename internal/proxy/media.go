@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -33,56 +34,78 @@ func (p *Proxy) checkMedia(body rawjson.Object) error {
 // are called with is beside them, and is nobody's medium.
 var contentKeys = []string{"content", "output"}
 
-// remoteIn returns the first address of a medium in a message, in a part of one, or in a
-// list of either, "" if there is none. Every one of duplicate keys counts.
-func remoteIn(raw []byte) string {
-	for _, element := range rawjson.Elements(raw) {
-		if url := remoteIn(element); url != "" {
-			return url
-		}
+// place is what a value in a request's messages is.
+type place int
+
+const (
+	beside  place = iota // nothing in which media would be looked for
+	message              // a message, a part of one, or a list of either
+	medium               // the description of a medium
+)
+
+// below is the place of an object's member.
+func (pl place) below(key []byte) place {
+	switch name := text(key); {
+	case pl == message && isMedia(name):
+		return medium
+	case pl == message && slices.Contains(contentKeys, name):
+		return message
+	case pl == message:
+		return beside
 	}
-	o, ok := rawjson.Scan(raw)
-	if !ok {
-		return ""
-	}
-	for key, value := range o.All() {
-		url := ""
-		switch {
-		case isMedia(key):
-			url = address(value)
-		case slices.Contains(contentKeys, key):
-			url = remoteIn(value)
-		}
-		if url != "" {
-			return url
-		}
-	}
-	return ""
+	return pl
 }
 
-// address returns the first string in the description of a medium that is an address of
-// something else.
-func address(raw []byte) string {
-	var text string
-	if rawjson.Unmarshal(raw, &text) == nil {
-		low := strings.ToLower(strings.TrimSpace(text))
-		if strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:") {
-			return text
+// remoteIn returns the first address of a medium in a request's messages, "" if there is
+// none. Every one of duplicate keys counts. It goes over the text once and builds nothing
+// of it.
+func remoteIn(raw []byte) (url string) {
+	var open []place // the brackets that are open
+	next := message  // the next value
+	rawjson.Walk(raw, func(t rawjson.Token) bool {
+		inner := message
+		if len(open) > 0 {
+			inner = open[len(open)-1]
 		}
-		return ""
-	}
-	for _, element := range rawjson.Elements(raw) {
-		if url := address(element); url != "" {
-			return url
+		switch t.Kind {
+		case rawjson.Key:
+			next = inner.below(t.Raw)
+			return true
+		case rawjson.Open:
+			open = append(open, next)
+			return true
+		case rawjson.Close:
+			open = open[:len(open)-1]
+		case rawjson.Value:
+			if next == medium && isRemote(t.Raw) {
+				url = text(t.Raw)
+			}
 		}
-	}
-	o, _ := rawjson.Scan(raw)
-	for _, value := range o.All() {
-		if url := address(value); url != "" {
-			return url
+		if next = message; len(open) > 0 {
+			next = open[len(open)-1]
 		}
+		return url == ""
+	})
+	return url
+}
+
+// isRemote reports whether a value is an address of something elsewhere.
+func isRemote(raw []byte) bool {
+	if raw[0] != '"' || bytes.HasPrefix(raw, []byte(`"data:`)) { // spares a picture from being copied
+		return false
 	}
-	return ""
+	low := strings.ToLower(strings.TrimSpace(text(raw)))
+	return strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:")
+}
+
+// text is what a JSON string stands for.
+func text(raw []byte) string {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	var s string
+	_ = rawjson.Unmarshal(raw, &s) // it is valid
+	return s
 }
 
 // isMedia knows the keys of media in parts of messages, in the APIs of OpenAI and

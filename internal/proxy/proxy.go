@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -104,7 +105,9 @@ type Pool interface {
 type Proxy struct {
 	opts     Options
 	echo     *echo.Echo
-	draining atomic.Bool
+	draining atomic.Bool // new requests are refused
+	closing  atomic.Bool // connections end with their next answer
+	pollers  pollers
 	rules    atomic.Pointer[rules]
 
 	quarantine quarantine
@@ -162,22 +165,32 @@ var exposed = []string{
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.echo.ServeHTTP(w, r) }
 
-// Server returns an HTTP server for the proxy whose timeouts slow clients cannot
-// exhaust. Reading bodies and writing answers have deadlines of their own.
-func (p *Proxy) Server() *http.Server {
+// NewServer returns an HTTP server for a proxy, or for what stands in for it, whose
+// timeouts slow clients cannot exhaust. Reading bodies and writing answers have
+// deadlines of their own. When ctx ends with ErrStopped every request that is under way
+// ends with an error that says so.
+func NewServer(ctx context.Context, handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           p,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       withConnection,
-		ErrorLog:          slog.NewLogLogger(p.opts.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 
-// Drain makes the proxy refuse new requests, on connections that are open, too.
-// Those under way go on.
-func (p *Proxy) Drain() { p.draining.Store(true) }
+// Drain makes the proxy refuse new requests, on connections that are open, too, and
+// answers tell that their connection closes. Those under way go on.
+func (p *Proxy) Drain() {
+	p.draining.Store(true)
+	p.closing.Store(true)
+}
+
+// Leave has answers tell that their connection closes: further requests are another
+// process's. Those that come all the same are served.
+func (p *Proxy) Leave() { p.closing.Store(true) }
 
 // observe gives every request its id and its line in the log, and every error
 // its envelope.
@@ -187,6 +200,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		c = rec
 		defer func() { p.bodies.give(rec.held) }()
 		c.Response().Header().Set("X-Request-Id", rec.id)
+		p.announceClose(c)
 		if isMessages(c.Request()) {
 			c.Response().Header().Set("Request-Id", rec.id) // where Anthropic's SDKs look
 		}
@@ -253,26 +267,38 @@ func (p *Proxy) health(c echo.Context) error {
 
 // ready tells whether requests can be served.
 func (p *Proxy) ready(c echo.Context) error {
+	err := p.readiness()
+	p.pollers.note(c.RealIP()+" "+shorten(c.Request().UserAgent()), time.Now(), err == nil)
+	if err != nil {
+		return err
+	}
+	stats := p.opts.Pool.Stats()
+	answer := map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up(stats)}
+	if p.opts.Degraded != nil {
+		if why := p.opts.Degraded(); why != "" {
+			answer["status"], answer["reason"] = "degraded", why
+		}
+	}
+	return p.writeJSON(c, answer)
+}
+
+// readiness returns why requests cannot be served, or nil.
+func (p *Proxy) readiness() error {
 	if p.draining.Load() {
 		return stopping()
 	}
-	stats := p.opts.Pool.Stats()
-	up := 0
+	if up(p.opts.Pool.Stats()) > 0 {
+		return nil
+	}
+	return notReady("No worker is ready.")
+}
+
+// up is how many workers are up.
+func up(stats pool.Stats) (n int) {
 	for _, w := range stats.Workers {
 		if w.Up() {
-			up++
+			n++
 		}
 	}
-	if up == 0 {
-		return &apiError{
-			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "not_ready",
-			Message: "No worker is ready.", RetryAfter: time.Second,
-		}
-	}
-	if p.opts.Degraded != nil {
-		if why := p.opts.Degraded(); why != "" {
-			return p.writeJSON(c, map[string]any{"status": "degraded", "reason": why, "workers": len(stats.Workers), "workers_up": up})
-		}
-	}
-	return p.writeJSON(c, map[string]any{"status": "ready", "workers": len(stats.Workers), "workers_up": up})
+	return n
 }

@@ -63,6 +63,7 @@ type Report struct {
 	// Refused is why it was turned away before it ran, in the error's code; "" if
 	// it was not.
 	Refused string
+	Stopped bool // it was under way when the gateway could not wait any longer
 	Stream  bool
 	State   pool.AdapterState // "" if it never had a lease
 	Queued  time.Duration
@@ -88,6 +89,7 @@ func (rec *record) report(status int, err error) Report {
 	if rec.adhoc {
 		r.Model = Adhoc
 	}
+	r.Stopped = errors.Is(err, ErrStopped)
 	var refusal *apiError
 	if rec.state == "" && errors.As(err, &refusal) && refusal.RetryAfter > 0 {
 		r.Refused = refusal.Code

@@ -179,7 +179,7 @@ func (p *Proxy) readBody(c echo.Context, limit int64) ([]byte, error) {
 			Message: fmt.Sprintf("The request body did not arrive within %s.", p.opts.ReadTimeout),
 		}
 	case req.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, clientLeft(err)
+		return nil, ended(req.Context(), err)
 	case err != nil: // it sent nonsense
 		return nil, &apiError{
 			Status: http.StatusBadRequest, Type: typeInvalid,

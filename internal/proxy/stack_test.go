@@ -81,7 +81,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 		MaxBody: s.body, Memory: s.memory, LongestToken: s.longest, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = st.proxy.Server()
+	server.Config = proxy.NewServer(context.Background(), st.proxy, log)
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

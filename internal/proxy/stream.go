@@ -37,6 +37,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx in front would hold events back
+	p.announceClose(c)
 	out := p.newSender(c)
 	c.Response().WriteHeader(http.StatusOK)
 
@@ -65,12 +66,14 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 
 // breakOff ends a stream that cannot go on, with an error event.
 func breakOff(ctx context.Context, c echo.Context, e *endpoint, out *sender, cause error) error {
-	if err := c.Request().Context().Err(); err != nil {
-		return clientLeft(err)
-	}
 	died := workerDied(cause)
-	if context.Cause(ctx) == errTooLong {
+	switch {
+	case context.Cause(ctx) == errTooLong:
 		died = ranTooLong(cause)
+	case c.Request().Context().Err() != nil:
+		if died = ended(c.Request().Context(), cause); died.Status == StatusClientClosed {
+			return died
+		}
 	}
 	if err := out.send(e.failure(died, recordOf(c).id), true); err != nil {
 		return clientLeft(err)

@@ -81,7 +81,7 @@ func (p *Proxy) askAny(c echo.Context, r *request) error {
 	answer, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
 	switch {
 	case c.Request().Context().Err() != nil:
-		return clientLeft(err)
+		return ended(c.Request().Context(), err)
 	case err != nil:
 		return workerDied(err)
 	case resp.Status != http.StatusOK:

@@ -175,6 +175,8 @@ func fromChange(err error) *apiError {
 	var refusal *catalog.Error
 	switch {
 	case errors.As(err, &refusal):
+	case errors.Is(err, ErrStopped):
+		return stopping()
 	case errors.Is(err, context.Canceled):
 		return clientLeft(err)
 	default:

@@ -39,6 +39,7 @@ type Adapter struct {
 	Shares         []Share // of a composition
 	Active         int     // the number of the version that answers, 0 for none
 	Seen           string  // the digest last seen at the source
+	Print          string  // of the source and what became of it, "" if that is not known
 	State          string
 	Reason         string
 	Versions       []Version // oldest first

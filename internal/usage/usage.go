@@ -20,7 +20,7 @@ type Record struct {
 	Key        string // its id
 	Model      string // what answered, by the catalog's name
 	Digest     string // of the bytes that answered; "" is the base
-	Outcome    string // ok, error, rejected or client_gone
+	Outcome    string // ok, error, rejected, client_gone or stopped
 	Requests   int
 	Prompt     int // tokens, as llama-server reports them, else as they were counted
 	Cached     int // of the prompt, found in a KV cache
