@@ -51,11 +51,11 @@ demo-contamination: llama-server ## Show how a bare llama-server mixes adapters 
 soak: llama-server ## Two minutes of mixed traffic, cancels and killed workers
 	LORAGATE_SOAK=120s go test -race -timeout 6m -count 1 -v -run '^TestSoak$$' ./cmd/gateway
 
-# On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
 .PHONY: fuzz
 fuzz: llama-server ## Send generated requests to a real worker (FUZZ=10m is how long)
 	LORAGATE_FUZZ=$(or $(FUZZ),10m) go test -timeout 24h -count 1 -v -run '^TestGeneratedRequests$$' ./cmd/gateway
 
+# On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
 .PHONY: bench
 bench: llama-server build ## Measure overhead, conversations and mixed traffic on this machine
 	go run ./bench all -gateway bin/gateway -args "--threads 1" \
