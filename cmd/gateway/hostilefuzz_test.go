@@ -247,7 +247,7 @@ func TestGeneratedRequests(t *testing.T) {
 	t.Logf("seed %d", seed)
 	g := serve(t, realConfig(t, 1, 2))
 	pid := g.workerPIDs(1)[0]
-	client := &http.Client{Timeout: 30 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	found, err := filepath.Glob(filepath.Join("testdata", "hostile", "*.txt"))
 	if err != nil {

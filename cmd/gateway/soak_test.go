@@ -277,22 +277,51 @@ func TestSoak(t *testing.T) {
 			}
 		})
 	}
+	attacks := 0
+	clients.Go(func() { attacks = g.attackUntil(over) })
 	kills := g.killUntil(rand.New(rand.NewPCG(seed, soakClients)), over)
 	clients.Wait()
+	c.sent += attacks
 	for _, w := range c.wrong[:min(5, len(c.wrong))] {
 		t.Errorf("wrong: %s", w)
 	}
 	counted := g.settles(url)
-	t.Logf("%d requests in %s, %d workers killed: %d whole, %d cancelled, %d failed with one clear error, %d wrong; the gateway saw %d: %v",
-		c.sent, lasts, kills, c.ends[whole], c.ends[cancelled], c.ends[failed], len(c.wrong), g.completions(), counted)
-	if kills == 0 || c.ends[whole] == 0 || c.ends[cancelled] == 0 {
-		t.Error("a soak without kills, whole answers or cancelled ones tests nothing")
+	t.Logf("%d requests in %s, %d of them attacks, %d workers killed: %d whole, %d cancelled, %d failed with one clear error, %d wrong; the gateway saw %d: %v",
+		c.sent, lasts, attacks, kills, c.ends[whole], c.ends[cancelled], c.ends[failed], len(c.wrong), g.completions(), counted)
+	if kills == 0 || attacks == 0 || c.ends[whole] == 0 || c.ends[cancelled] == 0 {
+		t.Error("a soak without kills, attacks, whole answers or cancelled ones tests nothing")
 	}
 	if seen := g.completions(); seen > c.sent || seen < c.ends[whole]+c.ends[failed] {
 		t.Errorf("the gateway saw %d requests of %d", seen, c.sent)
 	}
 	if counted["ok"] < c.ends[whole] || counted["error"]+counted["rejected"] < c.ends[failed] {
 		t.Errorf("clients had %d whole answers and %d errors, counted were %v", c.ends[whole], c.ends[failed], counted)
+	}
+}
+
+// attackUntil sends a request each second that would end a worker, or block it, if one
+// got it, and returns how many there were. Each is refused, whatever else happens.
+func (g *gatewayProcess) attackUntil(over time.Time) (attacks int) {
+	for {
+		for name, request := range hostile() {
+			if request.status != http.StatusBadRequest {
+				continue
+			}
+			if time.Until(over) < time.Second {
+				return attacks
+			}
+			time.Sleep(time.Second) // nobody waits for this: it only spreads the attacks
+			attacks++
+			resp, err := http.Post(g.url+request.path, "application/json", strings.NewReader(`{"model":"coding",`+request.more+`}`))
+			if err != nil {
+				g.t.Errorf("attack %s: %v", name, err)
+				continue
+			}
+			resp.Body.Close()
+			if resp.StatusCode != request.status {
+				g.t.Errorf("attack %s: %s", name, resp.Status)
+			}
+		}
 	}
 }
 

@@ -38,6 +38,8 @@ const (
 	// maxStacks is in how many places of a grammar one text may be at once. llama-server
 	// compares each with each: of 6000 words to choose from a token takes it 0.4 s.
 	maxStacks = 3000
+	// maxCompared is how many pairs of them it may have to compare for a character.
+	maxCompared = maxStacks * maxStacks
 	// maxWalk is the length of texts that are tried for that, from every rule.
 	maxWalk = 256
 	// maxWork bounds what each part of this may take here, in places looked at; a
