@@ -150,6 +150,8 @@ func (tr trial) read(body io.Reader) (string, error) {
 
 // tally counts how answers compare with the references'.
 type tally struct {
+	tie float64 // the gap that rounding may bridge; 0 is llamatest.NearTie
+
 	mu              sync.Mutex
 	equal, roundoff int
 	wrong           []string
@@ -163,7 +165,7 @@ func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
 		c.wrong = append(c.wrong, fmt.Sprintf("%+v: %v", tr, err))
 	case want.Judge(got) == llamatest.Equal:
 		c.equal++
-	case want.Judge(got) == llamatest.Rounding:
+	case want.Judge(got) == llamatest.Rounding, want.Gap(got) < c.tie:
 		c.roundoff++
 	default:
 		c.wrong = append(c.wrong, fmt.Sprintf("%+v, parted at a gap of %.3f\n got  %q\n want %q", tr, want.Gap(got), got, want.Text))
@@ -211,6 +213,11 @@ func TestCancelsContaminateNothing(t *testing.T) {
 	}
 }
 
+// unifiedTie is how far rounding reaches with one KV buffer for all slots. A bare
+// llama-server with one adapter and no other gave a prompt's third token, beside other
+// requests, at gaps from 0.15 to -0.44 over 400 runs, which alone it gives at 0.31.
+const unifiedTie = 0.75
+
 // TestNoContamination is the gateway's first promise: whatever runs before or
 // beside a request, its greedy answer is that of a fresh llama-server that holds
 // only its adapter. One request at a time it is so to the letter; in batches
@@ -218,7 +225,8 @@ func TestCancelsContaminateNothing(t *testing.T) {
 // counted apart.
 //
 // With one KV buffer for all slots, where a slot's tokens lie in it changes rounding, too
-// (docs/llama-server.md), so that near ties may part there one at a time as well.
+// (docs/llama-server.md), so that near ties may part there one at a time as well, and at
+// wider gaps: unifiedTie.
 func TestNoContamination(t *testing.T) {
 	t.Setenv(kvMode, "split")
 	split := serve(t, realConfig(t, 2, 4))
@@ -240,6 +248,9 @@ func TestNoContamination(t *testing.T) {
 				wants[i] = tr.want(ref)
 			}
 			var c tally
+			if round.g == unified {
+				c.tie = unifiedTie
+			}
 			each(round.clients, len(list), func(i int) {
 				got, err := list[i].ask(round.g)
 				c.count(list[i], wants[i], got, err)

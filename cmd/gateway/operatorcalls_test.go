@@ -44,6 +44,10 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if r.URL.Path == "/health" { // asked for where the token is, by whoever has none
+		io.WriteString(w, `{"status":"ok"}`)
+		return
+	}
 	s.calls = append(s.calls, strings.TrimSpace(r.Method+" "+r.URL.String()+" "+string(body)))
 	s.tokens = append(s.tokens, r.Header.Get("Authorization"))
 	key := r.Method + " " + r.URL.Path
