@@ -375,7 +375,7 @@ func (g *gatewayProcess) settles(url string) map[string]int {
 // scrape returns the gateway's metrics as they are now.
 func (g *gatewayProcess) scrape(url string) string {
 	g.t.Helper()
-	resp, err := http.Get(url + "/metrics")
+	resp, err := adminGet(url, "/metrics")
 	if err != nil {
 		g.t.Fatal(err)
 	}
