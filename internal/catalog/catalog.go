@@ -61,7 +61,8 @@ type Options struct {
 	// IsLoaded tells whether a worker has the file loaded or is loading it. It must
 	// not call the catalog's blocking methods. nil: none is.
 	IsLoaded func(path string) bool
-	// InUse tells whether a worker or a waiting request may still open the file.
+	// InUse tells whether a worker may still open the file, for a request or when it
+	// starts; one that has it loaded does not.
 	// Like IsLoaded.
 	InUse func(path string) bool
 
