@@ -32,10 +32,7 @@ func newIntake(cfg *config.Config, dir string, log *slog.Logger) (*intake, error
 		return nil, fmt.Errorf("base model: %w", err)
 	}
 	in := &intake{base: base, path: cfg.Model.Path, dir: filepath.Join(dir, "converted")}
-	if err := os.RemoveAll(in.dir); err != nil { // what a killed gateway left
-		return nil, err
-	}
-	if err := os.MkdirAll(in.dir, 0o700); err != nil {
+	if err := source.Empty(in.dir); err != nil { // of what a killed gateway left
 		return nil, err
 	}
 	s := cfg.Sources
@@ -117,7 +114,9 @@ func sourceError(err error) error {
 		code = catalog.TooLarge
 	case e.Code == source.BadSource:
 		code = catalog.Invalid
-	case e.Temporary, e.Code == source.DiskFull, e.Code == source.Disk, e.Code == source.NotFound, e.Code == source.Unauthorized:
+	case e.Code == source.DiskFull:
+		code = catalog.Full
+	case e.Temporary, e.Code == source.Disk, e.Code == source.NotFound, e.Code == source.Unauthorized:
 		code = catalog.Failed
 	}
 	return &catalog.Error{Code: code, Message: e.Message, Cause: err}

@@ -18,7 +18,11 @@ import (
 func newMetrics(g *gateway) *metrics.Metrics {
 	return metrics.New(metrics.Options{
 		Version: version, Models: metricNames(g.models),
-		Snapshot: func() metrics.Snapshot { return snapshot(g.pool.Stats(), namesOf(g.models)) },
+		Snapshot: func() metrics.Snapshot {
+			s, trouble := snapshot(g.pool.Stats(), namesOf(g.models)), g.state.Trouble()
+			s.State = metrics.StateSnapshot{Damaged: trouble.Damage != nil, Full: trouble.Full}
+			return s
+		},
 		Scrape: func(ctx context.Context, worker int) ([]byte, error) {
 			return g.pool.WorkerMetrics(ctx, worker)
 		},

@@ -103,7 +103,6 @@ type gateway struct {
 	proxy     *proxy.Proxy
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
-	damaged  atomic.Bool               // the state is; see watchState
 	changing sync.Mutex                // held while a change of the catalog is passed on
 }
 

@@ -404,14 +404,7 @@ func (g *gatewayProcess) settles(url string) map[string]int {
 // scrape returns the gateway's metrics as they are now.
 func (g *gatewayProcess) scrape(url string) string {
 	g.t.Helper()
-	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodGet, url+"/metrics", nil)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	if token := findToken(g.t.Context(), url); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := adminGet(url, "/metrics")
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -57,11 +57,16 @@ func (g *gateway) openAccounts() error {
 	if g.auth, err = auth.New(auth.Options{Tenants: tenants(g.cfg), Store: keyStore{g.state}, Spent: spent}); err != nil {
 		return fmt.Errorf("state.dir: %w", err)
 	}
+	g.needToken()
+	g.usage = usage.New(g.state, g.cfg.Usage.Retention, g.log)
+	return nil
+}
+
+// needToken sees to it that the admin API asks for a token where there are tenants.
+func (g *gateway) needToken() {
 	if g.auth.Required() {
 		g.token.need(g.state, g.log)
 	}
-	g.usage = usage.New(g.state.SQL(), g.cfg.Usage.Retention, g.log)
-	return nil
 }
 
 // keyStore keeps auth's keys in the state.

@@ -39,10 +39,10 @@ func (a *adminToken) file() string {
 }
 
 // need sees to it that there is a token, from now until the end: tenants must not pass
-// for operators. If it can be neither read nor stored, there is one that nobody knows.
-// It waits for the disk.
+// for operators. If it can be neither read nor stored, there is one that nobody knows,
+// until the next call. It waits for the disk.
 func (a *adminToken) need(db *state.DB, log *slog.Logger) {
-	if a.configured != "" || a.made.Load() != nil {
+	if made := a.made.Load(); a.configured != "" || made != nil && made.file != "" {
 		return
 	}
 	token, file, err := db.Token()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/state"
 )
 
 // call is a request for an operation that works as it is.
@@ -95,6 +96,7 @@ var troubles = []trouble{
 	{501, "not_implemented", nil, func(r *rig, _ *call) { r.bare = true }},
 	{502, "failed", nil, refusal(catalog.Failed)},
 	{503, "interrupted", nil, fails(context.Canceled)},
+	{507, "disk_full", nil, fails(&state.FullError{})},
 }
 
 // TestEveryDescribedAnswerIsGiven asks every operation for every status that is

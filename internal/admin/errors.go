@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/state"
 )
 
 // ErrConflict is what an error of Pool is when the worker's state does not allow
@@ -90,6 +91,7 @@ var statusOf = map[catalog.Code]int{
 	catalog.Refused:  http.StatusUnprocessableEntity,
 	catalog.TooLarge: http.StatusRequestEntityTooLarge,
 	catalog.Failed:   http.StatusBadGateway,
+	catalog.Full:     http.StatusInsufficientStorage,
 }
 
 // asAPIError turns any error into one for the caller. What it does not know is
@@ -108,10 +110,14 @@ func asAPIError(err error) *apiError {
 			Status: statusOf[refusal.Code], Type: typeInvalid, Code: string(refusal.Code),
 			Message: refusal.Message, Cause: refusal.Cause,
 		}
-		if refusal.Code == catalog.Failed {
+		if e.Status >= http.StatusInternalServerError {
 			e.Type = typeServer
 		}
 		return e
+	case state.IsFull(err):
+		return &apiError{
+			Status: http.StatusInsufficientStorage, Type: typeServer, Code: string(catalog.Full), Message: new(state.FullError).Error(), Cause: err,
+		}
 	case errors.Is(err, ErrConflict):
 		return &apiError{Status: http.StatusConflict, Type: typeInvalid, Code: string(catalog.Conflict), Message: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
@@ -127,10 +133,11 @@ func asAPIError(err error) *apiError {
 	}
 }
 
-// fail answers with the error and logs what its caller does not see.
+// fail answers with the error and logs what its caller does not see. That the disk is full
+// is said once, by whoever watches the state.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
-	if e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil {
+	if e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(catalog.Full) {
 		a.opts.Log.Error("admin call failed", "method", r.Method, "path", shorten(r.URL.EscapedPath()),
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}

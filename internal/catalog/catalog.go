@@ -61,7 +61,8 @@ type Options struct {
 	// IsLoaded tells whether a worker has the file loaded or is loading it. It must
 	// not call the catalog's blocking methods. nil: none is.
 	IsLoaded func(path string) bool
-	// InUse tells whether a worker or a waiting request may still open the file.
+	// InUse tells whether a worker may still open the file, for a request or when it
+	// starts; one that has it loaded does not.
 	// Like IsLoaded.
 	InUse func(path string) bool
 
@@ -89,6 +90,7 @@ type Catalog struct {
 	wg     sync.WaitGroup // every goroutine of the catalog
 
 	local, remote chan struct{} // filled by intakes that run
+	freed         chan struct{} // filled when bytes may be needed by nobody any more
 	// storing is held for reading from when bytes are stored until a record has
 	// them, and for writing while bytes that no record has are deleted.
 	storing sync.RWMutex
@@ -149,6 +151,7 @@ func newCatalog(opts Options) (*Catalog, error) {
 		opts: opts, log: opts.Log,
 		base:  &Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: info.ModTime(), Weight: 1},
 		local: make(chan struct{}, localIntakes), remote: make(chan struct{}, remoteIntakes),
+		freed: make(chan struct{}, 1),
 		adhoc: opts.Adhoc, published: make(chan struct{}),
 		st: records{
 			base: opts.BaseName, keep: opts.KeepVersions,
@@ -213,7 +216,7 @@ func (c *Catalog) begin() ([]*job, error) {
 			c.st.withdraw(e, e.active.Digest, reason, c.opts.IsLoaded, e.updated)
 		}
 		if e.prune(c.st.keep) {
-			err = cmp.Or(err, c.store(e))
+			err = cmp.Or(err, unlessFull(c.store(e)))
 		}
 	}
 	if err != nil {
@@ -228,7 +231,7 @@ func (c *Catalog) begin() ([]*job, error) {
 		return nil, err
 	}
 	c.restore(past)
-	return append(jobs, more...), c.forget(past)
+	return append(jobs, more...), unlessFull(c.forget(past))
 }
 
 // past is what was kept of models before a restart.

@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"context"
-	"errors"
 	"io"
 	"path/filepath"
 	"strings"
@@ -18,9 +17,11 @@ import (
 // record is then Downloading, and what it replaces goes on serving; a
 // replacement that is under way when the gateway is killed is forgotten.
 //
+// On a full disk it is refused with Full, and nothing is changed.
+//
 // With wait it returns when the new version answers; the error is then of code
 // Refused or TooLarge if the source cannot be served, Failed if it could not be
-// got, Conflict if another change took its place. If ctx ends meanwhile, the
+// got, Full if there was no room for it, Conflict if another change took its place. If ctx ends meanwhile, the
 // intake goes on.
 //
 // A source that cannot be served leaves what it would have replaced as it was;
@@ -70,6 +71,9 @@ func (c *Catalog) Upload(ctx context.Context, spec Spec, r io.Reader, filename s
 }
 
 func (c *Catalog) putAdapter(ctx context.Context, spec Spec, slots chan struct{}, from get) (r Record, j *job, err error) {
+	if err := c.opts.Store.Room(); err != nil { // before anything is fetched
+		return Record{}, nil, asError(err)
+	}
 	err = c.change(func() error {
 		e, err := c.mayPut(spec, KindAdapter)
 		if err != nil {
@@ -146,9 +150,16 @@ func (c *Catalog) putComposition(spec Spec) (r Record, err error) {
 func removed(name string) *Error { return refuse(Conflict, "%s was removed meanwhile", name) }
 
 // Remove removes the API's adapter or composition of that name, its versions and
-// their quarantine. When it returns the name is unknown; requests that had it
-// already go on.
+// their quarantine, also on a full disk. When it returns the name is unknown; requests
+// that had it already go on, and its bytes are deleted when no worker may open them any
+// more.
 func (c *Catalog) Remove(name string) error {
+	defer func() {
+		select {
+		case c.freed <- struct{}{}:
+		default: // it is to be looked at already
+		}
+	}()
 	return c.change(func() error {
 		e := c.st.entries[name]
 		if lost := c.st.lost[name]; lost != nil {
@@ -290,7 +301,7 @@ func (c *Catalog) takeOver(loaded func(path string) bool) (changed bool) {
 			continue
 		}
 		if err := c.store(&next); err != nil {
-			c.log.Error("storing a record", "name", e.spec.Name, "error", errors.Unwrap(err))
+			c.complain("storing a record", err, "name", e.spec.Name)
 			continue
 		}
 		*e = next
@@ -309,19 +320,21 @@ func (c *Catalog) Quarantine(path, reason string) {
 			c.log.Error("adapter quarantined", "name", e.spec.Name, "digest", digest[:min(12, len(digest))], "goes_on", e.active != nil, "reason", reason)
 		}
 		if err := c.commit(u); err != nil {
-			c.log.Error("storing a quarantine", "digest", digest, "error", errors.Unwrap(err)) // it holds until the gateway ends
+			c.complain("storing a quarantine", err, "digest", digest) // it holds until the gateway ends
 		}
 		return nil
 	})
 }
 
-// sweep deletes bytes that nobody needs any more, and tries sources of the
-// configuration again that failed, every minute.
+// sweep deletes bytes that nobody needs any more, every minute and when a model was
+// removed, and tries sources of the configuration again that failed, every minute.
 func (c *Catalog) sweep() {
 	ticker := time.NewTicker(time.Minute)
 	defer ticker.Stop()
 	for {
 		select {
+		case <-c.freed:
+			c.collect()
 		case <-ticker.C:
 			c.collect()
 			c.retry()
@@ -361,7 +374,7 @@ func (c *Catalog) collect() {
 func (c *Catalog) retry() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ctx.Err() != nil {
+	if c.ctx.Err() != nil || c.opts.Store.Trouble().Full { // on a full disk nothing comes of it
 		return
 	}
 	for _, e := range c.st.entries {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"reflect"
 	"time"
+
+	"github.com/loragate/loragate/internal/state"
 )
 
 // Configure replaces the configuration's list, all or nothing: it is refused
@@ -53,7 +55,7 @@ func (c *Catalog) configure(entries []Spec, past past) ([]*job, error) {
 			u.Put = append(u.Put, p.next.stored())
 		}
 	}
-	if err := c.commit(u); err != nil {
+	if err := c.commit(u); err != nil && !(c.opening && state.IsFull(err)) {
 		return nil, err
 	}
 	c.drop(gone, u.Release)

@@ -195,7 +195,7 @@ func (c *Catalog) removeGone(owners map[string]string) (changed bool) {
 			continue
 		}
 		if err := c.remove(e); err != nil {
-			c.log.Error("removing a model whose file is gone", "name", name, "error", errors.Unwrap(err))
+			c.complain("removing a model whose file is gone", err, "name", name)
 			continue
 		}
 		changed = true

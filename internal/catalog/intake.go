@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"github.com/loragate/loragate/internal/state"
 )
 
 // job is one intake that is under way.
@@ -178,16 +180,19 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	if c.ctx.Err() != nil {
 		return err // not the source's fault
 	}
-	if asError(err).Code == Failed {
+	if asError(err).temporary() {
 		c.again(e)
 	}
 	known := e.reason == err.Error() && e.origin != FromAPI // tried again, with no more luck
 	e.refused(err.Error(), bad, now)
-	if asError(err).Code != Failed && !bad {
+	if !asError(err).temporary() && !bad {
 		e.print = c.print(j.print, e.latest())
 	}
 	if stored := c.store(e); stored != nil {
-		c.log.Error("storing a refusal", "name", e.spec.Name, "error", errors.Unwrap(stored))
+		c.complain("storing a refusal", stored, "name", e.spec.Name)
+		if state.IsFull(stored) && e.origin == FromAPI && j.source == "" && len(e.versions) == 0 {
+			delete(c.st.entries, e.spec.Name) // an upload of a new name: nothing of it was ever stored
+		}
 	}
 	if !known {
 		c.log.Warn("adapter rejected", "name", e.spec.Name, "reason", err, "cause", errors.Unwrap(err),
@@ -208,12 +213,17 @@ func (c *Catalog) logChange(before *Version, e *entry) {
 	c.log.Info(what, "name", e.spec.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes, "staged", e.staged != nil)
 }
 
+// full has the text of a full disk, which is the same for every file and every try.
+var full state.FullError
+
 // asError gives every error a code.
 func asError(err error) *Error {
 	var e *Error
 	switch {
 	case errors.As(err, &e):
 		return e
+	case state.IsFull(err):
+		return &Error{Code: Full, Message: full.Error(), Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Failed, Message: "it was given up before its end", Cause: err}
 	}

@@ -313,7 +313,7 @@ func TestFullDisk(t *testing.T) {
 		large.Aliases = append(large.Aliases, fmt.Sprintf("%s-%d", strings.Repeat("alias", 20), i))
 	}
 	pages(1)
-	if _, err := r.Put(t.Context(), large, true); refusal(err) != Failed || !strings.Contains(err.Error(), "could not be stored") || errors.Unwrap(err) == nil {
+	if _, err := r.Put(t.Context(), large, true); refusal(err) != Full || !strings.Contains(err.Error(), "the disk is full") || errors.Unwrap(err) == nil {
 		t.Errorf("a full database: %v", err)
 	}
 	r.want("a", "two")

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,9 +76,31 @@ func (c *Catalog) store(e *entry) error {
 	return c.commit(state.Update{Put: []state.Adapter{e.stored()}})
 }
 
+// unlessFull is an error of the store while the catalog opens, but nil for a full disk,
+// which keeps nothing that is stored from being served: what could not be stored follows
+// from what is configured, and is done again at the next start.
+func unlessFull(err error) error {
+	if state.IsFull(err) {
+		return nil
+	}
+	return err
+}
+
+// complain logs that something could not be stored. That the disk is full is said once,
+// by whoever watches the state.
+func (c *Catalog) complain(what string, err error, about ...any) {
+	if !state.IsFull(err) {
+		c.log.Error(what, append(about, "error", errors.Unwrap(err))...)
+	}
+}
+
 // commit keeps a change, in whole or not at all.
 func (c *Catalog) commit(u state.Update) error {
-	if err := c.opts.Store.Apply(u); err != nil {
+	err := c.opts.Store.Apply(u)
+	if state.IsFull(err) {
+		return asError(err)
+	}
+	if err != nil {
 		return &Error{Code: Failed, Message: "the change could not be stored", Cause: err}
 	}
 	return nil

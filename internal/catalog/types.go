@@ -104,6 +104,7 @@ const (
 	Refused  Code = "refused"   // the source was fetched and cannot be served
 	TooLarge Code = "too_large" // the source is larger than what may be fetched or loaded
 	Failed   Code = "failed"    // a source, the disk or the database failed
+	Full     Code = "disk_full" // the disk has no room for it
 )
 
 // Error is a refusal. Message is for whoever asked; Cause, if any, for the log.
@@ -115,6 +116,10 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 func (e *Error) Unwrap() error { return e.Cause }
+
+// temporary reports whether the same may go well later, through nothing that whoever asked
+// would do.
+func (e *Error) temporary() bool { return e.Code == Failed || e.Code == Full }
 
 func refuse(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}

@@ -18,6 +18,14 @@ type Snapshot struct {
 	Workers        []WorkerSnapshot
 	Devices        []DeviceSnapshot // those with a worker that is up
 	Counters       Counters
+	State          StateSnapshot
+}
+
+// StateSnapshot is what is wrong with what is kept on the disk. Requests are served all
+// the same.
+type StateSnapshot struct {
+	Damaged bool // the database is
+	Full    bool // the disk is
 }
 
 // DeviceSnapshot is what work on a device has been measured to take.
@@ -124,6 +132,7 @@ var (
 	deviceMore   = desc("device_step_request_seconds", "What each further request of a worker adds to a decoding step, as measured.", "device")
 	deviceOthers = desc("device_step_worker_seconds", "What a second busy worker of the device adds to a decoding step, as measured.", "device")
 	deviceTurn   = desc("device_turn_seconds", "How long an adapter of weight 1 keeps a worker that others wait for.", "device")
+	degraded     = desc("state_degraded", "1 if the state takes no changes because its database is damaged, or only removals because its disk is full.", "cause")
 	residencyCut = desc("residency_series_dropped", "Series of adapter_loaded and kv_tokens that this scrape lacks because there are too many.")
 )
 
@@ -136,7 +145,7 @@ func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, warmGone, tokensKept, tokensLost, loadedTotal, reloadsTotal,
 		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
-		deviceSwap, deviceFirst, deviceRead, deviceStep, deviceMore, deviceOthers, deviceTurn,
+		deviceSwap, deviceFirst, deviceRead, deviceStep, deviceMore, deviceOthers, deviceTurn, degraded,
 	} {
 		ch <- d
 	}
@@ -183,6 +192,8 @@ func (c *snapshotCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, d := range s.Devices {
 		d.collect(gauge)
 	}
+	gauge(degraded, number(s.State.Damaged), "damaged")
+	gauge(degraded, number(s.State.Full), "full")
 	c.residency(gauge)
 }
 

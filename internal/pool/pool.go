@@ -268,11 +268,11 @@ func (p *Pool) Loaded(file File) (loaded bool) {
 	return loaded
 }
 
-// Uses reports whether a worker has the file loaded or is about to, or a request
-// needs it.
-func (p *Pool) Uses(file File) (uses bool) {
-	p.post(func() { uses = p.state.sched.Uses(file) })
-	return uses
+// Opens reports whether a worker's process may yet open the file, because it is in stock,
+// is being loaded, or a request needs it.
+func (p *Pool) Opens(file File) (opens bool) {
+	p.post(func() { opens = p.state.sched.Opens(file) })
+	return opens
 }
 
 // Any returns a worker that is up, for calls that use no slot and leave what is

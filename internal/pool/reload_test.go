@@ -207,7 +207,7 @@ func TestStockChangesUnderRequests(t *testing.T) {
 	late.done()
 	r.ask(more).done()
 	r.awaitLoaded(fresh, more, other)
-	if r.Uses(old) || r.Loaded(old) {
+	if r.Opens(old) || r.Loaded(old) {
 		t.Error("what is gone is still used")
 	}
 }

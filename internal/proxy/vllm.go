@@ -190,6 +190,8 @@ func fromChange(err error) *apiError {
 		e.Status = http.StatusConflict
 	case refusal.Code == catalog.Failed && errors.Is(err, fs.ErrNotExist):
 		e.Status, e.Code, e.Param = http.StatusNotFound, string(catalog.NotFound), "lora_path"
+	case refusal.Code == catalog.Full:
+		e.Status, e.Type = http.StatusInsufficientStorage, typeServer
 	case refusal.Code == catalog.Failed:
 		e.Status, e.Type = http.StatusBadGateway, typeServer
 	}

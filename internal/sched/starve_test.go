@@ -218,7 +218,7 @@ func TestDrainedWorkersDoNotCount(t *testing.T) {
 	if sh.s.Loaded(only) {
 		t.Error("what is on a drained worker counts as loaded")
 	}
-	if !sh.s.Uses(only) {
+	if !sh.s.usedFiles()[only] {
 		t.Error("it is not used, though a process has it")
 	}
 	j := sh.wants(only)

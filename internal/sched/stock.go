@@ -283,25 +283,42 @@ func (s *Scheduler) use(files []File, now Time) {
 // has the file loaded.
 func (s *Scheduler) Loaded(file File) bool { return len(s.homes[file]) > 0 }
 
-// Uses reports whether a process has the file loaded or will, or a request that
-// waits or runs needs it. It looks at every flow.
-func (s *Scheduler) Uses(file File) bool { return s.usedFiles()[file] }
+// Opens reports whether a process may yet open the file: because it is in stock, one that
+// starts is to load it, or a request that waits or runs needs it, wherever that will be. To
+// have it loaded is no reason: a process reads its files once, and no later one is given
+// what is not in stock. It looks at every flow.
+func (s *Scheduler) Opens(file File) bool {
+	if it, known := s.items[file]; known && !it.gone {
+		return true
+	}
+	return s.comingFiles()[file]
+}
 
+// usedFiles are those that a process has loaded, and those that one will.
 func (s *Scheduler) usedFiles() map[File]bool {
-	used := make(map[File]bool)
+	used := s.comingFiles()
 	for _, sh := range s.shelves {
 		for file := range sh.files {
 			used[file] = true
 		}
 	}
+	for _, w := range s.list {
+		if w.drained {
+			for _, file := range w.shelf.list {
+				used[file] = true
+			}
+		}
+	}
+	return used
+}
+
+// comingFiles are those that a process which starts is to load, and those of requests that
+// wait or run.
+func (s *Scheduler) comingFiles() map[File]bool {
+	used := make(map[File]bool)
 	add := func(files []File) {
 		for _, file := range files {
 			used[file] = true
-		}
-	}
-	for _, w := range s.list {
-		if w.drained {
-			add(w.shelf.list)
 		}
 	}
 	for _, files := range s.planned {

@@ -40,7 +40,7 @@ func TestFileThatComesBackGetsAnotherChance(t *testing.T) {
 	sh.run(sh.served(j))
 	sh.s.Spoil("f01")
 	sh.s.SetStock(stock(1), sh.now)
-	if !sh.s.Spoiled("f01") || !sh.s.Uses("f01") {
+	if !sh.s.Spoiled("f01") || !sh.s.usedFiles()["f01"] {
 		t.Error("it is forgotten though it is in use")
 	}
 	sh.s.SetStock(stock(2), sh.now)

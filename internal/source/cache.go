@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -69,8 +70,8 @@ func openCache(dir string, limit int64, log *slog.Logger, now func() time.Time) 
 		return nil, diskError(dir, err)
 	}
 	c := &cache{dir: dir, limit: limit, log: log, now: now}
-	err = os.RemoveAll(filepath.Join(dir, "tmp"))
-	for _, sub := range []string{"entries", "partial", "tmp"} {
+	err = Empty(filepath.Join(dir, "tmp"))
+	for _, sub := range []string{"entries", "partial"} {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, sub), 0o700))
 	}
 	if err != nil {
@@ -82,6 +83,19 @@ func openCache(dir string, limit int64, log *slog.Logger, now func() time.Time) 
 	c.trim(0)
 	c.mu.Unlock()
 	return c, nil
+}
+
+// Empty makes a folder that has nothing in it. One that is there stays: on a full disk
+// there would be no room for another.
+func Empty(dir string) error {
+	found, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.MkdirAll(dir, 0o700)
+	}
+	for _, f := range found {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
+	}
+	return err
 }
 
 // scan finds the entries that an earlier process made, and removes what is none.

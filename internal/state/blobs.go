@@ -5,13 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 )
 
 // Blobs are files that are named after the SHA-256 of their bytes, which never
@@ -104,14 +102,6 @@ func (u *untilDone) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return u.r.Read(p)
-}
-
-// explain says what to do about a full disk.
-func explain(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("the disk is full: free space where state.dir is: %w", err)
-	}
-	return err
 }
 
 // sync makes the names in the directory durable.

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -39,7 +40,7 @@ func (d *DB) Keys() ([]APIKey, error) {
 }
 
 // PutKey stores a key in place of the one of its id. When it returns nil the key
-// survives whatever happens.
+// survives whatever happens; on a full disk it is a *FullError.
 func (d *DB) PutKey(k APIKey) error {
 	if err := d.broken(); err != nil {
 		return err
@@ -48,15 +49,19 @@ func (d *DB) PutKey(k APIKey) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.sql.Exec("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record", k.ID, string(record))
-	return err
+	return d.Write(func(tx *sql.Tx) error {
+		_, err := tx.Exec("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record", k.ID, string(record))
+		return err
+	})
 }
 
-// DeleteKey forgets a key; there need not be one.
+// DeleteKey forgets a key, also on a full disk; there need not be one.
 func (d *DB) DeleteKey(id string) error {
 	if err := d.broken(); err != nil {
 		return err
 	}
-	_, err := d.sql.Exec("DELETE FROM keys WHERE id = ?", id)
-	return err
+	return d.Free(func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM keys WHERE id = ?", id)
+		return err
+	})
 }

@@ -78,7 +78,9 @@ func (d *DB) Token() (token, path string, err error) {
 	random := make([]byte, 32)
 	rand.Read(random) // never fails, by its contract
 	token = "lga-" + hex.EncodeToString(random)
-	return token, path, replace(path, token+"\n")
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	return token, path, d.judge(d.spend(0, func() error { return replace(path, token+"\n") }))
 }
 
 // replace puts a private file with that text in the place of another, in whole or not

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -86,6 +87,11 @@ type DB struct {
 
 	file   fs.FileInfo           // the database's, as it was opened
 	damage atomic.Pointer[error] // why it is not to be trusted any more; see Check
+
+	writing sync.Mutex // held while something is changed
+	reserve *reserve   // of whoever holds writing
+	full    atomic.Bool
+	changed chan struct{} // filled when damage or full has changed
 }
 
 // migrations bring the database from one version to the next; its version is how
@@ -139,9 +145,12 @@ var migrations = []string{
 // A database that is damaged, of a newer gateway, or missing where there are
 // adapters' files is an error and changes nothing: with an empty one the files
 // would be nobody's, and be deleted.
+//
+// A full disk is no error if there is a database: then it can be read, and what frees
+// room be done.
 func Open(dir string) (*DB, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
@@ -149,23 +158,43 @@ func Open(dir string) (*DB, error) {
 	}
 	lock, err := acquire(dir)
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
-	d := &DB{dir: absolute, lock: lock}
-	if d.blobs, err = openBlobs(filepath.Join(dir, "blobs")); err == nil {
-		d.sql, err = openSQL(filepath.Join(dir, "loragate.db"), d.blobs)
-	}
-	if err == nil {
-		d.file, err = os.Stat(filepath.Join(dir, "loragate.db"))
-	}
-	if err != nil {
+	d := &DB{dir: absolute, lock: lock, reserve: openReserve(absolute), changed: make(chan struct{}, 1)}
+	if err := d.open(); err != nil {
 		if d.sql != nil {
 			d.sql.Close()
 		}
 		lock.Close()
-		return nil, err
+		return nil, d.asFull(err)
 	}
+	d.measure()
 	return d, nil
+}
+
+// open opens what is in the directory. On a full disk the reserve is given up for the
+// database's index, and, that not being enough, the index is kept in memory.
+func (d *DB) open() (err error) {
+	if d.blobs, err = openBlobs(filepath.Join(d.dir, "blobs")); err != nil {
+		return err
+	}
+	path := filepath.Join(d.dir, databaseName)
+	err = d.spend(0, func() error { return d.openSQL(path, shared) })
+	if d.lacksRoom(err) {
+		err = d.openSQL(path, alone)
+	}
+	if err == nil {
+		d.file, err = os.Stat(path)
+	}
+	return err
+}
+
+// asFull is judge for a database that could not be opened.
+func (d *DB) asFull(err error) error {
+	if d.lacksRoom(err) {
+		return &FullError{Cause: err}
+	}
+	return err
 }
 
 // acquire takes the directory's lock, which goes with the process.
@@ -183,31 +212,51 @@ func acquire(dir string) (*os.File, error) {
 		pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 		return nil, &LockedError{Dir: dir, PID: pid}
 	}
-	if err := lock.Truncate(0); err == nil {
-		_, _ = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0) // for the other's message only
+	// For the other's message only. It is written over what is there, which has room.
+	if n, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0); err == nil {
+		_ = lock.Truncate(int64(n))
 	}
 	return lock, nil
 }
 
-func openSQL(path string, blobs *Blobs) (*sql.DB, error) {
-	// FULL: what was acknowledged survives a power cut, too. 256 KiB of cache rather than
-	// 2 MiB: the system has the file's pages, and the account only adds to its end.
+// databaseName is the database's file in the directory.
+const databaseName = "loragate.db"
+
+// access is how a database is opened: with an index that is shared with others who look
+// at it, in a file beside it, or with one in memory, which takes no room on the disk and
+// keeps others out.
+type access string
+
+// 256 KiB of cache rather than 2 MiB: the system has the file's pages, and the account
+// only adds to its end. To set it is a look at the file, and settings go by their names:
+// it would come before the mode of locking, so that there is none where that is set.
+const (
+	shared access = "&_pragma=cache_size(-256)"
+	alone  access = "&_pragma=locking_mode(exclusive)"
+)
+
+// openSQL opens the database, and closes one that could not be opened in whole before.
+func (d *DB) openSQL(path string, how access) (err error) {
+	if d.sql != nil {
+		d.sql.Close()
+	}
+	// FULL: what was acknowledged survives a power cut, too. The log is written back as
+	// soon as it has 64 pages, so that the reserve has room for what that takes. What is
+	// not a _pragma is set after those.
 	dsn := (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(),
-		RawQuery: "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_pragma=cache_size(-256)"}).String()
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, err
+		RawQuery: "_busy_timeout=5000&_foreign_keys=1&_journal_mode=wal&_synchronous=full&_pragma=wal_autocheckpoint(64)" + string(how)}).String()
+	if d.sql, err = sql.Open("sqlite", dsn); err != nil {
+		return err
 	}
 	tighten(path)
-	db.SetMaxOpenConns(1) // writers would only wait for one another
-	if err = inspect(db, blobs); err == nil {
-		err = migrate(db)
+	d.sql.SetMaxOpenConns(1) // writers would only wait for one another
+	if err = inspect(d.sql, d.blobs); err == nil {
+		err = migrate(d.sql)
 	}
 	if err != nil {
-		db.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return db, nil
+	return nil
 }
 
 // inspect returns why a database must not be used, or nil.
@@ -267,7 +316,10 @@ func migrate(db *sql.DB) error {
 // Close closes the directory.
 func (d *DB) Close() error { return errors.Join(d.sql.Close(), d.lock.Close()) }
 
-// SQL returns the database, for tables of others. They add to migrations.
+// Dir returns the directory, absolute.
+func (d *DB) Dir() string { return d.dir }
+
+// SQL returns the database, for others to read from; they change it by way of Write.
 func (d *DB) SQL() *sql.DB { return d.sql }
 
 // Blobs returns the adapters' files.
@@ -308,15 +360,20 @@ type Key struct{ Origin, Name string }
 
 // Apply makes a change in whole, and then it survives whatever happens, or
 // returns an error and changes nothing. What is put wins over what is forgotten.
+//
+// On a full disk it is a *FullError, but for an update that does nothing but forget and
+// release.
 func (d *DB) Apply(u Update) error {
 	if err := d.broken(); err != nil {
 		return err
 	}
-	tx, err := d.sql.Begin()
-	if err != nil {
-		return err
+	if len(u.Put) == 0 && len(u.Quarantine) == 0 {
+		return d.Free(u.apply)
 	}
-	defer tx.Rollback() // does nothing after Commit
+	return d.Write(u.apply)
+}
+
+func (u Update) apply(tx *sql.Tx) error {
 	for _, k := range u.Forget {
 		if _, err := tx.Exec("DELETE FROM adapters WHERE origin = ? AND name = ?", k.Origin, k.Name); err != nil {
 			return err
@@ -340,10 +397,6 @@ func (d *DB) Apply(u Update) error {
 		if _, err := tx.Exec("DELETE FROM quarantine WHERE digest = ?", digest); err != nil {
 			return err
 		}
-	}
-	if err := tx.Commit(); err != nil {
-		_, _ = d.sql.Exec("ROLLBACK") // after some errors SQLite leaves it open
-		return err
 	}
 	return nil
 }

@@ -13,17 +13,20 @@ import (
 // Check returns why the database can no longer be trusted, or nil: its file is gone or
 // another's, was cut, or has damaged pages. From the first such reason on changes are
 // refused with it, until the gateway is started again: what would be acknowledged could
-// not be found afterwards. It reads the whole database, for moments, and blocks those
-// who use it meanwhile.
+// not be found afterwards. It also looks whether the disk has room, see Trouble. It reads
+// the whole database, for moments, and blocks those who use it meanwhile.
 func (d *DB) Check() error {
+	d.measure()
 	if err := d.broken(); err != nil {
 		return err
 	}
 	err := d.inspect()
 	if err != nil {
 		err = fmt.Errorf("the database %s is damaged (%w): changes are not taken until it is restored from a backup and the gateway started again",
-			filepath.Join(d.dir, "loragate.db"), err)
-		d.damage.CompareAndSwap(nil, &err)
+			filepath.Join(d.dir, databaseName), err)
+		if d.damage.CompareAndSwap(nil, &err) {
+			d.tell()
+		}
 	}
 	return err
 }
@@ -37,7 +40,7 @@ func (d *DB) broken() error {
 }
 
 func (d *DB) inspect() error {
-	now, err := os.Lstat(filepath.Join(d.dir, "loragate.db"))
+	now, err := os.Lstat(filepath.Join(d.dir, databaseName))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return errors.New("its file is gone")

@@ -17,7 +17,7 @@ func TestClocksThatJump(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &Recorder{db: db.SQL(), sums: map[sumKey]*Record{}, retention: 30 * 24 * time.Hour}, func() { db.Close() }
+		return &Recorder{db: db, sums: map[sumKey]*Record{}, retention: 30 * 24 * time.Hour}, func() { db.Close() }
 	}
 	requests := func(r *Recorder) int64 { return sums(t, r, Query{})[0].Requests }
 	at := func(r *Recorder, now time.Time, want int64) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/loragate/loragate/internal/state"
 )
 
 // Record is one request that has ended, or several that are alike.
@@ -37,7 +39,10 @@ const (
 	// rows is how many records are kept one by one until they are written; what
 	// comes beyond that is added up, so that none is lost, and what an account takes
 	// of memory, of the disk and of the processor is bounded.
-	rows     = 1000
+	rows = 1000
+	// most is how many sums are kept apart. Beyond that, as on a disk that is full for
+	// long, only days, tenants and outcomes are.
+	most     = 20_000
 	interval = time.Second // between two writes
 	sweep    = time.Hour   // between two looks for old records
 )
@@ -45,12 +50,16 @@ const (
 // Recorder writes records in batches. It is safe for concurrent use; Add never
 // waits for the disk.
 type Recorder struct {
-	db        *sql.DB
+	db        *state.DB
 	retention time.Duration // 0 keeps all
 	log       *slog.Logger
 	stop      context.CancelFunc
 	stopped   chan struct{}
 	clock     *clock // the goroutine's; nil until it could be read
+
+	// flushing is held while records are written, so that none is in between when
+	// somebody looks at what is written.
+	flushing sync.Mutex
 
 	mu      sync.Mutex
 	waiting []Record
@@ -68,7 +77,7 @@ func (r Record) day() int64 { return r.At.Unix() / (24 * 60 * 60) }
 
 // New returns a recorder that writes to the state's database until Close.
 // Records older than the retention are deleted.
-func New(db *sql.DB, retention time.Duration, log *slog.Logger) *Recorder {
+func New(db *state.DB, retention time.Duration, log *slog.Logger) *Recorder {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Recorder{
 		db: db, retention: retention, log: log, stop: cancel, stopped: make(chan struct{}),
@@ -88,6 +97,10 @@ func (r *Recorder) Add(rec Record) {
 		return
 	}
 	key := sumKey{rec.day(), rec.Tenant, rec.Key, rec.Model, rec.Digest, rec.Outcome}
+	if r.sums[key] == nil && len(r.sums) >= most {
+		rec.Key, rec.Model, rec.Digest = "", "", ""
+		key = sumKey{day: rec.day(), tenant: rec.Tenant, outcome: rec.Outcome}
+	}
 	sum := r.sums[key]
 	if sum == nil {
 		first := rec // so that others need no place of their own in memory
@@ -115,7 +128,7 @@ func (r *Recorder) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			if err := r.Flush(); err != nil {
+			if err := r.flush(r.db.Last); err != nil {
 				r.log.Error("usage could not be written at the end", "error", err)
 			}
 			return
@@ -125,6 +138,9 @@ func (r *Recorder) run(ctx context.Context) {
 			continue
 		}
 		err := r.Flush()
+		if state.IsFull(err) {
+			continue // whoever watches the state says so
+		}
 		if err != nil && err.Error() != failing { // a line a cause, not one a try
 			failing = err.Error()
 			r.log.Error("usage could not be written, it is tried again every second", "error", err)
@@ -138,7 +154,12 @@ func (r *Recorder) run(ctx context.Context) {
 
 // Flush writes what has been added; it blocks on the disk. What cannot be written
 // is kept for the next time.
-func (r *Recorder) Flush() error {
+func (r *Recorder) Flush() error { return r.flush(r.db.Write) }
+
+// flush is Flush by way of one of the state's ways to change something.
+func (r *Recorder) flush(change func(func(*sql.Tx) error) error) error {
+	r.flushing.Lock()
+	defer r.flushing.Unlock()
 	r.mu.Lock()
 	batch := r.waiting
 	for _, sum := range r.sums {
@@ -149,7 +170,7 @@ func (r *Recorder) Flush() error {
 	if len(batch) == 0 {
 		return nil
 	}
-	err := r.write(batch)
+	err := change(func(tx *sql.Tx) error { return write(tx, batch) })
 	if err != nil {
 		for _, rec := range batch {
 			r.Add(rec)
@@ -158,12 +179,8 @@ func (r *Recorder) Flush() error {
 	return err
 }
 
-func (r *Recorder) write(batch []Record) error {
-	tx, err := r.db.Begin()
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // does nothing after Commit
+// write adds records to the account.
+func write(tx *sql.Tx, batch []Record) error {
 	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, completion, queue_ms, swap_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")
 	if err != nil {
 		return err
@@ -184,7 +201,7 @@ func (r *Recorder) write(batch []Record) error {
 			return err
 		}
 	}
-	return tx.Commit()
+	return nil
 }
 
 func month(t time.Time) string { return t.UTC().Format("2006-01") }
@@ -194,23 +211,26 @@ func (r *Recorder) forget() {
 	if r.retention == 0 {
 		return
 	}
-	if err := r.forgetBefore(time.Now()); err != nil {
+	// On a full disk it is tried again at the next look, and the state says why.
+	if err := r.forgetBefore(time.Now()); err != nil && !state.IsFull(err) {
 		r.log.Error("old usage could not be deleted", "error", err)
 	}
 }
 
 func (r *Recorder) forgetBefore(now time.Time) (err error) {
 	if r.clock == nil {
-		if r.clock, err = loadClock(r.db, now); err != nil {
+		if r.clock, err = loadClock(r.db.SQL(), now); err != nil {
 			r.clock = nil
 			return err
 		}
 	}
 	known := r.clock.tell(now)
-	if _, err := r.db.Exec("DELETE FROM usage WHERE at < ?", known.Add(-r.retention).UnixMilli()); err != nil {
-		return err
-	}
-	return r.clock.keep(r.db)
+	return r.db.Write(func(tx *sql.Tx) error {
+		if _, err := tx.Exec("DELETE FROM usage WHERE at < ?", known.Add(-r.retention).UnixMilli()); err != nil {
+			return err
+		}
+		return r.clock.keep(tx)
+	})
 }
 
 // Spent returns the tokens that each tenant has used in the month of t, UTC.
@@ -280,7 +300,7 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 	if !q.To.IsZero() {
 		to = q.To.UnixMilli()
 	}
-	rows, err := r.db.QueryContext(ctx, text, from, to)
+	rows, err := r.db.SQL().QueryContext(ctx, text, from, to)
 	if err != nil {
 		return nil, err
 	}

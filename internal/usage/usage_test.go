@@ -23,7 +23,7 @@ func open(t *testing.T, dir string, retention time.Duration) (*Recorder, *state.
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := New(db.SQL(), retention, slog.New(slog.DiscardHandler))
+	r := New(db, retention, slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { r.Close(); db.Close() })
 	return r, db
 }
@@ -141,7 +141,7 @@ func TestFailuresAreTriedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &Recorder{db: db.SQL(), sums: map[sumKey]*Record{}}
+	r := &Recorder{db: db, sums: map[sumKey]*Record{}}
 	r.Add(Record{At: noon, Tenant: "a", Prompt: 1})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func BenchmarkFlush(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := New(db.SQL(), 0, slog.New(slog.DiscardHandler))
+	r := New(db, 0, slog.New(slog.DiscardHandler))
 	b.Cleanup(func() { r.Close(); db.Close() })
 	for i := range b.N {
 		r.Add(Record{
