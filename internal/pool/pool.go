@@ -496,8 +496,27 @@ func (p *Pool) probe(m *member) {
 			_, err := r.Slots(ctx)
 			return err
 		})
+		if err != nil {
+			awaitEnd(ctx, r)
+		}
 		p.post(func() { p.state.probed(m, gen, err) })
 	})
+}
+
+// endGrace is how long a process that answers no more may take to be gone: it closes its
+// socket first, and gives gigabytes back then.
+const endGrace = 5 * time.Second
+
+// awaitEnd lets a process that is ending already end by itself, so that it is known what
+// ended it: one that a signal from outside ends is no reason to suspect a request.
+func awaitEnd(ctx context.Context, r Runner) {
+	timer := time.NewTimer(endGrace)
+	defer timer.Stop()
+	select {
+	case <-r.Exited():
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func (p *Pool) kill(m *member, cause string) { m.up.Kill(cause) }

@@ -40,7 +40,11 @@ func newBounds(b Bounds) *bounds {
 
 // check refuses a request that could hurt a worker. The body must be what llama-server
 // gets, but for what the gateway adds of its own.
-func (b *bounds) check(body rawjson.Object) error {
+// The field ids is where numbers are tokens, which have a bound of their own.
+func (b *bounds) check(body rawjson.Object, ids string) error {
+	if err := countValues(body, ids); err != nil {
+		return err
+	}
 	var rest int64
 	largest, size := "", 0
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(body.Keys()))) {
@@ -66,6 +70,38 @@ func (b *bounds) check(body rawjson.Object) error {
 	}
 	if rest > b.Fields {
 		return invalid(largest, "The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).", rest, shorten(largest), size, b.Fields)
+	}
+	return nil
+}
+
+// maxValues bounds what a request consists of, duplicates of keys included: llama-server
+// takes half a kilobyte and some microseconds for each string, key and bracket in it, and
+// an eighth of that for a number.
+const (
+	maxValues   = 1 << 17
+	numbersEach = 8
+)
+
+// countValues refuses a request of too many. Where the field ids has no objects, its
+// numbers do not count.
+func countValues(body rawjson.Object, ids string) error {
+	left := maxValues * numbersEach
+	for key, raw := range body.All() {
+		free := key == ids && bytes.IndexByte(raw, '{') < 0
+		left -= numbersEach
+		rawjson.Walk(raw, func(t rawjson.Token) bool {
+			switch {
+			case t.Kind == rawjson.Close:
+			case t.Kind != rawjson.Value || t.Raw[0] == '"':
+				left -= numbersEach
+			case !free:
+				left--
+			}
+			return left >= 0
+		})
+		if left < 0 {
+			return invalid(key, "The request has too many values, up to the field %q: %d are allowed, of numbers %d times as many.", shorten(key), maxValues, numbersEach)
+		}
 	}
 	return nil
 }
@@ -153,13 +189,14 @@ func listOf(entries, size int) fieldCheck {
 		n := 1
 		switch raw[0] {
 		case '[':
-			n = len(rawjson.Elements(raw))
+			n = 0
+			rawjson.Each(raw, func(_, _ []byte) bool { n++; return n <= entries })
 		case '{':
 			o, _ := rawjson.Scan(raw)
 			n = len(o.Keys())
 		}
 		if n > entries {
-			return fmt.Errorf("has %d entries, more than %d", n, entries)
+			return fmt.Errorf("has more than %d entries", entries)
 		}
 		if size > 0 && len(raw) > size {
 			return fmt.Errorf("has %d bytes, more than %d", len(raw), size)

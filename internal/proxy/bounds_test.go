@@ -64,11 +64,63 @@ func TestBoundsOfFields(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", c.key, err)
 			}
-			err = b.check(body)
+			err = b.check(body, "")
 			var e *apiError
 			if refused != (err != nil) || refused && (!errors.As(err, &e) || e.Status != 400 || e.Param != c.key || !strings.Contains(e.Message, c.key)) {
 				t.Errorf("%s: %.60s: %v", c.key, value, err)
 			}
+		}
+	}
+}
+
+// TestValuesAreBounded counts what llama-server would build of a request, wherever it is.
+func TestValuesAreBounded(t *testing.T) {
+	b := newBounds(Bounds{Context: 8192, Grammar: 64 << 10, Fields: 64 << 10})
+	list := func(n int, entry string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(entry+",", n), ",") + "]"
+	}
+	call := `{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}`
+	turn := `{"role":"assistant","content":null,"tool_calls":[` + call + `]}`
+	for body, refused := range map[string]bool{
+		`{"messages":[{"role":"assistant","tool_calls":` + list(20_000, call) + `}]}`:                 true,
+		`{"messages":[{"role":"user","content":` + list(100_000, `{"type":"text","text":""}`) + `}]}`: true,
+		`{"messages":[{"role":"user","content":"x","y":` + list(2_000_000, "1") + `}]}`:               true,
+		`{"messages":` + list(5000, turn) + `}`:                                                       false,
+		`{"functions":` + list(2_000_000, "1") + `}`:                                                  true,
+		`{"functions":` + list(2_000_000, "1") + `,"functions":1}`:                                    true,
+		`{"messages":[],"input":` + list(2, list(1_000_000, "1")) + `}`:                               true,
+		`{"prompt":` + list(2_000_000, "1") + `}`:                                                     false,
+		`{"prompt":` + list(64, list(30_000, "1")) + `}`:                                              false,
+		`{"prompt":[1,` + list(200_000, `""`) + `]}`:                                                  true,
+		`{"prompt":[{},` + list(2_000_000, "1") + `]}`:                                                true,
+		`{` + strings.Repeat(`"":1,`, 200_000) + `"a":1}`:                                             true,
+	} {
+		object, err := rawjson.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.check(object, "prompt"); refused != (err != nil) {
+			t.Errorf("%.60s: %v", body, err)
+		}
+	}
+}
+
+// TestSharedFieldsAreBounded is of what every piece of a request is sent with.
+func TestSharedFieldsAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 600_000)
+	for body, refused := range map[string]bool{
+		`{"query":"x","documents":["` + long + `","y"]}`:  false,
+		`{"query":"` + long + `","documents":["x","y"]}`:  true,
+		`{"suffix":"` + long + `","input":["x","y"]}`:     true,
+		`{"suffix":"` + long + `","suffix":"","input":1}`: true,
+	} {
+		object, err := rawjson.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := texts{}
+		if _, err := list.pieces(object); refused != (err != nil) {
+			t.Errorf("%.30s: %v", body, err)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if err := p.checkBody(body); err != nil {
+		if err := p.checkBody(body, ""); err != nil {
 			return err
 		}
 		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}

@@ -48,6 +48,14 @@ func (e *endpoint) at() string {
 	return e.path
 }
 
+// ids is the field in which numbers are tokens, whose count checkFits bounds.
+func (e *endpoint) ids() string {
+	if slices.Contains(e.prompts, "prompt") {
+		return "prompt"
+	}
+	return ""
+}
+
 var endpoints = []*endpoint{
 	{path: "/v1/chat/completions", prompts: []string{"messages"}, shape: chatShape{}, parses: true, failure: errorEvent},
 	{path: "/v1/completions", prompts: []string{"prompt"}, shape: textShape{}, failure: errorEvent},

@@ -19,6 +19,9 @@ import (
 // runPieces runs a request with several prompts one by one and answers as
 // llama-server answers all of them.
 func (p *Proxy) runPieces(c echo.Context, r *request) error {
+	if err := checkShared(r.body, "prompt"); err != nil {
+		return err
+	}
 	rec, size := recordOf(c), 0
 	answers := make([][]byte, len(r.prompts))
 	for i := range r.prompts {

@@ -71,7 +71,7 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 			return nil, err
 		}
 	}
-	if err := p.checkBody(r.body); err != nil {
+	if err := p.checkBody(r.body, e.ids()); err != nil {
 		return nil, err
 	}
 	if err := r.readFields(); err != nil {
@@ -82,11 +82,11 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 
 // checkBody refuses what llama-server must not get. It is asked of what is sent, after
 // every change.
-func (p *Proxy) checkBody(body rawjson.Object) error {
+func (p *Proxy) checkBody(body rawjson.Object, ids string) error {
 	if err := p.checkMedia(body); err != nil {
 		return err
 	}
-	return p.bounds.check(body)
+	return p.bounds.check(body, ids)
 }
 
 // moveFormat puts the schema that the answer to a request of the Responses API must

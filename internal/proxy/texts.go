@@ -39,6 +39,9 @@ func textsOf(body rawjson.Object, kind EmbedderKind) texts {
 
 // pieces returns a body for each piece. A piece of a ranking ranks all that it has.
 func (t *texts) pieces(body rawjson.Object) ([]rawjson.Object, error) {
+	if err := checkShared(body, "input", "content", "documents", "texts"); err != nil {
+		return nil, err
+	}
 	if t.key == "" {
 		return []rawjson.Object{body}, nil
 	}
@@ -57,6 +60,27 @@ func (t *texts) pieces(body rawjson.Object) ([]rawjson.Object, error) {
 		all[i], _ = rawjson.Scan(body.Apply(edits...)) // an edited object stays one
 	}
 	return all, nil
+}
+
+// maxShared bounds what each piece of a request has of it: it is sent with all of them,
+// and the query of a ranking is cut into tokens for each document.
+const maxShared = 512 << 10
+
+// checkShared refuses a request in pieces that has more beside the lists that are cut.
+func checkShared(body rawjson.Object, lists ...string) error {
+	size, largest, most := 0, "", 0
+	for key, raw := range body.All() {
+		if slices.Contains(lists, key) {
+			continue
+		}
+		if size += len(key) + len(raw); len(raw) > most {
+			largest, most = key, len(raw)
+		}
+	}
+	if size > maxShared {
+		return invalid(largest, "The fields beside the list take %d bytes, of which %q has %d; %d are allowed.", size, shorten(largest), most, maxShared)
+	}
+	return nil
 }
 
 // merge makes one answer of those to the pieces. It reports false for what are no

@@ -41,7 +41,7 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		if err := p.checkBody(body); err != nil {
+		if err := p.checkBody(body, ""); err != nil {
 			return err
 		}
 		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
