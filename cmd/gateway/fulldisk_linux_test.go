@@ -169,10 +169,12 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	c.stop()
 
 	disk.Fill()
+	c.config += "compositions: [{name: both, parts: [{adapter: coding}, {adapter: chat}]}]\n" // what is configured needs no room
 	c.start()
 	c.g.wait(fullLine, func(l map[string]any) bool { return strings.HasPrefix(fmt.Sprint(l["msg"]), fullLine) })
 	c.asks("first", 5)
 	c.asks("coding", 2)
+	c.asks("both", 1)
 	c.degraded(true)
 	c.account(3) // what cannot be written is not in it
 	_, err = c.admin.Put(t.Context(), "second", admin.PutRequest{Source: two}, true)
@@ -215,13 +217,13 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	}
 	c.asks("second", 1)
 	c.degraded(false)
-	c.account(12) // with the one that was not found
+	c.account(13) // with the one that was not found
 	c.stop()
 	c.start()
 	if _, err := c.admin.Adapter(t.Context(), "first"); err == nil {
 		t.Error("what was removed is back")
 	}
-	c.account(12)
+	c.account(13)
 	c.asks("second", 1)
 }
 

@@ -185,6 +185,10 @@ func TestDiskThatFillsUp(t *testing.T) {
 		}
 		disk.Fill()
 	}
+	if err := d.Apply(Update{Quarantine: map[string]string{"digest": "bad"}}); err != nil {
+		t.Errorf("a mark: %v", err)
+	}
+	disk.Fill()
 	if err := d.Last(func(tx *sql.Tx) error {
 		_, err := tx.Exec("INSERT INTO spent (tenant, month, tokens) VALUES ('a', '2030-01', 1)")
 		return err

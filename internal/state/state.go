@@ -362,12 +362,15 @@ type Key struct{ Origin, Name string }
 // returns an error and changes nothing. What is put wins over what is forgotten.
 //
 // On a full disk it is a *FullError, but for an update that does nothing but forget and
-// release.
+// release, and for one with marks.
 func (d *DB) Apply(u Update) error {
 	if err := d.broken(); err != nil {
 		return err
 	}
-	if len(u.Put) == 0 && len(u.Quarantine) == 0 {
+	switch {
+	case len(u.Quarantine) > 0: // or the next process would fall over the same bytes
+		return d.Last(u.apply)
+	case len(u.Put) == 0:
 		return d.Free(u.apply)
 	}
 	return d.Write(u.apply)

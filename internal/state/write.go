@@ -54,8 +54,8 @@ func (d *DB) Write(f func(tx *sql.Tx) error) error {
 // in the room of the reserve.
 func (d *DB) Free(f func(tx *sql.Tx) error) error { return d.free(0, f) }
 
-// Last is Write for what would be lost otherwise, as the process ends. On a full disk it
-// has half of the reserve.
+// Last is Write for what must not wait, because it would be lost when the process ends. On
+// a full disk it has half of the reserve.
 func (d *DB) Last(f func(tx *sql.Tx) error) error { return d.free(reserveBytes/2, f) }
 
 func (d *DB) free(keep int64, f func(tx *sql.Tx) error) error {

@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -131,6 +132,25 @@ func TestOldUsageGoes(t *testing.T) {
 	r, _ = open(t, dir, 24*time.Hour)
 	r.Close() // it looks for old records first of all
 	if got := sums(t, r, Query{}); got[0].Prompt != 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestManySumsAreBounded has more sums that cannot be written than are kept apart.
+func TestManySumsAreBounded(t *testing.T) {
+	db, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	r := &Recorder{db: db, sums: map[sumKey]*Record{}}
+	for i := range most + 500 {
+		r.Add(Record{At: noon, Tenant: "a", Model: fmt.Sprint(i), Outcome: "rejected"})
+	}
+	if len(r.sums) != most+1 {
+		t.Errorf("%d sums are kept", len(r.sums))
+	}
+	if got := sums(t, r, Query{}); got[0].Requests != most+500 {
 		t.Errorf("%+v", got)
 	}
 }
