@@ -19,14 +19,15 @@ type Listener struct {
 	once   sync.Once
 
 	// mu guards what follows; it is held for moments only.
-	mu    sync.Mutex
-	idle  map[net.Conn]time.Time // that no request runs on, since when
-	short bool                   // Accept waits for a place
+	mu     sync.Mutex
+	idle   map[net.Conn]time.Time // that no request runs on, since when
+	silent map[net.Conn]time.Time // that have had no request yet, since when
+	short  bool                   // Accept waits for a place
 }
 
 // Listen wraps a listener; most connections, if more than 0, are open at once.
 func Listen(l net.Listener, most int) *Listener {
-	f := &Listener{Listener: l, closed: make(chan struct{}), idle: map[net.Conn]time.Time{}}
+	f := &Listener{Listener: l, closed: make(chan struct{}), idle: map[net.Conn]time.Time{}, silent: map[net.Conn]time.Time{}}
 	if most > 0 {
 		f.places = make(chan struct{}, most)
 	}
@@ -35,7 +36,7 @@ func Listen(l net.Listener, most int) *Listener {
 
 // Accept waits for a connection, and before for a place. For that it closes one on
 // which no request runs, as the server may at any time: a client that keeps one open
-// only in case keeps nobody else out.
+// only in case keeps nobody else out, nor does one that sends nothing.
 func (l *Listener) Accept() (net.Conn, error) {
 	if err := l.place(); err != nil {
 		return nil, err
@@ -58,13 +59,41 @@ func (l *Listener) place() error {
 		return nil
 	default:
 	}
-	l.want(true)
+	if !l.want(true) {
+		l.endSilent()
+	}
 	defer l.want(false)
-	select {
-	case l.places <- struct{}{}:
-		return nil
-	case <-l.closed:
-		return net.ErrClosed
+	again := time.NewTicker(firstRequest / 4)
+	defer again.Stop()
+	for {
+		select {
+		case l.places <- struct{}{}:
+			return nil
+		case <-again.C:
+			l.endSilent()
+		case <-l.closed:
+			return net.ErrClosed
+		}
+	}
+}
+
+// firstRequest is how long the head of a connection's first request may take while others
+// wait for its place.
+const firstRequest = time.Second
+
+// endSilent closes the connection that has taken longest for that.
+func (l *Listener) endSilent() {
+	l.mu.Lock()
+	var oldest net.Conn
+	for c, since := range l.silent {
+		if time.Since(since) >= firstRequest && (oldest == nil || since.Before(l.silent[oldest])) {
+			oldest = c
+		}
+	}
+	delete(l.silent, oldest)
+	l.mu.Unlock()
+	if oldest != nil {
+		oldest.Close()
 	}
 }
 
@@ -75,8 +104,8 @@ func (l *Listener) free() {
 }
 
 // want says whether Accept waits for a place. If so the connection that has been idle
-// longest is closed, or else the next one that becomes idle.
-func (l *Listener) want(short bool) {
+// longest is closed, or else the next one that becomes idle. It reports whether one was.
+func (l *Listener) want(short bool) bool {
 	l.mu.Lock()
 	l.short = short
 	var oldest net.Conn
@@ -93,12 +122,17 @@ func (l *Listener) want(short bool) {
 	if oldest != nil {
 		oldest.Close()
 	}
+	return oldest != nil
 }
 
 // State is for http.Server.ConnState.
 func (l *Listener) State(c net.Conn, state http.ConnState) {
 	l.mu.Lock()
 	delete(l.idle, c)
+	delete(l.silent, c)
+	if state == http.StateNew {
+		l.silent[c] = time.Now()
+	}
 	spare := state == http.StateIdle && l.short
 	if spare {
 		l.short = false

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // TestFraming follows requests that come in one piece and byte by byte.
@@ -130,5 +131,38 @@ func TestCloseWakes(t *testing.T) {
 	first.Close() // gives one place back, not two
 	if len(l.places) != 0 {
 		t.Error(len(l.places))
+	}
+}
+
+// TestSilentConnectionsMakeRoom fills all places, and the queue behind them, with
+// connections on which nothing is ever sent.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := Listen(tcp, 8)
+	server := &http.Server{
+		ConnState: l.State, ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+	}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { server.Close() })
+	for range 20 {
+		c, err := net.Dial("tcp", tcp.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	client := http.Client{Timeout: 30 * time.Second}
+	begun := time.Now()
+	resp, err := client.Get("http://" + tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if took := time.Since(begun); took < firstRequest/2 {
+		t.Errorf("took %s: connections are closed before they could send anything", took)
 	}
 }
