@@ -41,11 +41,15 @@ const (
 	beside  place = iota // nothing in which media would be looked for
 	message              // a message, a part of one, or a list of either
 	medium               // the description of a medium
+	address              // where it is, if that is a string; else its description
 )
 
-// below is the place of an object's member.
+// below is the place of an object's member. The case of its key's letters does not count:
+// some parser might not mind it.
 func (pl place) below(key []byte) place {
-	switch name := text(key); {
+	switch name := strings.ToLower(text(key)); {
+	case pl != beside && strings.HasSuffix(name, "_url") || pl == medium && name == "url":
+		return address
 	case pl == message && isMedia(name):
 		return medium
 	case pl == message && slices.Contains(contentKeys, name):
@@ -72,12 +76,15 @@ func remoteIn(raw []byte) (url string) {
 			next = inner.below(t.Raw)
 			return true
 		case rawjson.Open:
+			if next == address {
+				next = medium
+			}
 			open = append(open, next)
 			return true
 		case rawjson.Close:
 			open = open[:len(open)-1]
 		case rawjson.Value:
-			if next == medium && isRemote(t.Raw) {
+			if next == medium && isRemote(t.Raw) || next == address && !isHere(t.Raw) {
 				url = text(t.Raw)
 			}
 		}
@@ -98,6 +105,15 @@ func isRemote(raw []byte) bool {
 	return strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:")
 }
 
+// isHere reports whether a value is no address, or one of what stands in the request.
+func isHere(raw []byte) bool {
+	if raw[0] != '"' || bytes.HasPrefix(raw, []byte(`"data:`)) {
+		return true
+	}
+	where := strings.ToLower(text(raw))
+	return where == "" || strings.HasPrefix(where, "data:")
+}
+
 // text is what a JSON string stands for.
 func text(raw []byte) string {
 	if bytes.IndexByte(raw, '\\') < 0 {
@@ -108,14 +124,8 @@ func text(raw []byte) string {
 	return s
 }
 
-// isMedia knows the keys of media in parts of messages, in the APIs of OpenAI and
-// Anthropic and in llama-server's own. Their letters' case does not count here: some
-// parser might not mind it.
+// isMedia knows the keys of media in parts of messages, beside those of addresses, in the
+// APIs of OpenAI and Anthropic and in llama-server's own.
 func isMedia(key string) bool {
-	key = strings.ToLower(key)
-	switch key {
-	case "source", "input_audio", "input_video", "file":
-		return true
-	}
-	return strings.HasSuffix(key, "_url")
+	return key == "source" || key == "input_audio" || key == "input_video" || key == "file"
 }
