@@ -356,12 +356,15 @@ func (g *gatewayProcess) lastPID(worker int) (pid int) {
 	return pid
 }
 
+// generating are the endpoints whose requests are counted.
+var generating = []string{"/v1/completions", chatPath, "/v1/responses", "/v1/messages", "/completion", "/infill"}
+
 // completions counts the requests for completions in the access log.
 func (g *gatewayProcess) completions() (n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, line := range g.lines {
-		if path, _ := line["path"].(string); line["msg"] == "request" && (strings.HasSuffix(path, "/completions") || path == "/completion") {
+		if path, _ := line["path"].(string); line["msg"] == "request" && slices.Contains(generating, path) {
 			n++
 		}
 	}
