@@ -441,9 +441,7 @@ func (p *Pool) awaitIdle(l *Lease, s settling) error {
 		switch {
 		case err == nil && s.settled(anyBusy(work, l.slots), now):
 			return nil
-		case err == nil:
-			heard = now
-		case errors.Is(err, upstream.ErrStarved): // that says nothing about the worker
+		case err == nil, errors.Is(err, upstream.ErrStarved): // which says nothing about the worker
 			heard = now
 		case now.Sub(heard) >= p.opts.CallTimeout:
 			return err

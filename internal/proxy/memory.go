@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -53,24 +52,25 @@ func (p *Proxy) readHeld(rec *record, r io.Reader, length int64) ([]byte, error)
 		}
 		rec.held += length
 	}
-	const least, most = 512, 64 << 10
-	text := make([]byte, 0, min(max(length+1, least), most)) // one more, for the read that finds the end
-	for {
-		n, err := r.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		if more := int64(len(text)) - rec.held; more > 0 {
-			if !p.bodies.take(more) {
-				return nil, errFull
-			}
-			rec.held += more
+	return readAll(&heldReader{r: r, bodies: &p.bodies, rec: rec}, length)
+}
+
+// heldReader makes room for what is read beyond what the record holds already.
+type heldReader struct {
+	r      io.Reader
+	bodies *bodies
+	rec    *record
+	read   int64
+}
+
+func (h *heldReader) Read(text []byte) (int, error) {
+	n, err := h.r.Read(text)
+	h.read += int64(n)
+	if more := h.read - h.rec.held; more > 0 {
+		if !h.bodies.take(more) {
+			return 0, errFull
 		}
-		switch {
-		case err == io.EOF: // itself: what wraps it is no end
-			return text, nil
-		case err != nil:
-			return text, err
-		case len(text) == cap(text):
-			text = slices.Grow(text, len(text))
-		}
+		h.rec.held += more
 	}
+	return n, err
 }
