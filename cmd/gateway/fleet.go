@@ -93,15 +93,22 @@ func (f *fleet) look(ctx context.Context) {
 	}
 }
 
+// serviceLimit bounds the wait for CUDA's multi-process service: an earlier daemon may
+// have to end before a new one starts, which takes up to 40 seconds by mps.Bounds.
+const serviceLimit = 45 * time.Second
+
 // join has CUDA's multi-process service ready where it serves more than one worker.
 func (f *fleet) join(ctx context.Context) {
 	w := f.cfg.Workers
 	if w.MPS == "off" || w.Count == 1 || !f.onGPU() || !gpu.OnCUDA(f.before.Devices, f.devices) {
 		return
 	}
+	f.log.Info("getting CUDA's multi-process service ready", "limit", serviceLimit)
+	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit, fmt.Errorf("not ready within %s: something holds its lock or its keeper does not answer", serviceLimit))
+	defer cancel()
 	self, err := os.Executable()
 	if err == nil {
-		f.service, err = mps.Acquire(ctx, mps.Options{Keeper: []string{self, "mps-keeper"}, Log: f.log})
+		f.service, err = mps.Acquire(ctx, mps.Options{Keeper: []string{self, keeperName}, Log: f.log})
 	}
 	switch {
 	case errors.Is(err, exec.ErrNotFound):

@@ -6,12 +6,14 @@ import (
 	"github.com/loragate/loragate/internal/mps"
 )
 
+const keeperName = "mps-keeper"
+
 // mpsKeeperCommand is the process that has the control daemon of CUDA's multi-process
 // service for all gateways of a user: serve starts it where it is needed, and it ends
 // with the last that uses it.
 func mpsKeeperCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:    "mps-keeper",
+		Use:    keeperName,
 		Short:  "Keep a control daemon of CUDA's multi-process service (started by serve)",
 		Hidden: true,
 		Args:   cobra.NoArgs,
