@@ -135,6 +135,7 @@ func addCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&opts.put.Digest, "digest", "", "the SHA-256 that the source must have, in `hex`")
 	f.Var((*factor)(&opts.put.Scale), "scale", "how strongly it is applied (default 1)")
+	f.StringVar(&opts.put.Description, "description", "", "what it is good for, in one line of `text`")
 	f.StringArrayVar(&opts.put.Aliases, "alias", nil, "a further `name`; may be given several times")
 	f.Var((*factor)(&opts.put.Weight), "weight", "its share of busy workers, 0.1 to 10 (default 1)")
 	f.IntVar(&opts.put.MaxConcurrency, "max-concurrency", 0, "how many of its requests run at once (default: no bound)")

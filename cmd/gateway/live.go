@@ -24,16 +24,12 @@ func specs(cfg *config.Config) []catalog.Spec {
 			from = a.Source
 		}
 		list = append(list, catalog.Spec{
-			Name: a.Name, Source: from, Digest: a.Digest, Scale: a.Scale, Aliases: a.Aliases,
-			Weight: a.Weight, MaxConcurrency: a.MaxConcurrency, Pin: a.Pin, Preload: a.Preload,
+			Name: a.Name, Source: from, Digest: a.Digest, Scale: a.Scale,
+			Settings: a.Settings, Pin: a.Pin, Preload: a.Preload,
 		})
 	}
 	for _, c := range cfg.Compositions {
-		spec := catalog.Spec{Name: c.Name, Scale: 1, Aliases: c.Aliases, Weight: c.Weight, MaxConcurrency: c.MaxConcurrency}
-		for _, p := range c.Parts {
-			spec.Shares = append(spec.Shares, catalog.Share{Adapter: p.Adapter, Scale: p.Scale})
-		}
-		list = append(list, spec)
+		list = append(list, catalog.Spec{Name: c.Name, Scale: 1, Settings: c.Settings, Shares: c.Parts})
 	}
 	return list
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -132,8 +133,8 @@ func TestAddSends(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(filepath.Dir(file))
-	const query = "?aliases=x&aliases=y&digest=d&filename=a.gguf&max_concurrency=3&pin=true&preload=true&scale=-0.5&weight=2 "
-	flags := strings.Fields("--digest d --scale -0.5 --alias x --alias y --weight 2 --max-concurrency 3 --pin --preload --no-wait")
+	const query = "?aliases=x&aliases=y&description=good+for&digest=d&filename=a.gguf&max_concurrency=3&pin=true&preload=true&scale=-0.5&weight=2 "
+	flags := slices.Concat(strings.Fields("--digest d --scale -0.5 --alias x --alias y --weight 2 --max-concurrency 3 --pin --preload --no-wait"), []string{"--description", "good for"})
 	ready := []string{`{"state":"ready"}`}
 	s := newScript(t, map[string][]string{
 		"PUT /admin/v1/adapters/a": ready, "PUT /admin/v1/adapters/a/file": ready, "GET /admin/v1/adapters/a": ready,
@@ -143,8 +144,8 @@ func TestAddSends(t *testing.T) {
 		args []string
 		want string
 	}{
-		{append(flags, "a.gguf"), `PUT /admin/v1/adapters/a {"source":"` + file +
-			`","digest":"d","scale":-0.5,"aliases":["x","y"],"weight":2,"max_concurrency":3,"pin":true,"preload":true}`},
+		{append(flags, "a.gguf"), `PUT /admin/v1/adapters/a {"aliases":["x","y"],"description":"good for","digest":"d",` +
+			`"max_concurrency":3,"pin":true,"preload":true,"scale":-0.5,"source":"` + file + `","weight":2}`},
 		{append(flags, "a.gguf", "--upload"), "PUT /admin/v1/adapters/a/file" + query + "GGUF"},
 		{append(flags, "a.gguf", "--admin", elsewhere), "PUT /admin/v1/adapters/a/file" + query + "GGUF"},
 		{[]string{"hf://owner/repo@main", "--no-wait", "--admin", elsewhere}, `PUT /admin/v1/adapters/a {"source":"hf://owner/repo@main"}`},

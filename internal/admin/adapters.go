@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Adapters is the answer of GET /admin/v1/adapters.
@@ -34,12 +36,10 @@ type Adapter struct {
 	Rank    int     `json:"rank"`
 	Alpha   float64 `json:"alpha"`
 
-	Scale          float64  `json:"scale"` // how strongly it is applied; 1 for a composition
-	Aliases        []string `json:"aliases"`
-	Weight         float64  `json:"weight"`
-	MaxConcurrency int      `json:"max_concurrency"` // 0 is no bound
-	Pin            bool     `json:"pin"`
-	Preload        bool     `json:"preload"`
+	Scale float64 `json:"scale"` // how strongly it is applied; 1 for a composition
+	lora.Settings
+	Pin     bool `json:"pin"`
+	Preload bool `json:"preload"`
 
 	Parts    []Part    `json:"parts"`    // of a composition
 	Versions []Version `json:"versions"` // those that are kept, oldest first
@@ -120,11 +120,11 @@ func (v *views) adapter(rec catalog.Record) Adapter {
 	a := Adapter{
 		Name: rec.Name, Kind: string(rec.Kind), Origin: string(rec.Origin), Source: display(rec.Source),
 		State: string(rec.State), Reason: withoutPaths(rec.Reason, rec),
-		Scale: orOne(rec.Scale), Aliases: append([]string{}, rec.Aliases...), Weight: orOne(rec.Weight),
-		MaxConcurrency: rec.MaxConcurrency, Pin: rec.Pin, Preload: rec.Preload,
+		Scale: cmp.Or(rec.Scale, 1), Settings: rec.Settings, Pin: rec.Pin, Preload: rec.Preload,
 		Parts: make([]Part, 0, len(rec.Shares)), Versions: make([]Version, 0, len(rec.Versions)),
 		Updated: rec.Updated.UTC(),
 	}
+	a.Aliases, a.Weight = append([]string{}, rec.Aliases...), rec.WeightOrDefault()
 	if rec.State == catalog.Downloading {
 		a.Progress = &Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
 	}
@@ -207,13 +207,6 @@ func sorted(ids []int) []int {
 	return ids
 }
 
-func orOne(f float64) float64 {
-	if f == 0 {
-		return 1
-	}
-	return f
-}
-
 // display leaves out of a URL what may be a credential: userinfo and query.
 func display(source string) string {
 	if !strings.HasPrefix(source, "https://") && !strings.HasPrefix(source, "http://") {
@@ -229,7 +222,7 @@ func display(source string) string {
 // withoutPaths takes the places of stored files out of a reason, as llama-server's
 // own words may have them.
 func withoutPaths(reason string, rec catalog.Record) string {
-	for _, ver := range append([]*catalog.Version{rec.Active, rec.Staged}, rec.Versions...) {
+	for _, ver := range append([]*lora.Version{rec.Active, rec.Staged}, rec.Versions...) {
 		if ver != nil && ver.Path != "" {
 			reason = strings.ReplaceAll(reason, ver.Path, "the adapter's file")
 		}

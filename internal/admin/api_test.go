@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestCallsReachTheCatalog is every route that works, with what it hands on.
@@ -53,19 +54,19 @@ func TestCallsReachTheCatalog(t *testing.T) {
 func TestSpecsAreReadWhole(t *testing.T) {
 	r := newCatalog()
 	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON,
-		`{"source":"/a","digest":"d","scale":0.5,"aliases":["x"],"weight":2,"max_concurrency":3,"pin":true,"preload":true}`)
-	want := catalog.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5, Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3, Pin: true, Preload: true}
+		`{"source":"/a","digest":"d","scale":0.5,"description":"about","aliases":["x"],"weight":2,"max_concurrency":3,"pin":true,"preload":true}`)
+	want := catalog.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
 	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON, `{"parts":[{"adapter":"x","scale":0.7},{"adapter":"y"},{"adapter":"z","scale":null}]}`)
-	want = catalog.Spec{Name: "a", Shares: []catalog.Share{{Adapter: "x", Scale: .7}, {Adapter: "y"}, {Adapter: "z"}}}
+	want = catalog.Spec{Name: "a", Shares: []lora.Share{{Adapter: "x", Scale: .7}, {Adapter: "y"}, {Adapter: "z"}}}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
-	r.serve(t, "PUT", "/admin/v1/adapters/a/file?filename=f.zip&digest=d&scale=0.5&aliases=x&aliases=y&weight=2&max_concurrency=3&pin=true&preload=false",
+	r.serve(t, "PUT", "/admin/v1/adapters/a/file?filename=f.zip&digest=d&scale=0.5&description=about&aliases=x&aliases=y&weight=2&max_concurrency=3&pin=true&preload=false",
 		"application/octet-stream", "bytes")
-	want = catalog.Spec{Name: "a", Digest: "d", Scale: .5, Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3, Pin: true}
+	want = catalog.Spec{Name: "a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true}
 	if !reflect.DeepEqual(r.spec, want) || r.body != "bytes" {
 		t.Errorf("%+v, %q, want %+v", r.spec, r.body, want)
 	}
@@ -99,7 +100,7 @@ var badCalls = []struct {
 	{"unpaired", "PUT", put, isJSON, `{"source"}`, 400, "not valid JSON"},
 	{"scale 0", "PUT", put, isJSON, `{"source":"/a","scale":0}`, 400, "scale: must not be 0"},
 	{"weight 0", "PUT", put, isJSON, `{"source":"/a","weight":0}`, 400, "weight: must be more than 0"},
-	{"negative", "PUT", put, isJSON, `{"source":"/a","max_concurrency":-1}`, 400, "max_concurrency: must not be less"},
+	{"negative", "PUT", put, isJSON, `{"source":"/a","max_concurrency":-1}`, 400, "max_concurrency: must be from 0"},
 	{"nothing", "PUT", put, isJSON, `{}`, 400, "source: is missing"},
 	{"both", "PUT", put, isJSON, `{"source":"/a","parts":[]}`, 400, "nothing has both"},
 	{"empty source", "PUT", put, isJSON, `{"source":""}`, 400, "source: must not be empty"},

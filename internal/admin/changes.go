@@ -2,27 +2,41 @@ package admin
 
 import (
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // PutRequest is the body of PUT /admin/v1/adapters/{name}: an adapter with a
 // Source or a composition with Parts, which has no Digest, Scale, Pin and
 // Preload. What is left out has its default.
 type PutRequest struct {
-	Source         string   `json:"source,omitempty"`
-	Digest         string   `json:"digest,omitempty"`
-	Parts          []Part   `json:"parts,omitempty"`
-	Scale          float64  `json:"scale,omitempty"`
-	Aliases        []string `json:"aliases,omitempty"`
-	Weight         float64  `json:"weight,omitempty"`
-	MaxConcurrency int      `json:"max_concurrency,omitempty"`
-	Pin            bool     `json:"pin,omitempty"`
-	Preload        bool     `json:"preload,omitempty"`
+	Source string  `json:"source"`
+	Digest string  `json:"digest"`
+	Parts  []Part  `json:"parts"`
+	Scale  float64 `json:"scale"`
+	lora.Settings
+	Pin     bool `json:"pin"`
+	Preload bool `json:"preload"`
+}
+
+// MarshalJSON implements json.Marshaler. It writes what is not left out.
+func (p PutRequest) MarshalJSON() ([]byte, error) {
+	fields := p.Fields()
+	maps.Copy(fields, map[string]any{
+		"source": &p.Source, "digest": &p.Digest, "parts": &p.Parts, "scale": &p.Scale, "pin": &p.Pin, "preload": &p.Preload,
+	})
+	maps.DeleteFunc(fields, func(_ string, to any) bool {
+		value := reflect.ValueOf(to).Elem()
+		return value.IsZero() || value.Kind() == reflect.Slice && value.Len() == 0
+	})
+	return json.Marshal(fields)
 }
 
 // PinRequest is the body of POST /admin/v1/adapters/{name}/pin.
@@ -79,11 +93,12 @@ func waits(r *http.Request) (bool, error) {
 func readSpec(w http.ResponseWriter, r *http.Request) (catalog.Spec, error) {
 	spec := catalog.Spec{Name: r.PathValue("name")}
 	var rawParts []json.RawMessage
-	seen, err := readObject(w, r, map[string]any{
+	fields := spec.Fields()
+	maps.Copy(fields, map[string]any{
 		"source": &spec.Source, "digest": &spec.Digest, "parts": &rawParts, "scale": &spec.Scale,
-		"aliases": &spec.Aliases, "weight": &spec.Weight, "max_concurrency": &spec.MaxConcurrency,
 		"pin": &spec.Pin, "preload": &spec.Preload,
 	})
+	seen, err := readObject(w, r, fields)
 	if err != nil {
 		return spec, err
 	}
@@ -109,7 +124,7 @@ func readSpec(w http.ResponseWriter, r *http.Request) (catalog.Spec, error) {
 	}
 	parts, err := decodeParts(rawParts)
 	for _, p := range parts {
-		share := catalog.Share{Adapter: p.Adapter}
+		share := lora.Share{Adapter: p.Adapter}
 		if p.Scale != nil {
 			share.Scale = *p.Scale
 		}
@@ -125,8 +140,9 @@ func checkNumbers(spec catalog.Spec, seen map[string]bool) error {
 		return invalid("scale", "scale: must not be 0.")
 	case seen["weight"] && spec.Weight <= 0:
 		return invalid("weight", "weight: must be more than 0.")
-	case spec.MaxConcurrency < 0:
-		return invalid("max_concurrency", "max_concurrency: must not be less than 0; 0 is no bound.")
+	}
+	if field, must := spec.Check(); field != "" {
+		return invalid(field, "%s: %s.", field, must)
 	}
 	return nil
 }
@@ -194,9 +210,7 @@ func uploadSpec(r *http.Request) (spec catalog.Spec, filename string, err error)
 	q.text("filename", &filename)
 	q.text("digest", &spec.Digest)
 	q.number("scale", &spec.Scale)
-	q.list("aliases", &spec.Aliases)
-	q.number("weight", &spec.Weight)
-	q.whole("max_concurrency", &spec.MaxConcurrency)
+	q.fields(spec.Fields())
 	q.boolean("pin", &spec.Pin)
 	q.boolean("preload", &spec.Preload)
 	if err := q.end(); err != nil {
@@ -273,6 +287,22 @@ func (q *query) one(name string) (string, bool) {
 func (q *query) fail(name, problem string) {
 	if q.err == nil {
 		q.err = invalid(shorten(name), "%s: %s.", shorten(name), problem)
+	}
+}
+
+// fields reads parameters of lora.Settings.Fields.
+func (q *query) fields(all map[string]any) {
+	for name, to := range all {
+		switch to := to.(type) {
+		case *string:
+			q.text(name, to)
+		case *[]string:
+			q.list(name, to)
+		case *float64:
+			q.number(name, to)
+		case *int:
+			q.whole(name, to)
+		}
 	}
 }
 

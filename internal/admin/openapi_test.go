@@ -88,12 +88,14 @@ func compareType(t *testing.T, schemas openapi3.Schemas, typ reflect.Type, seen 
 		return
 	}
 	var names, required []string
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for _, f := range reflect.VisibleFields(typ) {
+		if f.Anonymous {
+			continue // its fields are the type's own
+		}
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 		// A request may leave out what has a default.
-		if option != "omitempty" && !(typ == reflect.TypeFor[Part]() && name == "scale") {
+		if option != "omitempty" && typ != reflect.TypeFor[PutRequest]() && !(typ == reflect.TypeFor[Part]() && name == "scale") {
 			required = append(required, name)
 		}
 		if p := ref.Value.Properties[name]; p != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // fakeCatalog answers every call with the same record or error and remembers
@@ -110,10 +111,10 @@ func (p *fakePool) Restart(int) error   { return p.err }
 const someDigest = "ab01"
 
 func ready() catalog.Record {
-	v := &catalog.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16, Source: "https://user:secret@host/a.gguf?token=secret"}
+	v := &lora.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16, Source: "https://user:secret@host/a.gguf?token=secret"}
 	return catalog.Record{
 		Spec: catalog.Spec{Name: "shop", Source: v.Source, Scale: 1}, Kind: catalog.KindAdapter, Origin: catalog.FromAPI,
-		State: catalog.Ready, Active: v, Versions: []*catalog.Version{v},
+		State: catalog.Ready, Active: v, Versions: []*lora.Version{v},
 	}
 }
 

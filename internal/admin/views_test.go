@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestSourcesAreShown without what may be secret in them.
@@ -37,12 +38,12 @@ func TestSourcesAreShown(t *testing.T) {
 
 // TestPlacesOfFilesAreNotShown in reasons.
 func TestPlacesOfFilesAreNotShown(t *testing.T) {
-	version := func(n int, path string) *catalog.Version { return &catalog.Version{Number: n, Path: path} }
+	version := func(n int, path string) *lora.Version { return &lora.Version{Number: n, Path: path} }
 	r := newCatalog()
 	rec := &r.records[0]
 	rec.State, rec.Reason = catalog.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of /models/shop.gguf"
 	rec.Active, rec.Staged = version(2, "/state/2.gguf"), version(3, "/state/3.gguf")
-	rec.Versions = []*catalog.Version{version(1, "/state/1.gguf")}
+	rec.Versions = []*lora.Version{version(1, "/state/1.gguf")}
 	for _, c := range [][3]string{{"GET", AdaptersPath, ""}, {"GET", somePath, ""}, {"PUT", somePath, `{"source":"/a"}`}} {
 		text := r.serve(t, c[0], c[1], isJSON, c[2]).Body.String()
 		if strings.Contains(text, "/state/") || !strings.Contains(text, "first the adapter's file, then the adapter's file") ||
@@ -56,7 +57,7 @@ func TestPlacesOfFilesAreNotShown(t *testing.T) {
 const wantAdapters = `{"adapters": [
   {"name": "shop", "kind": "adapter", "origin": "api", "source": "hf://owner/shop", "state": "downloading", "reason": "",
    "progress": {"done": 3, "total": 10}, "version": 2, "digest": "ab02", "staged": {"version": 3, "digest": "ab03"},
-   "bytes": 12, "rank": 8, "alpha": 16.5, "scale": 0.5, "aliases": ["x", "y"], "weight": 2, "max_concurrency": 4, "pin": true,
+   "bytes": 12, "rank": 8, "alpha": 16.5, "scale": 0.5, "description": "sells", "aliases": ["x", "y"], "weight": 2, "max_concurrency": 4, "pin": true,
    "preload": true, "parts": [], "versions": [
      {"version": 1, "digest": "ab01", "bytes": 11, "rank": 4, "source": "/a", "created": "1970-01-01T00:00:01Z", "active": false},
      {"version": 2, "digest": "ab02", "bytes": 12, "rank": 8, "source": "/b", "created": "1970-01-01T00:00:02Z", "active": true},
@@ -64,20 +65,20 @@ const wantAdapters = `{"adapters": [
    "loaded_on": [0], "applied_on": [], "last_used": "1970-01-01T00:00:05Z", "updated": "1970-01-01T00:00:04Z"},
   {"name": "sum", "kind": "composition", "origin": "config", "source": "", "state": "ready", "reason": "",
    "progress": null, "version": 0, "digest": "", "staged": null,
-   "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
+   "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "description": "", "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
    "preload": false, "parts": [{"adapter": "shop", "scale": -0.5}, {"adapter": "x", "scale": null}], "versions": [],
    "loaded_on": [0], "applied_on": [], "last_used": null, "updated": "1970-01-01T00:00:04Z"},
   {"name": "wrong", "kind": "adapter", "origin": "directory", "source": "/models/wrong.gguf", "state": "rejected",
    "reason": "not a GGUF file", "progress": null, "version": 0, "digest": "", "staged": null,
-   "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
+   "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "description": "", "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
    "preload": false, "parts": [], "versions": [],
    "loaded_on": [], "applied_on": [], "last_used": null, "updated": "1970-01-01T00:00:04Z"}]}`
 
 func TestAdaptersAreShown(t *testing.T) {
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
-	var versions []*catalog.Version
+	var versions []*lora.Version
 	for n, source := range []string{"/a", "/b", "/c"} {
-		versions = append(versions, &catalog.Version{
+		versions = append(versions, &lora.Version{
 			Number: n + 1, Digest: fmt.Sprintf("ab0%d", n+1), Path: fmt.Sprintf("/state/%d", n+1), Bytes: int64(11 + n),
 			Rank: []int{4, 8, 9}[n], Alpha: 16.5, Source: source, Created: at(int64(n + 1)),
 		})
@@ -85,12 +86,12 @@ func TestAdaptersAreShown(t *testing.T) {
 	r := newCatalog()
 	r.records = []catalog.Record{
 		{
-			Spec: catalog.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5, Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Pin: true, Preload: true},
+			Spec: catalog.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Description: "sells"}, Pin: true, Preload: true},
 			Kind: catalog.KindAdapter, Origin: catalog.FromAPI, State: catalog.Downloading, Progress: catalog.Progress{Done: 3, Total: 10},
 			Active: versions[1], Staged: versions[2], Versions: versions, Updated: at(4),
 		},
 		{
-			Spec: catalog.Spec{Name: "sum", Shares: []catalog.Share{{Adapter: "shop", Scale: -.5}, {Adapter: "x"}}},
+			Spec: catalog.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: -.5}, {Adapter: "x"}}},
 			Kind: catalog.KindComposition, Origin: catalog.FromConfig, State: catalog.Ready, Progress: catalog.Progress{Done: 3}, Updated: at(4),
 		},
 		{
@@ -110,15 +111,15 @@ func TestPlaces(t *testing.T) {
 	r := newCatalog()
 	used := time.Unix(1000, 0)
 	other := ready()
-	other.Name, other.Active = "other", &catalog.Version{Number: 1, Digest: "cd", Path: "/other"}
+	other.Name, other.Active = "other", &lora.Version{Number: 1, Digest: "cd", Path: "/other"}
 	sum := catalog.Record{
-		Spec: catalog.Spec{Name: "sum", Shares: []catalog.Share{{Adapter: "shop", Scale: .5}, {Adapter: "other"}}},
+		Spec: catalog.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: .5}, {Adapter: "other"}}},
 		Kind: catalog.KindComposition, Origin: catalog.FromConfig, State: catalog.Ready,
 	}
 	lacking := sum
-	lacking.Name, lacking.Shares = "lacking", []catalog.Share{{Adapter: "shop"}, {Adapter: "nobody"}}
+	lacking.Name, lacking.Shares = "lacking", []lora.Share{{Adapter: "shop"}, {Adapter: "nobody"}}
 	byAlias := sum
-	byAlias.Name, byAlias.Shares = "byalias", []catalog.Share{{Adapter: "shop"}, {Adapter: "another"}}
+	byAlias.Name, byAlias.Shares = "byalias", []lora.Share{{Adapter: "shop"}, {Adapter: "another"}}
 	other.Aliases = []string{"another"}
 	// A file of the folder that was rejected is no part of anything.
 	nobody := catalog.Record{Spec: catalog.Spec{Name: "nobody"}, Kind: catalog.KindAdapter, Origin: catalog.FromDirectory, State: catalog.Rejected}

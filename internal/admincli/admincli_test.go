@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 var now = time.Unix(100000, 0)
@@ -15,7 +16,7 @@ func some() []admin.Adapter {
 	return []admin.Adapter{
 		{
 			Name: "shop", Kind: "adapter", Origin: "api", Source: "/models/shop.gguf", State: "ready", Version: 2, Digest: strings.Repeat("ab", 32),
-			Bytes: 9 << 20, Rank: 8, Scale: 1, Weight: 1, Aliases: []string{"store", "gpt-4o"}, LoadedOn: []int{0, 1}, AppliedOn: []int{1}, LastUsed: &used, Pin: true,
+			Bytes: 9 << 20, Rank: 8, Scale: 1, Settings: lora.Settings{Weight: 1, Aliases: []string{"store", "gpt-4o"}, Description: "sells shoes"}, LoadedOn: []int{0, 1}, AppliedOn: []int{1}, LastUsed: &used, Pin: true,
 			Staged: &admin.Staged{Version: 3, Digest: "cd"},
 			Versions: []admin.Version{
 				{Version: 1, Digest: "ef", Bytes: 1 << 20, Rank: 4, Created: now.Add(-48 * time.Hour)},
@@ -65,7 +66,7 @@ func TestDetails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"aliases             store, gpt-4o", "kind                adapter, from the admin API", "pinned, preloaded   true, false",
+		"description         sells shoes", "aliases             store, gpt-4o", "kind                adapter, from the admin API", "pinned, preloaded   true, false",
 		"waits to be loaded  version 3, cd", "version 1           ef, rank 4, 1.0 MiB, 2 days ago\n", "version 2           ab, rank 8, 9.0 MiB, 1 hour ago, answers",
 	} {
 		if !strings.Contains(out.String(), line) {

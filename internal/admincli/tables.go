@@ -69,6 +69,9 @@ var origins = map[string]string{"directory": "the watched folder", "config": "th
 func Adapter(w io.Writer, a admin.Adapter, now time.Time) error {
 	t := newTable(w)
 	t.row("name", a.Name)
+	if a.Description != "" {
+		t.row("description", a.Description)
+	}
 	t.row("aliases", strings.Join(a.Aliases, ", "))
 	t.row("kind", a.Kind+", from "+origins[a.Origin])
 	t.row("source", cmp.Or(a.Source, sum(a.Parts), "(upload)"))

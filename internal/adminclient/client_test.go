@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 func clientOf(t *testing.T, h http.HandlerFunc) *Client {
@@ -76,7 +77,7 @@ func TestCallsAsTheyAreSent(t *testing.T) {
 		"PUT /admin/v1/adapters/a/file?aliases=x&aliases=y&filename=f.gguf&pin=true&scale=0.5 bytes": func() error {
 			_, err := c.Upload(ctx, "a", Upload{
 				Filename: "f.gguf", Body: strings.NewReader("bytes"), Size: 5,
-				Put: admin.PutRequest{Aliases: []string{"x", "y"}, Pin: true, Scale: .5},
+				Put: admin.PutRequest{Settings: lora.Settings{Aliases: []string{"x", "y"}}, Pin: true, Scale: .5},
 			})
 			return err
 		},

@@ -21,6 +21,7 @@ import (
 
 	"github.com/loragate/loragate/internal/admin"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
 )
 
@@ -104,7 +105,7 @@ func (m *memory) Pin(name string, pin bool) (catalog.Record, error) {
 }
 
 func (m *memory) Rollback(name string) (catalog.Record, error) {
-	return m.change(name, func(r *catalog.Record) { r.Active = &catalog.Version{Number: 1, Digest: "ab"} })
+	return m.change(name, func(r *catalog.Record) { r.Active = &lora.Version{Number: 1, Digest: "ab"} })
 }
 
 // twoWorkers is a pool that remembers what was asked of it.
@@ -197,11 +198,11 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 	c, ctx := a.client(t, someToken), t.Context()
 	half := .5
 	put := admin.PutRequest{
-		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25, Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3, Pin: true, Preload: true,
+		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	got, err := c.Put(ctx, "team/shop", put, false)
 	want := catalog.Spec{
-		Name: "team/shop", Source: put.Source, Digest: put.Digest, Scale: .25, Aliases: put.Aliases, Weight: 2, MaxConcurrency: 3, Pin: true, Preload: true,
+		Name: "team/shop", Source: put.Source, Digest: put.Digest, Scale: .25, Settings: lora.Settings{Aliases: put.Aliases, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	if rec, _ := a.Get("team/shop"); err != nil || got.Name != "team/shop" || got.State != "downloading" || a.waited || !reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("put %+v, %v; the catalog got %+v", got, err, rec.Spec)
@@ -209,7 +210,7 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 	if got, err := c.Put(ctx, "sum", admin.PutRequest{Parts: []admin.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}}, true); err != nil || got.State != "ready" || !a.waited {
 		t.Errorf("a composition: %+v, %v", got, err)
 	}
-	if rec, _ := a.Get("sum"); !slices.Equal(rec.Shares, []catalog.Share{{Adapter: "a", Scale: .5}, {Adapter: "b"}}) {
+	if rec, _ := a.Get("sum"); !slices.Equal(rec.Shares, []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b"}}) {
 		t.Errorf("the catalog got %+v", rec.Shares)
 	}
 	if list, err := c.Adapters(ctx); err != nil || len(list) != 2 || list[0].Name != "sum" || *list[0].Parts[0].Scale != .5 || list[1].Name != "team/shop" {
@@ -275,7 +276,7 @@ func TestRefusalsOfTheCatalog(t *testing.T) {
 		}
 	}
 	var e *Error
-	if _, err := c.Put(t.Context(), "shop", admin.PutRequest{Source: "/a", MaxConcurrency: -1}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
+	if _, err := c.Put(t.Context(), "shop", admin.PutRequest{Source: "/a", Settings: lora.Settings{MaxConcurrency: -1}}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
 		t.Errorf("a field at fault: %+v", e)
 	}
 	for _, token := range []string{"", "another-token-of-tests"} {
@@ -315,9 +316,9 @@ func TestUploadThroughTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up.Put = admin.PutRequest{Digest: "d", Scale: .5, Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1, Pin: true, Preload: true}
+	up.Put = admin.PutRequest{Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	got, err := c.Upload(t.Context(), "shop", up)
-	want := catalog.Spec{Name: "shop", Digest: "d", Scale: .5, Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1, Pin: true, Preload: true}
+	want := catalog.Spec{Name: "shop", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	if rec, _ := a.Get("shop"); err != nil || got.State != "ready" || a.file != "shop.gguf" || !bytes.Equal(a.body, content) || !reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("%+v, %v; %d bytes as %s, %+v", got, err, len(a.body), a.file, rec.Spec)
 	}

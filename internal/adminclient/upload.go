@@ -63,12 +63,19 @@ func uploadQuery(up Upload) url.Values {
 	p := up.Put
 	set("digest", p.Digest, p.Digest != "")
 	set("scale", number(p.Scale), p.Scale != 0)
-	set("weight", number(p.Weight), p.Weight != 0)
-	set("max_concurrency", strconv.Itoa(p.MaxConcurrency), p.MaxConcurrency != 0)
 	set("pin", "true", p.Pin)
 	set("preload", "true", p.Preload)
-	for _, alias := range p.Aliases {
-		q.Add("aliases", alias)
+	for name, value := range p.Fields() {
+		switch value := value.(type) {
+		case *string:
+			set(name, *value, *value != "")
+		case *[]string:
+			q[name] = *value
+		case *float64:
+			set(name, number(*value), *value != 0)
+		case *int:
+			set(name, strconv.Itoa(*value), *value != 0)
+		}
 	}
 	return q
 }

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -149,7 +150,7 @@ func newCatalog(opts Options) (*Catalog, error) {
 	}
 	c := &Catalog{
 		opts: opts, log: opts.Log,
-		base:  &Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: info.ModTime(), Weight: 1},
+		base:  &Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: info.ModTime(), Settings: lora.Settings{Weight: 1}},
 		local: make(chan struct{}, localIntakes), remote: make(chan struct{}, remoteIntakes),
 		freed: make(chan struct{}, 1),
 		adhoc: opts.Adhoc, published: make(chan struct{}),

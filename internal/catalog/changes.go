@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -233,7 +234,7 @@ func (c *Catalog) Pin(name string, pin bool) (Record, error) {
 // Rollback makes the version before the active (or staged) one active, whatever
 // the adapter's origin. It holds until the source has other bytes.
 func (c *Catalog) Rollback(name string) (Record, error) {
-	var v *Version
+	var v *lora.Version
 	r, err := c.edit(name, func(e *entry) error {
 		if v = c.st.previous(e); v == nil {
 			return refuse(Conflict, "%s has no version before the present one", name)

@@ -3,6 +3,8 @@ package catalog
 import (
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestListsAreRefusedForEveryProblem at once.
@@ -17,8 +19,8 @@ func TestListsAreRefusedForEveryProblem(t *testing.T) {
 	r.until("the entry", func() bool { return r.answers("kept") == digest("kept") })
 	err := r.Configure([]Spec{
 		{Name: "good", Source: "/good"}, {Name: "two words", Source: "/a"}, {Name: "loud", Source: "/a", Scale: 200},
-		{Name: "twice", Source: "/a"}, {Name: "twice", Source: "/b"}, {Name: "alias", Source: "/a", Aliases: []string{"good"}},
-		{Name: "base", Source: "/a"}, {Name: "other", Source: "/a", Aliases: []string{"api", "file"}}, {Name: "api", Source: "/a"},
+		{Name: "twice", Source: "/a"}, {Name: "twice", Source: "/b"}, {Name: "alias", Source: "/a", Settings: lora.Settings{Aliases: []string{"good"}}},
+		{Name: "base", Source: "/a"}, {Name: "other", Source: "/a", Settings: lora.Settings{Aliases: []string{"api", "file"}}}, {Name: "api", Source: "/a"},
 	})
 	if code := refusal(err); code != Invalid && code != Conflict {
 		t.Errorf("code %q", code)
@@ -46,7 +48,7 @@ func TestListsAreRefusedForEveryProblem(t *testing.T) {
 func TestListsThatCannotBeStored(t *testing.T) {
 	r := newRig(t)
 	one, two := r.file("one", "one"), r.file("two", "two")
-	first := []Spec{{Name: "a", Source: one}, {Name: "b", Source: two}, {Name: "sum", Shares: []Share{{"a", .5}, {"b", .5}}}, {Name: "c", Source: one, Scale: .5}}
+	first := []Spec{{Name: "a", Source: one}, {Name: "b", Source: two}, {Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b", Scale: .5}}}, {Name: "c", Source: one, Scale: .5}}
 	if err := r.Configure(first); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestEntriesThatBecomeSomethingElse(t *testing.T) {
 	r := newRig(t)
 	part := Spec{Name: "part", Source: r.file("part", "part")}
 	adapter := Spec{Name: "a", Source: r.file("one", "one")}
-	sum := Spec{Name: "a", Shares: []Share{{"part", .5}}}
+	sum := Spec{Name: "a", Shares: []lora.Share{{Adapter: "part", Scale: .5}}}
 	if err := r.Configure([]Spec{part}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Bounds of an expression.
@@ -81,7 +83,7 @@ func (s *snapshot) compose(name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Weight: math.Inf(1), sum: true}
+	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Settings: lora.Settings{Weight: math.Inf(1)}, sum: true}
 	if len(terms) == 1 {
 		m.Kind, m.sum = KindAdapter, false
 	}

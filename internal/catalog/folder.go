@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // folder is what is known of the watched directory. Its paths and prints are
@@ -171,7 +173,7 @@ func (c *Catalog) mayHave(f candidate, e *entry, owners map[string]string, alias
 }
 
 func (c *Catalog) takeFile(f candidate, e, past *entry) *job {
-	spec := Spec{Name: f.name, Source: f.path, Scale: 1, Weight: 1}
+	spec := Spec{Name: f.name, Source: f.path, Scale: 1, Settings: lora.Settings{Weight: 1}}
 	if e == nil {
 		if e = past; e == nil {
 			e = &entry{kind: KindAdapter, origin: FromDirectory, state: Downloading, updated: time.Now().UTC()}

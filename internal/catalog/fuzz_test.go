@@ -3,6 +3,8 @@ package catalog
 import (
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // FuzzExpression reads names as clients make them up: what is taken means the same
@@ -12,10 +14,10 @@ func FuzzExpression(f *testing.F) {
 		f.Add(seed)
 	}
 	base := &Model{Name: "base", Kind: KindBase, Target: "base"}
-	version := func(digest string) *Version { return &Version{Digest: digest} }
+	version := func(digest string) *lora.Version { return &lora.Version{Digest: digest} }
 	s := &snapshot{adhoc: true, byName: map[string]*Model{"base": base}}
 	for _, name := range []string{"a", "b", "c/d"} {
-		m := &Model{Name: name, Target: name, Kind: KindAdapter, Parts: []Part{{version(name), 1}}, single: []Part{{version(name), 1}}, Weight: 1}
+		m := &Model{Name: name, Target: name, Kind: KindAdapter, Parts: []Part{{version(name), 1}}, single: []Part{{version(name), 1}}, Settings: lora.Settings{Weight: 1}}
 		s.byName[name] = m
 	}
 	f.Fuzz(func(t *testing.T, name string) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -72,7 +73,7 @@ func (c *Catalog) abandon(e *entry, cause error) {
 
 // run gets a source, checks it and stores its bytes. When it returns without
 // error the caller holds c.storing for reading.
-func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}, from get) (*Version, error) {
+func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}, from get) (*lora.Version, error) {
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()
@@ -107,7 +108,7 @@ func (c *Catalog) run(ctx context.Context, e *entry, j *job, slots chan struct{}
 		c.storing.RUnlock()
 		return nil, err
 	}
-	return &Version{
+	return &lora.Version{
 		Digest: digest, Path: c.opts.Store.Blobs().Path(digest), Bytes: size, Rank: info.Rank, Alpha: info.Alpha,
 		Architecture: info.Architecture, Created: time.Now().UTC(),
 	}, nil
@@ -130,7 +131,7 @@ func (c *Catalog) progress(e *entry, j *job, done, total int64) {
 }
 
 // finish ends an intake. If the record has no use for it nothing changes.
-func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
+func (c *Catalog) finish(e *entry, j *job, v *lora.Version, err error) {
 	c.mu.Lock()
 	if e.job != j {
 		j.err = j.cause
@@ -154,7 +155,7 @@ func (c *Catalog) finish(e *entry, j *job, v *Version, err error) {
 }
 
 // conclude makes what an intake brought, or why it brought nothing, the record's.
-func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
+func (c *Catalog) conclude(e *entry, j *job, v *lora.Version, err error) error {
 	now := time.Now().UTC()
 	bad := false
 	if err == nil {
@@ -201,7 +202,7 @@ func (c *Catalog) conclude(e *entry, j *job, v *Version, err error) error {
 	return err
 }
 
-func (c *Catalog) logChange(before *Version, e *entry) {
+func (c *Catalog) logChange(before *lora.Version, e *entry) {
 	v := e.latest()
 	what := "adapter added"
 	switch {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // beginPut puts in the background and returns once that is under way.
@@ -112,7 +114,7 @@ func TestNamesOfIntakes(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	release := r.hold()
-	ended := r.beginPut(Spec{Name: "a", Source: r.file("two", "two"), Aliases: []string{"b"}})
+	ended := r.beginPut(Spec{Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}})
 	if _, err := r.Put(t.Context(), Spec{Name: "b", Source: r.file("b", "of b")}, false); refusal(err) != Conflict {
 		t.Errorf("a name that is taken soon: %v", err)
 	}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Kind says what a model is.
@@ -30,9 +32,10 @@ type Model struct {
 	Created time.Time // when what it stands for came to be
 	// Parts are what must be applied: by digest, no digest twice, none at scale 0.
 	// The base has none.
-	Parts          []Part
-	Weight         float64 // its share of busy workers against others
-	MaxConcurrency int     // how many of its requests run at once; 0 is no bound
+	Parts []Part
+	// Settings are those of Target; the weight is never 0. Of an expression they are the
+	// least that its adapters are given.
+	lora.Settings
 	// Adhoc is set for an expression: its Name and Target are the client's words,
 	// of which there is no end.
 	Adhoc bool

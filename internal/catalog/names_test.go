@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestExpressions resolves sums and scales to what must be applied.
@@ -15,10 +17,10 @@ func TestExpressions(t *testing.T) {
 	for _, name := range []string{"coding", "chat", "team/legal"} {
 		r.put(name, name)
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "copy", Aliases: []string{"alias"}, Scale: .25, MaxConcurrency: 3, Weight: 2, Source: r.file("copy", "coding")}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "copy", Settings: lora.Settings{Aliases: []string{"alias"}, MaxConcurrency: 3, Weight: 2}, Scale: .25, Source: r.file("copy", "coding")}, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []Share{{"coding", .5}, {"chat", 0}}}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []lora.Share{{Adapter: "coding", Scale: .5}, {Adapter: "chat", Scale: 0}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	part := func(content string, scale string) string { return digest(content) + "@" + scale }
@@ -69,12 +71,12 @@ func TestSpecsThatMakeNoSense(t *testing.T) {
 	source := r.file("a", "a")
 	for i, s := range []Spec{
 		{Name: "", Source: source}, {Name: "-a", Source: source}, {Name: "a b", Source: source}, {Name: "a@1", Source: source}, {Name: "a+b", Source: source},
-		{Name: strings.Repeat("a", 129), Source: source}, {Name: "a\n", Source: source}, {Name: "a", Aliases: []string{"ä"}, Source: source},
-		{Name: "a", Aliases: []string{"a"}, Source: source}, {Name: "a", Aliases: []string{"b", "b"}, Source: source},
+		{Name: strings.Repeat("a", 129), Source: source}, {Name: "a\n", Source: source}, {Name: "a", Settings: lora.Settings{Aliases: []string{"ä"}}, Source: source},
+		{Name: "a", Settings: lora.Settings{Aliases: []string{"a"}}, Source: source}, {Name: "a", Settings: lora.Settings{Aliases: []string{"b", "b"}}, Source: source},
 		{Name: "a", Source: source, Scale: math.NaN()}, {Name: "a", Source: source, Scale: math.Inf(1)}, {Name: "a", Source: source, Scale: 101},
-		{Name: "a", Source: source, Weight: .05}, {Name: "a", Source: source, Weight: 11}, {Name: "a", Source: source, Weight: math.NaN()},
-		{Name: "a", Source: source, MaxConcurrency: -1}, {Name: "a"}, {Name: "a", Source: source, Shares: []Share{{"b", 1}}},
-		{Name: "a", Shares: []Share{{"", 1}}}, {Name: "a", Shares: []Share{{"b", math.NaN()}}}, {Name: "a", Shares: make([]Share, 9)},
+		{Name: "a", Source: source, Settings: lora.Settings{Weight: .05}}, {Name: "a", Source: source, Settings: lora.Settings{Weight: 11}}, {Name: "a", Source: source, Settings: lora.Settings{Weight: math.NaN()}},
+		{Name: "a", Source: source, Settings: lora.Settings{MaxConcurrency: -1}}, {Name: "a"}, {Name: "a", Source: source, Shares: []lora.Share{{Adapter: "b", Scale: 1}}},
+		{Name: "a", Shares: []lora.Share{{Adapter: "", Scale: 1}}}, {Name: "a", Shares: []lora.Share{{Adapter: "b", Scale: math.NaN()}}}, {Name: "a", Shares: make([]lora.Share, 9)},
 	} {
 		if _, err := r.Put(t.Context(), s, true); refusal(err) != Invalid {
 			t.Errorf("%d: %+v: %v, want it invalid", i, s, err)
@@ -87,22 +89,22 @@ func TestSpecsThatMakeNoSense(t *testing.T) {
 
 // TestNamesAreOneSpace lets base, adapters, compositions and aliases clash.
 func TestNamesAreOneSpace(t *testing.T) {
-	r := newRig(t, Spec{Name: "mine", Source: "/none", Aliases: []string{"other"}})
+	r := newRig(t, Spec{Name: "mine", Source: "/none", Settings: lora.Settings{Aliases: []string{"other"}}})
 	source := r.file("a", "a")
-	if _, err := r.Put(t.Context(), Spec{Name: "free", Aliases: []string{"free2"}, Source: source}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Settings: lora.Settings{Aliases: []string{"free2"}}, Source: source}, true); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"base", "mine", "other", "free2"} {
-		for _, s := range []Spec{{Name: name, Source: source}, {Name: "x", Aliases: []string{name}, Source: source}, {Name: name, Shares: []Share{{"free", 1}}}} {
+		for _, s := range []Spec{{Name: name, Source: source}, {Name: "x", Settings: lora.Settings{Aliases: []string{name}}, Source: source}, {Name: name, Shares: []lora.Share{{Adapter: "free", Scale: 1}}}} {
 			if _, err := r.Put(t.Context(), s, true); refusal(err) != Conflict {
 				t.Errorf("%+v: %v, want a conflict", s, err)
 			}
 		}
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "free", Shares: []Share{{"free", 1}}}, true); refusal(err) != Conflict {
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Shares: []lora.Share{{Adapter: "free", Scale: 1}}}, true); refusal(err) != Conflict {
 		t.Errorf("a composition in place of an adapter: %v", err)
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "free", Aliases: []string{"free3"}, Source: source}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "free", Settings: lora.Settings{Aliases: []string{"free3"}}, Source: source}, true); err != nil {
 		t.Errorf("its own name: %v", err)
 	}
 	r.unknown("free2")
@@ -122,18 +124,18 @@ func TestConfigurationIsAppliedWholeOrNot(t *testing.T) {
 	r := newRig(t)
 	a, b := r.file("a", "a"), r.file("b", "b")
 	r.put("taken", "taken")
-	first := []Spec{{Name: "one", Source: a, Aliases: []string{"uno"}}, {Name: "sum", Shares: []Share{{"one", .5}, {"taken", 1}}}}
+	first := []Spec{{Name: "one", Source: a, Settings: lora.Settings{Aliases: []string{"uno"}}}, {Name: "sum", Shares: []lora.Share{{Adapter: "one", Scale: .5}, {Adapter: "taken", Scale: 1}}}}
 	if err := r.Configure(first); err != nil {
 		t.Fatal(err)
 	}
 	r.until("one is ready", func() bool { return r.answers("uno") == digest("a") })
-	err := r.Configure([]Spec{{Name: "two", Source: b}, {Name: "taken", Source: b}, {Name: "base", Source: b}, {Name: "three", Aliases: []string{"taken"}, Source: b}})
+	err := r.Configure([]Spec{{Name: "two", Source: b}, {Name: "taken", Source: b}, {Name: "base", Source: b}, {Name: "three", Settings: lora.Settings{Aliases: []string{"taken"}}, Source: b}})
 	for _, part := range []string{`"taken" is taken`, `"base" is taken by the base`} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%v does not say %q", err, part)
 		}
 	}
-	for _, bad := range [][]Spec{{{Name: "x", Source: a}, {Name: "x", Source: b}}, {{Name: "x", Aliases: []string{"y"}, Source: a}, {Name: "y", Source: b}}, {{Name: "a b", Source: a}}} {
+	for _, bad := range [][]Spec{{{Name: "x", Source: a}, {Name: "x", Source: b}}, {{Name: "x", Settings: lora.Settings{Aliases: []string{"y"}}, Source: a}, {Name: "y", Source: b}}, {{Name: "a b", Source: a}}} {
 		if err := r.Configure(bad); err == nil {
 			t.Errorf("%+v is taken", bad)
 		}
@@ -144,7 +146,7 @@ func TestConfigurationIsAppliedWholeOrNot(t *testing.T) {
 		t.Error(err)
 	}
 	// Names may move between entries of the list.
-	if err := r.Configure([]Spec{{Name: "uno", Source: b}, {Name: "other", Aliases: []string{"one"}, Source: a}}); err != nil {
+	if err := r.Configure([]Spec{{Name: "uno", Source: b}, {Name: "other", Settings: lora.Settings{Aliases: []string{"one"}}, Source: a}}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the new list is ready", func() bool { return r.answers("uno") == digest("b") && r.answers("one") == digest("a") })
@@ -155,7 +157,7 @@ func TestConfigurationIsAppliedWholeOrNot(t *testing.T) {
 // TestCompositionsFollowTheirParts removes and replaces an adapter under a sum.
 func TestCompositionsFollowTheirParts(t *testing.T) {
 	r := newRig(t)
-	if _, err := r.Put(t.Context(), Spec{Name: "sum", Aliases: []string{"s"}, Shares: []Share{{"a", .5}, {"b", 0}}}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"s"}}, Shares: []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b", Scale: 0}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	state := func() string {
@@ -181,7 +183,7 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 	}
 	r.unknown("sum")
 	r.put("nested", "n")
-	if _, err := r.Put(t.Context(), Spec{Name: "outer", Shares: []Share{{"sum", 1}}}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "outer", Shares: []lora.Share{{Adapter: "sum", Scale: 1}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	if rec, _ := r.Get("outer"); rec.State != Rejected || !strings.Contains(rec.Reason, "a composition itself") {
@@ -197,7 +199,7 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 func TestRefusalsOfSpecsSayWhatIsWrong(t *testing.T) {
 	r := newRig(t)
 	r.put("taken", "one")
-	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []Share{{"taken", 1}}}, true); err != nil {
+	if _, err := r.Put(t.Context(), Spec{Name: "sum", Shares: []lora.Share{{Adapter: "taken", Scale: 1}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	const letters = "letters, digits and . _ : / - only, beginning with a letter or digit, at most 128"
@@ -208,20 +210,20 @@ func TestRefusalsOfSpecsSayWhatIsWrong(t *testing.T) {
 	}{
 		{Spec{Name: "a b", Source: "/a"}, `"a b" cannot name a model: ` + letters},
 		{Spec{Name: long, Source: "/a"}, `"` + long[:64] + `..." cannot name a model: ` + letters},
-		{Spec{Name: "a", Aliases: []string{"b@1"}, Source: "/a"}, `"b@1" cannot name a model: ` + letters},
+		{Spec{Name: "a", Settings: lora.Settings{Aliases: []string{"b@1"}}, Source: "/a"}, `"b@1" cannot name a model: ` + letters},
 		{Spec{Name: "a"}, "a: an adapter needs a source"},
-		{Spec{Name: "a", Source: "/a", Shares: []Share{{"b", 1}}}, "a: a composition has no source"},
-		{Spec{Name: "a", Shares: make([]Share, 9)}, "a: a composition has at most 8 adapters"},
-		{Spec{Name: "a", Shares: []Share{{"b", math.Inf(-1)}}}, `a: "b" at -Inf is no part of a composition`},
-		{Spec{Name: "a", Shares: []Share{{"b+c", 1}}}, `a: "b+c" at 1 is no part of a composition`},
+		{Spec{Name: "a", Source: "/a", Shares: []lora.Share{{Adapter: "b", Scale: 1}}}, "a: a composition has no source"},
+		{Spec{Name: "a", Shares: make([]lora.Share, 9)}, "a: a composition has at most 8 adapters"},
+		{Spec{Name: "a", Shares: []lora.Share{{Adapter: "b", Scale: math.Inf(-1)}}}, `a: "b" at -Inf is no part of a composition`},
+		{Spec{Name: "a", Shares: []lora.Share{{Adapter: "b+c", Scale: 1}}}, `a: "b+c" at 1 is no part of a composition`},
 		{Spec{Name: "a", Source: "/a", Scale: -101}, "a: the scale must be a number of at most 100"},
-		{Spec{Name: "a", Source: "/a", Weight: -1}, "a: the weight must be between 0.1 and 10"},
-		{Spec{Name: "a", Source: "/a", MaxConcurrency: -1}, "a: max_concurrency must not be negative"},
-		{Spec{Name: "a", Source: "/a", Aliases: []string{"b", "b"}}, `a: the name "b" is there twice`},
+		{Spec{Name: "a", Source: "/a", Settings: lora.Settings{Weight: -1}}, "a: weight must be from 0.1 to 10"},
+		{Spec{Name: "a", Source: "/a", Settings: lora.Settings{MaxConcurrency: -1}}, "a: max_concurrency must be from 0 to 2147483647; 0 is no bound"},
+		{Spec{Name: "a", Source: "/a", Settings: lora.Settings{Aliases: []string{"b", "b"}}}, `a: the name "b" is there twice`},
 		{Spec{Name: "base", Source: "/a"}, `the name "base" is taken by the base model`},
-		{Spec{Name: "a", Source: "/a", Aliases: []string{"taken"}}, `the name "taken" is taken by "taken"`},
+		{Spec{Name: "a", Source: "/a", Settings: lora.Settings{Aliases: []string{"taken"}}}, `the name "taken" is taken by "taken"`},
 		{Spec{Name: "sum", Source: "/a"}, "sum is a composition: remove it first"},
-		{Spec{Name: "taken", Shares: []Share{{"b", 1}}}, "taken is an adapter: remove it first"},
+		{Spec{Name: "taken", Shares: []lora.Share{{Adapter: "b", Scale: 1}}}, "taken is an adapter: remove it first"},
 	} {
 		if _, err := r.Put(t.Context(), c.spec, true); err == nil || err.Error() != c.want {
 			t.Errorf("%.40s: %v, want %s", c.spec.Name, err, c.want)
@@ -257,14 +259,14 @@ func TestIdentitiesFollowTheBytes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(Spec{Name: "a", Aliases: []string{"a2"}}, "one")
+	put(Spec{Name: "a", Settings: lora.Settings{Aliases: []string{"a2"}}}, "one")
 	put(Spec{Name: "b"}, "one")
 	put(Spec{Name: "half", Scale: .5}, "one")
 	put(Spec{Name: "other"}, "two")
 	put(Spec{Name: "nothing", Scale: 1e-50}, "one") // 0 in the precision that it is applied in
-	put(Spec{Name: "single", Aliases: []string{"single2"}, Shares: []Share{{"a2", .5}}}, "")
-	put(Spec{Name: "tenths", Shares: []Share{{"a", .1}, {"b", .2}}}, "")
-	put(Spec{Name: "both", Shares: []Share{{"a", .7}, {"other", -.3}}}, "")
+	put(Spec{Name: "single", Settings: lora.Settings{Aliases: []string{"single2"}}, Shares: []lora.Share{{Adapter: "a2", Scale: .5}}}, "")
+	put(Spec{Name: "tenths", Shares: []lora.Share{{Adapter: "a", Scale: .1}, {Adapter: "b", Scale: .2}}}, "")
+	put(Spec{Name: "both", Shares: []lora.Share{{Adapter: "a", Scale: .7}, {Adapter: "other", Scale: -.3}}}, "")
 	one, two := digest("one"), digest("two")
 	parts := []string{one + "@0.7", two + "@-0.3"}
 	slices.Sort(parts)
@@ -304,7 +306,7 @@ func TestCompositionsHaveSettingsOfTheirOwn(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	r.put("b", "two")
-	sum := Spec{Name: "sum", Shares: []Share{{"a", .5}, {"b", 0}}, Weight: 2, MaxConcurrency: 3}
+	sum := Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b", Scale: 0}}, Settings: lora.Settings{Weight: 2, MaxConcurrency: 3}}
 	put := func() {
 		t.Helper()
 		if rec, err := r.Put(t.Context(), sum, false); err != nil || rec.State != Ready {

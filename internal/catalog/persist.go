@@ -13,21 +13,15 @@ import (
 func (e *entry) stored() state.Adapter {
 	a := state.Adapter{
 		Name: e.spec.Name, Kind: string(e.kind), Origin: string(e.origin), Source: e.spec.Source, WantDigest: e.spec.Digest,
-		Scale: e.spec.Scale, Aliases: e.spec.Aliases, Weight: e.spec.Weight, MaxConcurrency: e.spec.MaxConcurrency,
+		Scale: e.spec.Scale, Settings: e.spec.Settings, Shares: e.spec.Shares,
 		Pin: e.spec.Pin, Pinned: e.pinned, Preload: e.spec.Preload,
 		Seen: e.seen, Print: e.print, State: string(e.state), Reason: e.reason, Updated: e.updated,
-	}
-	for _, s := range e.spec.Shares {
-		a.Shares = append(a.Shares, state.Share(s))
 	}
 	if v := e.latest(); v != nil {
 		a.Active = v.Number
 	}
 	for _, v := range e.versions {
-		a.Versions = append(a.Versions, state.Version{
-			Number: v.Number, Digest: v.Digest, Bytes: v.Bytes, Rank: v.Rank, Alpha: v.Alpha,
-			Architecture: v.Architecture, Source: v.Source, Created: v.Created,
-		})
+		a.Versions = append(a.Versions, *v)
 	}
 	return a
 }
@@ -36,23 +30,18 @@ func (e *entry) stored() state.Adapter {
 func restored(a state.Adapter, blobs *state.Blobs) *entry {
 	e := &entry{
 		spec: Spec{
-			Name: a.Name, Source: a.Source, Digest: a.WantDigest, Scale: a.Scale, Aliases: a.Aliases, Weight: a.Weight,
-			MaxConcurrency: a.MaxConcurrency, Pin: a.Pin, Preload: a.Preload,
+			Name: a.Name, Source: a.Source, Digest: a.WantDigest, Scale: a.Scale, Settings: a.Settings,
+			Shares: a.Shares, Pin: a.Pin, Preload: a.Preload,
 		},
 		kind: Kind(a.Kind), origin: Origin(a.Origin), pinned: a.Pinned,
 		seen: a.Seen, print: a.Print, state: State(a.State), reason: a.Reason, updated: a.Updated,
-	}
-	for _, s := range a.Shares {
-		e.spec.Shares = append(e.spec.Shares, Share(s))
 	}
 	for _, v := range a.Versions {
 		if !blobs.Has(v.Digest, v.Bytes) {
 			continue
 		}
-		version := &Version{
-			Number: v.Number, Digest: v.Digest, Path: blobs.Path(v.Digest), Bytes: v.Bytes, Rank: v.Rank, Alpha: v.Alpha,
-			Architecture: v.Architecture, Source: v.Source, Created: v.Created,
-		}
+		version := &v
+		version.Path = blobs.Path(v.Digest)
 		e.versions = append(e.versions, version)
 		if v.Number == a.Active {
 			e.active = version

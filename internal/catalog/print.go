@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 var errNotRegular = errors.New("not a regular file")
@@ -54,7 +56,7 @@ const judgement = 1
 // print stands for what an intake read and made: the base, the source, and the stored
 // bytes of the version that answers since, nil if there is none. While it stays the same,
 // another would bring nothing new. It is "" if that cannot be told.
-func (c *Catalog) print(source string, v *Version) string {
+func (c *Catalog) print(source string, v *lora.Version) string {
 	base, err := printOf(c.opts.BasePath)
 	if err != nil || source == "" {
 		return ""

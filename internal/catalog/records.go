@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // records is the catalog's mutable state. Whoever holds the catalog's lock owns
@@ -33,9 +35,9 @@ type entry struct {
 	state    State
 	reason   string
 	progress Progress
-	versions []*Version // oldest first
-	active   *Version
-	staged   *Version
+	versions []*lora.Version // oldest first
+	active   *lora.Version
+	staged   *lora.Version
 	seen     string // the digest of the bytes that its source had last
 	print    string // of those bytes' source and of what became of them, see Catalog.print
 	updated  time.Time
@@ -54,7 +56,7 @@ func (e *entry) pin() bool {
 }
 
 // latest is the version that answers, or will.
-func (e *entry) latest() *Version {
+func (e *entry) latest() *lora.Version {
 	if e.staged != nil {
 		return e.staged
 	}
@@ -72,7 +74,7 @@ func (e *entry) become(s Spec) {
 
 // has reports whether the record has a version of those bytes.
 func (e *entry) has(digest string) bool {
-	return slices.ContainsFunc(e.versions, func(v *Version) bool { return v.Digest == digest })
+	return slices.ContainsFunc(e.versions, func(v *lora.Version) bool { return v.Digest == digest })
 }
 
 // knows reports whether it has them, or its source had them last.
@@ -175,10 +177,9 @@ func validate(s Spec) error {
 		return refuse(Invalid, "%s: a composition has no source", s.Name)
 	case !finite(s.Scale):
 		return refuse(Invalid, "%s: the scale must be a number of at most %d", s.Name, maxScale)
-	case s.Weight != 0 && !(s.Weight >= 0.1 && s.Weight <= 10):
-		return refuse(Invalid, "%s: the weight must be between 0.1 and 10", s.Name)
-	case s.MaxConcurrency < 0:
-		return refuse(Invalid, "%s: max_concurrency must not be negative", s.Name)
+	}
+	if field, must := s.Check(); field != "" {
+		return refuse(Invalid, "%s: %s %s", s.Name, field, must)
 	}
 	for _, share := range s.Shares {
 		if !namePattern.MatchString(share.Adapter) || !finite(share.Scale) {
@@ -269,7 +270,7 @@ func (e *entry) foreign() error {
 
 // accept takes checked bytes in as the newest version and makes that the one that
 // answers, unless it is so already.
-func (st *records) accept(e *entry, v *Version, isLoaded func(string) bool, now time.Time) {
+func (st *records) accept(e *entry, v *lora.Version, isLoaded func(string) bool, now time.Time) {
 	unchanged := e.seen == v.Digest && e.latest() != nil && e.has(v.Digest)
 	e.seen, e.updated, e.reason = v.Digest, now, ""
 	if unchanged && e.origin != FromAPI {
@@ -282,10 +283,10 @@ func (st *records) accept(e *entry, v *Version, isLoaded func(string) bool, now 
 
 // newest returns the version of v's bytes: the newest, with a number of its own,
 // or the one that answers. What came before it is so what a rollback goes to.
-func (e *entry) newest(v *Version) *Version {
+func (e *entry) newest(v *lora.Version) *lora.Version {
 	versions := slices.Clone(e.versions) // the caller may put the old ones back
 	last := len(versions) - 1
-	if i := slices.IndexFunc(versions, func(x *Version) bool { return x.Digest == v.Digest }); i >= 0 {
+	if i := slices.IndexFunc(versions, func(x *lora.Version) bool { return x.Digest == v.Digest }); i >= 0 {
 		if i == last || versions[i] == e.latest() {
 			return versions[i]
 		}
@@ -301,7 +302,7 @@ func (e *entry) newest(v *Version) *Version {
 
 // activate makes v the version that answers: at once, or when a worker has loaded
 // it if that is so of the one before.
-func (e *entry) activate(v *Version, isLoaded func(string) bool) {
+func (e *entry) activate(v *lora.Version, isLoaded func(string) bool) {
 	e.staged = nil
 	if e.active != nil && e.active.Path != v.Path && isLoaded(e.active.Path) && !isLoaded(v.Path) {
 		e.staged = v
@@ -349,7 +350,7 @@ func (e *entry) refused(reason string, quarantined bool, now time.Time) {
 
 // previous returns the version before the one that answers or will, leaving out
 // those in quarantine, or nil.
-func (st *records) previous(e *entry) *Version {
+func (st *records) previous(e *entry) *lora.Version {
 	i := slices.Index(e.versions, e.latest())
 	for i--; i >= 0; i-- {
 		if _, bad := st.quarantined[e.versions[i].Digest]; !bad {

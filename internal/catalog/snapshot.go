@@ -1,8 +1,11 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // snapshot is what Resolve, Models and Stock answer from. It is immutable.
@@ -93,7 +96,7 @@ func (e *entry) model() *Model {
 	if e.active == nil {
 		return nil
 	}
-	part := Part{Version: e.active, Scale: orOne(e.spec.Scale)}
+	part := Part{Version: e.active, Scale: cmp.Or(e.spec.Scale, 1)}
 	return e.finished([]Part{part}, []Part{part})
 }
 
@@ -108,7 +111,7 @@ func (e *entry) composed(st *records) *Model {
 		}
 		part := Part{Version: a.active, Scale: share.Scale}
 		if part.Scale == 0 {
-			part.Scale = orOne(a.spec.Scale)
+			part.Scale = cmp.Or(a.spec.Scale, 1)
 		}
 		parts = append(parts, part)
 	}
@@ -130,8 +133,9 @@ func missing(a *entry) string {
 func (e *entry) finished(parts, single []Part) *Model {
 	m := &Model{
 		Name: e.spec.Name, Target: e.spec.Name, Kind: e.kind, Parts: sumParts(parts), single: single, sum: e.kind == KindComposition,
-		Weight: orOne(e.spec.Weight), MaxConcurrency: e.spec.MaxConcurrency, Created: e.updated,
+		Settings: e.spec.Settings, Created: e.updated,
 	}
+	m.Weight = m.WeightOrDefault()
 	if e.active != nil {
 		m.Created = e.active.Created
 	}
@@ -139,17 +143,10 @@ func (e *entry) finished(parts, single []Part) *Model {
 	return m
 }
 
-func orOne(x float64) float64 {
-	if x == 0 {
-		return 1
-	}
-	return x
-}
-
 // stock returns the files of active and staged versions, each once, by path.
 func (st *records) stock() []Stock {
 	byPath := make(map[string]*Stock)
-	add := func(v *Version, pin, preload bool) {
+	add := func(v *lora.Version, pin, preload bool) {
 		if v == nil {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -20,7 +21,7 @@ func TestStartsThatFail(t *testing.T) {
 		"no base":   {func(r *rig) { r.opts.BasePath = filepath.Join(r.root, "nothing") }, "base model: "},
 		"no folder": {func(r *rig) { r.opts.Dir = filepath.Join(r.root, "nothing") }, "adapters.dir: "},
 		"a list that clashes with itself": {func(r *rig) {
-			r.opts.Entries = []Spec{{Name: "a", Source: "/a"}, {Name: "b", Aliases: []string{"a"}, Source: "/b"}}
+			r.opts.Entries = []Spec{{Name: "a", Source: "/a"}, {Name: "b", Settings: lora.Settings{Aliases: []string{"a"}}, Source: "/b"}}
 		}, `the name "a" is taken twice`},
 		"a list that clashes with the base": {func(r *rig) { r.opts.Entries = []Spec{{Name: "base", Source: "/a"}} }, `the name "base" is taken by the base model`},
 		"a list that makes no sense":        {func(r *rig) { r.opts.Entries = []Spec{{Name: "a", Source: "/a", Scale: 1000}} }, "a: the scale must be a number of at most 100"},
@@ -120,10 +121,10 @@ func TestNamesThatWait(t *testing.T) {
 		_, err := r.Put(t.Context(), s, true)
 		return err
 	}
-	if err := put(Spec{Name: "x", Aliases: []string{"y"}, Source: source}); err != nil {
+	if err := put(Spec{Name: "x", Settings: lora.Settings{Aliases: []string{"y"}}, Source: source}); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(Spec{Name: "sum", Aliases: []string{"z"}, Shares: []Share{{"x", .5}}}); err != nil {
+	if err := put(Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"z"}}, Shares: []lora.Share{{Adapter: "x", Scale: .5}}}); err != nil {
 		t.Fatal(err)
 	}
 	r.opts.Entries = []Spec{{Name: "y", Source: r.file("y", "of y")}, {Name: "z", Source: r.file("z", "of z")}}
@@ -135,16 +136,16 @@ func TestNamesThatWait(t *testing.T) {
 			t.Errorf("%s: %+v, %t", name, rec, ok)
 		}
 	}
-	for _, s := range []Spec{{Name: "other", Aliases: []string{"x"}, Source: source}, {Name: "other", Aliases: []string{"sum"}, Shares: []Share{{"y", 1}}}} {
+	for _, s := range []Spec{{Name: "other", Settings: lora.Settings{Aliases: []string{"x"}}, Source: source}, {Name: "other", Settings: lora.Settings{Aliases: []string{"sum"}}, Shares: []lora.Share{{Adapter: "y", Scale: 1}}}} {
 		if err := put(s); refusal(err) != Conflict || !strings.Contains(err.Error(), "is kept for") {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if err := put(Spec{Name: "x", Shares: []Share{{"y", 1}}}); refusal(err) != Conflict {
+	if err := put(Spec{Name: "x", Shares: []lora.Share{{Adapter: "y", Scale: 1}}}); refusal(err) != Conflict {
 		t.Errorf("a composition in place of an adapter: %v", err)
 	}
 	// They can be put anew by their own names: with others, or removed.
-	if err := errors.Join(put(Spec{Name: "x", Source: r.file("x2", "of x, anew")}), put(Spec{Name: "sum", Shares: []Share{{"x", 1}}})); err != nil {
+	if err := errors.Join(put(Spec{Name: "x", Source: r.file("x2", "of x, anew")}), put(Spec{Name: "sum", Shares: []lora.Share{{Adapter: "x", Scale: 1}}})); err != nil {
 		t.Fatal(err)
 	}
 	r.want("x", "of x, anew")
@@ -191,7 +192,7 @@ func TestQuarantineOfWhatLostItsName(t *testing.T) {
 func TestPutBeforeItsSourceIsThere(t *testing.T) {
 	r := newRig(t)
 	release := r.hold()
-	for _, s := range []Spec{{Name: "a", Source: r.file("one", "one")}, {Name: "a", Source: r.file("two", "two"), Aliases: []string{"b"}}} {
+	for _, s := range []Spec{{Name: "a", Source: r.file("one", "one")}, {Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}}} {
 		if rec, err := r.Put(t.Context(), s, false); err != nil || rec.State != Downloading || rec.Source != s.Source {
 			t.Fatalf("%+v, %v", rec, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Origin says who put a model into the catalog, and so who may change it.
@@ -26,29 +28,10 @@ const (
 	Quarantined State = "quarantined" // it made llama-server end while it was loaded
 )
 
-// Version is one set of an adapter's bytes, checked and stored; it is immutable.
-type Version struct {
-	Number       int    // counts an adapter's versions from 1
-	Digest       string // SHA-256 of the GGUF's bytes, in hex
-	Path         string // the stored GGUF: its bytes never change
-	Bytes        int64  // the file's size
-	Rank         int    // the largest of its tensors
-	Alpha        float64
-	Architecture string
-	Source       string // where it came from
-	Created      time.Time
-}
-
 // Part is a version's share in a model.
 type Part struct {
-	Version *Version
+	Version *lora.Version
 	Scale   float64
-}
-
-// Share is an adapter's share in a composition, by name or alias.
-type Share struct {
-	Adapter string
-	Scale   float64 // 0 is the adapter's own scale
 }
 
 // Spec is a model as a user describes it: an adapter with a Source, or a
@@ -57,15 +40,13 @@ type Spec struct {
 	Name   string
 	Source string // a path, https://, hf:// or s3://; "" for an upload
 	Digest string // the SHA-256 that the source must have, in hex; "" takes any
-	Shares []Share
+	Shares []lora.Share
 	// Scale is how strongly an adapter is applied; 0 stands for 1. A composition has
 	// none.
-	Scale          float64
-	Aliases        []string
-	Weight         float64 // its share of busy workers against others; 0 stands for 1
-	MaxConcurrency int     // how many of its requests run at once; 0 is no bound
-	Pin            bool    // every worker has it loaded at all times
-	Preload        bool    // one worker has it loaded at all times
+	Scale float64
+	lora.Settings
+	Pin     bool // every worker has it loaded at all times
+	Preload bool // one worker has it loaded at all times
 }
 
 // Progress is how far a download is, in bytes; a Total of 0 is not known.
@@ -80,9 +61,9 @@ type Record struct {
 	State    State
 	Reason   string // why it was rejected or quarantined, else ""
 	Progress Progress
-	Active   *Version   // that answers; nil if none does
-	Staged   *Version   // that takes over when the first worker has loaded it; nil if none
-	Versions []*Version // those that are kept, oldest first
+	Active   *lora.Version   // that answers; nil if none does
+	Staged   *lora.Version   // that takes over when the first worker has loaded it; nil if none
+	Versions []*lora.Version // those that are kept, oldest first
 	Updated  time.Time
 }
 

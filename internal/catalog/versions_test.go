@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // path returns where a content's bytes are stored.
@@ -243,7 +245,7 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 			code = Failed
 		}
 		for _, name := range []string{"a", "new"} {
-			rec, err := r.Put(t.Context(), Spec{Name: name, Source: source, Aliases: []string{name + "2"}}, true)
+			rec, err := r.Put(t.Context(), Spec{Name: name, Source: source, Settings: lora.Settings{Aliases: []string{name + "2"}}}, true)
 			if refusal(err) != code || rec.Reason == "" {
 				t.Errorf("%q as %s: %v, %+v", content, name, err, rec)
 			}

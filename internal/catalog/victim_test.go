@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -164,7 +165,7 @@ func (v *victim) composition(rng *rand.Rand) {
 			err = v.Remove("sum")
 		} else {
 			v.say("begin sum set", scale)
-			_, err = v.Put(context.Background(), Spec{Name: "sum", Shares: []Share{{"a", float64(scale)}, {"b", 1}}}, true)
+			_, err = v.Put(context.Background(), Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: float64(scale)}, {Adapter: "b", Scale: 1}}}, true)
 		}
 		v.say("done sum", refusal(err))
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // toldRig is a rig that learns of changes in the folder by being told only.
@@ -249,7 +251,7 @@ func TestFilesThatTakeTurns(t *testing.T) {
 func TestFileHasItsNameWhenItIsFree(t *testing.T) {
 	r := toldRig(t)
 	r.put("a", "of the API")
-	if err := r.Configure([]Spec{{Name: "x", Aliases: []string{"b"}, Source: r.file("x", "of the configuration")}}); err != nil {
+	if err := r.Configure([]Spec{{Name: "x", Settings: lora.Settings{Aliases: []string{"b"}}, Source: r.file("x", "of the configuration")}}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the entry", func() bool { return r.answers("b") == digest("of the configuration") })

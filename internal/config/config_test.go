@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 const minimal = "testdata/good/minimal.yaml"
@@ -41,16 +43,16 @@ func TestGoodFiles(t *testing.T) {
 			Model:  Model{Name: "org/base:8b-q4_0.v1", Path: base},
 			State:  State{Dir: abs(t, "testdata/state"), Versions: 100},
 			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), Settle: 10 * time.Millisecond, List: []Adapter{
-				{Name: "coding", Path: adapter, Scale: -0.5, Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3},
-				{Name: "Coding", Path: adapter, Scale: 2, Weight: 1},
-				{Name: "writing", Path: adapter, Scale: 1, Weight: 1, Pin: true},
-				{Name: "hub", Source: "hf://owner/repo/sub/file.gguf@v1", Digest: digest, Scale: 1, Weight: 1, Preload: true},
-				{Name: "web", Source: "https://user:pass@example.com/a.gguf?sign=x", Scale: 1, Weight: 1},
-				{Name: "local", Source: abs(t, "testdata/nowhere"), Scale: 1, Weight: 1},
+				{Name: "coding", Path: adapter, Scale: -0.5, Settings: lora.Settings{Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3}},
+				{Name: "Coding", Path: adapter, Scale: 2, Settings: lora.Settings{Weight: 1}},
+				{Name: "writing", Path: adapter, Scale: 1, Settings: lora.Settings{Weight: 1}, Pin: true},
+				{Name: "hub", Source: "hf://owner/repo/sub/file.gguf@v1", Digest: digest, Scale: 1, Settings: lora.Settings{Weight: 1}, Preload: true},
+				{Name: "web", Source: "https://user:pass@example.com/a.gguf?sign=x", Scale: 1, Settings: lora.Settings{Weight: 1}},
+				{Name: "local", Source: abs(t, "testdata/nowhere"), Scale: 1, Settings: lora.Settings{Weight: 1}},
 			}},
 			Compositions: []Composition{
-				{Name: "both", Parts: []Part{{"coding", -100}, {"made-by-api", 1}}, Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1},
-				{Name: "one", Parts: []Part{{"hub", 0.5}}, Weight: 1},
+				{Name: "both", Parts: []lora.Share{{Adapter: "coding", Scale: -100}, {Adapter: "made-by-api", Scale: 1}}, Settings: lora.Settings{Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1}},
+				{Name: "one", Parts: []lora.Share{{Adapter: "hub", Scale: 0.5}}, Settings: lora.Settings{Weight: 1}},
 			},
 			Catalog: Catalog{VLLMEndpoints: true, DefaultModel: "coding"},
 			Rules: []Rule{

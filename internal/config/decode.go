@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 var (
@@ -22,7 +24,7 @@ var (
 	entryDefaults = map[reflect.Type]map[string]any{
 		reflect.TypeFor[Adapter]():     {"scale": defaultScale, "weight": defaultWeight},
 		reflect.TypeFor[Composition](): {"weight": defaultWeight},
-		reflect.TypeFor[Part]():        {"scale": defaultScale},
+		reflect.TypeFor[lora.Share]():  {"scale": defaultScale},
 		reflect.TypeFor[Embedder]():    embedderDefaults,
 		reflect.TypeFor[Tenant]():      {"weight": defaultWeight},
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Change is a difference between two configurations.
@@ -104,7 +106,7 @@ func entries(list reflect.Value) map[string]reflect.Value {
 			all[e.Name] = entry
 		case Composition:
 			all[e.Name] = entry
-		case Part:
+		case lora.Share:
 			all[e.Adapter] = entry
 		case Tenant:
 			all[e.Name] = entry
@@ -128,7 +130,7 @@ func gist(entry reflect.Value) string {
 			parts = append(parts, part.Adapter+"@"+number(part.Scale))
 		}
 		return strings.Join(parts, "+")
-	case Part:
+	case lora.Share:
 		return "scale " + number(e.Scale)
 	case Rule:
 		return quote(e.Model)

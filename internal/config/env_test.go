@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // overrides has for every key a value other than its default, and what it
@@ -25,10 +27,10 @@ func overrides(base, adapter string) map[string]struct {
 		"adapters.dir":                 {"..", strings.TrimSuffix(base, "/base.gguf")},
 		"adapters.settle":              {"1s", time.Second},
 		"adapters.rescan":              {"1m", time.Minute},
-		"adapters.list":                {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Aliases: []string{"y"}, Weight: 1}}},
+		"adapters.list":                {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Settings: lora.Settings{Aliases: []string{"y"}, Weight: 1}}}},
 		"state.dir":                    {"/nowhere/state", "/nowhere/state"},
 		"state.versions":               {"1", 1},
-		"compositions":                 {"[{name: z, parts: [{adapter: a}]}]", []Composition{{Name: "z", Parts: []Part{{"a", 1}}, Weight: 1}}},
+		"compositions":                 {"[{name: z, parts: [{adapter: a}]}]", []Composition{{Name: "z", Parts: []lora.Share{{Adapter: "a", Scale: 1}}, Settings: lora.Settings{Weight: 1}}}},
 		"catalog.adhoc":                {"false", false},
 		"catalog.vllm_endpoints":       {"true", true},
 		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}, Weight: 1}}},

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/loragate/loragate/internal/lora"
+)
 
 // Model is the base model.
 //
@@ -61,15 +65,8 @@ type Adapter struct {
 	Digest string `mapstructure:"digest"`
 	// Scale is how strongly the adapter is applied: any finite number but 0.
 	// Default 1.
-	Scale float64 `mapstructure:"scale"`
-	// Aliases are further names of the adapter. Default none.
-	Aliases []string `mapstructure:"aliases"`
-	// Weight is the adapter's share of the workers against others when there is
-	// not enough for all, 0.1 to 10. Default 1, which the base has, too.
-	Weight float64 `mapstructure:"weight"`
-	// MaxConcurrency bounds how many of the adapter's requests run at once; 0 is
-	// no bound. Default 0.
-	MaxConcurrency int `mapstructure:"max_concurrency"`
+	Scale         float64 `mapstructure:"scale"`
+	lora.Settings `mapstructure:",squash"`
 	// Pin is whether every worker has the adapter loaded at all times. Default
 	// false.
 	Pin bool `mapstructure:"pin"`
@@ -83,24 +80,10 @@ type Composition struct {
 	// Name is what clients call the composition. Required.
 	Name string `mapstructure:"name"`
 	// Parts are the adapters that it applies, 1 to 8, none of them twice. That
-	// there are such adapters is not checked here. Required.
-	Parts []Part `mapstructure:"parts"`
-	// Aliases are further names of the composition. Default none.
-	Aliases []string `mapstructure:"aliases"`
-	// Weight is the composition's share of the workers, as Adapter.Weight. Default 1.
-	Weight float64 `mapstructure:"weight"`
-	// MaxConcurrency bounds how many of the composition's requests run at once; 0
-	// is no bound. Default 0.
-	MaxConcurrency int `mapstructure:"max_concurrency"`
-}
-
-// Part is an adapter's share in a composition.
-type Part struct {
-	// Adapter is the adapter's name. Required.
-	Adapter string `mapstructure:"adapter"`
-	// Scale is how strongly the adapter is applied: from
-	// -100 to 100 and not 0. Default 1.
-	Scale float64 `mapstructure:"scale"`
+	// there are such adapters is not checked here. A scale is from -100 to 100 and not
+	// 0; default 1. Required.
+	Parts         []lora.Share `mapstructure:"parts"`
+	lora.Settings `mapstructure:",squash"`
 }
 
 // Catalog is about the models that clients can ask for.

@@ -46,7 +46,7 @@ type field struct {
 func fields(t reflect.Type) []field {
 	var all []field
 	for _, f := range reflect.VisibleFields(t) {
-		if name := f.Tag.Get("mapstructure"); name != "-" {
+		if name := f.Tag.Get("mapstructure"); name != "-" && !f.Anonymous {
 			all = append(all, field{name: name, index: f.Index, typ: f.Type})
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 func (k *checker) model(m *Model) {
@@ -64,7 +66,7 @@ func (k *checker) adapters(a *Adapters) {
 		if s := adapter.Scale; s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
 			k.add(key+".scale", "must be a finite number other than 0")
 		}
-		k.shares(key, adapter.Weight, adapter.MaxConcurrency)
+		k.settings(key, adapter.Settings)
 		k.aliases(key+".aliases", adapter.Aliases, adapter.Name, "adapter")
 	}
 }
@@ -113,15 +115,18 @@ func (k *checker) digest(key string, digest *string) {
 	}
 }
 
-// shares checks what adapters and compositions have in common.
-func (k *checker) shares(key string, weight float64, concurrency int) {
-	k.weight(key, weight)
-	k.between(key+".max_concurrency", concurrency, 0, math.MaxInt32)
+// settings checks what adapters and compositions have in common. That a weight was left
+// out is known here, so that 0 is a mistake.
+func (k *checker) settings(key string, s lora.Settings) {
+	k.weight(key, s.Weight)
+	if field, must := s.Check(); field != "" && field != "weight" {
+		k.add(key+"."+field, "%s", must)
+	}
 }
 
 func (k *checker) weight(key string, weight float64) {
-	if !(weight >= 0.1 && weight <= 10) {
-		k.add(key+".weight", "must be from 0.1 to 10")
+	if must := lora.WeightMust(weight); must != "" {
+		k.add(key+".weight", "%s", must)
 	}
 }
 
@@ -134,7 +139,7 @@ func (k *checker) compositions(c *Config) {
 	for i, composition := range c.Compositions {
 		key := index("compositions", i)
 		k.name(key+".name", composition.Name, "the name that clients call the composition")
-		k.shares(key, composition.Weight, composition.MaxConcurrency)
+		k.settings(key, composition.Settings)
 		k.aliases(key+".aliases", composition.Aliases, composition.Name, "composition")
 	}
 	// Only now every name of a composition is known.
@@ -143,7 +148,7 @@ func (k *checker) compositions(c *Config) {
 	}
 }
 
-func (k *checker) parts(key string, parts []Part) {
+func (k *checker) parts(key string, parts []lora.Share) {
 	if n := len(parts); n < 1 || n > maxParts {
 		k.add(key, "must be 1 to %d adapters", maxParts)
 		return

@@ -17,10 +17,11 @@ import (
 // is particular to adapters.
 type modelObject struct {
 	openai.Model
-	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
-	Kind       string    `json:"kind"`                 // "base", "adapter", "composition", "alias", "embedding" or "reranking"
-	Base       string    `json:"base"`                 // the base model's name
-	Digest     string    `json:"digest,omitempty"`     // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+	Permission *struct{} `json:"permission,omitempty"`  // not a thing here; hides the embedded one
+	Kind       string    `json:"kind"`                  // "base", "adapter", "composition", "alias", "embedding" or "reranking"
+	Base       string    `json:"base"`                  // the base model's name
+	About      string    `json:"description,omitempty"` // what it is good for, in its owner's words
+	Digest     string    `json:"digest,omitempty"`      // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
 
 	// What clients look for to know how much they may send, as OpenRouter and vLLM
 	// tell it, and what, as OpenRouter does. Not there until a worker has been up.
@@ -55,7 +56,7 @@ func (p *Proxy) describe(m *catalog.Model, facts pool.Facts) modelObject {
 			Root: m.Target,
 		},
 		Kind: string(m.Kind),
-		Base: base,
+		Base: base, About: m.Description,
 	}
 	if m.Kind != catalog.KindBase {
 		o.Parent, o.Digest = base, m.Digest()

@@ -227,7 +227,7 @@ func TestModels(t *testing.T) {
 	if text := fmt.Sprint(m["context_length"], m["max_model_len"], m["architecture"]); text != "256 256 map[input_modalities:[text image] modality:text+image->text output_modalities:[text]]" {
 		t.Errorf("what it takes: %s", text)
 	}
-	if m := get("/v1/models/gpt-4o-mini"); m["root"] != "coding" {
+	if m := get("/v1/models/gpt-4o-mini"); m["root"] != "coding" || m["description"] != "Writes <code>." {
 		t.Errorf("an alias does not tell what it stands for: %v", m)
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/fakeworker"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
 	"github.com/loragate/loragate/internal/state"
@@ -107,7 +108,7 @@ func testCatalog(t *testing.T) *catalog.Catalog {
 	models, err := catalog.Open(t.Context(), catalog.Options{
 		BaseName: "base", BasePath: file("base"), Store: db,
 		Entries: []catalog.Spec{
-			{Name: "coding", Source: file("coding"), Aliases: []string{"gpt-4o-mini"}},
+			{Name: "coding", Source: file("coding"), Settings: lora.Settings{Aliases: []string{"gpt-4o-mini"}, Description: "Writes <code>."}},
 			{Name: "team/legal", Source: file("legal"), Scale: 0.5},
 		},
 		Intake: func(_ context.Context, source, _ string, _ func(done, total int64)) (string, func(), error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -59,7 +60,7 @@ var repository = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[\w.-]+$`)
 // spec is what the catalog is asked for, in its words. One that is replaced keeps
 // its settings.
 func (r *loraRequest) spec(old catalog.Record) catalog.Spec {
-	spec := catalog.Spec{Scale: 1, Weight: 1}
+	spec := catalog.Spec{Scale: 1, Settings: lora.Settings{Weight: 1}}
 	if old.Kind == catalog.KindAdapter {
 		spec = old.Spec
 	}

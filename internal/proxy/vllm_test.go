@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // lora calls one of vLLM's endpoints and returns the status and the answer.
@@ -179,7 +180,7 @@ func TestVLLMSources(t *testing.T) {
 		"~/repo": "~/repo", "a/b/c": "a/b/c", "repo": "repo",
 	} {
 		status, text := st.lora(load, fmt.Sprintf(`{"lora_name":"a","lora_path":%q}`, path))
-		if wanted := (catalog.Spec{Name: "a", Source: want, Scale: 1, Weight: 1}); status != 200 || !reflect.DeepEqual(fake.spec, wanted) {
+		if wanted := (catalog.Spec{Name: "a", Source: want, Scale: 1, Settings: lora.Settings{Weight: 1}}); status != 200 || !reflect.DeepEqual(fake.spec, wanted) {
 			t.Errorf("%s: %d %s, asked for %+v", path, status, text, fake.spec)
 		}
 	}
@@ -187,7 +188,7 @@ func TestVLLMSources(t *testing.T) {
 
 // TestVLLMStates is what a name that is there already means.
 func TestVLLMStates(t *testing.T) {
-	active := &catalog.Version{Number: 1}
+	active := &lora.Version{Number: 1}
 	for _, c := range []struct {
 		name   string
 		record catalog.Record
@@ -200,14 +201,14 @@ func TestVLLMStates(t *testing.T) {
 		{"quarantined", catalog.Record{State: catalog.Quarantined}, 200},
 	} {
 		c.record.Kind = catalog.KindAdapter
-		c.record.Spec = catalog.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5, Aliases: []string{"x"}, Weight: 2, Pin: true}
+		c.record.Spec = catalog.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
 		fake := &fakeAdapters{record: &c.record}
 		st := start(t, func(s *settings) { s.adapters = fake })
 		if status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new"}`); status != c.status {
 			t.Errorf("%s: %d %s, want %d", c.name, status, text, c.status)
 		}
 		status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new","load_inplace":true}`)
-		want := catalog.Spec{Name: "a", Source: "/new", Scale: .5, Aliases: []string{"x"}, Weight: 2, Pin: true}
+		want := catalog.Spec{Name: "a", Source: "/new", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
 		if status != 200 || !reflect.DeepEqual(fake.spec, want) {
 			t.Errorf("%s, in place: %d %s, asked for %+v", c.name, status, text, fake.spec)
 		}

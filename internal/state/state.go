@@ -22,47 +22,29 @@ import (
 
 	"modernc.org/sqlite" // also registers the driver
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // Adapter is a record of the catalog: an adapter or a composition.
 type Adapter struct {
-	Name           string
-	Kind           string
-	Origin         string
-	Source         string
-	WantDigest     string // that the source must have, or ""
-	Scale          float64
-	Aliases        []string
-	Weight         float64
-	MaxConcurrency int
-	Pin, Preload   bool
-	Pinned         *bool   // what an operator said in place of Pin, or nil
-	Shares         []Share // of a composition
-	Active         int     // the number of the version that answers, 0 for none
-	Seen           string  // the digest last seen at the source
-	Print          string  // of the source and what became of it, "" if that is not known
-	State          string
-	Reason         string
-	Versions       []Version // oldest first
-	Updated        time.Time
-}
-
-// Share is an adapter's share in a composition.
-type Share struct {
-	Adapter string  `json:"adapter"`
-	Scale   float64 `json:"scale"`
-}
-
-// Version is one set of an adapter's bytes.
-type Version struct {
-	Number       int       `json:"number"`
-	Digest       string    `json:"digest"`
-	Bytes        int64     `json:"bytes"`
-	Rank         int       `json:"rank"`
-	Alpha        float64   `json:"alpha"`
-	Architecture string    `json:"architecture"`
-	Source       string    `json:"source"`
-	Created      time.Time `json:"created"`
+	Name       string
+	Kind       string
+	Origin     string
+	Source     string
+	WantDigest string // that the source must have, or ""
+	Scale      float64
+	lora.Settings
+	Pin, Preload bool
+	Pinned       *bool        // what an operator said in place of Pin, or nil
+	Shares       []lora.Share // of a composition
+	Active       int          // the number of the version that answers, 0 for none
+	Seen         string       // the digest last seen at the source
+	Print        string       // of the source and what became of it, "" if that is not known
+	State        string
+	Reason       string
+	Versions     []lora.Version // oldest first
+	Updated      time.Time
 }
 
 // LockedError says that another process has the directory open.
@@ -137,6 +119,8 @@ var migrations = []string{
 		id INTEGER PRIMARY KEY CHECK (id = 1),
 		at INTEGER NOT NULL -- the latest time that is believed, in milliseconds since 1970
 	) STRICT;`,
+	`UPDATE adapters SET record = json_set(record, '$.max_concurrency', json_extract(record, '$.MaxConcurrency'))
+		WHERE json_extract(record, '$.MaxConcurrency') IS NOT NULL;`,
 }
 
 // Open opens the directory and makes it if need be. One process at a time can:

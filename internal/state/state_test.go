@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 func open(t *testing.T, dir string) *DB {
@@ -36,9 +38,9 @@ func TestRecordsSurvive(t *testing.T) {
 	d := open(t, dir)
 	pinned := false
 	want := Adapter{
-		Name: "team/a", Kind: "adapter", Origin: "api", Source: "/a", WantDigest: "d", Scale: .5, Aliases: []string{"x"}, Weight: 2,
-		MaxConcurrency: 3, Pin: true, Pinned: &pinned, Preload: true, Shares: []Share{{"b", .5}}, Active: 2, Seen: "e", State: "ready", Reason: "r",
-		Versions: []Version{{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a", Created: time.Unix(5, 6).UTC()}},
+		Name: "team/a", Kind: "adapter", Origin: "api", Source: "/a", WantDigest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3, Description: "about"},
+		Pin: true, Pinned: &pinned, Preload: true, Shares: []lora.Share{{Adapter: "b", Scale: .5}}, Active: 2, Seen: "e", State: "ready", Reason: "r",
+		Versions: []lora.Version{{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a", Created: time.Unix(5, 6).UTC()}},
 		Updated:  time.Unix(7, 8).UTC(),
 	}
 	other := Adapter{Name: want.Name, Origin: "directory"}
@@ -213,7 +215,8 @@ func TestDatabasesThatCannotBeUsed(t *testing.T) {
 // TestRecordsOfOlderGateways are read: fields are added to records, and never
 // renamed.
 func TestRecordsOfOlderGateways(t *testing.T) {
-	d := open(t, t.TempDir())
+	dir := t.TempDir()
+	d := open(t, dir)
 	const first = `{"Name":"a","Kind":"adapter","Origin":"api","Source":"/a.gguf","WantDigest":"","Scale":0.5,"Aliases":["b"],"Weight":2,"MaxConcurrency":3,` +
 		`"Pin":false,"Preload":true,"Pinned":true,"Shares":null,"Active":1,"Seen":"ab","State":"ready","Reason":"",` +
 		`"Versions":[{"number":1,"digest":"ab","bytes":5,"rank":8,"alpha":16,"architecture":"llama","source":"/a.gguf","created":"2026-11-27T06:00:00Z"}],` +
@@ -221,11 +224,16 @@ func TestRecordsOfOlderGateways(t *testing.T) {
 	if _, err := d.SQL().Exec("INSERT INTO adapters (origin, name, record) VALUES ('api', 'a', ?)", first); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := d.SQL().Exec("PRAGMA user_version = 5"); err != nil { // before max_concurrency had that name
+		t.Fatal(err)
+	}
+	d.Close()
+	d = open(t, dir)
 	pinned, at := true, time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC)
 	want := Adapter{
-		Name: "a", Kind: "adapter", Origin: "api", Source: "/a.gguf", Scale: .5, Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3,
+		Name: "a", Kind: "adapter", Origin: "api", Source: "/a.gguf", Scale: .5, Settings: lora.Settings{Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3},
 		Preload: true, Pinned: &pinned, Active: 1, Seen: "ab", State: "ready",
-		Versions: []Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
+		Versions: []lora.Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
 		Updated:  at,
 	}
 	if got, err := d.Adapters(); err != nil || !reflect.DeepEqual(got, []Adapter{want}) {
