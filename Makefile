@@ -20,6 +20,10 @@ build: ## Build bin/gateway
 run: llama-server build ## Set everything up and serve config.yaml
 	exec bin/gateway serve --config config.yaml
 
+.PHONY: check
+check: lint ## The quick check: formatting, vet, staticcheck, and the tests that need no llama-server
+	go test -short ./...
+
 .PHONY: test
 test: llama-server node-modules ## Run all tests against the real llama-server
 	go test -race -timeout 20m ./...
@@ -54,6 +58,11 @@ soak: llama-server ## Two minutes of mixed traffic, cancels and killed workers
 .PHONY: fuzz
 fuzz: llama-server ## Send generated requests to a real worker (FUZZ=10m is how long)
 	LORAGATE_FUZZ=$(or $(FUZZ),10m) go test -timeout 24h -count 1 -v -run '^TestGeneratedRequests$$' ./cmd/gateway
+
+# Each of Go's fuzz targets in turn; FUZZ=5m is how long each.
+.PHONY: fuzz-parsers
+fuzz-parsers: ## Fuzz everything that reads what strangers send, a minute each
+	@grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n 1 dirname | sort -u | while read -r dir; do 		for target in $$(grep -h -o '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go | cut -d ' ' -f 2); do 			echo "fuzz: $$dir $$target"; 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZ),1m) "./$$dir" || exit 1; 		done; 	done
 
 # On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
 .PHONY: bench

@@ -37,8 +37,12 @@ func binary() (string, error) {
 
 // Binary returns the llama-server that `make llama-server` installed. A test
 // that needs it fails without it: skipping would hide that nothing was tested.
+// With -short it is skipped, which says so.
 func Binary(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs llama-server, which -short leaves out")
+	}
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
