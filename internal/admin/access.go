@@ -1,27 +1,25 @@
 package admin
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
-	"net"
 	"net/http"
-	"net/netip"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // guard refuses foreign hosts when listening on loopback.
 func guard(listen string, next http.Handler) http.Handler {
-	local := loopback(listen)
+	local := httpkit.Loopback(listen)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		if host := hostOf(r.Host); local && !loopback(host) && !strings.EqualFold(host, listen) {
-			(&apiError{
-				Status: http.StatusForbidden, Type: typeInvalid, Code: "host_not_allowed",
-				Message: "The admin address answers only requests to localhost, not to the host " + shorten(host) + ".",
-			}).write(w)
+		if host := httpkit.Host(r.Host); local && !httpkit.Loopback(host) && !strings.EqualFold(host, listen) {
+			writeError(w, &httpkit.Error{
+				Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "host_not_allowed",
+				Message: "The admin address answers only requests to localhost, not to the host " + httpkit.Shorten(host) + ".",
+			})
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -36,35 +34,26 @@ func authenticate(token func() string, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want := token()
-		if want == "" || r.URL.Path == "/health" || presents(r, sha256.Sum256([]byte(want))) {
+		if want == "" || r.URL.Path == "/health" || httpkit.Shows(r, want) {
 			next.ServeHTTP(w, r)
 			return
 		}
 		w.Header().Set("WWW-Authenticate", `Bearer realm="gateway admin"`)
-		(&apiError{
-			Status: http.StatusUnauthorized, Type: "authentication_error", Code: "unauthorized",
+		writeError(w, &httpkit.Error{
+			Status: http.StatusUnauthorized, Type: httpkit.TypeAuthentication, Code: "unauthorized",
 			Message: "The admin token is missing or wrong: send it as Authorization: Bearer <token>.",
-		}).write(w)
+			})
 	})
-}
-
-// presents compares hashes: the time that takes tells nothing of the token, not
-// even its length.
-func presents(r *http.Request, want [sha256.Size]byte) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(got[:], want[:]) == 1
 }
 
 // sameOrigin refuses changes that a browser makes for a page of another origin.
 func sameOrigin(next http.Handler) http.Handler {
-	protection := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if protection.Check(r) != nil {
-			(&apiError{
-				Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
+		if httpkit.CrossOrigin(r) {
+			writeError(w, &httpkit.Error{
+				Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "cross_origin",
 				Message: "Pages of other origins may not change anything here.",
-			}).write(w)
+			})
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -82,7 +71,7 @@ func unrouted(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 			return
 		}
-		e := &apiError{Status: http.StatusNotFound, Type: typeInvalid, Code: "not_found", Message: "There is no such endpoint."}
+		e := &httpkit.Error{Status: http.StatusNotFound, Type: httpkit.TypeInvalid, Code: "not_found", Message: "There is no such endpoint."}
 		if simple {
 			seen := &headOnly{header: make(http.Header)}
 			refusal.ServeHTTP(seen, r)
@@ -92,7 +81,7 @@ func unrouted(mux *http.ServeMux) http.Handler {
 				e.Code, e.Message = "method_not_allowed", "This endpoint takes only "+allow+"."
 			}
 		}
-		e.write(w)
+		writeError(w, e)
 	})
 }
 
@@ -116,7 +105,7 @@ func (a *api) logged(next http.Handler) http.Handler {
 		began, seen := time.Now(), &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(seen, r)
 		// Not the query and the body: sources may carry credentials.
-		a.opts.Log.Info("admin call", "method", shorten(r.Method), "path", shorten(r.URL.EscapedPath()),
+		a.opts.Log.Info("admin call", "method", httpkit.Shorten(r.Method), "path", httpkit.Shorten(r.URL.EscapedPath()),
 			"remote", r.RemoteAddr, "status", seen.status, "took", time.Since(began))
 	})
 }
@@ -140,24 +129,4 @@ func (s *statusWriter) Write(b []byte) (int, error) {
 		s.status = http.StatusOK
 	}
 	return s.ResponseWriter.Write(b)
-}
-
-// hostOf takes the port off, if there is one, the brackets of an IPv6 address
-// and the dot at the end of a full name.
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
-	}
-	return strings.TrimSuffix(host, ".")
-}
-
-// loopback reports whether the host can only be this machine. Names are not
-// looked up: whoever owns a name decides where it points.
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
 }

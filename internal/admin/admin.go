@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/metrics"
 )
 
@@ -123,7 +124,7 @@ func Handler(opts Options) http.Handler {
 	for _, rt := range a.routes() {
 		mux.Handle(rt.method+" "+rt.path, a.handle(rt))
 	}
-	return a.logged(guard(hostOf(opts.Listen), authenticate(opts.Token, sameOrigin(unrouted(mux)))))
+	return a.logged(guard(httpkit.Host(opts.Listen), authenticate(opts.Token, sameOrigin(unrouted(mux)))))
 }
 
 // api serves the routes. It has no state of its own.
@@ -174,8 +175,8 @@ func (a *api) handle(rt route) http.Handler {
 			}
 		}()
 		if rt.missing {
-			a.fail(w, r, &apiError{
-				Status: http.StatusNotImplemented, Type: typeServer, Code: "not_implemented",
+			a.fail(w, r, &httpkit.Error{
+				Status: http.StatusNotImplemented, Type: httpkit.TypeServer, Code: "not_implemented",
 				Message: "This gateway does not offer that.",
 			})
 			return

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -59,7 +60,7 @@ func (a *api) getAdapter(w http.ResponseWriter, r *http.Request) error {
 	name := r.PathValue("name")
 	rec, ok := a.opts.Catalog.Get(name)
 	if !ok {
-		return notFound("There is no adapter %q.", shorten(name))
+		return notFound("There is no adapter %q.", httpkit.Shorten(name))
 	}
 	writeJSON(w, http.StatusOK, a.viewOf(rec))
 	return nil
@@ -165,8 +166,8 @@ func (a *api) settled(w http.ResponseWriter, rec catalog.Record, waited bool) er
 func (a *api) uploadAdapter(w http.ResponseWriter, r *http.Request) error {
 	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
 	case "multipart/form-data", "application/x-www-form-urlencoded":
-		return &apiError{
-			Status: http.StatusUnsupportedMediaType, Type: typeInvalid, Code: "unsupported_media_type",
+		return &httpkit.Error{
+			Status: http.StatusUnsupportedMediaType, Type: httpkit.TypeInvalid, Code: "unsupported_media_type",
 			Message: "The body must be the file itself, not a form: send Content-Type: application/octet-stream.",
 		}
 	}
@@ -286,7 +287,7 @@ func (q *query) one(name string) (string, bool) {
 
 func (q *query) fail(name, problem string) {
 	if q.err == nil {
-		q.err = invalid(shorten(name), "%s: %s.", shorten(name), problem)
+		q.err = invalid(httpkit.Shorten(name), "%s: %s.", httpkit.Shorten(name), problem)
 	}
 }
 
@@ -349,7 +350,7 @@ func workerID(r *http.Request) (int, error) {
 	text := r.PathValue("id")
 	id, err := strconv.Atoi(text)
 	if err != nil || strconv.Itoa(id) != text {
-		return 0, notFound("There is no worker %q.", shorten(text))
+		return 0, notFound("There is no worker %q.", httpkit.Shorten(text))
 	}
 	return id, nil
 }

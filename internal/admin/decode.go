@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // maxJSON bounds a body of JSON, in bytes.
@@ -20,8 +22,8 @@ const maxJSON = 1 << 20
 // returns the keys that are there.
 func readObject(w http.ResponseWriter, r *http.Request, fields map[string]any) (map[string]bool, error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return nil, &apiError{
-			Status: http.StatusUnsupportedMediaType, Type: typeInvalid, Code: "unsupported_media_type",
+		return nil, &httpkit.Error{
+			Status: http.StatusUnsupportedMediaType, Type: httpkit.TypeInvalid, Code: "unsupported_media_type",
 			Message: "The body must be JSON: send Content-Type: application/json.",
 		}
 	}
@@ -64,7 +66,7 @@ func decodeObject(text []byte, prefix string, fields map[string]any) (map[string
 		path := prefix + key
 		switch {
 		case !known:
-			return nil, invalid(shorten(path), "%s: there is no such field.", shorten(path))
+			return nil, invalid(httpkit.Shorten(path), "%s: there is no such field.", httpkit.Shorten(path))
 		case seen[key]:
 			return nil, invalid(path, "%s: stands twice.", path)
 		}
@@ -89,7 +91,7 @@ func label(prefix string) string {
 	return prefix + ": "
 }
 
-func badJSON(err error) *apiError {
+func badJSON(err error) *httpkit.Error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}

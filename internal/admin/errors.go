@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -15,72 +16,31 @@ import (
 // what was asked for. Its text is shown.
 var ErrConflict = errors.New("conflict")
 
-// ErrorAnswer is the body of every answer that is an error. It has the form of
-// all the gateway's errors, which is OpenAI's.
-type ErrorAnswer struct {
-	Error ErrorDetail `json:"error"`
-}
-
-// ErrorDetail says what is wrong.
-type ErrorDetail struct {
-	Message string  `json:"message"` // for people
-	Type    string  `json:"type"`    // for machines, broad
-	Param   *string `json:"param"`   // the field at fault
-	Code    *string `json:"code"`    // for machines, narrow
-}
-
-// apiError is an error as a caller sees it, with the cause that only the log
-// sees.
-type apiError struct {
-	Status  int
-	Type    string
-	Code    string
-	Param   string // the field at fault; "" is null
-	Message string
-	Cause   error
-}
-
-const (
-	typeInvalid = "invalid_request_error"
-	typeServer  = "server_error"
-)
-
-func (e *apiError) Error() string { return e.Message }
-func (e *apiError) Unwrap() error { return e.Cause }
-
-func (e *apiError) write(w http.ResponseWriter) {
-	detail := ErrorDetail{Message: e.Message, Type: e.Type, Code: &e.Code}
-	if e.Param != "" {
-		detail.Param = &e.Param
-	}
-	writeJSON(w, e.Status, ErrorAnswer{detail})
-}
-
 // invalid is an error in the field param, or in the request as a whole.
-func invalid(param, format string, args ...any) *apiError {
-	return &apiError{
-		Status: http.StatusBadRequest, Type: typeInvalid, Code: string(catalog.Invalid),
+func invalid(param, format string, args ...any) *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(catalog.Invalid),
 		Param: param, Message: fmt.Sprintf(format, args...),
 	}
 }
 
-func notFound(format string, args ...any) *apiError {
-	return &apiError{
-		Status: http.StatusNotFound, Type: typeInvalid, Code: string(catalog.NotFound),
+func notFound(format string, args ...any) *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusNotFound, Type: httpkit.TypeInvalid, Code: string(catalog.NotFound),
 		Message: fmt.Sprintf(format, args...),
 	}
 }
 
-func tooLarge(limit int64) *apiError {
-	return &apiError{
-		Status: http.StatusRequestEntityTooLarge, Type: typeInvalid, Code: string(catalog.TooLarge),
+func tooLarge(limit int64) *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusRequestEntityTooLarge, Type: httpkit.TypeInvalid, Code: string(catalog.TooLarge),
 		Message: fmt.Sprintf("The body is larger than %d bytes.", limit),
 	}
 }
 
-func refused(reason string) *apiError {
-	return &apiError{
-		Status: http.StatusUnprocessableEntity, Type: typeInvalid, Code: string(catalog.Refused), Message: reason,
+func refused(reason string) *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusUnprocessableEntity, Type: httpkit.TypeInvalid, Code: string(catalog.Refused), Message: reason,
 	}
 }
 
@@ -96,8 +56,8 @@ var statusOf = map[catalog.Code]int{
 
 // asAPIError turns any error into one for the caller. What it does not know is
 // not shown.
-func asAPIError(err error) *apiError {
-	var api *apiError
+func asAPIError(err error) *httpkit.Error {
+	var api *httpkit.Error
 	var refusal *catalog.Error
 	var size *http.MaxBytesError
 	switch {
@@ -106,28 +66,28 @@ func asAPIError(err error) *apiError {
 	case errors.As(err, &size):
 		return tooLarge(size.Limit)
 	case errors.As(err, &refusal) && statusOf[refusal.Code] != 0:
-		e := &apiError{
-			Status: statusOf[refusal.Code], Type: typeInvalid, Code: string(refusal.Code),
+		e := &httpkit.Error{
+			Status: statusOf[refusal.Code], Type: httpkit.TypeInvalid, Code: string(refusal.Code),
 			Message: refusal.Message, Cause: refusal.Cause,
 		}
 		if e.Status >= http.StatusInternalServerError {
-			e.Type = typeServer
+			e.Type = httpkit.TypeServer
 		}
 		return e
 	case state.IsFull(err):
-		return &apiError{
-			Status: http.StatusInsufficientStorage, Type: typeServer, Code: string(catalog.Full), Message: new(state.FullError).Error(), Cause: err,
+		return &httpkit.Error{
+			Status: http.StatusInsufficientStorage, Type: httpkit.TypeServer, Code: string(catalog.Full), Message: new(state.FullError).Error(), Cause: err,
 		}
 	case errors.Is(err, ErrConflict):
-		return &apiError{Status: http.StatusConflict, Type: typeInvalid, Code: string(catalog.Conflict), Message: err.Error()}
+		return &httpkit.Error{Status: http.StatusConflict, Type: httpkit.TypeInvalid, Code: string(catalog.Conflict), Message: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return &apiError{
-			Status: http.StatusServiceUnavailable, Type: typeServer, Code: "interrupted",
+		return &httpkit.Error{
+			Status: http.StatusServiceUnavailable, Type: httpkit.TypeServer, Code: "interrupted",
 			Message: "The wait was interrupted; the change goes on.", Cause: err,
 		}
 	default:
-		return &apiError{
-			Status: http.StatusInternalServerError, Type: typeServer, Code: "internal_error",
+		return &httpkit.Error{
+			Status: http.StatusInternalServerError, Type: httpkit.TypeServer, Code: "internal_error",
 			Message: "Internal error.", Cause: err,
 		}
 	}
@@ -138,28 +98,21 @@ func asAPIError(err error) *apiError {
 func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := asAPIError(err)
 	if e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(catalog.Full) {
-		a.opts.Log.Error("admin call failed", "method", r.Method, "path", shorten(r.URL.EscapedPath()),
+		a.opts.Log.Error("admin call failed", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}
-	e.write(w)
+	writeError(w, e)
 }
+
+func writeError(w http.ResponseWriter, e *httpkit.Error) { writeJSON(w, e.Status, e.Answer()) }
 
 // bug ends a call whose handler panicked with v. One whose answer has begun is
 // cut: half of it must not look like a whole one.
 func (a *api) bug(w *statusWriter, r *http.Request, v any) {
-	a.opts.Log.Error("admin call panicked", "method", r.Method, "path", shorten(r.URL.EscapedPath()),
+	a.opts.Log.Error("admin call panicked", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
 		"panic", v, "stack", string(debug.Stack()))
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	asAPIError(fmt.Errorf("panic: %v", v)).write(w)
-}
-
-// shorten keeps a caller's words from filling an error or a log line.
-func shorten(s string) string {
-	const limit = 200
-	if len(s) <= limit {
-		return s
-	}
-	return s[:limit] + "..."
+	writeError(w, asAPIError(fmt.Errorf("panic: %v", v)))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // Keys is what the API needs of an auth.Auth. Errors are *auth.Refusal, or the
@@ -86,7 +87,7 @@ func (a *api) createKey(w http.ResponseWriter, r *http.Request) error {
 			return invalid("expires", "expires: must be later than now.")
 		}
 	}
-	return answerKey(w)(a.opts.Keys.Create(body.Tenant, shorten(body.Label), expires))
+	return answerKey(w)(a.opts.Keys.Create(body.Tenant, httpkit.Shorten(body.Label), expires))
 }
 
 func (a *api) revokeKey(w http.ResponseWriter, r *http.Request) error {

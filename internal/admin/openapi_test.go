@@ -21,6 +21,8 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // loadDescription loads docs/openapi.yaml.
@@ -66,7 +68,7 @@ func TestDescribedRoutes(t *testing.T) {
 func TestDescribedTypes(t *testing.T) {
 	schemas := description(t).Components.Schemas
 	seen := map[string]bool{}
-	for _, v := range []any{Adapters{}, State{}, Workers{}, PutRequest{}, PinRequest{}, ErrorAnswer{}, KeyList{}, NewKey{}, CreateKeyRequest{}, RotateKeyRequest{}, UsageAnswer{}} {
+	for _, v := range []any{Adapters{}, State{}, Workers{}, PutRequest{}, PinRequest{}, httpkit.ErrorAnswer{}, KeyList{}, NewKey{}, CreateKeyRequest{}, RotateKeyRequest{}, UsageAnswer{}} {
 		compareType(t, schemas, reflect.TypeOf(v), seen)
 	}
 	for name := range schemas {

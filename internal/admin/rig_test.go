@@ -14,6 +14,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -184,9 +185,9 @@ func request(method, path, contentType, body string, header ...string) *http.Req
 const isJSON = "application/json"
 
 // detail reads an error.
-func detail(t *testing.T, rec *httptest.ResponseRecorder) ErrorDetail {
+func detail(t *testing.T, rec *httptest.ResponseRecorder) httpkit.ErrorDetail {
 	t.Helper()
-	var answer ErrorAnswer
+	var answer httpkit.ErrorAnswer
 	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Error.Message == "" || answer.Error.Code == nil {
 		t.Fatalf("%d %s is no error of ours: %v", rec.Code, rec.Body, err)
 	}

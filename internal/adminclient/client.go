@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // maxAnswer bounds what is read of an answer, in bytes.
@@ -64,9 +65,7 @@ func (c *Client) OnAnswer(told func(answer []byte)) { c.answered = told }
 // Loopback reports whether the gateway is on this machine, and so can read its
 // files.
 func (c *Client) Loopback() bool {
-	host := c.base.Hostname()
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	return httpkit.Loopback(httpkit.Host(c.base.Hostname()))
 }
 
 // TokenFile returns the file in which the gateway keeps a token that it made by itself,
@@ -287,7 +286,7 @@ func (c *Client) failed(ctx context.Context, err error) error {
 }
 
 func (c *Client) refusal(resp *http.Response, text []byte) error {
-	var answer admin.ErrorAnswer
+	var answer httpkit.ErrorAnswer
 	if json.Unmarshal(text, &answer) != nil || answer.Error.Message == "" {
 		return &Error{Status: resp.StatusCode, Message: fmt.Sprintf(
 			"%s answers %s; is it the gateway's admin address?", c.base.Redacted(), resp.Status)}

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // Tenant is a person or customer, as it is configured. It is immutable.
@@ -174,10 +176,7 @@ func (a *Auth) Enter(r *http.Request) (*Visit, error) {
 
 // presented returns the key that a request shows, or "".
 func presented(r *http.Request) string {
-	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(key)
-	}
-	return strings.TrimSpace(r.Header.Get("X-Api-Key"))
+	return cmp.Or(httpkit.Bearer(r), strings.TrimSpace(r.Header.Get("X-Api-Key")))
 }
 
 // Hash is what is kept of a key. Keys are 32 random bytes: no guessing would ever

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // Tenant is a person or customer. Its keys are in Keys, or are made with the admin
@@ -101,7 +103,7 @@ func (k *checker) tenants(c *Config) {
 		}
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
-	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !loopback(host) {
+	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !httpkit.Loopback(host) {
 		k.add("listen", "can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let everybody in, or listen on 127.0.0.1")
 	}
 	k.notNegative("usage.retention", c.Usage.Retention)
@@ -110,5 +112,5 @@ func (k *checker) tenants(c *Config) {
 // Local reports whether only this machine reaches Listen, in plain HTTP.
 func (c *Config) Local() bool {
 	host, _, err := net.SplitHostPort(c.Listen)
-	return err == nil && loopback(host) && c.TLS == TLS{}
+	return err == nil && httpkit.Loopback(host) && c.TLS == TLS{}
 }

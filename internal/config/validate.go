@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // checker checks a decoded Config, and makes its paths absolute.
@@ -183,7 +185,7 @@ func (k *checker) admin(a *Admin) {
 		return
 	}
 	k.listen("admin.listen", a.Listen)
-	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.Token == "" && !loopback(host) {
+	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.Token == "" && !httpkit.Loopback(host) {
 		k.add("admin.listen", "can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1")
 	}
 }
@@ -191,7 +193,7 @@ func (k *checker) admin(a *Admin) {
 // vllm refuses to let everybody who can reach the main listener change adapters.
 func (k *checker) vllm(c *Config) {
 	host, _, err := net.SplitHostPort(c.Listen)
-	if err == nil && c.Catalog.VLLMEndpoints && c.Admin.Token == "" && !loopback(host) {
+	if err == nil && c.Catalog.VLLMEndpoints && c.Admin.Token == "" && !httpkit.Loopback(host) {
 		k.add("catalog.vllm_endpoints", "lets everybody who can reach %s change adapters: set admin.token, which these endpoints then ask for", c.Listen)
 	}
 }
@@ -207,13 +209,6 @@ func (k *checker) token(key, token string) {
 			return
 		}
 	}
-}
-
-// loopback reports whether host can only be this machine. Names are not looked
-// up.
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 const (

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -102,7 +103,7 @@ func (k *checker) adapterSource(key string, source *string) {
 		k.add(key, "must be a path, or begin with https://, hf:// or s3://")
 	case err != nil || u.Hostname() == "":
 		k.add(key, "is not a valid URL")
-	case scheme == "http" && !loopback(u.Hostname()):
+	case scheme == "http" && !httpkit.Loopback(u.Hostname()):
 		k.add(key, "must begin with https://: http:// is only for this machine itself")
 	}
 }

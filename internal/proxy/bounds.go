@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/loragate/loragate/internal/grammar"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lru"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -50,7 +51,7 @@ func (b *bounds) check(body rawjson.Object, ids string) error {
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(body.Keys()))) {
 		raw, _ := body.Raw(key)
 		if grammar.Depth(raw) > grammar.MaxDepth {
-			return invalid(key, "The field %q is nested deeper than %d.", shorten(key), grammar.MaxDepth)
+			return invalid(key, "The field %q is nested deeper than %d.", httpkit.Shorten(key), grammar.MaxDepth)
 		}
 		if string(raw) == "null" {
 			continue
@@ -69,7 +70,7 @@ func (b *bounds) check(body rawjson.Object, ids string) error {
 		}
 	}
 	if rest > b.Fields {
-		return invalid(largest, "The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).", rest, shorten(largest), size, b.Fields)
+		return invalid(largest, "The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).", rest, httpkit.Shorten(largest), size, b.Fields)
 	}
 	return nil
 }
@@ -100,7 +101,7 @@ func countValues(body rawjson.Object, ids string) error {
 			return left >= 0
 		})
 		if left < 0 {
-			return invalid(key, "The request has too many values, up to the field %q: %d are allowed, of numbers %d times as many.", shorten(key), maxValues, numbersEach)
+			return invalid(key, "The request has too many values, up to the field %q: %d are allowed, of numbers %d times as many.", httpkit.Shorten(key), maxValues, numbersEach)
 		}
 	}
 	return nil

@@ -87,7 +87,7 @@ func endsCompletion(event rawjson.Object) bool {
 
 // responseError is an error event of the Responses API, as OpenAI's SDKs read it.
 func responseError(e *apiError, _ string) []byte {
-	event := e.envelope()
+	event := envelope(e)
 	object, _ := rawjson.Scan(event) // our own
 	event = object.Apply(
 		rawjson.Edit{Key: "type", Value: rawjson.String("error")},

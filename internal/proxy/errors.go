@@ -13,35 +13,18 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// apiError is an error as a client sees it, in OpenAI's envelope, with the cause
-// that only the log sees.
-type apiError struct {
-	Status     int
-	Type       string // for machines, broad: "invalid_request_error"
-	Code       string // for machines, narrow: "model_not_found"; "" is null
-	Param      string // the field at fault; "" is null
-	Message    string // for people
-	RetryAfter time.Duration
-	Cause      error
-}
-
-func (e *apiError) Error() string {
-	if e.Cause != nil {
-		return fmt.Sprintf("%s: %v", e.Message, e.Cause)
-	}
-	return e.Message
-}
-
-func (e *apiError) Unwrap() error { return e.Cause }
+// apiError is an error as a client sees it.
+type apiError = httpkit.Error
 
 const (
-	typeInvalid   = "invalid_request_error"
-	typeServer    = "server_error"
-	typeRateLimit = "rate_limit_error"
+	typeInvalid   = httpkit.TypeInvalid
+	typeServer    = httpkit.TypeServer
+	typeRateLimit = httpkit.TypeRateLimit
 	// StatusClientClosed is what logs show for a client that left; it is never
 	// sent. nginx made the number common.
 	StatusClientClosed = 499
@@ -54,7 +37,7 @@ func invalid(param, format string, args ...any) *apiError {
 func modelNotFound(name string) *apiError {
 	return &apiError{
 		Status: http.StatusNotFound, Type: typeInvalid, Code: "model_not_found", Param: "model",
-		Message: fmt.Sprintf("The model %q does not exist.", shorten(name)),
+		Message: fmt.Sprintf("The model %q does not exist.", httpkit.Shorten(name)),
 	}
 }
 
@@ -66,7 +49,7 @@ func fromCatalog(name string, err error) *apiError {
 	case errors.As(err, &quarantined):
 		return unavailable(name, err)
 	case errors.As(err, &bad):
-		return invalid("model", "The model %q makes no sense: %s.", shorten(name), bad.Message)
+		return invalid("model", "The model %q makes no sense: %s.", httpkit.Shorten(name), bad.Message)
 	default:
 		return modelNotFound(name)
 	}
@@ -76,18 +59,9 @@ func fromCatalog(name string, err error) *apiError {
 func unavailable(name string, cause error) *apiError {
 	return &apiError{
 		Status: http.StatusServiceUnavailable, Type: typeServer, Code: "model_unavailable", Param: "model",
-		Message:    fmt.Sprintf("The model %q cannot be loaded: its adapter is quarantined.", shorten(name)),
+		Message:    fmt.Sprintf("The model %q cannot be loaded: its adapter is quarantined.", httpkit.Shorten(name)),
 		RetryAfter: time.Minute, Cause: cause,
 	}
-}
-
-// shorten keeps a client's words from filling an error or a log line.
-func shorten(s string) string {
-	const limit = 200
-	if len(s) <= limit {
-		return s
-	}
-	return s[:limit] + "..."
 }
 
 func stopping() *apiError {
@@ -157,7 +131,7 @@ func fromPool(model string, err error) *apiError {
 	var room *pool.NoRoomError
 	switch {
 	case errors.As(err, &room):
-		return invalid("model", "The model %q needs more adapters at once than a worker may have loaded.", shorten(model))
+		return invalid("model", "The model %q needs more adapters at once than a worker may have loaded.", httpkit.Shorten(model))
 	case errors.As(err, &spoiled):
 		return unavailable(model, err)
 	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:
@@ -205,7 +179,7 @@ func fromWorker(status int, text []byte) *apiError {
 		} `json:"error"`
 	}
 	if json.Unmarshal(text, &body) != nil || body.Error.Message == "" {
-		e.Cause = fmt.Errorf("llama-server answered %d: %s", status, shorten(string(text)))
+		e.Cause = fmt.Errorf("llama-server answered %d: %s", status, httpkit.Shorten(string(text)))
 		return e
 	}
 	e.Message = body.Error.Message
@@ -245,31 +219,16 @@ func asAPIError(err error) *apiError {
 }
 
 // envelope renders the error as OpenAI does.
-func (e *apiError) envelope() []byte {
-	type inner struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    *string `json:"code"`
-	}
-	text, err := json.Marshal(struct {
-		Error inner `json:"error"`
-	}{inner{e.Message, e.Type, orNull(e.Param), orNull(e.Code)}})
+func envelope(e *apiError) []byte {
+	text, err := json.Marshal(e.Answer())
 	if err != nil {
 		panic(err) // strings always encode
 	}
 	return text
 }
 
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
 // setRetryAfter tells the client when to come again, in whole seconds.
-func (e *apiError) setRetryAfter(h http.Header) {
+func setRetryAfter(h http.Header, e *apiError) {
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // guard refuses what browsers send for pages that nobody has let in, as long as no
@@ -55,9 +55,9 @@ func (p *Proxy) mayAsk(r *http.Request) error {
 	case p.opts.Local && !p.names(r.Host):
 		return &apiError{
 			Status: http.StatusForbidden, Type: typeInvalid, Code: "host_not_allowed",
-			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, not to the host %q (auth.hosts).", shorten(r.Host)),
+			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, not to the host %q (auth.hosts).", httpkit.Shorten(r.Host)),
 		}
-	case crossOrigin.Check(r) != nil && !p.welcome(r.Header.Get("Origin")):
+	case httpkit.CrossOrigin(r) && !p.welcome(r.Header.Get("Origin")):
 		return &apiError{
 			Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
 			Message: "Pages of other origins are not served without keys (cors.origins).",
@@ -69,12 +69,9 @@ func (p *Proxy) mayAsk(r *http.Request) error {
 // names reports whether a Host header means this machine, or what Options.Hosts says.
 // A request without one is no browser's.
 func (p *Proxy) names(host string) bool {
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		host = bare
-	}
-	host = strings.TrimSuffix(host, ".")
+	host = httpkit.Host(host)
 	named := func(known string) bool { return strings.EqualFold(known, host) }
-	return host == "" || loopback(host) || slices.ContainsFunc(p.opts.Hosts, named)
+	return host == "" || httpkit.Loopback(host) || slices.ContainsFunc(p.opts.Hosts, named)
 }
 
 // welcome reports whether pages of an origin may call.

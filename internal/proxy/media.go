@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -24,7 +25,7 @@ func (p *Proxy) checkMedia(body rawjson.Object) error {
 			continue
 		}
 		if url := remoteIn(raw); url != "" {
-			return invalid(field, "Media must be in the request itself, as a data: URL; %q would have to be fetched (limits.remote_media).", shorten(url))
+			return invalid(field, "Media must be in the request itself, as a data: URL; %q would have to be fetched (limits.remote_media).", httpkit.Shorten(url))
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"github.com/loragate/loragate/internal/anthropic"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 )
 
@@ -249,8 +250,8 @@ func (p *Proxy) fail(c echo.Context, e *apiError) int {
 	if c.Response().Committed || e.Status == StatusClientClosed {
 		return e.Status
 	}
-	e.setRetryAfter(c.Response().Header())
-	text := e.envelope()
+	setRetryAfter(c.Response().Header(), e)
+	text := envelope(e)
 	if isMessages(c.Request()) {
 		text = anthropic.Error(e.Status, e.Message, recordOf(c).id)
 	}
@@ -268,7 +269,7 @@ func (p *Proxy) health(c echo.Context) error {
 // ready tells whether requests can be served.
 func (p *Proxy) ready(c echo.Context) error {
 	err := p.readiness()
-	p.pollers.note(c.RealIP()+" "+shorten(c.Request().UserAgent()), time.Now(), err == nil)
+	p.pollers.note(c.RealIP()+" "+httpkit.Shorten(c.Request().UserAgent()), time.Now(), err == nil)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 )
 
@@ -154,7 +155,7 @@ func (p *Proxy) access(rec *record, status int, err error) {
 	attrs := append(make([]slog.Attr, 0, 24), // as many as there can be, on the stack
 		slog.String("request_id", rec.id),
 		slog.String("method", req.Method),
-		slog.String("path", shorten(req.URL.Path)),
+		slog.String("path", httpkit.Shorten(req.URL.Path)),
 		slog.Int("status", status),
 		slog.String("client", rec.RealIP()),
 		slog.Float64("duration_ms", milliseconds(now.Sub(rec.start))),

@@ -52,7 +52,7 @@ func (s *Starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e = stopping()
 	default:
 	}
-	e.setRetryAfter(w.Header())
+	setRetryAfter(w.Header(), e)
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(e.envelope()) // whoever left needs none
+	_, _ = w.Write(envelope(e)) // whoever left needs none
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/upstream"
 )
@@ -52,7 +53,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 		case eventDone:
 			return pool.Done, nil
 		case eventError:
-			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
+			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", httpkit.Shorten(string(event)))
 		}
 		event, kind, err = w.next(&events)
 		switch {
@@ -82,7 +83,7 @@ func breakOff(ctx context.Context, c echo.Context, e *endpoint, out *sender, cau
 }
 
 func errorEvent(e *apiError, _ string) []byte {
-	return bytes.Join([][]byte{dataPrefix, e.envelope(), []byte("\n\n")}, nil)
+	return bytes.Join([][]byte{dataPrefix, envelope(e), []byte("\n\n")}, nil)
 }
 
 // sender writes a stream's events to its client.

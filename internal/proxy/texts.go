@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -78,7 +79,7 @@ func checkShared(body rawjson.Object, lists ...string) error {
 		}
 	}
 	if size > maxShared {
-		return invalid(largest, "The fields beside the list take %d bytes, of which %q has %d; %d are allowed.", size, shorten(largest), most, maxShared)
+		return invalid(largest, "The fields beside the list take %d bytes, of which %q has %d; %d are allowed.", size, httpkit.Shorten(largest), most, maxShared)
 	}
 	return nil
 }

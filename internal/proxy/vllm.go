@@ -2,21 +2,17 @@ package proxy
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
-	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -117,9 +113,6 @@ func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err
 	return r, r.read(body, needed...)
 }
 
-// crossOrigin tells requests that a browser makes for somebody else's page.
-var crossOrigin = http.NewCrossOriginProtection()
-
 // mayChange returns why a request may not change adapters, or nil. With a token, or
 // tenants, only who shows the token may: a tenant's key is no operator's. Without
 // either whoever is on this machine may (the configuration sees to it that nobody
@@ -132,36 +125,18 @@ func (p *Proxy) mayChange(r *http.Request) error {
 	}
 	refusal := &apiError{Status: http.StatusForbidden, Type: typeInvalid}
 	switch {
-	case crossOrigin.Check(r) != nil:
+	case httpkit.CrossOrigin(r):
 		refusal.Code, refusal.Message = "cross_origin", "Pages of other origins may not change adapters."
-	case token == "" && p.keyless() && !loopback(r.Host):
+	case token == "" && p.keyless() && !httpkit.Loopback(httpkit.Host(r.Host)):
 		refusal.Code = "host_not_allowed"
-		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", shorten(r.Host))
-	case !p.keyless() && token == "", token != "" && !presents(r, token):
+		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", httpkit.Shorten(r.Host))
+	case !p.keyless() && token == "", token != "" && !httpkit.Shows(r, token):
 		refusal.Status, refusal.Code = http.StatusUnauthorized, "invalid_api_key"
 		refusal.Message = "Changing adapters needs the admin token as a bearer token."
 	default:
 		return nil
 	}
 	return refusal
-}
-
-// presents compares hashes, so that its time tells nothing of the token.
-func presents(r *http.Request, token string) bool {
-	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(token))
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(a[:], b[:]) == 1
-}
-
-// loopback reports whether a Host header, with or without a port, can only mean
-// this machine.
-func loopback(host string) bool {
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		host = bare
-	}
-	host = strings.TrimSuffix(host, ".")
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // say answers in plain text, as vLLM does.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
@@ -26,7 +27,7 @@ func newObjects(o S3Options, transport http.RoundTripper) (*objects, error) {
 		if err != nil {
 			return nil, err
 		}
-		if u.Scheme == "http" && secure && !isLoopback(u.Hostname()) {
+		if u.Scheme == "http" && secure && !httpkit.Loopback(u.Hostname()) {
 			return nil, fail(BadSource, "the S3 endpoint %s is plain HTTP: allow it with insecure, or use https://", u.Host)
 		}
 		endpoint, secure = u.Host, u.Scheme == "https"

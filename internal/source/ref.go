@@ -1,12 +1,13 @@
 package source
 
 import (
-	"net"
 	"net/url"
 	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 // Kind is where an adapter comes from.
@@ -104,15 +105,10 @@ func parseWeb(s string) (Ref, error) {
 	}
 	u.Fragment, u.RawFragment = "", ""
 	ref := Ref{Kind: Web, url: u}
-	if u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	if u.Scheme == "http" && !httpkit.Loopback(u.Hostname()) {
 		return Ref{}, fail(BadSource, "%s: plain http:// is only for this machine itself; use https://", ref)
 	}
 	return ref, nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 const (

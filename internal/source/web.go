@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 const maxRedirects = 10
@@ -35,7 +37,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	}
 	// What is behind an http:// server of this machine is the user's choice.
 	// A remote one must not lead to it.
-	local := first.Scheme == "http" && (isLoopback(to.Hostname()) || to.Host == first.Host)
+	local := first.Scheme == "http" && (httpkit.Loopback(to.Hostname()) || to.Host == first.Host)
 	if to.Scheme != "https" && !(to.Scheme == "http" && local) {
 		return fail(BadSource, "%s://%s: redirected to %s://%s, which is not https://", first.Scheme, first.Host, to.Scheme, to.Host)
 	}

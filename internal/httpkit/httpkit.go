@@ -1,0 +1,53 @@
+// Package httpkit has what both listeners of the gateway, its configuration and its command
+// line share of HTTP: what is local, who shows which token, and the form of errors.
+package httpkit
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// Host returns the host of a Host header or of an address, without a port, the brackets of
+// IPv6 and the dot at the end of a full name.
+func Host(address string) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = strings.TrimSuffix(strings.TrimPrefix(address, "["), "]")
+	}
+	return strings.TrimSuffix(host, ".")
+}
+
+// Loopback reports whether a host, as Host returns it, can only be this machine. Names are
+// not looked up: whoever owns a name decides where it points.
+func Loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+}
+
+// Bearer returns the bearer token that a request shows, "" if it shows none.
+func Bearer(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// Shows reports whether a request shows the token, which is not "". Hashes are compared: the
+// time that takes tells nothing of the token, not even its length.
+func Shows(r *http.Request, token string) bool {
+	got, want := sha256.Sum256([]byte(Bearer(r))), sha256.Sum256([]byte(token))
+	return token != "" && subtle.ConstantTimeCompare(got[:], want[:]) == 1
+}
+
+// crossOrigin goes by what browsers say of where a request comes from; its zero value
+// would not.
+var crossOrigin = http.NewCrossOriginProtection()
+
+// CrossOrigin reports whether a browser sends the request, which could change something,
+// for a page of another origin.
+func CrossOrigin(r *http.Request) bool { return crossOrigin.Check(r) != nil }
