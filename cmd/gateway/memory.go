@@ -9,6 +9,7 @@ import (
 
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/gguf"
+	"github.com/loragate/loragate/internal/proxy"
 )
 
 const (
@@ -66,12 +67,12 @@ func memory(root string) int64 {
 	return least
 }
 
-// longestToken is what prompts that cannot fit are known by, 0 if the base's file does
-// not tell: then they are the workers' to refuse.
-func (g *gateway) longestToken() int {
-	n, err := gguf.LongestToken(g.cfg.Model.Path)
+// vocabulary is what prompts that cannot fit are known by, and tokens that are none. As far
+// as the model's file does not tell, they are the workers' to refuse.
+func (g *gateway) vocabulary(model string) proxy.Vocabulary {
+	v, err := gguf.ReadVocabulary(model)
 	if err != nil {
-		g.log.Debug("the base's vocabulary cannot be read", "error", err)
+		g.log.Debug("a model's vocabulary cannot be read", "model", model, "error", err)
 	}
-	return n
+	return proxy.Vocabulary(v)
 }

@@ -174,7 +174,7 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 	}
 	if resp.Status != http.StatusOK {
 		// Further prompts of the same request may still be at work.
-		return pool.Cut, fromWorker(resp.Status, text)
+		return pool.Cut, fromWorker(r, resp.Status, text)
 	}
 	rec := recordOf(c)
 	text, ok := r.renameAll(rec, text)

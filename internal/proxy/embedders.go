@@ -137,7 +137,7 @@ func (p *Proxy) askPiece(c echo.Context, r *request, e *Embedder, body rawjson.O
 		return nil, p.embedderFailed(c, err)
 	}
 	if resp.Status != http.StatusOK {
-		return nil, fromWorker(resp.Status, text)
+		return nil, fromWorker(r, resp.Status, text)
 	}
 	outcome = pool.Done
 	text, ok := r.renameAll(recordOf(c), text)

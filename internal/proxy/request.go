@@ -77,6 +77,11 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	if err := r.readFields(); err != nil {
 		return nil, err
 	}
+	if !e.parses {
+		if err := r.checkIDs(p.opts.Vocabulary, "prompt"); err != nil {
+			return nil, err
+		}
+	}
 	return r, p.checkFits(r)
 }
 

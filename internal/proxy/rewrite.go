@@ -74,7 +74,7 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 		return event, eventData
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
+		return w.r.endpoint.failure(fromEvent(w.r, failure), w.rec.id), eventError
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		if object, ok = w.progress(object, raw); !ok {
@@ -151,7 +151,7 @@ func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
 		return nil, eventData
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
+		return w.r.endpoint.failure(fromEvent(w.r, failure), w.rec.id), eventError
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		w.rec.tally.progress(raw)

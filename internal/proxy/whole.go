@@ -154,7 +154,7 @@ func (a *assembly) take(event []byte) error {
 		return nil // it keeps the connection alive
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return a.failed(fromEvent(failure))
+		return a.failed(fromEvent(a.r, failure))
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		a.rec.tally.progress(raw)
