@@ -19,7 +19,7 @@ func (g *gateway) startEmbedders() map[string]*proxy.Embedder {
 	for i, e := range g.cfg.Embedders {
 		p := pool.New(g.embedderOptions(i, e), nil)
 		g.embedders = append(g.embedders, p)
-		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p}
+		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p, Vocabulary: g.vocabulary(e.Path)}
 		g.metrics.AddModels([]string{e.Name})
 	}
 	return all
