@@ -30,7 +30,8 @@ var below = map[string][]string{
 	"internal/rawjson":     {},
 	"internal/sched":       {"internal/lru"},
 	"internal/upstream":    {},
-	"internal/worker":      {"internal/childenv", "internal/upstream"},
+	"internal/worker":      {"internal/childenv", "internal/hostmem", "internal/upstream"},
+	"internal/hostmem":     {},
 	"internal/childenv":    {},
 	"internal/metrics":     {},
 	"internal/mps":         {},
@@ -52,7 +53,7 @@ var below = map[string][]string{
 	"internal/fakeworker":  {},
 	"internal/llamatest":   {},
 	"cmd/gateway": {"internal/admin", "internal/admincli", "internal/adminclient", "internal/auth", "internal/catalog", "internal/config", "internal/convert",
-		"internal/front", "internal/gguf", "internal/gpu", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
+		"internal/front", "internal/gguf", "internal/gpu", "internal/hostmem", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/sim", "internal/source",
 		"internal/state", "internal/top", "internal/usage", "internal/worker"},
 
 	"bench":                       {"bench/conversation", "bench/load", "bench/mixed", "bench/mixed/calibrate", "bench/overhead", "bench/plot", "bench/randgguf", "bench/report"},
