@@ -115,11 +115,7 @@ func (r *request) rename(o rawjson.Object) []byte {
 	if _, named := o.Raw("model"); named {
 		return o.Apply(name)
 	}
-	raw, ok := o.Raw(r.endpoint.inner)
-	if !ok {
-		return o.Apply()
-	}
-	inner, ok := rawjson.Scan(raw)
+	inner, ok := o.Inner(r.endpoint.inner)
 	if _, named := inner.Raw("model"); !ok || !named {
 		return o.Apply()
 	}

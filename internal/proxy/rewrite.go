@@ -112,12 +112,7 @@ func (w *rewriter) tells(object rawjson.Object) bool {
 	e := w.r.endpoint
 	ends := e.ends != nil && e.ends(object)
 	w.complete = w.complete || ends
-	counted := w.rec.tally.count(object)
-	if raw, ok := object.Raw(e.inner); ok && !counted {
-		if inner, ok := rawjson.Scan(raw); ok {
-			counted = w.rec.tally.count(inner)
-		}
-	}
+	counted := w.rec.tally.countEither(object, e.inner)
 	return ends || counted
 }
 

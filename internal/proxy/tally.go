@@ -49,8 +49,7 @@ type counts struct {
 
 // countsIn returns those of a member; ok says that it is an object.
 func countsIn(o rawjson.Object, key string) (c counts, ok bool) {
-	raw, _ := o.Raw(key)
-	c.object, ok = rawjson.Scan(raw)
+	c.object, ok = o.Inner(key)
 	return c, ok
 }
 
@@ -125,6 +124,15 @@ func (t *tally) count(o rawjson.Object) (counted bool) {
 		}
 	}
 	return false
+}
+
+// countEither is count for an event that may have them in one of its members.
+func (t *tally) countEither(o rawjson.Object, member string) (counted bool) {
+	if t.count(o) {
+		return true
+	}
+	inner, ok := o.Inner(member)
+	return ok && t.count(inner)
 }
 
 // index tells which part an event is of. Those with the usage of a chat's choice do
@@ -292,8 +300,7 @@ func recount(ctx context.Context, t *tally, l *pool.Lease, begun *pool.Usage, te
 // withUsage puts the sum of all parts into an answer that has the usage of one.
 func withUsage(text []byte, u pool.Usage) []byte {
 	answer, _ := rawjson.Scan(text)
-	raw, _ := answer.Raw("usage")
-	usage, ok := rawjson.Scan(raw)
+	usage, ok := answer.Inner("usage")
 	if !ok {
 		return text
 	}
@@ -302,8 +309,7 @@ func withUsage(text []byte, u pool.Usage) []byte {
 		count("prompt_tokens", u.Prompt), count("completion_tokens", u.Completion), count("total_tokens", u.Prompt+u.Completion),
 	}
 	const detailsKey = "prompt_tokens_details"
-	raw, _ = usage.Raw(detailsKey)
-	if details, ok := rawjson.Scan(raw); ok {
+	if details, ok := usage.Inner(detailsKey); ok {
 		edits = append(edits, rawjson.Edit{Key: detailsKey, Value: details.Apply(count("cached_tokens", u.Cached))})
 	}
 	return answer.Apply(rawjson.Edit{Key: "usage", Value: usage.Apply(edits...)})

@@ -105,8 +105,7 @@ func (t *texts) merge(answers [][]byte) ([]byte, bool) {
 		return list(all), true
 	}
 	edits := []rawjson.Edit{{Key: where, Value: list(all)}}
-	raw, _ := object.Raw("usage")
-	if usage, ok := rawjson.Scan(raw); ok {
+	if usage, ok := object.Inner("usage"); ok {
 		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
 			rawjson.Edit{Key: "prompt_tokens", Value: decimal(used)}, rawjson.Edit{Key: "total_tokens", Value: decimal(used)})})
 	}
