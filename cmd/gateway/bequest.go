@@ -65,6 +65,9 @@ func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelC
 
 // giveStateAway has nothing of this gateway touch the state from its return on.
 func (g *gateway) giveStateAway() {
+	if g.admin != nil {
+		g.admin.starting.Stop() // what answers from now on
+	}
 	idle := g.operators.end()
 	g.models.Close() // which ends what operators wait for
 	select {
@@ -137,10 +140,11 @@ func (b *bequest) keepTelling(stop <-chan struct{}) {
 	for {
 		select {
 		case <-tick.C:
-			b.tellNews(notice{})
+		case <-b.g.finished: // who is at a tenant's limit waits for it
 		case <-stop:
 			return
 		}
+		b.tellNews(notice{})
 	}
 }
 

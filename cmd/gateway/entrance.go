@@ -31,7 +31,7 @@ func newEntrance() *entrance { return &entrance{opened: make(chan struct{})} }
 
 // ServeHTTP implements http.Handler.
 func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if e.hold > 0 && !e.arrived.Load() {
+	if e.hold > 0 && !e.arrived.Load() && !e.front.Ending() {
 		switch r.URL.Path {
 		case "/health":
 		case "/ready":

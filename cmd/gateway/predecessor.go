@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,9 +112,9 @@ func (p *predecessor) port(number int, address string) (*front.Front, error) {
 // inherit blocks until the state is this gateway's, and returns what workers the
 // predecessor has, nil if it has ended: or until ctx ends. From then on what it tells is
 // followed.
-func (p *predecessor) inherit(ctx context.Context) (*crew, error) {
+func (p *predecessor) inherit(ctx context.Context, log *slog.Logger) (*crew, error) {
 	crews := make(chan *crew, 1)
-	go p.follow(crews)
+	go p.follow(crews, log)
 	select {
 	case c := <-crews:
 		return c, nil
@@ -125,7 +126,7 @@ func (p *predecessor) inherit(ctx context.Context) (*crew, error) {
 }
 
 // follow takes in what the predecessor tells, until it has ended.
-func (p *predecessor) follow(crews chan<- *crew) {
+func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
 	var pids []int
 	ended, known := false, false
 	for {
@@ -161,6 +162,7 @@ func (p *predecessor) follow(crews chan<- *crew) {
 		close(p.known)
 	}
 	close(p.gone)
+	log.Info("the gateway before is gone", "ended", ended)
 }
 
 const (

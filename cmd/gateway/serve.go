@@ -50,7 +50,7 @@ func serveCommand() *cobra.Command {
 		defer sink.Close() // after everything that logs has ended
 		g := &gateway{
 			cfg: cfg, load: load, log: log, level: level, replace: *replace,
-			token: adminToken{configured: cfg.Admin.Token},
+			token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
 		}
 		return g.run(cmd.Context(), signals)
 	}
@@ -103,7 +103,8 @@ type gateway struct {
 	pool      *pool.Pool
 	embedders []*pool.Pool // as in the configuration
 	proxy     *proxy.Proxy
-	gaveAway  bool // an heir has the state; run's goroutine owns it
+	gaveAway  bool          // an heir has the state; run's goroutine owns it
+	finished  chan struct{} // filled when requests have ended
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
 	changing sync.Mutex                // held while a change of the catalog is passed on
@@ -157,7 +158,7 @@ func (g *gateway) inherit(ctx context.Context, program worker.Program) (early *f
 	if early, err = planFleet(ctx, g.cfg, slog.New(slog.DiscardHandler), program); err != nil {
 		return nil, nil, err
 	}
-	if before, err = g.before.inherit(ctx); err != nil {
+	if before, err = g.before.inherit(ctx, g.log); err != nil {
 		early.close()
 		return nil, nil, err
 	}
@@ -210,7 +211,7 @@ func (g *gateway) startPool() {
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded,
-		Observer: observer{g.metrics, g.usage}, Log: g.log,
+		Observer: observer{g.metrics, g.usage, g.finished}, Log: g.log,
 	})
 	g.clients.serve(g.proxy)
 	if g.admin != nil {

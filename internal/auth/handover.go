@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"slices"
 	"time"
 )
@@ -21,6 +22,36 @@ type Used struct {
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 	N     int       `json:"n"`
+}
+
+// patience bounds the wait for news of a gateway that tells some every second.
+const patience = 2 * time.Second
+
+// Admit counts a request, or refuses it with a *Refusal. Of any number that come
+// at once exactly as many pass as the limits allow.
+//
+// While another gateway has requests of the tenant, one that would be too many waits for
+// news of it: whoever sent it may have had an answer there, which is not known here yet.
+func (v *Visit) Admit() (*Admission, error) {
+	a, err := v.admit()
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Reason != Concurrency || !v.acc.elsewhere() {
+		return a, err
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-*v.auth.news.Load():
+	case <-timer.C:
+	}
+	return v.admit()
+}
+
+// elsewhere reports whether another gateway has requests of the tenant.
+func (acc *account) elsewhere() bool {
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
+	return acc.others > 0
 }
 
 // News returns what tenants have used in the last minute and no call of News has told, and
@@ -50,6 +81,8 @@ func (a *Auth) Resume(counts Counts) {
 		acc.others = c.Running
 		acc.mu.Unlock()
 	}
+	next := make(chan struct{})
+	close(*a.news.Swap(&next))
 }
 
 // Spend counts tokens that a tenant used elsewhere, at some time, against its budget. The

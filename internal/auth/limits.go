@@ -135,9 +135,8 @@ type headers struct {
 	tokensReset            time.Duration
 }
 
-// Admit counts a request, or refuses it with a *Refusal. Of any number that come
-// at once exactly as many pass as the limits allow.
-func (v *Visit) Admit() (*Admission, error) {
+// admit is Admit by what is known now.
+func (v *Visit) admit() (*Admission, error) {
 	if v.acc == nil {
 		return &Admission{visit: v}, nil
 	}
