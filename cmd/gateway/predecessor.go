@@ -38,7 +38,7 @@ type predecessor struct {
 // succeed connects to the gateway that serves from the same state, and takes its ports;
 // one that takes over itself has that end first. It blocks until then, or until ctx ends.
 // It returns nil if there is no gateway.
-func succeed(ctx context.Context, stateDir string) (*predecessor, error) {
+func succeed(ctx context.Context, stateDir string, log *slog.Logger) (*predecessor, error) {
 	if stateDir == "" {
 		return nil, nil
 	}
@@ -50,6 +50,7 @@ func succeed(ctx context.Context, stateDir string) (*predecessor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--replace: %w", err)
 	}
+	log.Info("asking the gateway that serves for its ports")
 	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}), gone: make(chan struct{})}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err = json.NewEncoder(conn).Encode(introduction{PID: os.Getpid()}); err == nil {

@@ -131,6 +131,13 @@ func commandIn(config, command string) string {
 // finish lets the stream end, and returns when the heir is alone and has all workers.
 func (r *handed) finish(t *testing.T) {
 	t.Helper()
+	r.endStream(t)
+	r.alone(t)
+}
+
+// endStream lets the stream end, and the gateway with it.
+func (r *handed) endStream(t *testing.T) {
+	t.Helper()
 	select {
 	case <-r.g.exited:
 		t.Error("the gateway ended before its stream")
@@ -143,7 +150,6 @@ func (r *handed) finish(t *testing.T) {
 	if code := r.g.end(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	r.alone(t)
 }
 
 // alone blocks until the heir knows that it is, and has all its workers.
@@ -347,6 +353,31 @@ func TestHeirIsKilled(t *testing.T) {
 	next.says("ready")
 	if u := next.usage(); u["ok"] != 1 {
 		t.Errorf("the account is %v, want one request", u)
+	}
+}
+
+// TestNextHeirWaits has another gateway come while one still takes over: it has its turn
+// afterwards. One that was stopped meanwhile does no harm.
+func TestNextHeirWaits(t *testing.T) {
+	r := replaceWithStream(t, "", func(*gatewayProcess) {})
+	next := func() *gatewayProcess {
+		g := run(t, "serve", "--replace", "--config", r.file)
+		g.says("asking the gateway that serves for its ports")
+		return g
+	}
+	stopped := next()
+	stopped.cmd.Process.Signal(syscall.SIGTERM)
+	if code := stopped.end(); code != 0 {
+		t.Errorf("exit code %d of one that was stopped while it waited, want 0", code)
+	}
+	last := next()
+	r.endStream(t)
+	r.heir.says("another gateway that was to take over has gone: this one serves on")
+	if url := last.says("ready")["url"]; url != r.g.url {
+		t.Errorf("the last gateway serves %v, want %s", url, r.g.url)
+	}
+	if code := r.heir.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
 	}
 }
 

@@ -76,7 +76,7 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled
 	met := make(chan error, 1)
 	go func() {
 		var err error
-		g.before, err = succeed(ctx, g.cfg.State.Dir)
+		g.before, err = succeed(ctx, g.cfg.State.Dir, g.log)
 		met <- err
 	}()
 	select {
