@@ -44,6 +44,12 @@ func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 		},
 		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, WatchInterval: watchInterval, Log: g.log.With("embedder", e.Name),
 	}
+	if g.before != nil { // the one before keeps its own until its end
+		opts.Enter = func(ctx context.Context, _ int) (string, error) {
+			g.before.await(ctx)
+			return "", context.Cause(ctx)
+		}
+	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0
 	}

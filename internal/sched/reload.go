@@ -314,6 +314,9 @@ func (s *Scheduler) mayBegin() Time {
 
 // reason reports whether it may be good for something to give a worker up.
 func (s *Scheduler) reason(now Time) bool {
+	if s.shrinking {
+		return s.missing.len() > 0
+	}
 	return s.missing.len() > 0 || s.wanting && now >= s.settled || s.relievable() && now >= s.relieve
 }
 
@@ -321,7 +324,7 @@ func (s *Scheduler) reason(now Time) bool {
 // be started, else the same member.
 func (d *decision) successor(w *worker) int {
 	s := d.s
-	if d.now < s.spareBroken {
+	if d.now < s.spareBroken || s.shrinking {
 		return w.id
 	}
 	for id := range s.opts.Workers + s.opts.Spares {
@@ -399,6 +402,9 @@ func (d *decision) wakeReload(at func(Time)) {
 	earliest := s.mayBegin()
 	if s.missing.len() > 0 {
 		at(earliest)
+	}
+	if s.shrinking {
+		return
 	}
 	if s.wanting {
 		at(max(earliest, s.settled))
