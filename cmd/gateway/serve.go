@@ -261,6 +261,10 @@ func (g *gateway) close() {
 // second; an answer to us is something.
 const watchInterval = 2 * time.Second
 
+// firstFiles is how many adapters the first worker loads at most before it serves, if there
+// are others: llama-server takes seconds for thousands.
+const firstFiles = 128
+
 func (g *gateway) poolOptions() pool.Options {
 	w, f := g.cfg.Workers, g.fleet
 	opts := pool.Options{
@@ -282,7 +286,9 @@ func (g *gateway) poolOptions() pool.Options {
 		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {
-		opts.Place = f.size
+		opts.Place = f.size // by what the first worker takes with all that it loads
+	} else {
+		opts.First = firstFiles
 	}
 	if g.moves {
 		opts.Enter = g.before.permits.await

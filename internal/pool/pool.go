@@ -53,6 +53,7 @@ type Options struct {
 	MaxLoaded      int
 	Memory         int64
 	Spares         int
+	First          int
 	ReloadInterval time.Duration
 
 	// Start starts a worker's process and blocks until it is ready. It is called
@@ -124,7 +125,7 @@ func New(opts Options, stock []Stock) *Pool {
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
 		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
-		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
+		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, First: opts.First, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.shared = opts.SharedFate
 	p.state.sched.SetStock(stock, p.state.now())

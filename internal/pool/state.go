@@ -485,10 +485,10 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 
 // startFailed takes notice of a process that did not come up. It reports true if
 // it is to be started again at once: without files that were new in it and may be
-// to blame, or, if memory ran out, with less. bound is how many bytes of files are
+// to blame, or, if it was too much, with less. bound is how many bytes of files are
 // loaded at most from then on, if it has just been learned.
 func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
-	if worker.OutOfMemory(cause) {
+	if worker.TooMuch(cause) {
 		if bound, learned := s.sched.TooMuch(m.id); learned {
 			s.rejectRoomless()
 			s.schedule()

@@ -250,7 +250,7 @@ type connection struct {
 }
 
 // framing tells whether a request on a connection said in two ways where it ends;
-// *accept.Conn does.
+// one of internal/front does.
 type framing interface{ Ambiguous() bool }
 
 type connectionKey struct{}

@@ -171,7 +171,8 @@ func (s *Scheduler) Failed(id int, now Time) (suspicion bool) {
 	return true
 }
 
-// TooMuch is Failed for a process that ran out of memory. If it was to load more
+// TooMuch is Failed for a process that ran out of memory, or could not even be told
+// what to load. If it was to load more
 // than the member ever had, or any other if it had nothing, less is loaded from now
 // on, by all members: it returns how many bytes at most. The bound is halfway to the
 // most that any member has had, so the right one is found after a few starts.

@@ -19,8 +19,8 @@ const module = "github.com/loragate/loragate/"
 var below = map[string][]string{
 	"internal/catalog":     {"internal/state"},
 	"internal/config":      {"internal/rawjson"},
-	"internal/front":       {"internal/accept"},
-	"internal/accept":      {},
+	"internal/front":       {"internal/framing"},
+	"internal/framing":     {},
 	"internal/fulldisk":    {},
 	"internal/grammar":     {"internal/rawjson"},
 	"internal/logsink":     {},
