@@ -42,7 +42,7 @@ func authenticate(token func() string, next http.Handler) http.Handler {
 		writeError(w, &httpkit.Error{
 			Status: http.StatusUnauthorized, Type: httpkit.TypeAuthentication, Code: "unauthorized",
 			Message: "The admin token is missing or wrong: send it as Authorization: Bearer <token>.",
-			})
+		})
 	})
 }
 

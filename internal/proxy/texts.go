@@ -35,7 +35,7 @@ func textsOf(body rawjson.Object, kind EmbedderKind) texts {
 		}
 		break
 	}
-	return texts{}
+	return texts{ranking: kind == Reranking, top: -1}
 }
 
 // pieces returns a body for each piece. A piece of a ranking ranks all that it has.
@@ -43,14 +43,14 @@ func (t *texts) pieces(body rawjson.Object) ([]rawjson.Object, error) {
 	if err := checkShared(body, "input", "content", "documents", "texts"); err != nil {
 		return nil, err
 	}
-	if t.key == "" {
-		return []rawjson.Object{body}, nil
-	}
 	if t.ranking {
 		given, err := body.Decode("top_n", &t.top)
 		if err != nil || given && t.top < 0 {
 			return nil, invalid("top_n", "The field \"top_n\" must be a whole number of at least 0.")
 		}
+	}
+	if t.key == "" {
+		return []rawjson.Object{body}, nil
 	}
 	all := make([]rawjson.Object, len(t.groups))
 	for i, group := range t.groups {
@@ -106,8 +106,7 @@ func (t *texts) merge(answers [][]byte) ([]byte, bool) {
 		return list(all), true
 	}
 	edits := []rawjson.Edit{{Key: where, Value: list(all)}}
-	raw, _ := object.Raw("usage")
-	if usage, ok := rawjson.Scan(raw); ok {
+	if usage, ok := object.Inner("usage"); ok {
 		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
 			rawjson.Edit{Key: "prompt_tokens", Value: decimal(used)}, rawjson.Edit{Key: "total_tokens", Value: decimal(used)})})
 	}

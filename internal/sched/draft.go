@@ -12,6 +12,7 @@ type plan struct {
 	has      map[File]bool
 	bytes    int64
 	unproven int
+	most     int  // files that may be in it beside what Options allow; 0 is no bound
 	batch    int  // how many unproven files may be in it
 	careful  bool // none may
 }
@@ -36,7 +37,7 @@ func (p *plan) fresh(files []File) (fresh []*item, bytes int64, ok bool) {
 // add takes all of the files in, if there is room for them, or none.
 func (p *plan) add(files ...File) bool {
 	fresh, bytes, ok := p.fresh(files)
-	if !ok || !p.s.opts.room(len(p.files)+len(fresh), p.bytes+bytes) {
+	if !ok || !p.room(len(p.files)+len(fresh), p.bytes+bytes) {
 		return false
 	}
 	unproven, batch := p.unproven, p.batch
@@ -60,7 +61,7 @@ func (p *plan) add(files ...File) bool {
 // at once, it adds one of those that are to be tried.
 func (p *plan) bring(files []File) {
 	fresh, bytes, ok := p.fresh(files)
-	if !ok || !p.s.opts.room(len(p.files)+len(fresh), p.bytes+bytes) || p.add(files...) {
+	if !ok || !p.room(len(p.files)+len(fresh), p.bytes+bytes) || p.add(files...) {
 		return
 	}
 	for _, it := range fresh {
@@ -70,9 +71,14 @@ func (p *plan) bring(files []File) {
 	}
 }
 
+// room reports whether so much may be in it.
+func (p *plan) room(files int, bytes int64) bool {
+	return (p.most == 0 || files <= p.most) && p.s.opts.room(files, bytes)
+}
+
 // full reports whether nothing more fits.
 func (p *plan) full() bool {
-	return !p.s.opts.room(len(p.files)+1, p.bytes+p.s.least)
+	return !p.room(len(p.files)+1, p.bytes+p.s.least)
 }
 
 // helps reports whether the flow, whose files nobody has, could run on a worker
@@ -174,7 +180,7 @@ type drafting struct {
 func (o *outlook) draft(id, victim int) *plan {
 	s := o.s
 	d := o.begin(id, victim)
-	d.p = &plan{s: s, has: make(map[File]bool), batch: maxFiles, careful: s.careful[id]}
+	d.p = &plan{s: s, has: make(map[File]bool), most: s.opening(id), batch: maxFiles, careful: s.careful[id]}
 	d.keep()
 	for _, file := range s.pins {
 		d.p.add(file)
@@ -196,6 +202,15 @@ func (o *outlook) draft(id, victim int) *plan {
 	d.fill(false)
 	d.fill(true)
 	return d.p
+}
+
+// opening bounds what the very first process of all loads, which the others wait for; 0 is
+// no bound. It has the rest when another can stand in for it.
+func (s *Scheduler) opening(id int) int {
+	if id != 0 || s.opts.First == 0 || len(s.had) > 0 || s.opts.Workers+s.opts.Spares < 2 {
+		return 0
+	}
+	return max(s.opts.First, len(s.pins))
 }
 
 // begin returns a drafting without a plan.

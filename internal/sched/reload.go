@@ -171,7 +171,8 @@ func (s *Scheduler) Failed(id int, now Time) (suspicion bool) {
 	return true
 }
 
-// TooMuch is Failed for a process that ran out of memory. If it was to load more
+// TooMuch is Failed for a process that ran out of memory, or could not even be told
+// what to load. If it was to load more
 // than the member ever had, or any other if it had nothing, less is loaded from now
 // on, by all members: it returns how many bytes at most. The bound is halfway to the
 // most that any member has had, so the right one is found after a few starts.
@@ -314,6 +315,9 @@ func (s *Scheduler) mayBegin() Time {
 
 // reason reports whether it may be good for something to give a worker up.
 func (s *Scheduler) reason(now Time) bool {
+	if s.shrinking {
+		return s.missing.len() > 0
+	}
 	return s.missing.len() > 0 || s.wanting && now >= s.settled || s.relievable() && now >= s.relieve
 }
 
@@ -321,7 +325,7 @@ func (s *Scheduler) reason(now Time) bool {
 // be started, else the same member.
 func (d *decision) successor(w *worker) int {
 	s := d.s
-	if d.now < s.spareBroken {
+	if d.now < s.spareBroken || s.shrinking {
 		return w.id
 	}
 	for id := range s.opts.Workers + s.opts.Spares {
@@ -399,6 +403,9 @@ func (d *decision) wakeReload(at func(Time)) {
 	earliest := s.mayBegin()
 	if s.missing.len() > 0 {
 		at(earliest)
+	}
+	if s.shrinking {
+		return
 	}
 	if s.wanting {
 		at(max(earliest, s.settled))

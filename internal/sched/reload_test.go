@@ -488,3 +488,29 @@ func (sh *shop) randomly(n int) {
 		}
 	}
 }
+
+// TestFirstProcessLoadsFew: others wait for it. It has the rest once another can stand in
+// for it, and a worker that is alone has all from the beginning.
+func TestFirstProcessLoadsFew(t *testing.T) {
+	stock := func() (list []Stock) {
+		for i := range 9 {
+			list = append(list, Stock{File: File(fmt.Sprint(i)), Bytes: 1, Pin: i > 6})
+		}
+		return list
+	}
+	sh := newShop(t, Options{Workers: 2, First: 3}, stock()...)
+	if first, second := len(sh.s.planned[0]), len(sh.s.planned[1]); first != 3 || second != 9 {
+		t.Errorf("the first loads %d files, the second %d; want 3 and 9", first, second)
+	}
+	if !slices.Contains(sh.s.planned[0], "7") || !slices.Contains(sh.s.planned[0], "8") {
+		t.Errorf("what is pinned is not among %v", sh.s.planned[0])
+	}
+	sh.run(func() bool { return len(sh.s.had[0]) == 9 && len(sh.starts) == 0 })
+	if n := sh.s.counts.Reloads; n != 1 {
+		t.Errorf("%d reloads, want one", n)
+	}
+	alone := newShop(t, Options{Workers: 1, First: 3}, stock()...)
+	if n := len(alone.s.planned[0]); n != 9 {
+		t.Errorf("one that is alone loads %d files, want 9", n)
+	}
+}

@@ -99,6 +99,7 @@ type loader struct {
 	settled     Time // when they are
 	futile      Time // until when no worker is looked for again: none would help
 	relieve     Time // when workers are looked for again that could help others
+	shrinking   bool // see Shrink
 }
 
 // maxFiles is more than a catalog can have.
