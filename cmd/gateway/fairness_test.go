@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/cli"
 )
 
 // adminState reads the admin listener's state at url.
@@ -38,7 +39,7 @@ func adminGet(url, path string) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if token := findToken(context.Background(), url); token != "" {
+	if token := cli.FindToken(context.Background(), url); token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	return http.DefaultClient.Do(req)

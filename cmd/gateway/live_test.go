@@ -20,6 +20,7 @@ import (
 
 	"github.com/loragate/loragate/internal/admin"
 	"github.com/loragate/loragate/internal/adminclient"
+	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/convert"
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -27,7 +28,7 @@ import (
 // admins returns a client of the gateway's admin API.
 func (g *gatewayProcess) admins() *adminclient.Client {
 	g.t.Helper()
-	c, err := adminclient.New(g.adminURL(), findToken(g.t.Context(), g.adminURL()))
+	c, err := adminclient.New(g.adminURL(), cli.FindToken(g.t.Context(), g.adminURL()))
 	if err != nil {
 		g.t.Fatal(err)
 	}

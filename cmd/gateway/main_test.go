@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/fakeworker"
+	"github.com/loragate/loragate/internal/gateway"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -28,7 +29,7 @@ const gatewayName = "gateway-under-test"
 func TestMain(m *testing.M) {
 	fakeworker.MaybeMain()
 	// A gateway starts its keeper by the path of its executable, which is this one.
-	keeper := len(os.Args) > 1 && os.Args[1] == keeperName
+	keeper := len(os.Args) > 1 && os.Args[1] == gateway.KeeperCommand
 	if filepath.Base(os.Args[0]) == gatewayName || keeper {
 		main()
 		os.Exit(0)

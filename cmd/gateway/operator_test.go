@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -17,7 +18,7 @@ import (
 func (g *gatewayProcess) operate(args ...string) (out, progress string, err error) {
 	g.t.Helper()
 	var stdout, stderr strings.Builder
-	cmd := command(&stdout, &stderr)
+	cmd := cli.Command(version, &stdout, &stderr)
 	cmd.SetArgs(append(args, "--admin", g.adminURL()))
 	err = cmd.ExecuteContext(g.t.Context())
 	return stdout.String(), stderr.String(), err
@@ -81,7 +82,7 @@ func operations(t *testing.T, root, one, two, folder, broken string) []operation
 // other.
 func TestOperators(t *testing.T) {
 	const token = "a-token-of-the-tests-own"
-	t.Setenv(tokenVariable, token) // which the gateway reads, too
+	t.Setenv("GATEWAY_ADMIN_TOKEN", token) // which the gateway reads, too
 	root := t.TempDir()
 	g := serve(t, fakeConfig(t, 2, "")+fmt.Sprintf("state: {dir: %s}\n", filepath.Join(root, "state")))
 	one, two := llamatest.Variant(t, "one", 1), llamatest.Variant(t, "two", 2)
@@ -90,11 +91,11 @@ func TestOperators(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("no GGUF"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv(tokenVariable, "")
-	if _, _, err := g.operate("adapters", "ls"); err == nil || !strings.Contains(err.Error(), tokenVariable) {
+	t.Setenv("GATEWAY_ADMIN_TOKEN", "")
+	if _, _, err := g.operate("adapters", "ls"); err == nil || !strings.Contains(err.Error(), "GATEWAY_ADMIN_TOKEN") {
 		t.Errorf("without a token: %v, want to be told where to set it", err)
 	}
-	t.Setenv(tokenVariable, token)
+	t.Setenv("GATEWAY_ADMIN_TOKEN", token)
 	for _, c := range operations(t, root, one, two, folder, broken) {
 		out, progress, err := g.operate(strings.Fields(c.args)...)
 		if (err != nil) != c.err {
@@ -129,7 +130,7 @@ func TestOperatorWithoutGateway(t *testing.T) {
 		"ftp://host":  "--admin: \"ftp://host\" is not the address of a gateway",
 	} {
 		var out strings.Builder
-		cmd := command(&out, &out)
+		cmd := cli.Command(version, &out, &out)
 		cmd.SetArgs([]string{"adapters", "ls", "--admin", address})
 		if err := cmd.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", address, err, want)

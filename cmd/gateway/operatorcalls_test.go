@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -72,7 +73,7 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *script) operate(t *testing.T, args ...string) (out, progress string, err error) {
 	t.Helper()
 	var stdout, stderr strings.Builder
-	cmd := command(&stdout, &stderr)
+	cmd := cli.Command(version, &stdout, &stderr)
 	cmd.SetArgs(append(args, "--admin", s.url))
 	err = cmd.ExecuteContext(t.Context())
 	return stdout.String(), stderr.String(), err
@@ -154,7 +155,7 @@ func TestAddSends(t *testing.T) {
 		{[]string{"--upload", "a.gguf"}, "GET /admin/v1/adapters/a"}, // it waits
 		{[]string{"--part", "b"}, "GET /admin/v1/adapters/a"},
 	} {
-		cmd := command(io.Discard, io.Discard)
+		cmd := cli.Command(version, io.Discard, io.Discard)
 		cmd.SetArgs(append([]string{"adapters", "add", "a", "--admin", s.url}, c.args...)) // the last one counts
 		if err := cmd.ExecuteContext(t.Context()); err != nil || s.calls[len(s.calls)-1] != c.want {
 			t.Errorf("%v: %v, sent %q, want %q", c.args, err, s.calls[len(s.calls)-1], c.want)
@@ -191,11 +192,11 @@ func TestOperatorAccess(t *testing.T) {
 		{s.url, "two words", "", "GATEWAY_ADMIN_TOKEN: a token has printable ASCII", true},
 		{s.url, "", "--token the-token", "unknown flag: --token", true},
 	} {
-		t.Setenv(addressVariable, c.url)
-		t.Setenv(tokenVariable, c.token)
+		t.Setenv("GATEWAY_ADMIN_URL", c.url)
+		t.Setenv("GATEWAY_ADMIN_TOKEN", c.token)
 		for _, name := range []string{"adapters ls", "workers ls", "top --once"} {
 			s.tokens = nil
-			cmd := command(io.Discard, io.Discard)
+			cmd := cli.Command(version, io.Discard, io.Discard)
 			cmd.SetArgs(strings.Fields(name + " " + c.args))
 			err := cmd.ExecuteContext(t.Context())
 			ownWords := name == "top --once" // of an address where there is nothing
@@ -323,7 +324,7 @@ func TestOperatorStatus(t *testing.T) {
 		{"workers", 0, "Available Commands:"},
 	} {
 		cmd := exec.CommandContext(t.Context(), link, strings.Fields(c.args)...)
-		cmd.Env = append(os.Environ(), addressVariable+"="+g.adminURL())
+		cmd.Env = append(os.Environ(), "GATEWAY_ADMIN_URL"+"="+g.adminURL())
 		text, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		status := 0

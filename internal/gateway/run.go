@@ -1,0 +1,177 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/proxy"
+)
+
+// run serves until a signal or a failure, and returns when everything that it started
+// has ended.
+func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
+	requests, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	certificates, err := newCertificates(g.cfg.TLS, g.log)
+	if err != nil {
+		return err
+	}
+	if signalled, err := g.meet(ctx, signals); err != nil || signalled {
+		return err
+	}
+	failed := make(chan error, 4)
+	if err := g.listen(requests, certificates, failed); err != nil {
+		return err
+	}
+	starting, cancel := context.WithCancel(ctx)
+	heirs := make(chan heir)
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		if err := g.start(starting, requests, heirs, failed); err != nil && starting.Err() == nil {
+			failed <- err
+		}
+	}()
+	end := func() { cancel(); <-started }
+	for {
+		select {
+		case err := <-failed:
+			end()
+			g.fail(cut)
+			return err
+		case s := <-signals:
+			end()
+			g.stop(s, signals, cut)
+		case h := <-heirs:
+			if err := g.sendPorts(h.conn); err != nil {
+				g.log.Warn("another gateway that was to take over has gone: this one serves on", "pid", h.pid, "error", err)
+				h.conn.Close()
+				continue
+			}
+			end()
+			if err := g.handOver(h, signals, cut); err != nil {
+				return err
+			}
+		}
+		g.log.Info("stopped")
+		return nil
+	}
+}
+
+// meet connects to the gateway that is to be replaced, if there is one. It blocks while
+// that takes over from another, and reports whether a signal came meanwhile.
+func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled bool, err error) {
+	if !g.replace {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	met := make(chan error, 1)
+	go func() {
+		var err error
+		g.before, err = succeed(ctx, g.cfg.State.Dir, g.log)
+		met <- err
+	}()
+	select {
+	case err := <-met:
+		return false, err
+	case <-signals:
+		cancel()
+		<-met
+		return true, nil
+	}
+}
+
+// listen opens the ports, which answer from now on that the gateway starts. requests is
+// what ends those that are under way. What fails later is sent on failed.
+func (g *gateway) listen(requests context.Context, certificates *certificates, failed chan<- error) (err error) {
+	g.clients = newEntrance()
+	if g.clients.front, err = g.before.port(0, g.cfg.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if g.before != nil {
+		g.clients.hold = g.cfg.Scheduler.MaxWait
+	}
+	g.clients.most = g.mostClients()
+	g.clients.server = proxy.NewServer(requests, g.clients, g.log)
+	if g.cfg.Admin.Listen != "" {
+		port, err := g.before.port(1, g.cfg.Admin.Listen)
+		if err != nil {
+			g.clients.front.Close()
+			return fmt.Errorf("admin.listen: %w", err)
+		}
+		g.admin = newEntrance()
+		g.admin.front = port
+		g.admin.server = admin.New(g.admin, g.log)
+		g.log.Info("admin", "url", "http://"+port.Addr().String())
+		go func() { failed <- g.admin.run(nil) }()
+	}
+	go func() { failed <- g.clients.run(certificates.config()) }()
+	return nil
+}
+
+// start opens the gateway, says on failed if its workers do not come up, and follows the
+// configuration until ctx ends; an error says why it could not be opened. Signs of life
+// are given until alive ends.
+func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed chan<- error) error {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	if g.before != nil { // the service manager takes it for the one before
+		go g.feedWatchdog(alive)
+	}
+	if err := g.open(ctx); err != nil {
+		return err
+	}
+	looked := make(chan struct{})
+	go func() { defer close(looked); g.watchState(ctx) }()
+	defer func() { <-looked }() // before the state is closed
+	closed := g.handovers(ctx, heirs)
+	defer func() { <-closed }() // before an heir has its own
+	go g.followReplace(ctx)
+	go func() {
+		if err := g.sayReady(ctx); err != nil {
+			failed <- err
+		}
+	}()
+	if g.before == nil {
+		go g.feedWatchdog(alive)
+	}
+	g.watchConfig(ctx, g.load, hangup)
+	return nil
+}
+
+// sayReady says that the gateway serves, once its workers are up: of one that takes over
+// the first, since the others may have to wait for the gateway before. An error says why
+// they are not.
+func (g *gateway) sayReady(ctx context.Context) error {
+	if g.before == nil {
+		if err := errors.Join(g.pool.Started(ctx), g.embeddersStarted(ctx)); err != nil {
+			return err
+		}
+	} else if err := g.pool.Serves(ctx); err != nil {
+		return err
+	}
+	g.clients.arrive()
+	g.log.Info("ready", "url", g.url())
+	if g.before != nil {
+		g.before.tellReady(ctx)
+	}
+	g.tellSystemd(daemon.SdNotifyReady)
+	return nil
+}
+
+func (g *gateway) url() string {
+	scheme := "http://"
+	if g.cfg.TLS.Cert != "" {
+		scheme = "https://"
+	}
+	return scheme + g.clients.front.Addr().String()
+}
