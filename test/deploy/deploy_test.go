@@ -141,7 +141,7 @@ func TestDashboardShowsWhatThereIs(t *testing.T) {
 
 // TestCommandsExist looks for the commands that deploy/ starts.
 func TestCommandsExist(t *testing.T) {
-	code := sources(t, "cmd/gateway")
+	code := sources(t, "internal/cli")
 	for _, command := range []string{"serve", "health"} {
 		if !strings.Contains(code, `Use:   "`+command+`"`) {
 			t.Errorf("there is no command %s", command)
