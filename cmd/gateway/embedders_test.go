@@ -113,6 +113,7 @@ embedders:
 	for _, c := range []struct{ body, says string }{
 		{`{"model":"order","query":"a"}`, "documents"},
 		{`{"model":"order","query":"a","documents":["b"],"top_n":-1}`, `"param":"top_n"`},
+		{`{"model":"order","query":"a","documents":["b"],"top_n":2147483648}`, `"param":"top_n"`},
 		{`{"model":"order","query":"a","documents":[[-1]]}`, `"param":"documents"`},
 	} {
 		if status, text := g.post("/v1/rerank", c.body); status != 400 || !strings.Contains(text, c.says) {

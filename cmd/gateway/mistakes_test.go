@@ -57,6 +57,10 @@ func mistakes() []struct{ path, more, param string } {
 		{"/apply-template", `"messages":[{"role":5,"content":"a"}]`, "messages"},
 		{"/v1/messages/count_tokens", `"messages":[{"role":"user","content":[{"type":"text"}]}]`, "messages"},
 		{chatPath, hi + `"reasoning_format":"odd"`, "reasoning_format"},
+		{chatPath, hi + `"reasoning_format":""`, "reasoning_format"},
+		{chatPath, hi + `"tools":0`, "tools"},
+		{"/apply-template", hi + `"tools":""`, "tools"},
+		{"/v1/messages/count_tokens", `"system":"a"`, "messages"},
 	}
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/loragate/loragate/internal/httpkit"
@@ -37,6 +38,7 @@ var faults = []fault{
 	{says: "is too large to process", fields: promptFields, code: "context_length_exceeded"},
 	{says: "Prompt contains invalid tokens", fields: promptFields},
 	{says: "Unknown reasoning format", fields: []string{"reasoning_format"}},
+	{says: "'messages' is required", fields: []string{"messages"}, means: "is missing"},
 }
 
 // blame makes an error of llama-server's the request's own, if that is at fault: it names
@@ -46,22 +48,37 @@ func (r *request) blame(e *apiError) {
 		if !strings.Contains(e.Message, f.says) {
 			continue
 		}
-		for _, key := range f.fields {
-			if !r.given(key) {
-				continue
-			}
-			says := f.means
-			if says == "" {
-				says = "is refused by llama-server: " + httpkit.Shorten(e.Message)
-			}
-			e.Status, e.Type, e.Param = http.StatusBadRequest, typeInvalid, r.nameOf(key)
-			e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
-			if f.code != "" {
-				e.Code = f.code
-			}
-			return
+		key := r.atFault(f.fields)
+		if key == "" {
+			continue
+		}
+		says := f.means
+		if says == "" {
+			says = "is refused by llama-server: " + httpkit.Shorten(e.Message)
+		}
+		e.Status, e.Type, e.Param = http.StatusBadRequest, typeInvalid, r.nameOf(key)
+		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
+		if f.code != "" {
+			e.Code = f.code
+		}
+		return
+	}
+}
+
+// atFault returns the first of the fields that says more than its default, else the first
+// that the request has at all, as "tools": 0. A mistake that can only be in one field is
+// that one's, though it may be that it is not there. "" is none.
+func (r *request) atFault(fields []string) string {
+	has := func(key string) bool { _, there := r.body.Raw(key); return there }
+	for _, is := range []func(string) bool{r.given, has} {
+		if at := slices.IndexFunc(fields, is); at >= 0 {
+			return fields[at]
 		}
 	}
+	if len(fields) == 1 {
+		return fields[0]
+	}
+	return ""
 }
 
 // nameOf is the client's name of a field that llama-server gets.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 
@@ -45,8 +46,8 @@ func (t *texts) pieces(body rawjson.Object) ([]rawjson.Object, error) {
 	}
 	if t.ranking {
 		given, err := body.Decode("top_n", &t.top)
-		if err != nil || given && t.top < 0 {
-			return nil, invalid("top_n", "The field \"top_n\" must be a whole number of at least 0.")
+		if err != nil || given && (t.top < 0 || t.top > math.MaxInt32) {
+			return nil, invalid("top_n", "The field \"top_n\" must be a whole number from 0 to %d.", math.MaxInt32)
 		}
 	}
 	if t.key == "" {
