@@ -13,7 +13,7 @@ func TestPutEvictsTheLeastRecentlyUsed(t *testing.T) {
 	s.Put("b", 2)
 	s.Get("a")
 	evicted, err := s.Put("c", 3)
-	if err != nil || evicted == nil || *evicted != (Entry[string, int]{"b", 2}) {
+	if err != nil || !slices.Equal(evicted, []Entry[string, int]{{"b", 2}}) {
 		t.Fatalf("Put(c) = %v, %v; want b evicted", evicted, err)
 	}
 	if _, ok := s.Peek("b"); ok {
@@ -26,7 +26,7 @@ func TestPutPassesOverWhatIsPinned(t *testing.T) {
 	s.Put("a", 1)
 	s.Put("b", 2)
 	s.Pin("a")
-	if evicted, _ := s.Put("c", 3); evicted == nil || evicted.Key != "b" {
+	if evicted, _ := s.Put("c", 3); len(evicted) != 1 || evicted[0].Key != "b" {
 		t.Fatalf("evicted %v, want b: a is in use", evicted)
 	}
 	s.Pin("c")
@@ -131,7 +131,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 			default:
 				if !idle && full {
-					if evicted == nil || evicted.Key != order[0] {
+					if len(evicted) != 1 || evicted[0].Key != order[0] {
 						t.Fatalf("evicted %v, want %d", evicted, order[0])
 					}
 					order = order[1:]

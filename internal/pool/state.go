@@ -147,7 +147,7 @@ func (s *state) admit(t *ticket) error {
 // loadable returns why no worker will ever have the files loaded, or nil.
 func (s *state) loadable(files []sched.File) error {
 	for _, file := range files {
-		if s.sched.Spoiled(file) {
+		if s.sched.Quarantined(file) {
 			return &SpoiledError{File: file, Reason: "it was tried"}
 		}
 	}
@@ -460,7 +460,7 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.suspect, m.stalled, m.held, m.swapping, m.unstarted = false, false, false, false, 0
 	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
-	for _, file := range s.sched.Convicted() {
+	for _, file := range s.sched.NewlyQuarantined() {
 		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
 	}
 	s.reject(spoiled)
@@ -492,7 +492,7 @@ func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
 // spoil says that files are not there any more.
 func (s *state) spoil(files []*SpoiledError) {
 	for _, f := range files {
-		s.sched.Spoil(f.File)
+		s.sched.Quarantine(f.File)
 	}
 	s.reject(files)
 	s.schedule()

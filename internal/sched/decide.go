@@ -205,7 +205,7 @@ func (d *decision) nextInLine() *flow {
 	var next *flow
 	for _, id := range d.s.applied.Idle() {
 		w := d.s.workers[id]
-		if p, waits := w.shelf.line.first(); waits && w.idle() && (next == nil || p.flow.before(next)) {
+		if p, waits := w.line.spots.first(); waits && w.idle() && (next == nil || p.flow.before(next)) {
 			next = p.flow
 		}
 	}
@@ -367,7 +367,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 		a.Warm = s.countWarm(sl, r)
 	}
 	a.Erase = s.occupy(w, r, a.Slots, d.now)
-	s.use(f.files, d.now)
+	s.residency.Use(f.files, d.now)
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
@@ -525,14 +525,14 @@ func (d *decision) match() (unmet []*flow, unused []*worker) {
 func (d *decision) due() []*flow {
 	latest := d.now - Time(d.s.leastPriority())*d.s.opts.HeadStart
 	var list []*flow
-	for _, sh := range d.s.shelves {
-		for _, p := range sh.line.least(sh.workers, func(p *spot) bool { return p.flow.place <= latest }) {
+	for _, l := range d.s.lines {
+		for _, p := range l.spots.least(l.set.Workers(), func(p *spot) bool { return p.flow.place <= latest }) {
 			if len(p.flow.spots) == 1 || !slices.Contains(list, p.flow) {
 				list = append(list, p.flow)
 			}
 		}
 	}
-	if len(d.s.shelves) > 1 {
+	if len(d.s.lines) > 1 {
 		slices.SortFunc(list, func(f, g *flow) int { return cmp.Compare(f.place, g.place) })
 	}
 	return list
@@ -633,11 +633,11 @@ func (d *decision) lastClosed() *worker {
 
 // foremost are the flows of a line whose turn could be next: the first, or with
 // several priorities as many as there are workers.
-func (d *decision) foremost(sh *shelf) []*spot {
+func (d *decision) foremost(l *line) []*spot {
 	if len(d.s.priorities) > 1 {
-		return sh.line.least(sh.workers, func(*spot) bool { return true })
+		return l.spots.least(l.set.Workers(), func(*spot) bool { return true })
 	}
-	return sh.line.items[:min(1, len(sh.line.items))]
+	return l.spots.items[:min(1, len(l.spots.items))]
 }
 
 // wake is the next moment at which time alone changes a decision.
@@ -650,8 +650,8 @@ func (d *decision) wake() Time {
 		}
 	}
 	waits := false
-	for _, sh := range s.shelves {
-		for _, p := range d.foremost(sh) {
+	for _, l := range s.lines {
+		for _, p := range d.foremost(l) {
 			waits = true
 			for _, w := range s.list {
 				if w.isOpen && w.inFlight > 0 {
@@ -668,8 +668,8 @@ func (d *decision) wake() Time {
 			at(s.expiry(w))
 		}
 	}
-	d.wakeReload(at)
-	if waits && len(s.shelves) == 1 {
+	s.residency.Wake(at)
+	if waits && len(s.lines) == 1 {
 		return next
 	}
 	for _, f := range s.crowded() {

@@ -1,7 +1,9 @@
 package sched
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -49,7 +51,7 @@ type flow struct {
 	owned   int       // slots that hold its KV
 	index   prefixIndex
 
-	spots                      []*spot // in the lines of the shelves that have its files
+	spots                      []*spot // in the lines of the workers that have its files
 	missingIndex, longestIndex int     // in the heaps, one-based; 0 is not there
 	touched                    bool
 }
@@ -261,4 +263,17 @@ func (r *finishRate) count(now Time) {
 func (r *finishRate) perSecond(now Time) float64 {
 	r.decay(now)
 	return r.value / finishMemory.Seconds()
+}
+
+// sortFlows puts flows into an order that does not depend on that of a map.
+func sortFlows(list []*flow) {
+	slices.SortFunc(list, func(a, b *flow) int {
+		if c := cmp.Compare(a.key.identity, b.key.identity); c != 0 || a.key.whole == b.key.whole {
+			return c
+		}
+		if b.key.whole {
+			return -1
+		}
+		return 1
+	})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/lru"
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // Identity says what must be in force on a worker to serve a request: the
@@ -174,10 +175,10 @@ type Scheduler struct {
 	waiting map[Ticket]*request
 	running map[Ticket]*run
 
-	shelves []*shelf          // what is loaded, and who waits for a worker that has it
-	homes   map[File][]*shelf // by file that is in them
-	missing heap[*flow]       // flows that wait and whose files no worker has, first the one whose turn it is
-	longest heap[*flow]       // flows that have waiting requests, first the one with most
+	lines   []*line                  // who waits for a worker, by what is loaded
+	lineOf  map[*residency.Set]*line // the same
+	missing heap[*flow]              // flows that wait and whose files no worker has, first the one whose turn it is
+	longest heap[*flow]              // flows that have waiting requests, first the one with most
 	// priorities has how many requests of each wait.
 	priorities map[int]int
 	dirty      []*flow // flows that may have become servable since the last decision
@@ -188,7 +189,7 @@ type Scheduler struct {
 	finished   finishRate
 	counts     Counts
 
-	loader
+	residency *residency.Planner
 }
 
 // Counts are totals since the start.
@@ -244,9 +245,9 @@ func New(opts Options) *Scheduler {
 		running: make(map[Ticket]*run),
 
 		priorities: make(map[int]int), usualCost: 1,
-		homes: make(map[File][]*shelf),
+		lineOf: make(map[*residency.Set]*line),
 	}
-	s.loader = newLoader(opts)
+	s.residency = newResidency(s)
 	s.missing = heap[*flow]{less: (*flow).before, index: func(f *flow) *int { return &f.missingIndex }}
 	s.longest = heap[*flow]{less: (*flow).longer, index: func(f *flow) *int { return &f.longestIndex }}
 	return s
@@ -457,7 +458,7 @@ func (s *Scheduler) Workers() []WorkerView {
 	views := make([]WorkerView, len(s.list))
 	for i, w := range s.list {
 		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight,
-			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: w.shelf.list}
+			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: w.line.set.Files()}
 		for j := range w.slots {
 			sl := &w.slots[j]
 			view := SlotView{Busy: sl.busy, Tokens: sl.tokens}

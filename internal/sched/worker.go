@@ -2,6 +2,7 @@ package sched
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/loragate/loragate/internal/lru"
@@ -21,8 +22,8 @@ type device struct {
 type worker struct {
 	id     int
 	device *device
-	shelf  *shelf // what it has loaded
-	flow   *flow  // whose identity is applied, or about to be; never a whole one
+	line   *line // of those that wait for what it has loaded
+	flow   *flow // whose identity is applied, or about to be; never a whole one
 
 	slots    []slot
 	adjacent bool                    // see Options.Adjacent
@@ -98,13 +99,15 @@ func (s *Scheduler) Up(id, slots int, on string, now Time) {
 		w.slots[i] = slot{worker: w, number: i}
 		w.unused.Put(i, struct{}{})
 	}
-	w.drained = s.drained[id]
-	s.shelve(w, s.loaded(id))
+	w.drained = s.residency.Drained(id)
+	s.settle(w, s.residency.Up(id, now))
 	s.workers[id] = w
 	s.list = append(s.list, w)
 	slices.SortFunc(s.list, func(a, b *worker) int { return cmp.Compare(a.id, b.id) })
 	s.apply(w, s.flow(flowKey{identity: Base}, nil, now), now)
-	s.cameUp(w, now)
+	for _, o := range s.residency.Orders() {
+		s.hold(o, now)
+	}
 }
 
 // Down forgets a worker and what runs on it: Finish of that is ignored.
@@ -121,8 +124,8 @@ func (s *Scheduler) Down(id int, now Time) {
 	for i := range w.slots {
 		w.slots[i].disown()
 	}
-	for t, r := range s.running {
-		if r.worker == w {
+	for _, t := range slices.Sorted(maps.Keys(s.running)) {
+		if r := s.running[t]; r.worker == w {
 			delete(s.running, t)
 			r.lane.give(-r.expected) // it runs again
 			r.flow.running--
@@ -133,10 +136,8 @@ func (s *Scheduler) Down(id int, now Time) {
 	w.device.lose(w, now)
 	w.flow.applied--
 	s.forget(w.flow, now)
-	if !w.drained {
-		s.unshelve(w)
-	}
-	s.wentDown(id, now)
+	s.residency.Down(id, now)
+	s.abandon(w.line)
 }
 
 // Suspend keeps new requests from a worker until Resume.
@@ -148,7 +149,9 @@ func (s *Scheduler) Resume(id int, now Time) { s.setSuspended(id, false, now) }
 func (s *Scheduler) setSuspended(id int, suspended bool, now Time) {
 	if w, ok := s.workers[id]; ok {
 		w.suspended = suspended
-		s.wanting = s.wanting || !suspended // it may have been passed over
+		if !suspended {
+			s.residency.Noticed() // it may have been passed over
+		}
 		s.reopen(w, now)
 	}
 }

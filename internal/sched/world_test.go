@@ -218,8 +218,8 @@ func (w *world) check() {
 			}
 		}
 	}
-	for _, sh := range w.s.shelves {
-		checkHeap(w.t, &sh.line)
+	for _, l := range w.s.lines {
+		checkHeap(w.t, &l.spots)
 	}
 	checkHeap(w.t, &w.s.missing)
 	checkHeap(w.t, &w.s.longest)

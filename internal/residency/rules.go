@@ -1,0 +1,16 @@
+package residency
+
+// draft puts together what a member should load next, in place of what the victim has.
+// What a rule claims is not taken away by a later one.
+func (o *outlook) draft(m, victim *member) *plan {
+	d := o.begin(m, victim)
+	d.plan = newPlan(o.stock, m.careful)
+	d.keep()
+	d.claimPinned()
+	d.claimLongestWaiting()
+	d.claimNewcomers()
+	d.claimInUse()
+	d.claimWanted()
+	d.claimRest()
+	return d.plan
+}
