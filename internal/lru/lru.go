@@ -140,26 +140,46 @@ func (s *Set[K, V]) LastUse(key K) uint64 {
 // could see the new one. It returns ErrAllPinned, and changes nothing, when it does not
 // fit beside the pinned ones.
 func (s *Set[K, V]) Put(key K, value V) (evicted []Entry[K, V], err error) {
-	weight := s.weightOf(key, value)
 	if r, ok := s.find(key); ok {
-		s.addWeight(r, weight-s.weightOf(key, r.value))
+		s.addWeight(r, s.weightOf(key, value)-s.weightOf(key, r.value))
 		r.value = value
 		s.Get(key)
 		return nil, nil
 	}
+	r, evicted, err := s.admit(key, value)
+	if err == nil {
+		s.idle.Add(key, r)
+	}
+	return evicted, err
+}
+
+// PutPinned is Pin, and where the key is not in the set Put before.
+func (s *Set[K, V]) PutPinned(key K, value V) (evicted []Entry[K, V], err error) {
+	if s.Pin(key) {
+		return nil, nil
+	}
+	r, evicted, err := s.admit(key, value)
+	if err == nil {
+		s.pin(key, r)
+	}
+	return evicted, err
+}
+
+// admit makes room for a new entry, and counts it.
+func (s *Set[K, V]) admit(key K, value V) (r *resident[V], evicted []Entry[K, V], err error) {
+	weight := s.weightOf(key, value)
 	if !s.Room(1, weight) {
-		return nil, ErrAllPinned
+		return nil, nil, ErrAllPinned
 	}
 	for !s.limits.Fit(s.Len()+1, s.weight+weight) {
 		k, r, _ := s.idle.RemoveOldest()
 		s.weight -= s.weightOf(k, r.value)
 		evicted = append(evicted, Entry[K, V]{Key: k, Value: r.value})
 	}
-	r := &resident[V]{value: value}
+	r = &resident[V]{value: value}
 	s.use(r)
 	s.weight += weight
-	s.idle.Add(key, r)
-	return evicted, nil
+	return r, evicted, nil
 }
 
 func (s *Set[K, V]) weightOf(key K, value V) int64 {
@@ -189,10 +209,14 @@ func (s *Set[K, V]) Pin(key K) bool {
 		return false
 	}
 	s.idle.Remove(key)
+	s.pin(key, r)
+	return true
+}
+
+func (s *Set[K, V]) pin(key K, r *resident[V]) {
 	r.pins = 1
 	s.pinned[key] = r
 	s.pinnedWeight += s.weightOf(key, r.value)
-	return true
 }
 
 // Unpin takes one pin off key. The last one makes it the most recently used

@@ -97,6 +97,9 @@ const mostTries = 8
 // need not let go of a preloaded file for that.
 func (c *choice) helper() *member {
 	var second *member
+	if len(c.missed()) == 0 {
+		return nil
+	}
 	for i, x := range c.list {
 		if i >= mostTries && second != nil {
 			break

@@ -94,12 +94,20 @@ func (*outlook) rank(w want) int {
 const mostMissing = 64
 
 // missed returns some of the identities that wait for files which no worker has, first
-// the one whose turn it is.
+// the one whose turn it is, without those that no plan can help.
 func (o *outlook) missed() []Waiter {
 	if o.missing == nil {
-		o.missing = o.demand.Missing(mostMissing)
+		o.missing = slices.DeleteFunc(o.demand.Missing(mostMissing), func(w Waiter) bool { return o.hopeless(w.Files) })
 	}
 	return o.missing
+}
+
+// hopeless reports whether a plan cannot have all of the files, and tries none of them.
+func (o *outlook) hopeless(files []stock.File) bool {
+	return slices.ContainsFunc(files, o.stock.Quarantined) && !slices.ContainsFunc(files, func(file stock.File) bool {
+		it := o.stock.Known(file)
+		return it == nil || !it.Quarantined && !it.Proven
+	})
 }
 
 // byLastUse returns the stock, most recently used first.

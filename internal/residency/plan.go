@@ -92,8 +92,7 @@ func (p *plan) take(fresh []*stock.Item, bytes int64) bool {
 		return false
 	}
 	for _, it := range fresh {
-		_, _ = p.set.Put(it, struct{}{}) // there is room beside what is pinned
-		p.set.Pin(it)
+		_, _ = p.set.PutPinned(it, struct{}{}) // there is room beside what is pinned
 	}
 	p.claimed, p.unproven, p.batch = append(p.claimed, fresh...), unproven, batch
 	return true
