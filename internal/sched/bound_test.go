@@ -176,7 +176,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 	}
 	for _, r := range tr.flows {
 		key := flowKey{r.Identity, r.Whole}
-		f := tr.s.flows[key]
+		f := tr.s.queue.flows[key]
 		waiting := f != nil && f.waiting > 0 && f.running == 0
 		w := waits[key]
 		if w != nil && (given[key] || !waiting) {
@@ -203,7 +203,7 @@ func (tr *traffic) bound(r Request, ahead int) time.Duration {
 	workers := len(tr.slots)
 	turns := 1 + (ahead+workers-1)/workers
 	heaviest := 4.0
-	quantum := tr.s.longestQuantum()
+	quantum := tr.s.fleet.longestQuantum()
 	turn := time.Duration(heaviest*float64(quantum)) + longest
 	debt := quantum + longest
 	return time.Duration(turns)*turn + debt + 2*urgency*headStart
@@ -227,10 +227,10 @@ func TestNothingIsLost(t *testing.T) {
 			tr.decide()
 			tr.begin()
 		}
-		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.anyWaits() || tr.s.missing.len() > 0 || tr.s.longest.len() > 0 {
+		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.queue.anyWaits() || tr.s.queue.missing.Len() > 0 || tr.s.queue.longest.Len() > 0 {
 			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
 		}
-		for _, w := range tr.s.list {
+		for _, w := range tr.s.fleet.list {
 			if w.inFlight != 0 || w.device.inFlight != 0 || w.unused.IdleLen() != len(w.slots) {
 				t.Fatalf("seed %d: worker %d has %d in flight, its device %d, %d free slots of %d",
 					i, w.id, w.inFlight, w.device.inFlight, w.unused.IdleLen(), len(w.slots))

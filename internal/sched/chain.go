@@ -1,25 +1,10 @@
 package sched
 
-import "slices"
+import (
+	"slices"
 
-// Link is one step of a conversation: the hash of its prompt from the beginning
-// up to here, and how many bytes that is.
-type Link struct {
-	Hash  uint64
-	Bytes int
-}
-
-// Chain is a conversation's links, shortest prefix first. Two chains that share
-// a link share everything before it.
-type Chain []Link
-
-// bytes returns the length of the whole.
-func (c Chain) bytes() int {
-	if len(c) == 0 {
-		return 0
-	}
-	return c[len(c)-1].Bytes
-}
+	"github.com/loragate/loragate/internal/sched/task"
+)
 
 // slot is one sequence of a worker. What KV it holds is known or tainted; an
 // owner of nil and not tainted is nothing.
@@ -30,7 +15,7 @@ type slot struct {
 	owner   *flow
 	scope   string // of the owner's request
 	tainted bool
-	chain   Chain
+	chain   task.Chain
 	tokens  int // in its KV, as far as llama-server told
 }
 
@@ -42,7 +27,7 @@ type prefixIndex map[uint64][]*slot
 const maxCandidates = 32
 
 // own gives the slot to a conversation of f.
-func (sl *slot) own(f *flow, chain Chain, scope string) {
+func (sl *slot) own(f *flow, chain task.Chain, scope string) {
 	sl.disown()
 	sl.owner, sl.chain, sl.scope, sl.tainted = f, chain, scope, false
 	f.owned++
@@ -84,12 +69,12 @@ func (sl *slot) blank() bool { return sl.owner == nil }
 // continues returns the idle slot that holds most of the conversation, and how
 // many bytes of it, among those on workers that fit. A slot that would lose more
 // than it gives does not count: its own conversation may come back.
-func (f *flow) continues(chain Chain, fits func(*worker) bool) (best *slot, warm int) {
+func (f *flow) continues(chain task.Chain, fits func(*worker) bool) (best *slot, warm int) {
 	for i := len(chain) - 1; i >= 0; i-- {
 		link := chain[i]
 		holders := f.index[link.Hash]
 		for _, sl := range holders[:min(len(holders), maxCandidates)] {
-			if !sl.busy && sl.chain.bytes() <= 2*link.Bytes && fits(sl.worker) {
+			if !sl.busy && sl.chain.Total() <= 2*link.Bytes && fits(sl.worker) {
 				return sl, link.Bytes
 			}
 		}

@@ -4,29 +4,31 @@ import (
 	"iter"
 
 	"github.com/loragate/loragate/internal/residency"
+	"github.com/loragate/loragate/internal/residency/stock"
+	"github.com/loragate/loragate/internal/sched/task"
 )
 
 // demand tells the residency's planner what waits and where something runs.
 type demand struct{ *Scheduler }
 
 func (d demand) Pressure() residency.Pressure {
-	p := residency.Pressure{Missing: d.missing.len(), Waiting: d.longest.len(), Idle: d.applied.IdleLen()}
-	if f, any := d.missing.first(); any {
+	p := residency.Pressure{Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.applied.IdleLen()}
+	if f, any := d.queue.missing.First(); any {
 		p.Longest = f.place
 	}
 	return p
 }
 
 func (d demand) Waiting() []residency.Waiter {
-	list := make([]residency.Waiter, len(d.longest.items))
-	for i, f := range d.longest.items {
+	list := make([]residency.Waiter, len(d.queue.longest.Items()))
+	for i, f := range d.queue.longest.Items() {
 		list[i] = f.waiter()
 	}
 	return list
 }
 
 func (d demand) Missing(limit int) []residency.Waiter {
-	flows := d.missing.items
+	flows := d.queue.missing.Items()
 	if limit > 0 {
 		flows = flows[:min(len(flows), limit)]
 	}
@@ -40,7 +42,7 @@ func (d demand) Missing(limit int) []residency.Waiter {
 // waiter is what waits of a flow that has waiting requests.
 func (f *flow) waiter() residency.Waiter {
 	w := residency.Waiter{
-		Files: f.files, Requests: f.waiting, Since: Never, Ticket: uint64(f.head.Ticket), Oldest: f.head.Since,
+		Files: f.files, Requests: f.waiting, Since: task.Never, Ticket: uint64(f.head.Ticket), Oldest: f.head.Since,
 		Missing: f.missingIndex != 0, Loaded: len(f.spots) > 0, Capped: f.capped(),
 	}
 	if len(f.open) == 0 {
@@ -53,7 +55,7 @@ func (f *flow) waiter() residency.Waiter {
 }
 
 func (d demand) Candidates() (list []residency.Candidate) {
-	for _, w := range d.list {
+	for _, w := range d.fleet.list {
 		if !w.kept() {
 			list = append(list, residency.Candidate{Worker: w.id, InFlight: w.inFlight, TurnBegan: w.turnStart, Wanted: w.wanted()})
 		}
@@ -62,16 +64,16 @@ func (d demand) Candidates() (list []residency.Candidate) {
 }
 
 func (d demand) Running(id int) (requests int, up bool) {
-	w, up := d.workers[id]
+	w, up := d.fleet.workers[id]
 	if !up {
 		return 0, false
 	}
 	return w.inFlight, true
 }
 
-func (d demand) Needed() iter.Seq[[]File] {
-	return func(yield func([]File) bool) {
-		for _, f := range d.flows {
+func (d demand) Needed() iter.Seq[[]stock.File] {
+	return func(yield func([]stock.File) bool) {
+		for _, f := range d.queue.flows {
 			if !f.idle() && !yield(f.files) {
 				return
 			}

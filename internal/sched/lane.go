@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/loragate/loragate/internal/sched/heap"
+	"github.com/loragate/loragate/internal/sched/task"
 )
 
 // Requests of one flow come from several scopes, whose order is made here: by
@@ -34,18 +37,18 @@ func (l *lane) share() float64 { return float64(len(l.queue)) / l.weight }
 // class is the lanes of one priority in a flow.
 type class struct {
 	priority int
-	since    Time        // when it began to wait, or was last given something
-	given    float64     // by the lane that came last: what a newcomer begins with
-	lanes    heap[*lane] // that have requests, first the one that has been given least
+	since    task.Time        // when it began to wait, or was last given something
+	given    float64          // by the lane that came last: what a newcomer begins with
+	lanes    heap.Heap[*lane] // that have requests, first the one that has been given least
 }
 
 func newClass(priority int) *class {
-	return &class{priority: priority, lanes: heap[*lane]{
-		less: func(a, b *lane) bool {
+	return &class{priority: priority, lanes: heap.New(
+		func(a, b *lane) bool {
 			return cmp.Or(cmp.Compare(a.given, b.given), cmp.Compare(a.queue[0].Ticket, b.queue[0].Ticket)) < 0
 		},
-		index: func(l *lane) *int { return &l.inClass },
-	}}
+		func(l *lane) *int { return &l.inClass },
+	)}
 }
 
 // lanes orders the requests of a flow. Its zero value is empty.
@@ -55,7 +58,7 @@ type lanes struct {
 }
 
 // add takes a request in, behind those of its lane that came before it.
-func (ls *lanes) add(r *request, now Time) {
+func (ls *lanes) add(r *request, now task.Time) {
 	key := laneKey{r.Scope, r.Priority}
 	l := ls.byKey[key]
 	if l == nil {
@@ -66,7 +69,7 @@ func (ls *lanes) add(r *request, now Time) {
 		ls.byKey[key] = l
 	}
 	c := l.class
-	if c.lanes.len() == 0 {
+	if c.lanes.Len() == 0 {
 		c.since = now
 	}
 	if len(l.queue) == 0 {
@@ -79,10 +82,10 @@ func (ls *lanes) add(r *request, now Time) {
 		at--
 	}
 	l.queue = slices.Insert(l.queue, at, r)
-	c.lanes.fix(l)
+	c.lanes.Fix(l)
 }
 
-func (ls *lanes) class(priority int, now Time) *class {
+func (ls *lanes) class(priority int, now task.Time) *class {
 	at, found := slices.BinarySearchFunc(ls.classes, priority, func(c *class, p int) int { return cmp.Compare(p, c.priority) })
 	if !found {
 		c := newClass(priority)
@@ -103,12 +106,12 @@ func (ls *lanes) remove(r *request) {
 		l.queue = slices.Delete(l.queue, at, at+1)
 	}
 	if len(l.queue) > 0 {
-		l.class.lanes.fix(l)
+		l.class.lanes.Fix(l)
 		return
 	}
-	l.class.lanes.remove(l)
+	l.class.lanes.Remove(l)
 	switch {
-	case slices.ContainsFunc(ls.classes, func(c *class) bool { return c.lanes.len() > 0 }):
+	case slices.ContainsFunc(ls.classes, func(c *class) bool { return c.lanes.Len() > 0 }):
 	case len(ls.byKey) == 1: // the next one is most likely of the same scope
 		// A new lane: what its running requests turn out to cost is forgotten, too.
 		ls.byKey[l.laneKey] = &lane{laneKey: l.laneKey, class: l.class, weight: l.weight}
@@ -120,7 +123,7 @@ func (ls *lanes) remove(r *request) {
 
 // begin books that a request, which is still in its lane, is placed and will cost
 // what is usual.
-func (l *lane) begin(usual float64, now Time) {
+func (l *lane) begin(usual float64, now task.Time) {
 	l.class.since, l.class.given = now, l.given
 	l.give(usual)
 }
@@ -129,21 +132,21 @@ func (l *lane) begin(usual float64, now Time) {
 func (l *lane) give(cost float64) {
 	l.given += cost / l.weight
 	if l.inClass > 0 {
-		l.class.lanes.fix(l)
+		l.class.lanes.Fix(l)
 	}
 }
 
 // place is when a class began to wait less its head start: every step of priority
 // counts as so much time that it has waited longer than it has. So a lower
 // priority waits longer, but not for ever.
-func (c *class) place(since Time, headStart time.Duration) Time {
-	return max(since, c.since) - Time(c.priority)*headStart
+func (c *class) place(since task.Time, headStart time.Duration) task.Time {
+	return max(since, c.since) - task.Time(c.priority)*headStart
 }
 
 // top returns the highest priority that waits.
 func (ls *lanes) top() (priority int, any bool) {
 	for _, c := range ls.classes {
-		if c.lanes.len() > 0 {
+		if c.lanes.Len() > 0 {
 			return c.priority, true
 		}
 	}
@@ -165,7 +168,7 @@ func (ls *lanes) heaviest() float64 {
 func (ls *lanes) first(headStart time.Duration) *class {
 	var first *class
 	for _, c := range ls.classes {
-		if c.lanes.len() > 0 && (first == nil || c.place(0, headStart) < first.place(0, headStart)) {
+		if c.lanes.Len() > 0 && (first == nil || c.place(0, headStart) < first.place(0, headStart)) {
 			first = c
 		}
 	}
@@ -174,7 +177,7 @@ func (ls *lanes) first(headStart time.Duration) *class {
 
 // next returns the flow's request whose turn it is.
 func (f *flow) next() *request {
-	l, _ := f.lanes.first(f.headStart).lanes.first()
+	l, _ := f.lanes.first(f.headStart).lanes.First()
 	return l.queue[0]
 }
 
@@ -197,7 +200,7 @@ func (ls *lanes) longestLane() *lane {
 	return longest
 }
 
-func (l *lane) newest() Ticket { return l.queue[len(l.queue)-1].Ticket }
+func (l *lane) newest() task.Ticket { return l.queue[len(l.queue)-1].Ticket }
 
 func orOne(weight float64) float64 {
 	if weight <= 0 {

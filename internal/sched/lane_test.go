@@ -299,7 +299,7 @@ func TestWeightGoesWithItsTenant(t *testing.T) {
 		w.do(of("light", 1))
 	}
 	j := w.do(of("heavy", 10))
-	f := w.s.flows[flowKey{identity: "a"}]
+	f := w.s.queue.flows[flowKey{identity: "a"}]
 	if f.weight != 10 {
 		t.Errorf("with a heavy tenant the weight is %v", f.weight)
 	}
@@ -329,13 +329,15 @@ func TestWhatIsCutIsNotFree(t *testing.T) {
 	if abs(turns["cuts"]-turns["reads"]) > 20 {
 		t.Errorf("turns: %v", turns)
 	}
-	lane := func(scope string) *lane { return w.s.flows[flowKey{identity: "a"}].lanes.byKey[laneKey{scope: scope}] }
+	lane := func(scope string) *lane {
+		return w.s.queue.flows[flowKey{identity: "a"}].lanes.byKey[laneKey{scope: scope}]
+	}
 	before := lane("cuts").given + lane("reads").given
 	for range 5 {
 		w.up(0, 1, "gpu")
 		w.do(of("reads", 1))
 	}
-	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.usualCost {
+	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.queue.usualCost {
 		t.Errorf("a worker that dies costs: %.0f before, %.0f after", before, after)
 	}
 }

@@ -4,12 +4,13 @@ import (
 	"slices"
 
 	"github.com/loragate/loragate/internal/residency"
+	"github.com/loragate/loragate/internal/sched/heap"
 )
 
 // line is the line of flows that wait for one of the workers which have loaded the same.
 type line struct {
 	set   *residency.Set
-	spots heap[*spot] // first the flow whose turn it is
+	spots heap.Heap[*spot] // first the flow whose turn it is
 }
 
 // spot is a flow's place in one line.
@@ -20,10 +21,10 @@ type spot struct {
 }
 
 func newLine(set *residency.Set) *line {
-	return &line{set: set, spots: heap[*spot]{
-		less:  func(a, b *spot) bool { return a.flow.before(b.flow) },
-		index: func(p *spot) *int { return &p.index },
-	}}
+	return &line{set: set, spots: heap.New(
+		func(a, b *spot) bool { return a.flow.before(b.flow) },
+		func(p *spot) *int { return &p.index },
+	)}
 }
 
 // holds reports whether the worker has loaded what the flow needs, and may be
@@ -34,22 +35,22 @@ func (w *worker) holds(f *flow) bool {
 
 // wanted reports whether a flow waits for a worker that has loaded what this one
 // has.
-func (w *worker) wanted() bool { return w.line.spots.len() > 0 }
+func (w *worker) wanted() bool { return w.line.spots.Len() > 0 }
 
 // settle puts a worker where its files are; one that is drained has a line of its own,
 // in which nobody waits.
-func (s *Scheduler) settle(w *worker, set *residency.Set) {
+func (q *queue) settle(w *worker, set *residency.Set) {
 	if w.drained {
 		w.line = newLine(set)
 		return
 	}
-	if w.line = s.lineOf[set]; w.line != nil {
+	if w.line = q.lineOf[set]; w.line != nil {
 		return
 	}
 	w.line = newLine(set)
-	s.lines, s.lineOf[set] = append(s.lines, w.line), w.line
+	q.lines, q.lineOf[set] = append(q.lines, w.line), w.line
 	var holders []*flow
-	for _, f := range s.flows {
+	for _, f := range q.flows {
 		if set.Holds(f.files) {
 			holders = append(holders, f)
 		}
@@ -57,20 +58,20 @@ func (s *Scheduler) settle(w *worker, set *residency.Set) {
 	sortFlows(holders)
 	for _, f := range holders {
 		f.spots = append(f.spots, &spot{flow: f, line: w.line})
-		s.refresh(f)
+		q.refresh(f)
 	}
 }
 
 // abandon ends a line when no worker has its files any more. What it costs does not
 // matter: that happens seldom.
-func (s *Scheduler) abandon(l *line) {
-	if l.set.Workers() > 0 || s.lineOf[l.set] != l {
+func (q *queue) abandon(l *line) {
+	if l.set.Workers() > 0 || q.lineOf[l.set] != l {
 		return
 	}
-	delete(s.lineOf, l.set)
-	s.lines = slices.DeleteFunc(s.lines, func(x *line) bool { return x == l })
+	delete(q.lineOf, l.set)
+	q.lines = slices.DeleteFunc(q.lines, func(x *line) bool { return x == l })
 	var holders []*flow
-	for _, f := range s.flows {
+	for _, f := range q.flows {
 		if slices.ContainsFunc(f.spots, func(p *spot) bool { return p.line == l }) {
 			holders = append(holders, f)
 		}
@@ -78,38 +79,38 @@ func (s *Scheduler) abandon(l *line) {
 	sortFlows(holders)
 	for _, f := range holders {
 		f.spots = slices.DeleteFunc(f.spots, func(p *spot) bool { return p.line == l })
-		s.refresh(f)
+		q.refresh(f)
 	}
 }
 
 // locate finds the lines of workers that have what a new flow needs.
-func (s *Scheduler) locate(f *flow) {
-	for _, set := range s.residency.With(f.files) {
-		f.spots = append(f.spots, &spot{flow: f, line: s.lineOf[set]})
+func (q *queue) locate(f *flow) {
+	for _, set := range q.planner.With(f.files) {
+		f.spots = append(f.spots, &spot{flow: f, line: q.lineOf[set]})
 	}
 }
 
 // refresh keeps the lines true: in them are the flows that have requests which
 // may run and no worker that takes them. Those whose files no worker has are
 // missing.
-func (s *Scheduler) refresh(f *flow) {
+func (q *queue) refresh(f *flow) {
 	waits := f.waiting > 0 && len(f.open) == 0 && !f.capped()
 	f.place, f.leads = f.reckon()
 	for _, p := range f.spots {
 		if waits {
-			p.line.spots.fix(p)
+			p.line.spots.Fix(p)
 		} else {
-			p.line.spots.remove(p)
+			p.line.spots.Remove(p)
 		}
 	}
 	if waits && len(f.spots) == 0 {
-		s.missing.fix(f)
+		q.missing.Fix(f)
 	} else {
-		s.missing.remove(f)
+		q.missing.Remove(f)
 	}
 }
 
 // anyWaits reports whether a flow waits for a worker that is up.
-func (s *Scheduler) anyWaits() bool {
-	return slices.ContainsFunc(s.lines, func(l *line) bool { return l.spots.len() > 0 })
+func (q *queue) anyWaits() bool {
+	return slices.ContainsFunc(q.lines, func(l *line) bool { return l.spots.Len() > 0 })
 }

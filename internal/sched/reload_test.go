@@ -151,7 +151,7 @@ func (sh *shop) String() string {
 		}
 	}
 	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), starting %v, forced %v, members %+v, lacking %t, loaded %v\n%s",
-		sh.now, waiting, s.missing.len(), st.Phase, st.Next, st.Victim, sh.starts, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
+		sh.now, waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, sh.starts, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
 }
 
 // loaded returns what every worker that is up has loaded.
@@ -201,8 +201,8 @@ func TestAllIsLoadedWhereItFits(t *testing.T) {
 	sh.s.SetStock(stockOf(6), sh.now)
 	fewest := 2
 	sh.run(func() bool {
-		fewest = min(fewest, len(sh.s.list))
-		return len(sh.s.list) == 2 && len(sh.s.lines) == 1 && len(sh.s.lines[0].set.Files()) == 6
+		fewest = min(fewest, len(sh.s.fleet.list))
+		return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines) == 1 && len(sh.s.queue.lines[0].set.Files()) == 6
 	})
 	if fewest != 1 {
 		t.Errorf("down to %d workers at a time", fewest)
@@ -268,7 +268,7 @@ func TestPinnedAndPreloadedStay(t *testing.T) {
 				preloaded++
 			}
 		}
-		if preloaded == 0 && len(sh.s.list) == 2 {
+		if preloaded == 0 && len(sh.s.fleet.list) == 2 {
 			t.Fatalf("the preloaded one is nowhere: %v", sh.loaded())
 		}
 	}
@@ -333,8 +333,8 @@ func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
 			j := sh.wants("f00")
 			actions, _ := sh.s.Decide(sh.now)
 			sh.carry(actions)
-			if sh.placed[j.Ticket] == nil && len(sh.s.list) > 0 && !sh.s.workers[sh.s.list[0].id].reloading {
-				t.Fatalf("waits though worker %d has it", sh.s.list[0].id)
+			if sh.placed[j.Ticket] == nil && len(sh.s.fleet.list) > 0 && !sh.s.fleet.workers[sh.s.fleet.list[0].id].reloading {
+				t.Fatalf("waits though worker %d has it", sh.s.fleet.list[0].id)
 			}
 			if sh.placed[j.Ticket] != nil {
 				delete(sh.placed, j.Ticket)
@@ -355,7 +355,7 @@ func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
 		j := sh.wants(stockOf(20)[i].File)
 		sh.run(func() bool {
 			serving := 0
-			for _, w := range sh.s.list {
+			for _, w := range sh.s.fleet.list {
 				if !w.reloading {
 					serving++
 				}
@@ -368,7 +368,7 @@ func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
 		delete(sh.placed, j.Ticket)
 		sh.s.Finish(j.Ticket, Usage{}, sh.now)
 	}
-	sh.run(func() bool { return len(sh.s.list) == 2 && sh.s.status().Phase == residency.None })
+	sh.run(func() bool { return len(sh.s.fleet.list) == 2 && sh.s.status().Phase == residency.None })
 }
 
 // TestBadFilesAreFound adds several files at once of which some end the process.
@@ -382,7 +382,7 @@ func TestBadFilesAreFound(t *testing.T) {
 		var found []File
 		sh.run(func() bool {
 			found = append(found, sh.s.NewlyQuarantined()...)
-			return len(sh.s.list) == 2 && len(sh.s.lines) == 1 && len(sh.s.lines[0].set.Files()) == 18
+			return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines) == 1 && len(sh.s.queue.lines[0].set.Files()) == 18
 		})
 		slices.Sort(found)
 		if got := fmt.Sprint(found); got != "[f07 f13]" {
@@ -394,7 +394,9 @@ func TestBadFilesAreFound(t *testing.T) {
 func TestBadFileAtTheFirstStart(t *testing.T) {
 	sh := newShop(t, bounded(2, 0), stockOf(6)...)
 	sh.breaks["f02"] = true
-	sh.run(func() bool { return len(sh.s.list) == 2 && len(sh.s.lines[0].set.Files()) == 5 && len(sh.s.lines) == 1 })
+	sh.run(func() bool {
+		return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines[0].set.Files()) == 5 && len(sh.s.queue.lines) == 1
+	})
 	if got := fmt.Sprint(sh.s.NewlyQuarantined()); got != "[f02]" {
 		t.Errorf("found %s", got)
 	}
@@ -415,7 +417,7 @@ func TestForcedRestart(t *testing.T) {
 	if sh.slots[j.worker] != 0 {
 		t.Error("still up")
 	}
-	sh.run(func() bool { return len(sh.s.list) == 2 })
+	sh.run(func() bool { return len(sh.s.fleet.list) == 2 })
 }
 
 func first[A, B any](a A, _ B) A { return a }
@@ -461,7 +463,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 			sh.finishAll()
 			return len(sh.queued)+len(sh.placed) == 0
 		})
-		if sh.s.missing.len() > 0 || sh.s.anyWaits() || len(sh.s.running) > 0 {
+		if sh.s.queue.missing.Len() > 0 || sh.s.queue.anyWaits() || len(sh.s.running) > 0 {
 			t.Fatalf("seed %d: something is left", i)
 		}
 	}

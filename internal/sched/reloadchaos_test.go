@@ -149,7 +149,7 @@ func (c *chaos) move() {
 // hold.
 func (c *chaos) checkOne() {
 	given := 0
-	for _, w := range c.s.list {
+	for _, w := range c.s.fleet.list {
 		if w.reloading {
 			given++
 		}
@@ -181,7 +181,7 @@ func (c *chaos) calm() {
 		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.status().Phase == residency.None && len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
 	}
 	c.run(settled)
-	if up := len(c.s.list); up != c.s.opts.Workers {
+	if up := len(c.s.fleet.list); up != c.s.opts.Workers {
 		c.t.Fatalf("%d workers are up, want %d", up, c.s.opts.Workers)
 	}
 	for _, st := range c.list {
@@ -191,13 +191,13 @@ func (c *chaos) calm() {
 		if st.Preload && !c.s.Loaded(st.File) {
 			c.t.Errorf("%s is preloaded, and nobody has it", st.File)
 		}
-		for _, w := range c.s.list {
+		for _, w := range c.s.fleet.list {
 			if st.Pin && !w.line.set.Has(st.File) {
 				c.t.Errorf("%s is pinned, and worker %d does not have it: %s", st.File, w.id, c.shop)
 			}
 		}
 	}
-	if c.s.missing.len() > 0 || c.s.anyWaits() || len(c.s.running) > 0 {
+	if c.s.queue.missing.Len() > 0 || c.s.queue.anyWaits() || len(c.s.running) > 0 {
 		c.t.Error("something is left")
 	}
 }

@@ -85,7 +85,7 @@ func TestAWorkerIsOpenedAgainWhenNobodyWaitsAnyMore(t *testing.T) {
 	w.ask("a")
 	b := w.ask("b")
 	w.pass(3 * time.Second)
-	if !w.s.workers[0].closing {
+	if !w.s.fleet.workers[0].closing {
 		t.Fatal("not closed")
 	}
 	w.leave(b)
@@ -212,11 +212,11 @@ func TestWeightsStretchTurns(t *testing.T) {
 	w.do(Request{Identity: "heavy", Weight: 3})
 	w.ask("b")
 	w.pass(3 * quick.Quantum / 2)
-	if w.s.workers[0].closing {
+	if w.s.fleet.workers[0].closing {
 		t.Error("closed after one quantum and a half, its weight is 3")
 	}
 	w.pass(3 * quick.Quantum / 2)
-	if !w.s.workers[0].closing {
+	if !w.s.fleet.workers[0].closing {
 		t.Error("not closed after three quanta")
 	}
 }
@@ -236,11 +236,11 @@ func TestTokensAreTheCurrency(t *testing.T) {
 		t.Fatal("short does not run")
 	}
 	w.pass(5 * quick.Quantum)
-	if w.s.workers[0].closing {
+	if w.s.fleet.workers[0].closing {
 		t.Error("short's worker is closed: long has not paid")
 	}
 	w.pass(28*time.Second - 5*quick.Quantum)
-	if !w.s.workers[0].closing {
+	if !w.s.fleet.workers[0].closing {
 		t.Error("long stands back for longer than its drain took")
 	}
 }
@@ -301,8 +301,8 @@ func TestWorkerDownForgetsWhatRan(t *testing.T) {
 	w.down(a.worker)
 	w.s.Finish(a.Ticket, Usage{}, w.now) // late: ignored
 	w.decide()
-	if b.worker != 1 || w.s.flows[flowKey{identity: "a"}].running != 1 {
-		t.Errorf("b on %d, %d running", b.worker, w.s.flows[flowKey{identity: "a"}].running)
+	if b.worker != 1 || w.s.queue.flows[flowKey{identity: "a"}].running != 1 {
+		t.Errorf("b on %d, %d running", b.worker, w.s.queue.flows[flowKey{identity: "a"}].running)
 	}
 }
 
@@ -326,7 +326,7 @@ func TestIdleFlowsAreForgotten(t *testing.T) {
 	for i := range 1000 {
 		w.finish(w.ask(Identity(fmt.Sprint(i))), Usage{Completion: 1})
 	}
-	if n := len(w.s.flows); n > 100 {
+	if n := len(w.s.queue.flows); n > 100 {
 		t.Errorf("%d flows are kept, one is applied and has the slot", n)
 	}
 }

@@ -17,7 +17,7 @@ func TestSpareThatCannotStart(t *testing.T) {
 		sh.done(sh.wants(f))
 		sh.wait(3 * time.Second)
 	}
-	spare := 1 - sh.s.list[0].id
+	spare := 1 - sh.s.fleet.list[0].id
 	fails := func() {
 		if _, starting := sh.starts[spare]; starting {
 			delete(sh.starts, spare)
@@ -54,7 +54,7 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 		o := bounded(1, 1)
 		o.Spares = 1
 		sh := open(t, o, stockOf(2)...)
-		old := sh.s.list[0].id
+		old := sh.s.fleet.list[0].id
 		j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[old][0]])
 		sh.run(func() bool { return len(sh.starts) == 1 && sh.s.status().Phase == residency.Restarting })
 		spare := sh.s.status().Next
@@ -72,10 +72,10 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 			sh.begin(old)
 		}
 		sh.run(func() bool {
-			return len(sh.starts) == 0 && len(sh.s.list) == 1 && sh.s.status().Phase == residency.None
+			return len(sh.starts) == 0 && len(sh.s.fleet.list) == 1 && sh.s.status().Phase == residency.None
 		})
-		if sh.s.list[0].id != spare || !sh.s.Vacant(old) {
-			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.list[0].id, spare)
+		if sh.s.fleet.list[0].id != spare || !sh.s.Vacant(old) {
+			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.fleet.list[0].id, spare)
 		}
 	}
 }

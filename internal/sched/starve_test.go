@@ -54,7 +54,7 @@ func (sh *shop) wait(d time.Duration) {
 }
 
 func (sh *shop) has(worker int, files ...File) bool {
-	w, up := sh.s.workers[worker]
+	w, up := sh.s.fleet.workers[worker]
 	return up && w.line.set.Holds(files)
 }
 
@@ -201,7 +201,7 @@ func TestStockComesUnderAScan(t *testing.T) {
 	begun := sh.now
 	sh.run(func() bool {
 		scan()
-		if sh.placed[busy.Ticket] != nil && sh.s.workers[busy.worker].reloading {
+		if sh.placed[busy.Ticket] != nil && sh.s.fleet.workers[busy.worker].reloading {
 			sh.end(busy)
 		}
 		return sh.has(0, "f07") && sh.has(1, "f07") && sh.s.Loaded("f08")
@@ -385,7 +385,7 @@ func TestOthersGoOnWhenARestartFails(t *testing.T) {
 	}
 	sh.wants("f03")
 	sh.wait(trouble - time.Second)
-	if len(sh.s.list) != 1 || sh.s.status().Phase != residency.None {
+	if len(sh.s.fleet.list) != 1 || sh.s.status().Phase != residency.None {
 		t.Fatalf("the last worker was given up, too: %s", sh)
 	}
 	sh.begin(victim) // it works again

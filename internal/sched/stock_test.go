@@ -57,7 +57,7 @@ func TestOneConvictionForAll(t *testing.T) {
 	found := 0
 	sh.run(func() bool {
 		found += len(sh.s.NewlyQuarantined())
-		return len(sh.s.list) == 2 && sh.s.Quarantined("f00")
+		return len(sh.s.fleet.list) == 2 && sh.s.Quarantined("f00")
 	})
 	if found != 1 {
 		t.Errorf("convicted %d times", found)
@@ -120,7 +120,7 @@ func TestMemoryThatRunsOut(t *testing.T) {
 	for name, before := range map[string]int{"from the start": 20, "when more comes": 4} {
 		sh := newShop(t, bounded(2, 0), stockOf(before)...)
 		sh.memory = 65 // six files
-		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.list) == 2 })
+		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.fleet.list) == 2 })
 		sh.s.SetStock(stockOf(20), sh.now)
 		sh.wait(time.Minute)
 		for i := range 40 {

@@ -354,7 +354,7 @@ func (c *town) calm() {
 func (c *town) checkTown() {
 	c.t.Helper()
 	leaving, serving := 0, 0
-	for _, w := range c.s.list {
+	for _, w := range c.s.fleet.list {
 		if w.reloading {
 			leaving++
 		} else {
@@ -371,8 +371,8 @@ func (c *town) checkTown() {
 	if leaving > 1 {
 		c.t.Fatalf("%d workers are being given up", leaving)
 	}
-	for _, f := range c.s.missing.items {
-		for _, w := range c.s.list {
+	for _, f := range c.s.queue.missing.Items() {
+		for _, w := range c.s.fleet.list {
 			if !w.drained && w.line.set.Holds(f.files) {
 				c.t.Fatalf("%q is missing, and worker %d has it", f.key.identity, w.id)
 			}
@@ -398,7 +398,7 @@ func (c *town) follow(served []Action) {
 		}
 	}
 	for key, w := range c.waits {
-		f := c.s.flows[key]
+		f := c.s.queue.flows[key]
 		if given[key] || f == nil || f.waiting == 0 || f.running > 0 {
 			limit := time.Duration(2+len(w.ahead)) * (c.s.opts.Quantum + 2*longest + longestStart + townInterval)
 			if took := c.now - w.since; took > limit {
@@ -407,7 +407,7 @@ func (c *town) follow(served []Action) {
 			delete(c.waits, key)
 		}
 	}
-	for key, f := range c.s.flows {
+	for key, f := range c.s.queue.flows {
 		if f.waiting > 0 && f.running == 0 && c.waits[key] == nil {
 			c.waits[key] = &wait{since: c.now, ahead: map[flowKey]bool{}}
 		}
@@ -421,11 +421,11 @@ func (c *town) String() string {
 
 // checkEnd checks where files are in the end.
 func (c *town) checkEnd() {
-	if up := len(c.s.list); up != c.s.opts.Workers {
+	if up := len(c.s.fleet.list); up != c.s.opts.Workers {
 		c.t.Fatalf("%d workers are up: %s", up, c)
 	}
 	for _, file := range c.s.pinned() {
-		for _, w := range c.s.list {
+		for _, w := range c.s.fleet.list {
 			if !w.line.set.Has(file) {
 				c.t.Errorf("%s is pinned, and worker %d lacks it: %s", file, w.id, c)
 			}
@@ -437,7 +437,7 @@ func (c *town) checkEnd() {
 			continue
 		}
 		// Nobody has it: then nobody has room for it beside pinned and preloaded ones.
-		for _, w := range c.s.list {
+		for _, w := range c.s.fleet.list {
 			count, bytes := 1, c.s.known(file).Bytes
 			for _, f := range w.line.set.Files() {
 				if it := c.s.known(f); it.Standing || it.Preload && !it.Gone {
@@ -452,7 +452,7 @@ func (c *town) checkEnd() {
 	if room > 0 {
 		c.t.Errorf("something that is preloaded is nowhere, though there is room: %s", c)
 	}
-	if s, st := c.s, c.s.status(); s.missing.len()+s.longest.len()+len(s.running)+len(st.Forced)+s.starting() > 0 || st.Phase != residency.None || s.anyWaits() {
+	if s, st := c.s, c.s.status(); s.queue.missing.Len()+s.queue.longest.Len()+len(s.running)+len(st.Forced)+s.starting() > 0 || st.Phase != residency.None || s.queue.anyWaits() {
 		c.t.Errorf("something is left: %s", c)
 	}
 }

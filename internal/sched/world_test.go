@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/sched/heap"
 )
 
 // world drives a scheduler in virtual time and checks after every decision that
@@ -185,7 +187,7 @@ func (w *world) check() {
 	}
 	w.checks++
 	known := 0
-	for _, f := range w.s.flows {
+	for _, f := range w.s.queue.flows {
 		known += f.waiting
 	}
 	if known != len(w.queued) {
@@ -197,7 +199,7 @@ func (w *world) check() {
 			w.t.Fatalf("more than %d of %q run", j.MaxConcurrency, j.Identity)
 		}
 	}
-	for _, f := range w.s.flows {
+	for _, f := range w.s.queue.flows {
 		if w.checks%16 == 0 { // long queues take long to walk
 			f.checkLanes(w.t)
 		}
@@ -212,25 +214,23 @@ func (w *world) check() {
 			w.t.Fatalf("flow %q: waiting %d, missing %v, in the heaps at %d and %d",
 				f.key.identity, f.waiting, missing, f.missingIndex, f.longestIndex)
 		}
-		for _, x := range w.s.list {
+		for _, x := range w.s.fleet.list {
 			if inLine && x.idle() && x.holds(f) {
 				w.t.Fatalf("flow %q waits though worker %d is idle", f.key.identity, x.id)
 			}
 		}
 	}
-	for _, l := range w.s.lines {
+	for _, l := range w.s.queue.lines {
 		checkHeap(w.t, &l.spots)
 	}
-	checkHeap(w.t, &w.s.missing)
-	checkHeap(w.t, &w.s.longest)
+	checkHeap(w.t, &w.s.queue.missing)
+	checkHeap(w.t, &w.s.queue.longest)
 }
 
-func checkHeap[T any](t testing.TB, h *heap[T]) {
+func checkHeap[T any](t testing.TB, h *heap.Heap[T]) {
 	t.Helper()
-	for i, x := range h.items {
-		if *h.index(x) != i+1 || i > 0 && h.less(x, h.items[(i-1)/2]) {
-			t.Fatalf("heap broken at %d of %d", i, len(h.items))
-		}
+	if !h.Check() {
+		t.Fatalf("heap broken: %v", h.Items())
 	}
 }
 

@@ -1,0 +1,77 @@
+package sched
+
+import "cmp"
+
+func (d *decision) assign() {
+	for {
+		f := d.nextInLine()
+		if f == nil {
+			return
+		}
+		w, sl := d.idleFor(f)
+		d.give(w, sl, f)
+	}
+}
+
+func (d *decision) nextInLine() *flow {
+	var next *flow
+	for _, id := range d.s.fleet.applied.Idle() {
+		w := d.s.fleet.workers[id]
+		if p, waits := w.line.spots.First(); waits && w.idle() && (next == nil || p.flow.before(next)) {
+			next = p.flow
+		}
+	}
+	return next
+}
+
+func (d *decision) give(w *worker, sl *slot, f *flow) {
+	d.place(f.next(), w, sl)
+	d.fill(f)
+}
+
+func (d *decision) idleFor(f *flow) (*worker, *slot) {
+	r := f.next()
+	target := d.target(f)
+	fits := func(w *worker) bool { return w.idle() && w.holds(f) }
+	if sl, _ := target.continues(r.Chain, fits); sl != nil && !r.Whole {
+		return sl.worker, sl
+	}
+	var best *worker
+	bestLoss := 0
+	for _, id := range d.s.fleet.applied.Idle() {
+		w := d.s.fleet.workers[id]
+		if !fits(w) {
+			continue
+		}
+		loss := w.loss(r)
+		if best == nil || cheaper(w, best, target, loss, bestLoss) {
+			best, bestLoss = w, loss
+		}
+	}
+	return best, nil
+}
+
+func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
+	applied := func(w *worker) int {
+		if w.flow == f {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(a.device.inFlight, b.device.inFlight),
+		cmp.Compare(applied(a), applied(b)),
+		cmp.Compare(lossA, lossB),
+	) < 0
+}
+
+func (w *worker) loss(r *request) int {
+	if r.Whole {
+		lost := 0
+		for i := range w.slots {
+			lost += w.slots[i].tokens
+		}
+		return lost
+	}
+	return w.pick().tokens
+}

@@ -1,0 +1,56 @@
+package sched
+
+import "cmp"
+
+func (d *decision) fillDirty() {
+	for len(d.s.queue.dirty) > 0 {
+		last := len(d.s.queue.dirty) - 1
+		f := d.s.queue.dirty[last]
+		d.s.queue.dirty = d.s.queue.dirty[:last]
+		f.touched = false
+		d.fill(f)
+	}
+}
+
+func (d *decision) fill(f *flow) {
+	for f.waiting > 0 && !f.capped() {
+		r := f.next()
+		w, sl := d.choose(f, r)
+		if w == nil {
+			return
+		}
+		d.place(r, w, sl)
+	}
+}
+
+const affinity = 2 << 10
+
+func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
+	open := func(w *worker) bool { return w.isOpen && w.flow == f && w.free() > 0 }
+	if sl, _ := f.continues(r.Chain, open); sl != nil {
+		return sl.worker, sl
+	}
+	var best *worker
+	for _, w := range f.open {
+		if w.free() > 0 && (best == nil || fuller(w, best) < 0) {
+			best = w
+		}
+	}
+	if best == nil {
+		return nil, nil
+	}
+	// One for which nobody waits and that has the conversation is better.
+	elsewhere := func(w *worker) bool { return w.idle() && w.flow != f && !w.wanted() }
+	if sl, warm := f.continues(r.Chain, elsewhere); sl != nil && warm >= affinity {
+		return sl.worker, sl
+	}
+	return d.better(f, best), nil
+}
+
+func fuller(a, b *worker) int {
+	return cmp.Or(
+		cmp.Compare(a.device.inFlight, b.device.inFlight),
+		cmp.Compare(b.inFlight, a.inFlight),
+		cmp.Compare(a.id, b.id),
+	)
+}

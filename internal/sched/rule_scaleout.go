@@ -1,0 +1,70 @@
+package sched
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/loragate/loragate/internal/sched/task"
+)
+
+func (d *decision) spread() {
+	s := d.s
+	if s.fleet.applied.IdleLen() == 0 {
+		return
+	}
+	for _, f := range s.fleet.crowded() {
+		for f.waiting > 0 && !f.capped() {
+			w, sl := d.idleFor(f)
+			if w == nil || w.wanted() || w.isOpen && w.flow == f {
+				break
+			}
+			if f.sharesDevice(w) && d.now < f.head.Since+s.fleet.spreadWait() && !d.paysOff(f, w) {
+				break
+			}
+			d.give(w, sl, f)
+		}
+	}
+}
+
+// autoSpread is how long requests wait before their identity gets a second worker
+// of a device on which that gains nothing but a shorter wait.
+const autoSpread = 200 * time.Millisecond
+
+func (fl *fleet) spreadWait() time.Duration {
+	if fl.opts.Spread == task.Auto {
+		return autoSpread
+	}
+	return fl.opts.Spread
+}
+
+func (d *decision) paysOff(f *flow, w *worker) bool {
+	c := &w.device.costs
+	if d.s.opts.Spread != task.Auto || !c.Known() || d.share(f, w.device) <= f.busyOn(w.device) {
+		return false
+	}
+	open := f.open[0]
+	nextFree := f.usualCost * c.Step(float64(open.inFlight), w.device.busy) / float64(max(1, f.running))
+	return w.flow == f || nextFree > c.Swap().Seconds()
+}
+
+func (fl *fleet) crowded() []*flow {
+	var list []*flow
+	for _, w := range fl.list {
+		f := w.flow
+		if w.isOpen && f.open[0] == w && f.waiting > 0 && !f.capped() {
+			list = append(list, f)
+		}
+	}
+	slices.SortFunc(list, func(f, g *flow) int {
+		return cmp.Or(
+			cmp.Compare(float64(len(f.open)+1)/f.weight, float64(len(g.open)+1)/g.weight),
+			cmp.Compare(f.head.Since, g.head.Since),
+			cmp.Compare(f.head.Ticket, g.head.Ticket))
+	})
+	return list
+}
+
+func (f *flow) sharesDevice(w *worker) bool {
+	return slices.ContainsFunc(f.open, func(x *worker) bool { return x.device == w.device })
+}
