@@ -27,7 +27,7 @@ func (s *Scheduler) charge(r *run, u task.Usage, now task.Time) {
 	w.turnTokens += cost
 	w.device.measure(r, u, now)
 	if w.inFlight == 1 {
-		s.pace.endTurn(w, now)
+		s.pace.endTurn(w.turnStart, w.turnTokens, now)
 	}
 	s.counts.KVKept += uint64(max(0, u.Cached))
 	if len(f.open) > 0 {
@@ -45,4 +45,22 @@ func (s *Scheduler) charge(r *run, u task.Usage, now task.Time) {
 		s.pace.usualDrain += time.Duration(smoothingFactor * float64(now-f.closedAt-s.pace.usualDrain))
 	}
 	s.queue.refresh(f)
+}
+
+// leastTokens is how many tokens an answer must have for its speed to count.
+const leastTokens = 8
+
+// measure takes in what a finished request tells of its device.
+func (d *device) measure(r *run, u task.Usage, now task.Time) {
+	if u.Reading > 0 && r.swap != swapNear {
+		d.costs.ObserveFirst(max(0, u.Prompt-u.Cached), r.swap == swapOwn, r.beside, u.Reading)
+	}
+	took := (now - r.started).Seconds()
+	d.costs.ObserveHeld(took)
+	if u.Generating <= 0 || u.Completion < leastTokens || took <= 0 {
+		return
+	}
+	requests := max(1, (r.worker.load.At(now, r.worker.inFlight)-r.load)/took)
+	others := max(0, (d.load.At(now, d.busy)-r.deviceLoad)/took-1)
+	d.costs.ObserveStep(requests, others, u.Generating.Seconds()/float64(u.Completion))
 }

@@ -2,12 +2,14 @@ package sched
 
 import "github.com/loragate/loragate/internal/sched/task"
 
+// decision is one call of Decide.
 type decision struct {
 	s       *Scheduler
 	now     task.Time
 	actions []task.Action
 }
 
+// place runs a request on a worker: in sl, or where it costs least.
 func (d *decision) place(r *request, w *worker, sl *slot) {
 	s, f := d.s, r.flow
 	target := d.target(f)
@@ -62,6 +64,7 @@ func (w *worker) allSlots() []int {
 	return all
 }
 
+// target is the flow whose identity a worker applies to run f's requests.
 func (d *decision) target(f *flow) *flow {
 	if !f.key.whole {
 		return f
@@ -69,6 +72,7 @@ func (d *decision) target(f *flow) *flow {
 	return d.s.queue.flow(flowKey{identity: f.key.identity}, f.files, d.now)
 }
 
+// countWarm returns how many bytes of the request's prompt the slot holds.
 func (s *Scheduler) countWarm(sl *slot, r *request) int {
 	if len(r.Chain) == 0 {
 		return 0

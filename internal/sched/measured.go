@@ -6,6 +6,9 @@ import "github.com/loragate/loragate/internal/sched/task"
 // errors of measurement do not scatter requests.
 const nearly = 0.97
 
+// better returns the worker for a flow's next request on the device of the fullest of its
+// open ones: that one, or, where the device has been measured to get more done, another
+// open one, or an idle one that nobody waits for.
 func (d *decision) better(f *flow, fullest *worker) *worker {
 	dev := fullest.device
 	if d.s.opts.Spread != task.Auto || !dev.costs.Known() {
@@ -30,6 +33,7 @@ func (d *decision) better(f *flow, fullest *worker) *worker {
 	return emptiest
 }
 
+// busyOn returns how many workers of a device run something of the flow.
 func (f *flow) busyOn(dev *device) (n int) {
 	for _, w := range dev.workers {
 		if w.flow == f && w.inFlight > 0 {
@@ -39,12 +43,17 @@ func (f *flow) busyOn(dev *device) (n int) {
 	return n
 }
 
+// sooner reports whether a flow's next request would end sooner on an idle worker, after
+// a change of adapter, than on one where it can run at once.
 func (d *decision) sooner(f *flow, idle, open *worker) bool {
 	c := &idle.device.costs
 	there := c.Swap().Seconds() + f.usualCost*c.Step(1, idle.device.busy+1)
 	return there < f.usualCost*c.Step(float64(open.inFlight+1), idle.device.busy)
 }
 
+// share returns how many workers of a device a flow's requests should be on: as few as
+// get nearly the most done, by what was measured, of those that run its requests and
+// those that are idle and nobody waits for.
 func (d *decision) share(f *flow, dev *device) int {
 	mine, idle, slots, requests, others := 0, 0, 0, f.waiting, 0
 	for _, w := range dev.workers {

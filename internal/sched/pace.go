@@ -18,12 +18,12 @@ type pace struct {
 const smoothingFactor = 0.2
 
 // endTurn takes the speed of a turn whose last request has finished into account.
-func (p *pace) endTurn(w *worker, now task.Time) {
-	took := (now - w.turnStart).Seconds()
-	if took <= 0 || w.turnTokens == 0 {
+func (p *pace) endTurn(began task.Time, tokens float64, now task.Time) {
+	took := (now - began).Seconds()
+	if took <= 0 || tokens == 0 {
 		return
 	}
-	rate := w.turnTokens / took
+	rate := tokens / took
 	if p.rate == 0 {
 		p.rate = rate
 	}

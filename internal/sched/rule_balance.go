@@ -2,6 +2,9 @@ package sched
 
 import "slices"
 
+// balance closes a worker of a flow that spread over several, once its turn is
+// over, for a flow that has requests waiting and fewer workers for its weight,
+// if that leaves them closer.
 func (d *decision) balance() {
 	crowded := d.s.fleet.crowded()
 	if len(crowded) == 0 || d.s.queue.anyWaits() {

@@ -2,6 +2,7 @@ package sched
 
 import "cmp"
 
+// assign gives idle workers to the flows that wait for one, longest first.
 func (d *decision) assign() {
 	for {
 		f := d.nextInLine()
@@ -13,6 +14,8 @@ func (d *decision) assign() {
 	}
 }
 
+// nextInLine returns the flow that has waited longest of those for which a worker
+// is idle, or nil.
 func (d *decision) nextInLine() *flow {
 	var next *flow
 	for _, id := range d.s.fleet.applied.Idle() {
@@ -24,11 +27,15 @@ func (d *decision) nextInLine() *flow {
 	return next
 }
 
+// give runs a flow's first request on an idle worker, and its next ones beside
+// it.
 func (d *decision) give(w *worker, sl *slot, f *flow) {
 	d.place(f.next(), w, sl)
 	d.fill(f)
 }
 
+// idleFor returns the idle worker on which a flow's first request costs least,
+// or nil. It is the least recently used one, unless another keeps more warm KV.
 func (d *decision) idleFor(f *flow) (*worker, *slot) {
 	r := f.next()
 	target := d.target(f)
@@ -51,6 +58,7 @@ func (d *decision) idleFor(f *flow) (*worker, *slot) {
 	return best, nil
 }
 
+// cheaper reports whether to take a rather than b, which was used before it.
 func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
 	applied := func(w *worker) int {
 		if w.flow == f {
@@ -65,6 +73,8 @@ func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
 	) < 0
 }
 
+// loss is how many tokens of others' KV the request would overwrite on an idle
+// worker.
 func (w *worker) loss(r *request) int {
 	if r.Whole {
 		lost := 0

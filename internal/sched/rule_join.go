@@ -2,6 +2,7 @@ package sched
 
 import "cmp"
 
+// fillDirty gives flows that may be servable the free slots of their workers.
 func (d *decision) fillDirty() {
 	for len(d.s.queue.dirty) > 0 {
 		last := len(d.s.queue.dirty) - 1
@@ -12,6 +13,8 @@ func (d *decision) fillDirty() {
 	}
 }
 
+// fill serves a flow's requests in their order while an open worker has a free
+// slot.
 func (d *decision) fill(f *flow) {
 	for f.waiting > 0 && !f.capped() {
 		r := f.next()
@@ -23,8 +26,12 @@ func (d *decision) fill(f *flow) {
 	}
 }
 
+// affinity is how many bytes of a conversation are worth a swap: reading so much
+// again takes longer than the few milliseconds of a swap.
 const affinity = 2 << 10
 
+// choose returns the worker to serve a request on without waiting, and the slot
+// that continues its conversation, if there is one.
 func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 	open := func(w *worker) bool { return w.isOpen && w.flow == f && w.free() > 0 }
 	if sl, _ := f.continues(r.Chain, open); sl != nil {
@@ -47,6 +54,9 @@ func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 	return d.better(f, best), nil
 }
 
+// fuller orders a flow's workers by where one more request costs least: on the
+// device with the least to do, and there on the worker with the most, so that
+// batches are large and other workers become idle.
 func fuller(a, b *worker) int {
 	return cmp.Or(
 		cmp.Compare(a.device.inFlight, b.device.inFlight),

@@ -7,6 +7,8 @@ import (
 	"github.com/loragate/loragate/internal/sched/task"
 )
 
+// clear closes workers whose flows have had their turn, for flows that are due
+// and will not have an idle one.
 func (d *decision) clear() {
 	if d.expired(d.turnOver) == nil {
 		return
@@ -20,6 +22,9 @@ func (d *decision) clear() {
 	}
 }
 
+// overdue is when a flow that waits stands before the one that has a worker, if that
+// came back to the line: to close the worker before would be in vain, because the
+// other would get it back. One that has nothing waiting does not come back.
 func (d *decision) overdue(f *flow, w *worker) task.Time {
 	priority, any := w.flow.lanes.top()
 	if !any {
@@ -28,6 +33,8 @@ func (d *decision) overdue(f *flow, w *worker) task.Time {
 	return f.place + task.Time(priority)*d.s.opts.HeadStart
 }
 
+// match pairs the flows that are due with workers that are idle or will be. It
+// returns the flows that are left, longest wait first, and the workers that are.
 func (d *decision) match() (unmet []*flow, unused []*worker) {
 	unused = d.coming()
 	for _, f := range d.due() {
@@ -41,6 +48,8 @@ func (d *decision) match() (unmet []*flow, unused []*worker) {
 	return unmet, unused
 }
 
+// due returns flows that should have a worker by now, or could if its flow has a
+// lower priority, longest wait first: no more of a line than there are workers.
 func (d *decision) due() []*flow {
 	latest := d.now - task.Time(d.s.queue.leastPriority())*d.s.opts.HeadStart
 	var list []*flow
@@ -57,6 +66,8 @@ func (d *decision) due() []*flow {
 	return list
 }
 
+// coming returns the workers that are idle, then those that drain for somebody or
+// run one request that will leave them idle, those with least to do first.
 func (d *decision) coming() []*worker {
 	var list []*worker
 	for _, w := range d.s.fleet.list {
@@ -68,10 +79,15 @@ func (d *decision) coming() []*worker {
 	return list
 }
 
+// turnOver reports whether a busy worker may be closed for a flow that has none: its
+// flow has had its turn, or, if it took a further worker because that was measured to
+// gain something, has another one.
 func (d *decision) turnOver(w *worker) bool {
 	return d.s.fleet.expiry(w) <= d.now || d.s.opts.Spread == task.Auto && len(w.flow.open) > 1
 }
 
+// expired returns the open worker to close next, or nil: of those that fit one of the
+// flow that has the most, and of these the one whose turn is, or will be, over first.
 func (d *decision) expired(fits func(*worker) bool) *worker {
 	var best *worker
 	for _, w := range d.s.fleet.list {

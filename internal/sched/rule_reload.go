@@ -21,15 +21,8 @@ func (d *decision) reload() (changed bool) {
 		case residency.Retire:
 			d.actions = append(d.actions, task.Action{Kind: task.Retire, Worker: o.Worker})
 		default:
-			d.s.hold(o, d.now)
+			d.s.fleet.hold(o.Worker, o.Kind == residency.Hold, d.now)
 		}
 	}
 	return changed
-}
-
-// hold keeps new requests from a worker, or takes that back.
-func (s *Scheduler) hold(o residency.Order, now task.Time) {
-	w := s.fleet.workers[o.Worker]
-	w.reloading = o.Kind == residency.Hold
-	s.fleet.reopen(w, now)
 }

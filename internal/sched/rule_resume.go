@@ -5,6 +5,8 @@ import (
 	"slices"
 )
 
+// reopenRest opens workers again that were closed for flows that no longer wait:
+// nothing would come of draining them.
 func (d *decision) reopenRest() {
 	for d.closed() {
 		w := d.lastClosed()
@@ -17,10 +19,13 @@ func (d *decision) reopenRest() {
 	}
 }
 
+// closed reports whether any worker drains for others, or did.
 func (d *decision) closed() bool {
 	return slices.ContainsFunc(d.s.fleet.list, func(w *worker) bool { return w.closing })
 }
 
+// lastClosed returns the closing worker that would take longest to drain, of
+// those that nobody needs.
 func (d *decision) lastClosed() *worker {
 	var best *worker
 	_, unused := d.match()

@@ -8,6 +8,9 @@ import (
 	"github.com/loragate/loragate/internal/sched/task"
 )
 
+// spread takes idle workers for flows that have more requests than slots, when
+// nobody waits for a first one. On another device that is a gain at once; on the
+// same one it splits the batch, which pays only if requests would wait long.
 func (d *decision) spread() {
 	s := d.s
 	if s.fleet.applied.IdleLen() == 0 {
@@ -31,6 +34,8 @@ func (d *decision) spread() {
 // of a device on which that gains nothing but a shorter wait.
 const autoSpread = 200 * time.Millisecond
 
+// spreadWait is how long requests wait before their flow gets a second worker of a
+// device whatever that gains.
 func (fl *fleet) spreadWait() time.Duration {
 	if fl.opts.Spread == task.Auto {
 		return autoSpread
@@ -38,6 +43,9 @@ func (fl *fleet) spreadWait() time.Duration {
 	return fl.opts.Spread
 }
 
+// paysOff reports whether an idle worker is worth taking at once for the requests of a
+// crowded flow: the device has been measured to get more done with it, and a slot will
+// not be free sooner than its adapter is changed.
 func (d *decision) paysOff(f *flow, w *worker) bool {
 	c := &w.device.costs
 	if d.s.opts.Spread != task.Auto || !c.Known() || d.share(f, w.device) <= f.busyOn(w.device) {
@@ -48,6 +56,9 @@ func (d *decision) paysOff(f *flow, w *worker) bool {
 	return w.flow == f || nextFree > c.Swap().Seconds()
 }
 
+// crowded returns the flows that have workers and yet requests that wait, those
+// with the fewest workers for their weight first. There are no more of them than
+// workers.
 func (fl *fleet) crowded() []*flow {
 	var list []*flow
 	for _, w := range fl.list {

@@ -1,5 +1,7 @@
 package sched
 
+// pick returns the slot for a request that continues nothing. The caller saw a free
+// one.
 func (w *worker) pick() *slot {
 	if w.adjacent && w.inFlight > 0 { // where nothing runs, every slot begins a row
 		return w.pickAdjacent()
@@ -7,6 +9,7 @@ func (w *worker) pick() *slot {
 	return w.pickUnused()
 }
 
+// pickUnused returns a slot without use, else the one that was used least recently.
 func (w *worker) pickUnused() *slot {
 	tainted := (*slot)(nil)
 	for i := range w.slots {
@@ -26,6 +29,10 @@ func (w *worker) pickUnused() *slot {
 	return &w.slots[n]
 }
 
+// pickAdjacent returns the slot that leaves the busy ones in the fewest rows: each row
+// is a pass over the model in every step, which costs more than to read a prompt again
+// that somebody may not even come back for. Of several it is one without use, else the
+// one that was used least recently.
 func (w *worker) pickAdjacent() *slot {
 	busy := func(i int) bool { return i >= 0 && i < len(w.slots) && w.slots[i].busy }
 	worth := func(sl *slot) (n int) { // what speaks against it, the rows first

@@ -2,6 +2,7 @@ package sched
 
 import "github.com/loragate/loragate/internal/sched/task"
 
+// wake is the next moment at which time alone changes a decision.
 func (d *decision) wake() task.Time {
 	s := d.s
 	next := task.Never
@@ -44,6 +45,8 @@ func (d *decision) wake() task.Time {
 	return next
 }
 
+// foremost are the flows of a line whose turn could be next: the first, or with
+// several priorities as many as there are workers.
 func (d *decision) foremost(l *line) []*spot {
 	if len(d.s.queue.priorities) > 1 {
 		return l.spots.Least(l.set.Workers(), func(*spot) bool { return true })
