@@ -172,8 +172,8 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Alone: r.Suspect, Chain: r.Chain,
-		ScopeWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Scope, Exclusive: r.Whole, Alone: r.Suspect, PrefixHashes: r.Chain,
+		NamespaceWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())
@@ -475,7 +475,7 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 // loaded at most from then on, if it has just been learned.
 func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
 	if worker.OutOfMemory(cause) {
-		if bound, learned := s.sched.TooMuch(m.id); learned {
+		if bound, learned := s.sched.RanOutOfMemory(m.id); learned {
 			s.rejectRoomless()
 			s.schedule()
 			return true, bound

@@ -104,7 +104,7 @@ func (c *choice) helper() *member {
 		if i >= mostTries && second != nil {
 			break
 		}
-		p := c.draft(x.member, x.member)
+		p := c.plan(x.member, x.member)
 		if !c.helped(p) {
 			continue
 		}
@@ -135,7 +135,7 @@ func (c *choice) lacking() *member {
 		if len(unmet) == 0 && !slices.ContainsFunc(wished, lacks) {
 			continue
 		}
-		p := c.draft(x.member, x.member)
+		p := c.plan(x.member, x.member)
 		if slices.ContainsFunc(p.claimed, func(it *stock.Item) bool { return lacks(it) && c.wished(it) }) {
 			return x.member
 		}
@@ -170,7 +170,7 @@ func (c *choice) relief(p Pressure) *member {
 			continue
 		}
 		tries++
-		p := c.draft(x.member, x.member)
+		p := c.plan(x.member, x.member)
 		if slices.ContainsFunc(late, func(files []stock.File) bool { return !x.set.Holds(files) && p.hasAll(files) }) {
 			return x.member
 		}

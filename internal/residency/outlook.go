@@ -17,7 +17,7 @@ type want struct {
 	order   uint64 // among those of one moment
 }
 
-// outlook is what all drafts of one moment have in common. To make it costs a look
+// outlook is what all plans of one moment have in common. To make it costs a look
 // at everything that waits.
 type outlook struct {
 	now     stock.Time

@@ -87,7 +87,7 @@ func (p *Planner) Plan(id int, now stock.Time) (files []stock.File, ok bool) {
 	}
 	p.members.stop(m)
 	o := p.look(now)
-	plan := o.draft(m, victim)
+	plan := o.plan(m, victim)
 	for _, it := range o.yields(m, victim, plan) {
 		it.WantedSince = now + stock.InUse
 	}

@@ -10,7 +10,7 @@ import (
 // keep finds what the victim had and is still in stock, and begins the plan with it. What
 // was used again and again comes before what was used once, so that a scan over many files
 // does not drive it out; then what was used last.
-func (d *draft) keep() {
+func (d *planning) keep() {
 	if d.victim.had == nil {
 		return
 	}

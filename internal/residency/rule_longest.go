@@ -9,7 +9,7 @@ import (
 // claimLongestWaiting claims what has waited longest of what nobody has, and the preloaded
 // files that only the victim has. They make room for an identity if they must, though not
 // for another preloaded file.
-func (d *draft) claimLongestWaiting() {
+func (d *planning) claimLongestWaiting() {
 	oldest, unmet := d.foremost()
 	if unmet != nil && (oldest == nil || unmet.since < oldest.since) && d.claim(append(d.stayFiles(), unmet.files...)...) {
 		return
@@ -25,7 +25,7 @@ func (d *draft) claimLongestWaiting() {
 
 // foremost returns the first identity and the first preloaded file that nobody has, and
 // notes the preloaded files that only the victim has.
-func (d *draft) foremost() (oldest, unmet *want) {
+func (d *planning) foremost() (oldest, unmet *want) {
 	for i := range d.wants {
 		w := &d.wants[i]
 		switch {
@@ -43,7 +43,7 @@ func (d *draft) foremost() (oldest, unmet *want) {
 	return oldest, unmet
 }
 
-func (d *draft) stayFiles() []stock.File {
+func (d *planning) stayFiles() []stock.File {
 	list := make([]stock.File, len(d.stay))
 	for i, it := range d.stay {
 		list[i] = it.File

@@ -3,7 +3,7 @@ package residency
 // claimNewcomers claims what is wanted and nobody has, in order, until half of the room is
 // taken that pinned files and the preloaded ones that stay leave: the other half is for
 // what is in use, so that a scan over many files does not drive that out.
-func (d *draft) claimNewcomers() {
+func (d *planning) claimNewcomers() {
 	files, bytes := len(d.outlook.stock.Pins())+len(d.stay), int64(0)
 	for _, it := range d.outlook.stock.Pins() {
 		bytes += it.Bytes

@@ -1,7 +1,7 @@
 package residency
 
 // claimPinned claims the pinned files, which every worker has, as far as there is room.
-func (d *draft) claimPinned() {
+func (d *planning) claimPinned() {
 	for _, it := range d.outlook.stock.Pins() {
 		d.claimItem(it)
 	}

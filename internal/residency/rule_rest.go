@@ -4,7 +4,7 @@ import "github.com/loragate/loragate/internal/residency/stock"
 
 // claimRest claims what the victim had and then the rest of the stock, by last use: first
 // what nobody else has.
-func (d *draft) claimRest() {
+func (d *planning) claimRest() {
 	for _, alsoHeld := range []bool{false, true} {
 		d.claimAll(d.kept, alsoHeld)
 		if !d.full() {
@@ -13,7 +13,7 @@ func (d *draft) claimRest() {
 	}
 }
 
-func (d *draft) claimAll(list []*stock.Item, alsoHeld bool) {
+func (d *planning) claimAll(list []*stock.Item, alsoHeld bool) {
 	for _, it := range list {
 		if d.full() {
 			return

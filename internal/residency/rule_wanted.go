@@ -2,7 +2,7 @@ package residency
 
 // claimWanted claims what else waits, also where others have it, and then the preloaded
 // files that nobody has.
-func (d *draft) claimWanted() {
+func (d *planning) claimWanted() {
 	for _, w := range d.wants {
 		if d.full() {
 			return

@@ -1,8 +1,8 @@
 package residency
 
-// draft puts together what a member should load next, in place of what the victim has.
+// plan puts together what a member should load next, in place of what the victim has.
 // What a rule claims is not taken away by a later one.
-func (o *outlook) draft(m, victim *member) *plan {
+func (o *outlook) plan(m, victim *member) *plan {
 	d := o.begin(m, victim)
 	d.plan = newPlan(o.stock, m.careful)
 	d.keep()

@@ -98,7 +98,7 @@ func (p *Planner) reconsider(now stock.Time) bool {
 		if c.InFlight > 0 {
 			continue
 		}
-		if plan := o.draft(c.member, c.member); o.helped(plan) && len(o.yields(c.member, c.member, plan)) == 0 {
+		if plan := o.plan(c.member, c.member); o.helped(plan) && len(o.yields(c.member, c.member, plan)) == 0 {
 			r.release()
 			r.giveUp(c.member, c.member, false, now)
 			return true

@@ -8,17 +8,17 @@ import (
 
 // The words of those who own a Scheduler; see package task.
 type (
-	Identity = task.Identity
-	Ticket   = task.Ticket
-	Time     = task.Time
-	Request  = task.Request
-	Options  = task.Options
-	Action   = task.Action
-	Kind     = task.Kind
-	Usage    = task.Usage
-	Counts   = task.Counts
-	Chain    = task.Chain
-	Link     = task.Link
+	Identity     = task.Identity
+	Ticket       = task.Ticket
+	Time         = task.Time
+	Request      = task.Request
+	Options      = task.Options
+	Action       = task.Action
+	Kind         = task.Kind
+	Usage        = task.Usage
+	Counts       = task.Counts
+	PrefixHashes = task.PrefixHashes
+	PrefixHash   = task.PrefixHash
 )
 
 // The words of those who care for what is loaded.

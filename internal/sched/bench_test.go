@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		holds time.Duration // a request's slot
 	}{{"light", 50 * time.Millisecond}, {"overload", 400 * time.Millisecond}} {
 		b.Run(load.name, func(b *testing.B) {
-			s := New(Options{Quantum: Auto, Spread: Auto, Queue: 100_000, Adjacent: true})
+			s := New(Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 100_000, Adjacent: true})
 			for id := range workers {
 				s.Up(id, slots, fmt.Sprint(id/8), 0)
 			}
@@ -50,7 +50,7 @@ func BenchmarkDecide(b *testing.B) {
 					running = running[1:]
 					place()
 				}
-				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now, Chain: talk(rng.Uint64N(1000), 3)}, now)
+				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now, PrefixHashes: talk(rng.Uint64N(1000), 3)}, now)
 				place()
 			}
 			b.ReportMetric(float64(s.Waiting()), "waiting")
@@ -62,7 +62,7 @@ func BenchmarkDecide(b *testing.B) {
 // holds 100: processes come and go all the time.
 func BenchmarkDecideWithReloads(b *testing.B) {
 	const workers, slots, files, perSecond, holds = 64, 8, 10_000, 1000, 50 * time.Millisecond
-	s := New(Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+	s := New(Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
 	list := stockOf(files)
 	s.SetStock(list, 0)
 	for id := range workers {

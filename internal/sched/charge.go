@@ -21,7 +21,7 @@ func (s *Scheduler) charge(r *run, u task.Usage, now task.Time) {
 	if u == (task.Usage{}) {
 		cost = r.expected // nobody knows: to be cut off must not make it free
 	}
-	r.lane.give(cost - r.expected)
+	r.lane.charge(cost - r.expected)
 	s.queue.usualCost += smoothingFactor * (cost - s.queue.usualCost)
 	f.usualCost += smoothingFactor * (cost - f.usualCost)
 	w.turnTokens += cost
@@ -31,15 +31,15 @@ func (s *Scheduler) charge(r *run, u task.Usage, now task.Time) {
 	}
 	s.counts.KVKept += uint64(max(0, u.Cached))
 	if len(f.open) > 0 {
-		f.debt, f.payback = 0, 0
+		f.deficit, f.standBack = 0, 0
 		return
 	}
 	free := f.closedAt + 2*max(s.fleet.quantum(w.device), s.pace.usualDrain)
 	late := max(0, now-max(free, r.started))
-	f.debt += cost / f.weight * float64(late) / float64(max(1, now-r.started))
-	if s.pace.rate > 0 && f.debt > 0 {
-		wait := time.Duration(f.debt / s.pace.rate * float64(time.Second))
-		f.payback = now - free + min(wait, now-f.closedAt)
+	f.deficit += cost / f.weight * float64(late) / float64(max(1, now-r.started))
+	if s.pace.rate > 0 && f.deficit > 0 {
+		wait := time.Duration(f.deficit / s.pace.rate * float64(time.Second))
+		f.standBack = now - free + min(wait, now-f.closedAt)
 	}
 	if f.running == 1 { // this one: its drain is over
 		s.pace.usualDrain += time.Duration(smoothingFactor * float64(now-f.closedAt-s.pace.usualDrain))

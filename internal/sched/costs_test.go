@@ -117,8 +117,8 @@ func (e *engine) advance(by float64, n map[int]int) {
 }
 
 var (
-	auto = Options{Quantum: Auto, Spread: Auto, Queue: 1000}
-	mps  = Options{Quantum: Auto, Spread: Auto, Queue: 1000, Together: true}
+	auto = Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 1000}
+	mps  = Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 1000, Together: true}
 	// atOnce is a GPU on which processes run at the same time, and inTurns one on which
 	// they do not.
 	atOnce  = func(n, m int) float64 { return 0.0025 + 0.00036*float64(n) + 0.0002*float64(m-1) }

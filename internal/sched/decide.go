@@ -2,7 +2,7 @@ package sched
 
 import "github.com/loragate/loragate/internal/sched/task"
 
-// Decide places every waiting request that can be placed and clears workers for
+// Decide places every waiting request that can be placed and preempts workers for
 // those that cannot. It returns what is to be done, in order, and when to ask
 // again if nothing happens before.
 //
@@ -16,13 +16,13 @@ import "github.com/loragate/loragate/internal/sched/task"
 func (s *Scheduler) Decide(now task.Time) ([]task.Action, task.Time) {
 	d := decision{s: s, now: now}
 	for again := true; again; again = d.reload() {
-		d.clear()
-		d.fillDirty()
-		d.assign()
-		d.spread()
-		d.clear()
-		d.balance()
-		d.reopenRest()
+		d.preempt()
+		d.joinTouched()
+		d.takeIdle()
+		d.scaleOut()
+		d.preempt()
+		d.handOver()
+		d.cancelDrains()
 	}
 	return d.actions, d.wake()
 }

@@ -25,11 +25,11 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	if w.flow != target || w.inFlight == 0 && !w.wanted() {
 		s.fleet.apply(w, target, d.now)
 	}
-	if r.Whole || r.Alone {
-		w.whole = true
+	if r.Exclusive || r.Alone {
+		w.exclusive = true
 		s.fleet.reopen(w, d.now)
 	}
-	if r.Whole {
+	if r.Exclusive {
 		a.Slots = w.allSlots()
 	} else {
 		if sl == nil {
@@ -43,10 +43,10 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
-		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Whole, load: w.load.Sum(), deviceLoad: w.device.load.Sum(),
+		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Exclusive, load: w.load.Sum(), deviceLoad: w.device.load.Sum(),
 	}
 	f.running++
-	if f.key.whole { // its next one waits anew
+	if f.key.exclusive { // its next one waits anew
 		f.waitFrom(d.now)
 	}
 	s.queue.dequeue(r)
@@ -66,7 +66,7 @@ func (w *worker) allSlots() []int {
 
 // target is the flow whose identity a worker applies to run f's requests.
 func (d *decision) target(f *flow) *flow {
-	if !f.key.whole {
+	if !f.key.exclusive {
 		return f
 	}
 	return d.s.queue.flow(flowKey{identity: f.key.identity}, f.files, d.now)
@@ -74,13 +74,13 @@ func (d *decision) target(f *flow) *flow {
 
 // countWarm returns how many bytes of the request's prompt the slot holds.
 func (s *Scheduler) countWarm(sl *slot, r *request) int {
-	if len(r.Chain) == 0 {
+	if len(r.PrefixHashes) == 0 {
 		return 0
 	}
 	warm := 0
 	if sl.owner == r.flow {
-		for i := 0; i < min(len(sl.chain), len(r.Chain)) && sl.chain[i].Hash == r.Chain[i].Hash; i++ {
-			warm = r.Chain[i].Bytes
+		for i := 0; i < min(len(sl.prefixes), len(r.PrefixHashes)) && sl.prefixes[i].Hash == r.PrefixHashes[i].Hash; i++ {
+			warm = r.PrefixHashes[i].Bytes
 		}
 	}
 	if warm > 0 {

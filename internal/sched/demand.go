@@ -14,7 +14,7 @@ type demand struct{ *Scheduler }
 func (d demand) Pressure() residency.Pressure {
 	p := residency.Pressure{Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.applied.IdleLen()}
 	if f, any := d.queue.missing.First(); any {
-		p.Longest = f.place
+		p.Longest = f.position
 	}
 	return p
 }
@@ -46,7 +46,7 @@ func (f *flow) waiter() residency.Waiter {
 		Missing: f.missingIndex != 0, Loaded: len(f.spots) > 0, Capped: f.capped(),
 	}
 	if len(f.open) == 0 {
-		w.Since = f.place
+		w.Since = f.position
 	}
 	if len(f.spots) == 1 {
 		w.Only = f.spots[0].line.set

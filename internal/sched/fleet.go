@@ -68,14 +68,14 @@ func (fl *fleet) apply(w *worker, f *flow, now task.Time) {
 			fl.queue.forget(old, now)
 		}
 	}
-	w.closing, w.handover = false, false
+	w.preempted, w.handover = false, false
 	w.turnStart, w.turnTokens = now, 0
 	fl.reopen(w, now)
 }
 
 // reopen keeps the flow's list of open workers true.
 func (fl *fleet) reopen(w *worker, now task.Time) {
-	want := !w.whole && !w.kept() && !w.closing
+	want := !w.exclusive && !w.kept() && !w.preempted
 	if want == w.isOpen {
 		return
 	}
@@ -108,7 +108,7 @@ func (fl *fleet) occupy(w *worker, r *request, slots []int, now task.Time) (eras
 	owner := w.flow
 	for _, n := range slots {
 		sl := &w.slots[n]
-		stranger := sl.tainted || sl.owner != nil && (sl.owner != owner || sl.scope != r.Scope || r.Whole)
+		stranger := sl.tainted || sl.owner != nil && (sl.owner != owner || sl.namespace != r.Namespace || r.Exclusive)
 		if stranger {
 			erase = append(erase, n)
 		}
@@ -123,17 +123,17 @@ func (fl *fleet) occupy(w *worker, r *request, slots []int, now task.Time) (eras
 	return erase
 }
 
-// hand gives a slot to a request's conversation. What a whole request leaves
+// hand gives a slot to a request's conversation. What an exclusive request leaves
 // there nobody knows.
 func (fl *fleet) hand(sl *slot, owner *flow, r *request, now task.Time) {
 	old := sl.owner
-	if old != nil && (old != owner || !shares(sl.chain, r.Chain)) {
+	if old != nil && (old != owner || !shares(sl.prefixes, r.PrefixHashes)) {
 		fl.counts.KVLost += uint64(sl.tokens)
 	}
-	if r.Whole {
+	if r.Exclusive {
 		sl.taint()
 	} else {
-		sl.own(owner, r.Chain, r.Scope)
+		sl.own(owner, r.PrefixHashes, r.Namespace)
 	}
 	if old != nil && old != owner {
 		fl.queue.forget(old, now)
@@ -147,8 +147,8 @@ func (fl *fleet) unload(w *worker, now task.Time) {
 		return
 	}
 	fl.applied.Unpin(w.id)
-	if w.whole {
-		w.whole = false
+	if w.exclusive {
+		w.exclusive = false
 		fl.reopen(w, now)
 	}
 }

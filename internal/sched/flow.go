@@ -9,11 +9,11 @@ import (
 	"github.com/loragate/loragate/internal/sched/task"
 )
 
-// flowKey tells flows apart. Requests that need a worker whole cannot run
+// flowKey tells flows apart. Requests that need a worker to themselves cannot run
 // beside others of their identity, so they wait in a flow of their own.
 type flowKey struct {
-	identity task.Identity
-	whole    bool
+	identity  task.Identity
+	exclusive bool
 }
 
 // flow is everything about one identity: its queue, what it was given, where it
@@ -22,11 +22,11 @@ type flow struct {
 	key    flowKey
 	files  []stock.File // that must be loaded
 	own    float64      // the identity's weight
-	weight float64      // that and its heaviest waiting scope's
+	weight float64      // that and its heaviest waiting namespace's
 	limit  int          // requests that may run at once; 0 is no limit
 
-	headStart time.Duration        // a step of priority
-	turns     map[string]task.Time // the scheduler's
+	aging time.Duration        // a step of priority
+	turns map[string]task.Time // the scheduler's
 
 	head, tail *request // all that wait, in order of arrival
 	lanes      lanes    // the same, by whose turn it is
@@ -34,19 +34,19 @@ type flow struct {
 	running    int
 
 	// since is when it began to wait for a worker. If its requests went on for long
-	// after it had lost its last open one, at closedAt, what they took is its debt,
-	// and it stands back until payback after that.
-	since    task.Time
-	closedAt task.Time
-	debt     float64 // in tokens over its weight
-	payback  time.Duration
+	// after it had lost its last open one, at closedAt, what they took is its deficit,
+	// and it stands back until standBack after that.
+	since     task.Time
+	closedAt  task.Time
+	deficit   float64 // in tokens over its weight
+	standBack time.Duration
 
 	usualCost float64 // of a request, smoothed, from what it was for all when the flow came
 
-	// place orders the flows that wait for a worker; from then on one is cleared for
+	// position orders the flows that wait for a worker; from then on one is preempted for
 	// it. It is reckoned anew whenever something of that has changed (refresh).
-	place task.Time
-	leads int // the priority that gives it that place
+	position task.Time
+	leads    int // the priority that gives it that place
 
 	applied int       // workers that apply it
 	open    []*worker // those of them that take requests
@@ -58,25 +58,25 @@ type flow struct {
 	touched                    bool
 }
 
-// reckon returns the flow's place: when it began to wait, or has paid its debt,
-// less the head start of what waits.
-func (f *flow) reckon() (place task.Time, leads int) {
-	since := max(f.since, f.closedAt+f.payback, f.turned())
-	place = task.Never
-	for _, c := range f.lanes.classes {
-		if at := c.place(since, f.headStart); c.lanes.Len() > 0 && at < place {
-			place, leads = at, c.priority
+// reckon returns the flow's position: when it began to wait, or has made up its deficit,
+// less the aging of what waits.
+func (f *flow) reckon() (position task.Time, leads int) {
+	since := max(f.since, f.closedAt+f.standBack, f.turned())
+	position = task.Never
+	for _, c := range f.lanes.bands {
+		if at := c.position(since, f.aging); c.lanes.Len() > 0 && at < position {
+			position, leads = at, c.priority
 		}
 	}
-	return place, leads
+	return position, leads
 }
 
-// waitFrom lets the flow begin to wait for a worker, with no debt yet.
+// waitFrom lets the flow begin to wait for a worker, with no deficit yet.
 func (f *flow) waitFrom(now task.Time) {
-	f.since, f.closedAt, f.debt, f.payback = now, now, 0, 0
+	f.since, f.closedAt, f.deficit, f.standBack = now, now, 0, 0
 }
 
-func (f *flow) before(g *flow) bool { return f.place < g.place }
+func (f *flow) before(g *flow) bool { return f.position < g.position }
 func (f *flow) longer(g *flow) bool { return f.share() > g.share() }
 
 func (f *flow) share() float64 { return float64(f.waiting) / f.weight }
@@ -90,7 +90,7 @@ const lightest, heaviest = 0.1, 10
 
 // flowOf returns the request's flow, with its present settings.
 func (q *queue) flowOf(r task.Request, now task.Time) *flow {
-	f := q.flow(flowKey{r.Identity, r.Whole || r.Alone}, r.Files, now)
+	f := q.flow(flowKey{r.Identity, r.Exclusive || r.Alone}, r.Files, now)
 	if own := orOne(r.Weight); f.own != own || f.limit != r.MaxConcurrency {
 		f.own, f.limit = own, r.MaxConcurrency
 		f.weigh()
@@ -110,7 +110,7 @@ func (q *queue) flow(key flowKey, files []stock.File, now task.Time) *flow {
 	f, ok := q.flows[key]
 	if !ok {
 		q.sweep(now)
-		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: q.usualCost, headStart: q.opts.HeadStart, turns: q.turns}
+		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: q.usualCost, aging: q.opts.Aging, turns: q.turns}
 		q.flows[key] = f
 		q.locate(f)
 	}
@@ -118,14 +118,14 @@ func (q *queue) flow(key flowKey, files []stock.File, now task.Time) *flow {
 }
 
 // forget drops a flow with which nothing is lost: no request, no place where it
-// is applied, no KV, and no debt that it still stands back for.
+// is applied, no KV, and no deficit that it still stands back for.
 func (q *queue) forget(f *flow, now task.Time) {
-	if f.idle() && f.applied == 0 && f.owned == 0 && f.closedAt+f.payback <= now {
+	if f.idle() && f.applied == 0 && f.owned == 0 && f.closedAt+f.standBack <= now {
 		delete(q.flows, f.key)
 	}
 }
 
-// sweep drops flows whose debts have become void since they were left, whenever
+// sweep drops flows whose deficits have become void since they were left, whenever
 // the number of flows has doubled: its cost is shared by those that came.
 func (q *queue) sweep(now task.Time) {
 	if len(q.flows) < 2*q.swept+64 {
@@ -214,10 +214,10 @@ type request struct {
 // sortFlows puts flows into an order that does not depend on that of a map.
 func sortFlows(list []*flow) {
 	slices.SortFunc(list, func(a, b *flow) int {
-		if c := cmp.Compare(a.key.identity, b.key.identity); c != 0 || a.key.whole == b.key.whole {
+		if c := cmp.Compare(a.key.identity, b.key.identity); c != 0 || a.key.exclusive == b.key.exclusive {
 			return c
 		}
-		if b.key.whole {
+		if b.key.exclusive {
 			return -1
 		}
 		return 1

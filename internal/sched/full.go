@@ -68,10 +68,10 @@ func (q *queue) greediest(f *flow, r task.Request) *lane {
 		l, theirs = crowd.lanes.longestLane(), share
 	} else if most == f {
 		own := 1.0
-		if l := f.lanes.byKey[laneKey{r.Scope, r.Priority}]; l != nil {
+		if l := f.lanes.byKey[laneKey{r.Namespace, r.Priority}]; l != nil {
 			own += float64(len(l.queue))
 		}
-		theirs, ours = l.share(), own/orOne(r.ScopeWeight)
+		theirs, ours = l.share(), own/orOne(r.NamespaceWeight)
 	}
 	if l.priority > r.Priority || ours >= theirs {
 		return nil

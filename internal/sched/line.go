@@ -95,7 +95,7 @@ func (q *queue) locate(f *flow) {
 // missing.
 func (q *queue) refresh(f *flow) {
 	waits := f.waiting > 0 && len(f.open) == 0 && !f.capped()
-	f.place, f.leads = f.reckon()
+	f.position, f.leads = f.reckon()
 	for _, p := range f.spots {
 		if waits {
 			p.line.spots.Fix(p)

@@ -11,10 +11,10 @@ const nearly = 0.97
 // open one, or an idle one that nobody waits for.
 func (d *decision) better(f *flow, fullest *worker) *worker {
 	dev := fullest.device
-	if d.s.opts.Spread != task.Auto || !dev.costs.Known() {
+	if d.s.opts.ScaleOutAfter != task.Auto || !dev.costs.Known() {
 		return fullest
 	}
-	wanted, busy := d.share(f, dev), f.busyOn(dev)
+	wanted, busy := d.worthwhile(f, dev), f.busyOn(dev)
 	if busy > wanted {
 		return fullest
 	}
@@ -51,10 +51,10 @@ func (d *decision) sooner(f *flow, idle, open *worker) bool {
 	return there < f.usualCost*c.Step(float64(open.inFlight+1), idle.device.busy)
 }
 
-// share returns how many workers of a device a flow's requests should be on: as few as
+// worthwhile returns how many workers of a device a flow's requests should be on: as few as
 // get nearly the most done, by what was measured, of those that run its requests and
 // those that are idle and nobody waits for.
-func (d *decision) share(f *flow, dev *device) int {
+func (d *decision) worthwhile(f *flow, dev *device) int {
 	mine, idle, slots, requests, others := 0, 0, 0, f.waiting, 0
 	for _, w := range dev.workers {
 		switch {

@@ -55,7 +55,7 @@ func (s *Scheduler) Down(id int, now task.Time) {
 	for _, t := range slices.Sorted(maps.Keys(s.running)) {
 		if r := s.running[t]; r.worker == w {
 			delete(s.running, t)
-			r.lane.give(-r.expected) // it runs again
+			r.lane.charge(-r.expected) // it runs again
 			r.flow.running--
 			s.queue.touch(r.flow)
 			s.queue.forget(r.flow, now)

@@ -10,7 +10,7 @@ import (
 // pace is how fast things go, smoothed.
 type pace struct {
 	rate       float64       // tokens a second of a worker's turn
-	usualDrain time.Duration // how long a closed flow's requests take to end
+	usualDrain time.Duration // how long the requests of a flow that lost its workers take to end
 	finished   finishRate
 }
 

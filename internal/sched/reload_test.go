@@ -51,7 +51,7 @@ func (sh *shop) come(id int) {
 	files := sh.s.status().Members[id].Planned
 	delete(sh.starts, id)
 	if sh.memory > 0 && sh.s.bytesOf(files) > sh.memory {
-		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.now) {
+		if _, learned := sh.s.RanOutOfMemory(id); !learned && !sh.s.Failed(id, sh.now) {
 			sh.t.Fatalf("%v do not fit, and will be tried again", files)
 		}
 		for ticket, j := range sh.queued { // as the pool does

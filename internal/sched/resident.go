@@ -36,12 +36,12 @@ func (s *Scheduler) Failed(id int, now task.Time) (suspicion bool) {
 	return s.residency.Failed(id, now)
 }
 
-// TooMuch is Failed for a process that ran out of memory. If it was to load more
+// RanOutOfMemory is Failed for a process that ran out of memory. If it was to load more
 // than the member ever had, or any other if it had nothing, less is loaded from now
 // on, by all members: it returns how many bytes at most. The bound is halfway to the
 // most that any member has had, so the right one is found after a few starts.
 // Otherwise files may be to blame.
-func (s *Scheduler) TooMuch(id int) (bound int64, learned bool) {
+func (s *Scheduler) RanOutOfMemory(id int) (bound int64, learned bool) {
 	return s.residency.RanOutOfMemory(id)
 }
 

@@ -2,15 +2,15 @@ package sched
 
 import "cmp"
 
-// assign gives idle workers to the flows that wait for one, longest first.
-func (d *decision) assign() {
+// takeIdle gives idle workers to the flows that wait for one, longest first.
+func (d *decision) takeIdle() {
 	for {
 		f := d.nextInLine()
 		if f == nil {
 			return
 		}
 		w, sl := d.idleFor(f)
-		d.give(w, sl, f)
+		d.take(w, sl, f)
 	}
 }
 
@@ -27,11 +27,11 @@ func (d *decision) nextInLine() *flow {
 	return next
 }
 
-// give runs a flow's first request on an idle worker, and its next ones beside
+// take runs a flow's first request on an idle worker, and its next ones beside
 // it.
-func (d *decision) give(w *worker, sl *slot, f *flow) {
+func (d *decision) take(w *worker, sl *slot, f *flow) {
 	d.place(f.next(), w, sl)
-	d.fill(f)
+	d.join(f)
 }
 
 // idleFor returns the idle worker on which a flow's first request costs least,
@@ -40,7 +40,7 @@ func (d *decision) idleFor(f *flow) (*worker, *slot) {
 	r := f.next()
 	target := d.target(f)
 	fits := func(w *worker) bool { return w.idle() && w.holds(f) }
-	if sl, _ := target.continues(r.Chain, fits); sl != nil && !r.Whole {
+	if sl, _ := target.continues(r.PrefixHashes, fits); sl != nil && !r.Exclusive {
 		return sl.worker, sl
 	}
 	var best *worker
@@ -76,7 +76,7 @@ func cheaper(a, b *worker, f *flow, lossA, lossB int) bool {
 // loss is how many tokens of others' KV the request would overwrite on an idle
 // worker.
 func (w *worker) loss(r *request) int {
-	if r.Whole {
+	if r.Exclusive {
 		lost := 0
 		for i := range w.slots {
 			lost += w.slots[i].tokens

@@ -2,23 +2,23 @@ package sched
 
 import "cmp"
 
-// fillDirty gives flows that may be servable the free slots of their workers.
-func (d *decision) fillDirty() {
+// joinTouched gives flows that may be servable the free slots of their workers.
+func (d *decision) joinTouched() {
 	for len(d.s.queue.dirty) > 0 {
 		last := len(d.s.queue.dirty) - 1
 		f := d.s.queue.dirty[last]
 		d.s.queue.dirty = d.s.queue.dirty[:last]
 		f.touched = false
-		d.fill(f)
+		d.join(f)
 	}
 }
 
-// fill serves a flow's requests in their order while an open worker has a free
+// join serves a flow's requests in their order while an open worker has a free
 // slot.
-func (d *decision) fill(f *flow) {
+func (d *decision) join(f *flow) {
 	for f.waiting > 0 && !f.capped() {
 		r := f.next()
-		w, sl := d.choose(f, r)
+		w, sl := d.joinable(f, r)
 		if w == nil {
 			return
 		}
@@ -26,15 +26,15 @@ func (d *decision) fill(f *flow) {
 	}
 }
 
-// affinity is how many bytes of a conversation are worth a swap: reading so much
+// worthASwap is how many bytes of a conversation are worth a swap: reading so much
 // again takes longer than the few milliseconds of a swap.
-const affinity = 2 << 10
+const worthASwap = 2 << 10
 
-// choose returns the worker to serve a request on without waiting, and the slot
+// joinable returns the worker to serve a request on without waiting, and the slot
 // that continues its conversation, if there is one.
-func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
+func (d *decision) joinable(f *flow, r *request) (*worker, *slot) {
 	open := func(w *worker) bool { return w.isOpen && w.flow == f && w.free() > 0 }
-	if sl, _ := f.continues(r.Chain, open); sl != nil {
+	if sl, _ := f.continues(r.PrefixHashes, open); sl != nil {
 		return sl.worker, sl
 	}
 	var best *worker
@@ -48,7 +48,7 @@ func (d *decision) choose(f *flow, r *request) (*worker, *slot) {
 	}
 	// One for which nobody waits and that has the conversation is better.
 	elsewhere := func(w *worker) bool { return w.idle() && w.flow != f && !w.wanted() }
-	if sl, warm := f.continues(r.Chain, elsewhere); sl != nil && warm >= affinity {
+	if sl, warm := f.continues(r.PrefixHashes, elsewhere); sl != nil && warm >= worthASwap {
 		return sl.worker, sl
 	}
 	return d.better(f, best), nil

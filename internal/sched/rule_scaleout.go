@@ -8,10 +8,10 @@ import (
 	"github.com/loragate/loragate/internal/sched/task"
 )
 
-// spread takes idle workers for flows that have more requests than slots, when
+// scaleOut takes idle workers for flows that have more requests than slots, when
 // nobody waits for a first one. On another device that is a gain at once; on the
 // same one it splits the batch, which pays only if requests would wait long.
-func (d *decision) spread() {
+func (d *decision) scaleOut() {
 	s := d.s
 	if s.fleet.applied.IdleLen() == 0 {
 		return
@@ -22,25 +22,25 @@ func (d *decision) spread() {
 			if w == nil || w.wanted() || w.isOpen && w.flow == f {
 				break
 			}
-			if f.sharesDevice(w) && d.now < f.head.Since+s.fleet.spreadWait() && !d.paysOff(f, w) {
+			if f.sharesDevice(w) && d.now < f.head.Since+s.fleet.scaleOutAfter() && !d.paysOff(f, w) {
 				break
 			}
-			d.give(w, sl, f)
+			d.take(w, sl, f)
 		}
 	}
 }
 
-// autoSpread is how long requests wait before their identity gets a second worker
+// autoScaleOutAfter is how long requests wait before their identity gets a second worker
 // of a device on which that gains nothing but a shorter wait.
-const autoSpread = 200 * time.Millisecond
+const autoScaleOutAfter = 200 * time.Millisecond
 
-// spreadWait is how long requests wait before their flow gets a second worker of a
+// scaleOutAfter is how long requests wait before their flow gets a second worker of a
 // device whatever that gains.
-func (fl *fleet) spreadWait() time.Duration {
-	if fl.opts.Spread == task.Auto {
-		return autoSpread
+func (fl *fleet) scaleOutAfter() time.Duration {
+	if fl.opts.ScaleOutAfter == task.Auto {
+		return autoScaleOutAfter
 	}
-	return fl.opts.Spread
+	return fl.opts.ScaleOutAfter
 }
 
 // paysOff reports whether an idle worker is worth taking at once for the requests of a
@@ -48,7 +48,7 @@ func (fl *fleet) spreadWait() time.Duration {
 // not be free sooner than its adapter is changed.
 func (d *decision) paysOff(f *flow, w *worker) bool {
 	c := &w.device.costs
-	if d.s.opts.Spread != task.Auto || !c.Known() || d.share(f, w.device) <= f.busyOn(w.device) {
+	if d.s.opts.ScaleOutAfter != task.Auto || !c.Known() || d.worthwhile(f, w.device) <= f.busyOn(w.device) {
 		return false
 	}
 	open := f.open[0]

@@ -30,7 +30,7 @@ const (
 // swapOf returns how a request that is placed now stands to the worker's last change.
 func (w *worker) swapOf(now task.Time) swapped {
 	switch since := now - w.changed; {
-	case w.changed == Never: // it has not been changed
+	case w.changed == task.Never: // it has not been changed
 		return swapNone
 	case since == 0:
 		return swapOwn

@@ -1,5 +1,5 @@
 // Package sched decides which waiting request runs on which worker, in which
-// slot, and which worker is cleared for whom. It is pure: no goroutines, no
+// slot, and which worker is preempted for whom. It is pure: no goroutines, no
 // clock, no processes. Whoever owns a Scheduler tells it what happened (Arrive,
 // Leave, Finish, Up, Down, ...) and asks Decide what to do; the pool does so for
 // real workers, the simulator for modelled ones.
@@ -24,7 +24,7 @@ func New(opts task.Options) *Scheduler {
 }
 
 // Arrive queues a request. It reports false when the queue is full. When it is
-// full of lower priorities, or of a flow or a scope that takes more than its share
+// full of lower priorities, or of a flow or a namespace that takes more than its share
 // of it, the newest request of these makes room instead: it is forgotten, and
 // evicted is its ticket.
 func (s *Scheduler) Arrive(r task.Request, now task.Time) (evicted task.Ticket, admitted bool) {
@@ -84,10 +84,10 @@ func (s *Scheduler) Finish(t task.Ticket, u task.Usage, now task.Time) {
 // though it asked to be alone.
 func (s *Scheduler) Prove(t task.Ticket, now task.Time) {
 	r, ok := s.running[t]
-	if !ok || !r.alone || !r.worker.whole {
+	if !ok || !r.alone || !r.worker.exclusive {
 		return
 	}
-	r.worker.whole = false
+	r.worker.exclusive = false
 	s.fleet.reopen(r.worker, now)
 }
 

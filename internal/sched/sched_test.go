@@ -85,7 +85,7 @@ func TestAWorkerIsOpenedAgainWhenNobodyWaitsAnyMore(t *testing.T) {
 	w.ask("a")
 	b := w.ask("b")
 	w.pass(3 * time.Second)
-	if !w.s.fleet.workers[0].closing {
+	if !w.s.fleet.workers[0].preempted {
 		t.Fatal("not closed")
 	}
 	w.leave(b)
@@ -132,7 +132,7 @@ func TestSpreadOnOneDeviceOnlyAfterAWhile(t *testing.T) {
 		w.ask("a")
 	}
 	w.expect("0/0 a", "0/1 a")
-	w.pass(quick.Spread)
+	w.pass(quick.ScaleOutAfter)
 	w.expect("0/0 a", "0/1 a", "1/0 a")
 	// Taken back: the fuller worker is filled first, the other becomes idle.
 	w.finish(w.oldest(0), Usage{})
@@ -144,7 +144,7 @@ func TestASpreadFlowGivesAWorkerToOneWithFewer(t *testing.T) {
 	w := withWorkers(t, 3, 1)
 	for range 9 {
 		w.ask("a")
-		w.pass(quick.Spread)
+		w.pass(quick.ScaleOutAfter)
 	}
 	w.expect("0/0 a", "1/0 a", "2/0 a")
 	for range 3 {
@@ -185,20 +185,20 @@ func TestMaxConcurrency(t *testing.T) {
 func TestWholeRequests(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	a := w.ask("a")
-	whole := w.do(Request{Identity: "a", Whole: true})
-	if whole.worker >= 0 {
+	exclusive := w.do(Request{Identity: "a", Exclusive: true})
+	if exclusive.worker >= 0 {
 		t.Fatal("runs beside another")
 	}
 	w.pass(quick.Quantum)
 	w.finish(a, Usage{})
-	if whole.worker != 0 || whole.kind != Serve {
-		t.Fatalf("%+v: should run without a swap", whole)
+	if exclusive.worker != 0 || exclusive.kind != Serve {
+		t.Fatalf("%+v: should run without a swap", exclusive)
 	}
 	beside := w.ask("a")
 	if beside.worker >= 0 {
 		t.Fatal("joined a worker that is lent whole")
 	}
-	w.finish(whole, Usage{})
+	w.finish(exclusive, Usage{})
 	if beside.worker != 0 {
 		t.Error("does not run after it")
 	}
@@ -212,11 +212,11 @@ func TestWeightsStretchTurns(t *testing.T) {
 	w.do(Request{Identity: "heavy", Weight: 3})
 	w.ask("b")
 	w.pass(3 * quick.Quantum / 2)
-	if w.s.fleet.workers[0].closing {
+	if w.s.fleet.workers[0].preempted {
 		t.Error("closed after one quantum and a half, its weight is 3")
 	}
 	w.pass(3 * quick.Quantum / 2)
-	if !w.s.fleet.workers[0].closing {
+	if !w.s.fleet.workers[0].preempted {
 		t.Error("not closed after three quanta")
 	}
 }
@@ -236,11 +236,11 @@ func TestTokensAreTheCurrency(t *testing.T) {
 		t.Fatal("short does not run")
 	}
 	w.pass(5 * quick.Quantum)
-	if w.s.fleet.workers[0].closing {
+	if w.s.fleet.workers[0].preempted {
 		t.Error("short's worker is closed: long has not paid")
 	}
 	w.pass(28*time.Second - 5*quick.Quantum)
-	if !w.s.fleet.workers[0].closing {
+	if !w.s.fleet.workers[0].preempted {
 		t.Error("long stands back for longer than its drain took")
 	}
 }
@@ -297,7 +297,7 @@ func TestWorkerDownForgetsWhatRan(t *testing.T) {
 	w := withWorkers(t, 2, 1)
 	a := w.ask("a")
 	b := w.ask("a")
-	w.pass(quick.Spread)
+	w.pass(quick.ScaleOutAfter)
 	w.down(a.worker)
 	w.s.Finish(a.Ticket, Usage{}, w.now) // late: ignored
 	w.decide()

@@ -253,7 +253,7 @@ func (c *town) request() {
 	if slices.ContainsFunc(files, c.s.Quarantined) || !c.s.Room(files) {
 		return
 	}
-	c.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files, Whole: c.rng.IntN(20) == 0})
+	c.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files, Exclusive: c.rng.IntN(20) == 0})
 }
 
 // pick returns a file in stock, the first ones more often.
@@ -389,7 +389,7 @@ func (c *town) checkTown() {
 func (c *town) follow(served []Action) {
 	given := map[flowKey]bool{}
 	for _, a := range served {
-		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Whole}
+		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Exclusive}
 		given[key] = true
 		for other, w := range c.waits {
 			if other != key {

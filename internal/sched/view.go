@@ -10,7 +10,7 @@ type WorkerView struct {
 	ID        int
 	Applied   task.Identity
 	InFlight  int
-	Closing   bool         // it drains for others
+	Preempted bool         // it drains for others
 	Reloading bool         // it drains to load something else
 	Drained   bool         // it takes nothing, because an operator said so
 	Loaded    []stock.File // sorted; not to be changed
@@ -30,7 +30,7 @@ func (s *Scheduler) Workers() []WorkerView {
 	views := make([]WorkerView, len(s.fleet.list))
 	for i, w := range s.fleet.list {
 		v := WorkerView{ID: w.id, Applied: w.flow.key.identity, InFlight: w.inFlight,
-			Closing: w.closing, Reloading: w.reloading, Drained: w.drained, Loaded: w.line.set.Files()}
+			Preempted: w.preempted, Reloading: w.reloading, Drained: w.drained, Loaded: w.line.set.Files()}
 		for j := range w.slots {
 			sl := &w.slots[j]
 			view := SlotView{Busy: sl.busy, Tokens: sl.tokens}

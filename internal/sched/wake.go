@@ -35,7 +35,7 @@ func (d *decision) wake() task.Time {
 		return next
 	}
 	for _, f := range s.fleet.crowded() {
-		at(f.head.Since + s.fleet.spreadWait())
+		at(f.head.Since + s.fleet.scaleOutAfter())
 		for _, w := range s.fleet.list { // one of them may be handed over
 			if w.isOpen && len(w.flow.open) > 1 {
 				at(s.fleet.expiry(w))

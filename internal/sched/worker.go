@@ -23,7 +23,7 @@ type worker struct {
 	id     int
 	device *device
 	line   *line // of those that wait for what it has loaded
-	flow   *flow // whose identity is applied, or about to be; never a whole one
+	flow   *flow // whose identity is applied, or about to be; never an exclusive one
 
 	slots    []slot
 	adjacent bool                    // see Options.Adjacent
@@ -31,16 +31,16 @@ type worker struct {
 	inFlight int
 
 	// A worker is open when it takes requests of its flow. It is not while one
-	// request has it whole, while it is kept from requests (suspended by the owner,
-	// drained by an operator, reloading), and while it is closing: others wait and
+	// request has it to itself, while it is kept from requests (suspended by the owner,
+	// drained by an operator, reloading), and while it is preempted: others wait and
 	// its flow has had its turn.
 	isOpen    bool
-	whole     bool
+	exclusive bool
 	suspended bool
 	drained   bool
 	reloading bool // it ends once it is idle, to load something else
-	closing   bool
-	handover  bool // it closes for a flow that has fewer workers than its own
+	preempted bool
+	handover  bool // it drains for a flow that has fewer workers than its own
 
 	turnStart  task.Time
 	turnTokens float64
@@ -80,7 +80,7 @@ func (d *device) lose(w *worker, now task.Time) {
 func (w *worker) kept() bool { return w.suspended || w.drained || w.reloading }
 
 // shares reports whether two conversations begin alike.
-func shares(a, b task.Chain) bool { return len(a) > 0 && len(b) > 0 && a[0].Hash == b[0].Hash }
+func shares(a, b task.PrefixHashes) bool { return len(a) > 0 && len(b) > 0 && a[0].Hash == b[0].Hash }
 
 // release ends the use of a slot.
 func (w *worker) release(n int, u task.Usage) {

@@ -45,7 +45,7 @@ func newWorld(t testing.TB, opts Options) *world {
 }
 
 // quick are options for tests with round numbers.
-var quick = Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 1000}
+var quick = Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 1000}
 
 // withWorkers returns a world with n workers that have so many slots, all on one
 // device.
@@ -156,12 +156,12 @@ func (w *world) carryOut(a Action) {
 		w.t.Fatalf("%+v: swapped under %d running requests", a, len(beside))
 	}
 	for _, other := range beside {
-		if other.Whole || j.Whole || other.slot == a.Slot {
+		if other.Exclusive || j.Exclusive || other.slot == a.Slot {
 			w.t.Fatalf("%+v beside %+v", a, other)
 		}
 	}
-	if (a.Slot == NoSlot) != j.Whole || a.Slot >= w.slots[a.Worker] {
-		w.t.Fatalf("%+v: slot of a request with whole=%v", a, j.Whole)
+	if (a.Slot == NoSlot) != j.Exclusive || a.Slot >= w.slots[a.Worker] {
+		w.t.Fatalf("%+v: slot of a request with whole=%v", a, j.Exclusive)
 	}
 	delete(w.queued, a.Ticket)
 	j.worker, j.slot, j.started, j.kind = a.Worker, a.Slot, w.now, a.Kind
@@ -195,7 +195,7 @@ func (w *world) check() {
 	}
 	running := map[Identity]int{}
 	for _, j := range w.placed {
-		if running[j.Identity]++; !j.Whole && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
+		if running[j.Identity]++; !j.Exclusive && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
 			w.t.Fatalf("more than %d of %q run", j.MaxConcurrency, j.Identity)
 		}
 	}

@@ -18,7 +18,7 @@ const (
 	Retire
 )
 
-// NoSlot is the slot of a request that has its worker whole.
+// NoSlot is the slot of a request that has its worker to itself.
 const NoSlot = -1
 
 // Action places one request, or changes a worker's process; then only Kind,
@@ -42,7 +42,7 @@ type Action struct {
 type Counts struct {
 	Swaps      uint64
 	WarmHits   uint64 // requests that continued a conversation in the slot that holds it
-	WarmMisses uint64 // requests that had a chain and found nothing of it
+	WarmMisses uint64 // requests that continue something and found nothing of it
 	KVKept     uint64 // tokens of prompts that came out of slots
 	KVLost     uint64 // tokens in slots that were given to somebody else
 	// WarmGone are those of WarmHits whose slot turned out to be empty: llama-server

@@ -7,10 +7,10 @@ type Options struct {
 	// Quantum is how long an identity of weight 1 keeps a worker for which others
 	// wait: a positive time, or Auto.
 	Quantum time.Duration
-	// Spread is how long requests wait for a slot of their identity's worker
+	// ScaleOutAfter is how long requests wait for a slot of their identity's worker
 	// before a second worker on the same device is taken for it, or Auto. A worker on
 	// another device is taken at once.
-	Spread time.Duration
+	ScaleOutAfter time.Duration
 	// Together says that a device's workers run at the same time, not in turns: with
 	// that Auto begins, before it has measured.
 	Together bool
@@ -19,8 +19,8 @@ type Options struct {
 	Adjacent bool
 	// Queue is how many requests may wait.
 	Queue int
-	// HeadStart is what a step of priority is worth, in time waited.
-	HeadStart time.Duration
+	// Aging is what a step of priority is worth, in time waited.
+	Aging time.Duration
 	// MaxLoaded is how many files a worker may have loaded, and Memory how many
 	// bytes in sum; 0 is no bound.
 	MaxLoaded int
@@ -33,6 +33,6 @@ type Options struct {
 	Workers, Spares int
 }
 
-// Auto, as Options.Quantum or Options.Spread, is by what things have been measured to
+// Auto, as Options.Quantum or Options.ScaleOutAfter, is by what things have been measured to
 // cost.
 const Auto time.Duration = -1

@@ -1,18 +1,18 @@
 package task
 
-// Link is one step of a conversation: the hash of its prompt from the beginning
+// PrefixHash is one step of a conversation: the hash of its prompt from the beginning
 // up to here, and how many bytes that is.
-type Link struct {
+type PrefixHash struct {
 	Hash  uint64
 	Bytes int
 }
 
-// Chain is a conversation's links, shortest prefix first. Two chains that share
-// a link share everything before it.
-type Chain []Link
+// PrefixHashes are a conversation's, shortest prefix first. Two conversations that share
+// one share everything before it.
+type PrefixHashes []PrefixHash
 
-// Total returns how many bytes the whole has.
-func (c Chain) Total() int {
+// Total returns how many bytes the longest prefix has.
+func (c PrefixHashes) Total() int {
 	if len(c) == 0 {
 		return 0
 	}

@@ -34,27 +34,27 @@ type Request struct {
 	// Files must be loaded on the worker that serves it; equal identities need
 	// equal files.
 	Files []stock.File
-	// Scope says whose the KV is that it leaves: requests of different scopes share
-	// none, though they run as one batch. Scopes that wait for one identity take
+	// Namespace says whose the KV is that it leaves: requests of different namespaces share
+	// none, though they run as one batch. Namespaces that wait for one identity take
 	// turns.
-	Scope string
-	// ScopeWeight is the scope's share against others of the same identity, and with
+	Namespace string
+	// NamespaceWeight is the namespace's share against others of the same identity, and with
 	// Weight the identity's; 1 if 0.
-	ScopeWeight float64
+	NamespaceWeight float64
 	// Priority orders requests, higher ones first: one step counts as
-	// Options.HeadStart that it has waited longer.
+	// Options.Aging that it has waited longer.
 	Priority int
 	// Turn, if not "", is whose turns the identity takes: all identities of one Turn
 	// together count as one that waits. It is for identities that clients make up.
 	Turn string
 	// Whole asks for a worker with nothing else on it, for requests whose slots
 	// llama-server picks by itself.
-	Whole bool
+	Exclusive bool
 	// Alone asks for a worker on which nothing else runs until Prove: for a request that
 	// may end its worker.
 	Alone bool
 	// Chain tells conversations apart; none is a request that continues nothing.
-	Chain Chain
+	PrefixHashes PrefixHashes
 	// Weight is the identity's share against others, 1 if 0.
 	Weight float64
 	// MaxConcurrency bounds how many of the identity's requests run at once; 0 is

@@ -9,33 +9,33 @@ import (
 // slot is one sequence of a worker. What KV it holds is known or tainted; an
 // owner of nil and not tainted is nothing.
 type slot struct {
-	worker  *worker
-	number  int
-	busy    bool
-	owner   *flow
-	scope   string // of the owner's request
-	tainted bool
-	chain   task.Chain
-	tokens  int // in its KV, as far as llama-server told
+	worker    *worker
+	number    int
+	busy      bool
+	owner     *flow
+	namespace string // of the owner's request
+	tainted   bool
+	prefixes  task.PrefixHashes
+	tokens    int // in its KV, as far as llama-server told
 }
 
 // prefixIndex finds the slots that hold a prefix of a conversation of one flow.
 type prefixIndex map[uint64][]*slot
 
-// maxCandidates bounds how many slots with the same prefix are looked at: a
+// mostHolders bounds how many slots with the same prefix are looked at: a
 // system prompt may be in all of them.
-const maxCandidates = 32
+const mostHolders = 32
 
 // own gives the slot to a conversation of f.
-func (sl *slot) own(f *flow, chain task.Chain, scope string) {
+func (sl *slot) own(f *flow, prefixes task.PrefixHashes, namespace string) {
 	sl.disown()
-	sl.owner, sl.chain, sl.scope, sl.tainted = f, chain, scope, false
+	sl.owner, sl.prefixes, sl.namespace, sl.tainted = f, prefixes, namespace, false
 	f.owned++
 	if f.index == nil {
 		f.index = make(prefixIndex)
 	}
-	for _, link := range chain {
-		f.index[link.Hash] = append(f.index[link.Hash], sl)
+	for _, hash := range prefixes {
+		f.index[hash.Hash] = append(f.index[hash.Hash], sl)
 	}
 }
 
@@ -45,16 +45,16 @@ func (sl *slot) disown() {
 	if f == nil {
 		return
 	}
-	for _, link := range sl.chain {
-		rest := slices.DeleteFunc(f.index[link.Hash], func(x *slot) bool { return x == sl })
+	for _, hash := range sl.prefixes {
+		rest := slices.DeleteFunc(f.index[hash.Hash], func(x *slot) bool { return x == sl })
 		if len(rest) == 0 {
-			delete(f.index, link.Hash)
+			delete(f.index, hash.Hash)
 		} else {
-			f.index[link.Hash] = rest
+			f.index[hash.Hash] = rest
 		}
 	}
 	f.owned--
-	sl.owner, sl.chain, sl.scope, sl.tokens = nil, nil, "", 0
+	sl.owner, sl.prefixes, sl.namespace, sl.tokens = nil, nil, "", 0
 }
 
 // taint says that nobody knows what the slot holds.
@@ -69,13 +69,13 @@ func (sl *slot) blank() bool { return sl.owner == nil }
 // continues returns the idle slot that holds most of the conversation, and how
 // many bytes of it, among those on workers that fit. A slot that would lose more
 // than it gives does not count: its own conversation may come back.
-func (f *flow) continues(chain task.Chain, fits func(*worker) bool) (best *slot, warm int) {
-	for i := len(chain) - 1; i >= 0; i-- {
-		link := chain[i]
-		holders := f.index[link.Hash]
-		for _, sl := range holders[:min(len(holders), maxCandidates)] {
-			if !sl.busy && sl.chain.Total() <= 2*link.Bytes && fits(sl.worker) {
-				return sl, link.Bytes
+func (f *flow) continues(prefixes task.PrefixHashes, fits func(*worker) bool) (best *slot, warm int) {
+	for i := len(prefixes) - 1; i >= 0; i-- {
+		hash := prefixes[i]
+		holders := f.index[hash.Hash]
+		for _, sl := range holders[:min(len(holders), mostHolders)] {
+			if !sl.busy && sl.prefixes.Total() <= 2*hash.Bytes && fits(sl.worker) {
+				return sl, hash.Bytes
 			}
 		}
 	}

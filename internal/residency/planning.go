@@ -6,9 +6,9 @@ import (
 	"github.com/loragate/loragate/internal/residency/stock"
 )
 
-// draft is one plan in the making: for a member, in place of what the victim has; they are
+// planning is one plan in the making: for a member, in place of what the victim has; they are
 // the same unless the member is a spare.
-type draft struct {
+type planning struct {
 	*outlook
 	*plan
 	member, victim *member
@@ -17,9 +17,9 @@ type draft struct {
 	stay           []*stock.Item // preloaded files of that which nobody else has
 }
 
-// begin returns a draft without a plan.
-func (o *outlook) begin(m, victim *member) *draft {
-	d := &draft{outlook: o, member: m, victim: victim, leaving: slices.Clone(o.leaving)}
+// begin returns a planning without a plan.
+func (o *outlook) begin(m, victim *member) *planning {
+	d := &planning{outlook: o, member: m, victim: victim, leaving: slices.Clone(o.leaving)}
 	for _, x := range []*member{m, victim} {
 		if x.up() && !slices.Contains(d.leaving, x) {
 			d.leaving = append(d.leaving, x)
@@ -29,12 +29,12 @@ func (o *outlook) begin(m, victim *member) *draft {
 }
 
 // had reports whether the victim had all of the files.
-func (d *draft) had(files ...stock.File) bool {
+func (d *planning) had(files ...stock.File) bool {
 	return d.victim.had != nil && d.victim.had.Holds(files)
 }
 
 // held reports whether another member has all of the files, or will.
-func (d *draft) held(files ...stock.File) bool {
+func (d *planning) held(files ...stock.File) bool {
 	for _, set := range d.sets.homes[files[0]] {
 		n := set.workers
 		for _, m := range d.leaving {
@@ -70,5 +70,5 @@ func (o *outlook) yields(m, victim *member, p *plan) (list []*stock.Item) {
 	return list
 }
 
-func (d *draft) known(file stock.File) *stock.Item { return d.outlook.stock.Known(file) }
-func (d *draft) lastUse(it *stock.Item) uint64     { return d.outlook.stock.LastUse(it) }
+func (d *planning) known(file stock.File) *stock.Item { return d.outlook.stock.Known(file) }
+func (d *planning) lastUse(it *stock.Item) uint64     { return d.outlook.stock.LastUse(it) }
