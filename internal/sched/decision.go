@@ -36,7 +36,7 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 			sl = w.pick()
 		}
 		a.Slots, a.Slot = []int{sl.number}, sl.number
-		a.Warm = s.countWarm(sl, r)
+		a.Warm = d.countWarm(sl, r)
 	}
 	a.Erase = s.fleet.occupy(w, r, a.Slots, d.now)
 	s.residency.Use(f.files, d.now)
@@ -73,7 +73,7 @@ func (d *decision) target(f *flow) *flow {
 }
 
 // countWarm returns how many bytes of the request's prompt the slot holds.
-func (s *Scheduler) countWarm(sl *slot, r *request) int {
+func (d *decision) countWarm(sl *slot, r *request) int {
 	if len(r.PrefixHashes) == 0 {
 		return 0
 	}
@@ -84,9 +84,9 @@ func (s *Scheduler) countWarm(sl *slot, r *request) int {
 		}
 	}
 	if warm > 0 {
-		s.counts.WarmHits++
+		d.s.counts.WarmHits++
 	} else {
-		s.counts.WarmMisses++
+		d.s.counts.WarmMisses++
 	}
 	return warm
 }

@@ -12,7 +12,7 @@ import (
 type demand struct{ *Scheduler }
 
 func (d demand) Pressure() residency.Pressure {
-	p := residency.Pressure{Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.applied.IdleLen()}
+	p := residency.Pressure{Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.byUse.IdleLen()}
 	if f, any := d.queue.missing.First(); any {
 		p.Longest = f.position
 	}

@@ -17,8 +17,8 @@ type fleet struct {
 	counts *task.Counts
 
 	workers map[int]*worker
-	list    []*worker            // the same, by number
-	applied *lru.Set[int, *flow] // workers by last use; busy ones are pinned
+	list    []*worker                   // the same, by number
+	byUse   *lru.Set[*worker, struct{}] // the same, by last use; busy ones are pinned
 	devices map[string]*device
 }
 
@@ -28,7 +28,7 @@ const mostWorkers = 1 << 16
 func newFleet(opts *task.Options, q *queue, p *pace, counts *task.Counts) *fleet {
 	return &fleet{
 		opts: opts, queue: q, pace: p, counts: counts,
-		workers: make(map[int]*worker), applied: lru.New[int, *flow](mostWorkers), devices: make(map[string]*device),
+		workers: make(map[int]*worker), byUse: lru.New[*worker, struct{}](mostWorkers), devices: make(map[string]*device),
 	}
 }
 
@@ -62,7 +62,7 @@ func (fl *fleet) apply(w *worker, f *flow, now task.Time) {
 		}
 		w.flow = f
 		f.applied++
-		fl.applied.Put(w.id, f) // there is room for all workers
+		_, _ = fl.byUse.Put(w, struct{}{}) // there is room for all workers
 		if old != nil {
 			old.applied--
 			fl.queue.forget(old, now)
@@ -117,7 +117,7 @@ func (fl *fleet) occupy(w *worker, r *request, slots []int, now task.Time) (eras
 		w.unused.Pin(n)
 	}
 	if w.inFlight == 0 {
-		fl.applied.Pin(w.id)
+		fl.byUse.Pin(w)
 	}
 	w.count(+1, now)
 	return erase
@@ -146,7 +146,7 @@ func (fl *fleet) unload(w *worker, now task.Time) {
 	if w.inFlight > 0 {
 		return
 	}
-	fl.applied.Unpin(w.id)
+	fl.byUse.Unpin(w)
 	if w.exclusive {
 		w.exclusive = false
 		fl.reopen(w, now)

@@ -46,7 +46,7 @@ func (s *Scheduler) Down(id int, now task.Time) {
 	}
 	w.suspended = true
 	s.fleet.reopen(w, now)
-	s.fleet.applied.Remove(id)
+	s.fleet.byUse.Remove(w)
 	delete(s.fleet.workers, id)
 	s.fleet.list = slices.DeleteFunc(s.fleet.list, func(x *worker) bool { return x == w })
 	for i := range w.slots {

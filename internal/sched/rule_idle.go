@@ -18,8 +18,7 @@ func (d *decision) takeIdle() {
 // is idle, or nil.
 func (d *decision) nextInLine() *flow {
 	var next *flow
-	for _, id := range d.s.fleet.applied.Idle() {
-		w := d.s.fleet.workers[id]
+	for _, w := range d.s.fleet.byUse.Idle() {
 		if p, waits := w.line.spots.First(); waits && w.idle() && (next == nil || p.flow.before(next)) {
 			next = p.flow
 		}
@@ -45,8 +44,7 @@ func (d *decision) idleFor(f *flow) (*worker, *slot) {
 	}
 	var best *worker
 	bestLoss := 0
-	for _, id := range d.s.fleet.applied.Idle() {
-		w := d.s.fleet.workers[id]
+	for _, w := range d.s.fleet.byUse.Idle() {
 		if !fits(w) {
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 // same one it splits the batch, which pays only if requests would wait long.
 func (d *decision) scaleOut() {
 	s := d.s
-	if s.fleet.applied.IdleLen() == 0 {
+	if s.fleet.byUse.IdleLen() == 0 {
 		return
 	}
 	for _, f := range s.fleet.crowded() {
