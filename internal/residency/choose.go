@@ -62,7 +62,11 @@ func (o *outlook) candidates() []candidate {
 		list = append(list, candidate{c, m, cost[m.set]})
 	}
 	slices.SortStableFunc(list, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.InFlight, b.InFlight), cmp.Compare(a.TurnBegan, b.TurnBegan))
+		return cmp.Or(
+			cmp.Compare(a.cost, b.cost),
+			cmp.Compare(a.InFlight, b.InFlight),
+			cmp.Compare(a.TurnBegan, b.TurnBegan),
+		)
 	})
 	return list
 }
@@ -152,7 +156,8 @@ func (c *choice) lacking() *member {
 
 // wished reports whether a worker that lacks the file should have it without anyone asking.
 func (c *choice) wished(it *stock.Item) bool {
-	return !it.Gone && (c.stock.AllFit() || it.Standing || it.Preload && it.WantedSince <= c.now && !c.sets.loaded(it.File))
+	return !it.Gone && (c.stock.AllFit() || it.Standing ||
+		it.Preload && it.WantedSince <= c.now && !c.sets.loaded(it.File))
 }
 
 // relief returns an idle worker that should load what requests on other workers

@@ -67,7 +67,8 @@ func (o *outlook) listWants() {
 	}
 	for i, it := range preloads {
 		if !it.Standing && !it.Quarantined {
-			o.wants = append(o.wants, want{files: []stock.File{it.File}, since: it.WantedSince, preload: true, order: uint64(i)})
+			files := []stock.File{it.File}
+			o.wants = append(o.wants, want{files: files, since: it.WantedSince, preload: true, order: uint64(i)})
 		}
 	}
 	slices.SortFunc(o.wants, func(a, b want) int {

@@ -11,7 +11,8 @@ import (
 // for another preloaded file.
 func (d *planning) claimLongestWaiting() {
 	oldest, unmet := d.foremost()
-	if unmet != nil && (oldest == nil || unmet.since < oldest.since) && d.claim(append(d.stayFiles(), unmet.files...)...) {
+	first := unmet != nil && (oldest == nil || unmet.since < oldest.since)
+	if first && d.claim(append(d.stayFiles(), unmet.files...)...) {
 		return
 	}
 	if oldest != nil {

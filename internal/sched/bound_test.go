@@ -197,7 +197,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 
 // bound is what docs/scheduling.md promises for a flow that nothing runs of and
 // that saw so many others served: their turns, on as many workers as there are,
-// and one that was under way; a turn for its own debt; and the head start that the
+// and one that was under way; a turn for its own deficit; and the aging that the
 // highest priority has of the lowest.
 func (tr *traffic) bound(r Request, ahead int) time.Duration {
 	workers := len(tr.slots)

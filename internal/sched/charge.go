@@ -31,18 +31,18 @@ func (s *Scheduler) charge(r *run, u task.Usage, now task.Time) {
 	}
 	s.counts.KVKept += uint64(max(0, u.Cached))
 	if len(f.open) > 0 {
-		f.deficit, f.standBack = 0, 0
+		f.claim.deficit, f.claim.standBack = 0, 0
 		return
 	}
-	free := f.closedAt + 2*max(s.fleet.quantum(w.device), s.pace.usualDrain)
+	free := f.claim.closedAt + 2*max(s.fleet.quantum(w.device), s.pace.usualDrain)
 	late := max(0, now-max(free, r.started))
-	f.deficit += cost / f.weight * float64(late) / float64(max(1, now-r.started))
-	if s.pace.rate > 0 && f.deficit > 0 {
-		wait := time.Duration(f.deficit / s.pace.rate * float64(time.Second))
-		f.standBack = now - free + min(wait, now-f.closedAt)
+	f.claim.deficit += cost / f.weight * float64(late) / float64(max(1, now-r.started))
+	if s.pace.rate > 0 && f.claim.deficit > 0 {
+		wait := time.Duration(f.claim.deficit / s.pace.rate * float64(time.Second))
+		f.claim.standBack = now - free + min(wait, now-f.claim.closedAt)
 	}
 	if f.running == 1 { // this one: its drain is over
-		s.pace.usualDrain += time.Duration(smoothingFactor * float64(now-f.closedAt-s.pace.usualDrain))
+		s.pace.usualDrain += time.Duration(smoothingFactor * float64(now-f.claim.closedAt-s.pace.usualDrain))
 	}
 	s.queue.refresh(f)
 }

@@ -35,8 +35,9 @@ func (s *Scheduler) Costs() []CostView {
 		c := &d.costs
 		views = append(views, CostView{
 			Device: d.name, Known: c.Known(), Swap: c.Swap(), First: c.First(), Read: c.Read(),
-			Step: cost.Seconds(c.Step(1, 1)), StepMore: c.StepMore(), StepOthers: cost.Seconds(c.Step(1, 2) - c.Step(1, 1)),
-			Quantum: s.fleet.quantum(d),
+			Step: cost.Seconds(c.Step(1, 1)), StepMore: c.StepMore(),
+			StepOthers: cost.Seconds(c.Step(1, 2) - c.Step(1, 1)),
+			Quantum:    s.fleet.quantum(d),
 		})
 	}
 	return views

@@ -2,17 +2,20 @@ package sched
 
 import "github.com/loragate/loragate/internal/sched/task"
 
-// Decide places every waiting request that can be placed and preempts workers for
-// those that cannot. It returns what is to be done, in order, and when to ask
-// again if nothing happens before.
+// Decide places every waiting request that can be placed, and lets workers drain for those
+// that cannot. It returns what is to be done, in order, and when to ask again if nothing
+// happens before. docs/scheduling.md tells of each rule; each has a file.
 //
-//  1. A request joins a worker where its identity is applied and that has a free
-//     slot, so that llama-server batches them.
-//  2. An idle worker goes to the flow that has waited longest for one.
-//  3. A worker whose flow has had its quantum takes no more requests while others
-//     wait; it drains, and is then idle.
-//  4. What idle workers are left help flows that have more requests than slots.
-//  5. A worker is chosen to load what requests wait for and nobody has.
+//   - Join: a request runs where its identity is applied and a slot is free.
+//   - Take an idle worker: it goes to the identity that has waited longest for one.
+//   - Preempt: a worker whose identity has had its turn drains for one that waits.
+//   - Scale out: idle workers help identities that have more requests than slots.
+//   - Hand over: of such workers an identity with more of them gives one up.
+//   - Cancel drains: a worker that nobody needs any more takes requests again.
+//   - Reload: a worker is given up to load what is wanted and nobody has.
+//
+// Workers drain first, so that nobody joins one that is due, and once more for those that
+// found no idle one. A reload that keeps a worker from requests changes what comes before.
 func (s *Scheduler) Decide(now task.Time) ([]task.Action, task.Time) {
 	d := decision{s: s, now: now}
 	for again := true; again; again = d.reload() {

@@ -43,7 +43,8 @@ func (d *decision) place(r *request, w *worker, sl *slot) {
 	r.lane.begin(f.usualCost, d.now)
 	s.running[r.Ticket] = &run{
 		flow: f, lane: r.lane, worker: w, slots: a.Slots, started: d.now, expected: f.usualCost,
-		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Exclusive, load: w.load.Sum(), deviceLoad: w.device.load.Sum(),
+		swap: w.swapOf(d.now), beside: w.inFlight - 1, warm: a.Warm > 0, alone: r.Alone && !r.Exclusive,
+		load: w.load.Sum(), deviceLoad: w.device.load.Sum(),
 	}
 	f.running++
 	if f.key.exclusive { // its next one waits anew
@@ -79,7 +80,10 @@ func (d *decision) countWarm(sl *slot, r *request) int {
 	}
 	warm := 0
 	if sl.owner == r.flow {
-		for i := 0; i < min(len(sl.prefixes), len(r.PrefixHashes)) && sl.prefixes[i].Hash == r.PrefixHashes[i].Hash; i++ {
+		for i := range min(len(sl.prefixes), len(r.PrefixHashes)) {
+			if sl.prefixes[i].Hash != r.PrefixHashes[i].Hash {
+				break
+			}
 			warm = r.PrefixHashes[i].Bytes
 		}
 	}

@@ -12,7 +12,9 @@ import (
 type demand struct{ *Scheduler }
 
 func (d demand) Pressure() residency.Pressure {
-	p := residency.Pressure{Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.byUse.IdleLen()}
+	p := residency.Pressure{
+		Missing: d.queue.missing.Len(), Waiting: d.queue.longest.Len(), Idle: d.fleet.byUse.IdleLen(),
+	}
 	if f, any := d.queue.missing.First(); any {
 		p.Longest = f.position
 	}
@@ -57,7 +59,9 @@ func (f *flow) waiter() residency.Waiter {
 func (d demand) Candidates() (list []residency.Candidate) {
 	for _, w := range d.fleet.list {
 		if !w.kept() {
-			list = append(list, residency.Candidate{Worker: w.id, InFlight: w.inFlight, TurnBegan: w.turnStart, Wanted: w.wanted()})
+			list = append(list, residency.Candidate{
+				Worker: w.id, InFlight: w.inFlight, TurnBegan: w.turnStart, Wanted: w.wanted(),
+			})
 		}
 	}
 	return list

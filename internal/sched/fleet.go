@@ -28,7 +28,8 @@ const mostWorkers = 1 << 16
 func newFleet(opts *task.Options, q *queue, p *pace, counts *task.Counts) *fleet {
 	return &fleet{
 		opts: opts, queue: q, pace: p, counts: counts,
-		workers: make(map[int]*worker), byUse: lru.New[*worker, struct{}](mostWorkers), devices: make(map[string]*device),
+		workers: make(map[int]*worker), byUse: lru.New[*worker, struct{}](mostWorkers),
+		devices: make(map[string]*device),
 	}
 }
 

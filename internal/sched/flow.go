@@ -33,13 +33,7 @@ type flow struct {
 	waiting    int
 	running    int
 
-	// since is when it began to wait for a worker. If its requests went on for long
-	// after it had lost its last open one, at closedAt, what they took is its deficit,
-	// and it stands back until standBack after that.
-	since     task.Time
-	closedAt  task.Time
-	deficit   float64 // in tokens over its weight
-	standBack time.Duration
+	claim claim
 
 	usualCost float64 // of a request, smoothed, from what it was for all when the flow came
 
@@ -50,18 +44,27 @@ type flow struct {
 
 	applied int       // workers that apply it
 	open    []*worker // those of them that take requests
-	owned   int       // slots that hold its KV
-	index   prefixIndex
+	kv      warmth
 
 	spots                      []*spot // in the lines of the workers that have its files
 	missingIndex, longestIndex int     // in the heaps, one-based; 0 is not there
 	touched                    bool
 }
 
+// claim is since when a flow has one to a worker. If its requests went on for long after it
+// had lost its last open one, at closedAt, what they took is its deficit, and it stands back
+// until standBack after that.
+type claim struct {
+	since     task.Time // when it began to wait for a worker
+	closedAt  task.Time
+	deficit   float64 // in tokens over its weight
+	standBack time.Duration
+}
+
 // reckon returns the flow's position: when it began to wait, or has made up its deficit,
 // less the aging of what waits.
 func (f *flow) reckon() (position task.Time, leads int) {
-	since := max(f.since, f.closedAt+f.standBack, f.turned())
+	since := max(f.claim.since, f.claim.closedAt+f.claim.standBack, f.turned())
 	position = task.Never
 	for _, c := range f.lanes.bands {
 		if at := c.position(since, f.aging); c.lanes.Len() > 0 && at < position {
@@ -73,7 +76,7 @@ func (f *flow) reckon() (position task.Time, leads int) {
 
 // waitFrom lets the flow begin to wait for a worker, with no deficit yet.
 func (f *flow) waitFrom(now task.Time) {
-	f.since, f.closedAt, f.deficit, f.standBack = now, now, 0, 0
+	f.claim.since, f.claim.closedAt, f.claim.deficit, f.claim.standBack = now, now, 0, 0
 }
 
 func (f *flow) before(g *flow) bool { return f.position < g.position }
@@ -120,7 +123,7 @@ func (q *queue) flow(key flowKey, files []stock.File, now task.Time) *flow {
 // forget drops a flow with which nothing is lost: no request, no place where it
 // is applied, no KV, and no deficit that it still stands back for.
 func (q *queue) forget(f *flow, now task.Time) {
-	if f.idle() && f.applied == 0 && f.owned == 0 && f.closedAt+f.standBack <= now {
+	if f.idle() && f.applied == 0 && f.kv.owned == 0 && f.claim.closedAt+f.claim.standBack <= now {
 		delete(q.flows, f.key)
 	}
 }

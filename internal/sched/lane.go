@@ -86,7 +86,9 @@ func (ls *lanes) add(r *request, now task.Time) {
 }
 
 func (ls *lanes) band(priority int, now task.Time) *band {
-	at, found := slices.BinarySearchFunc(ls.bands, priority, func(c *band, p int) int { return cmp.Compare(p, c.priority) })
+	at, found := slices.BinarySearchFunc(ls.bands, priority, func(b *band, p int) int {
+		return cmp.Compare(p, b.priority)
+	})
 	if !found {
 		c := newBand(priority)
 		c.since = now

@@ -64,7 +64,7 @@ func (w *world) finishOne(tokens func(*job) int) *job {
 
 func same(*job) int { return 10 }
 
-func TestFloodOfOneScopeDoesNotDelayAnother(t *testing.T) {
+func TestFloodOfOneNamespaceDoesNotDelayAnother(t *testing.T) {
 	w := lanesWorld(t)
 	for range 50 {
 		w.do(of("flood", 1))
@@ -76,9 +76,9 @@ func TestFloodOfOneScopeDoesNotDelayAnother(t *testing.T) {
 	}
 }
 
-// TestScopesShareByWeightAndTokens lets three scopes ask for more than there is,
+// TestNamespacesShareByWeightAndTokens lets three namespaces ask for more than there is,
 // one with a double weight and one with answers four times as long.
-func TestScopesShareByWeightAndTokens(t *testing.T) {
+func TestNamespacesShareByWeightAndTokens(t *testing.T) {
 	w := lanesWorld(t)
 	given := map[string]int{}
 	tokens := func(j *job) int {
@@ -106,8 +106,8 @@ func TestScopesShareByWeightAndTokens(t *testing.T) {
 
 func abs(n int) int { return max(n, -n) }
 
-// TestScopeThatComesBackHasNoClaim: who was away does not get everything.
-func TestScopeThatComesBackHasNoClaim(t *testing.T) {
+// TestNamespaceThatComesBackHasNoClaim: who was away does not get everything.
+func TestNamespaceThatComesBackHasNoClaim(t *testing.T) {
 	w := lanesWorld(t)
 	for range 60 {
 		w.do(of("here", 1))
@@ -129,7 +129,7 @@ func TestScopeThatComesBackHasNoClaim(t *testing.T) {
 }
 
 // TestPriorities: higher ones go first, within an identity and between identities,
-// but what is lower is served when it has waited for the head start.
+// but what is lower is served when it has waited for its aging.
 func TestPriorities(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		w := lanesWorld(t)
@@ -172,7 +172,7 @@ func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 		comes  Request
 		victim string // "" is nobody: what comes is turned away
 	}{
-		"the scope with most":              {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("y", 1), "x"},
+		"the namespace with most":          {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("y", 1), "x"},
 		"not for its own":                  {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("x", 1), ""},
 		"by weight":                        {[]Request{of("x", 4), of("x", 4), of("x", 4), of("y", 1)}, of("y", 1), ""},
 		"the identity with most":           {[]Request{of("x", 1), of("x", 1), of("y", 1), of("x", 1)}, other, "x"},
@@ -242,7 +242,7 @@ func (w *world) flood(r Request, span time.Duration, more func()) (finished int)
 	return finished
 }
 
-// TestLowPriorityDoesNotDrainOthersInVain: the worker is closed for it once it is
+// TestLowPriorityDoesNotDrainOthersInVain: the worker is preempted for it once it is
 // its turn, and not before.
 func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
 	for _, priority := range []int{1, 3, 10} {

@@ -20,7 +20,8 @@ func (s *Scheduler) Up(id, slots int, on string, now task.Time) {
 		d = &device{name: on, costs: cost.New(s.opts.Together), load: cost.NewIntegral(now)}
 		s.fleet.devices[on] = d
 	}
-	w := &worker{id: id, device: d, slots: make([]slot, slots), adjacent: s.opts.Adjacent, unused: lru.New[int, struct{}](slots), turnStart: now,
+	w := &worker{id: id, device: d, slots: make([]slot, slots), adjacent: s.opts.Adjacent,
+		unused: lru.New[int, struct{}](slots), turnStart: now,
 		changed: task.Never, load: cost.NewIntegral(now)}
 	d.workers = append(d.workers, w)
 	for i := range w.slots {

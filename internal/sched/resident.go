@@ -9,7 +9,8 @@ import (
 
 func newResidency(s *Scheduler) *residency.Planner {
 	return residency.New(residency.Options{
-		Limits: lru.Limits{Entries: s.opts.MaxLoaded, Weight: s.opts.Memory}, Interval: s.opts.ReloadInterval, Turn: s.fleet.longestQuantum(),
+		Limits:   lru.Limits{Entries: s.opts.MaxLoaded, Weight: s.opts.Memory},
+		Interval: s.opts.ReloadInterval, Turn: s.fleet.longestQuantum(),
 		Workers: s.opts.Workers, Spares: s.opts.Spares,
 	}, demand{s})
 }

@@ -11,7 +11,9 @@ func (d *decision) handOver() {
 		return
 	}
 	poor := crowded[0]
-	w := d.preemptable(func(w *worker) bool { return d.s.fleet.expiry(w) <= d.now && w.holds(poor) && len(w.flow.open) > 1 })
+	w := d.preemptable(func(w *worker) bool {
+		return d.s.fleet.expiry(w) <= d.now && w.holds(poor) && len(w.flow.open) > 1
+	})
 	if w == nil || w.flow == poor || slices.ContainsFunc(d.s.fleet.list, func(x *worker) bool { return x.handover }) {
 		return
 	}

@@ -15,7 +15,10 @@ func (d *decision) preempt() {
 	}
 	unmet, _ := d.match()
 	for _, f := range unmet {
-		if w := d.preemptable(func(w *worker) bool { return d.turnOver(w) && w.holds(f) && d.overdue(f, w) <= d.now }); w != nil {
+		w := d.preemptable(func(w *worker) bool {
+			return d.turnOver(w) && w.holds(f) && d.overdue(f, w) <= d.now
+		})
+		if w != nil {
 			w.preempted = true
 			d.s.fleet.reopen(w, d.now)
 		}

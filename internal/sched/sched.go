@@ -39,7 +39,7 @@ func (s *Scheduler) Arrive(r task.Request, now task.Time) (evicted task.Ticket, 
 		f = s.queue.flowOf(r, now) // its only request may have been the one that went
 	}
 	if f.waiting == 0 {
-		f.since = now
+		f.claim.since = now
 	}
 	missed := len(f.files) > 0 && len(f.spots) == 0
 	if missed {

@@ -19,6 +19,12 @@ type slot struct {
 	tokens    int // in its KV, as far as llama-server told
 }
 
+// warmth is the KV of one flow.
+type warmth struct {
+	owned int // slots that hold it
+	index prefixIndex
+}
+
 // prefixIndex finds the slots that hold a prefix of a conversation of one flow.
 type prefixIndex map[uint64][]*slot
 
@@ -30,12 +36,12 @@ const mostHolders = 32
 func (sl *slot) own(f *flow, prefixes task.PrefixHashes, namespace string) {
 	sl.disown()
 	sl.owner, sl.prefixes, sl.namespace, sl.tainted = f, prefixes, namespace, false
-	f.owned++
-	if f.index == nil {
-		f.index = make(prefixIndex)
+	f.kv.owned++
+	if f.kv.index == nil {
+		f.kv.index = make(prefixIndex)
 	}
 	for _, hash := range prefixes {
-		f.index[hash.Hash] = append(f.index[hash.Hash], sl)
+		f.kv.index[hash.Hash] = append(f.kv.index[hash.Hash], sl)
 	}
 }
 
@@ -46,14 +52,14 @@ func (sl *slot) disown() {
 		return
 	}
 	for _, hash := range sl.prefixes {
-		rest := slices.DeleteFunc(f.index[hash.Hash], func(x *slot) bool { return x == sl })
+		rest := slices.DeleteFunc(f.kv.index[hash.Hash], func(x *slot) bool { return x == sl })
 		if len(rest) == 0 {
-			delete(f.index, hash.Hash)
+			delete(f.kv.index, hash.Hash)
 		} else {
-			f.index[hash.Hash] = rest
+			f.kv.index[hash.Hash] = rest
 		}
 	}
-	f.owned--
+	f.kv.owned--
 	sl.owner, sl.prefixes, sl.namespace, sl.tokens = nil, nil, "", 0
 }
 
@@ -72,7 +78,7 @@ func (sl *slot) blank() bool { return sl.owner == nil }
 func (f *flow) continues(prefixes task.PrefixHashes, fits func(*worker) bool) (best *slot, warm int) {
 	for i := len(prefixes) - 1; i >= 0; i-- {
 		hash := prefixes[i]
-		holders := f.index[hash.Hash]
+		holders := f.kv.index[hash.Hash]
 		for _, sl := range holders[:min(len(holders), mostHolders)] {
 			if !sl.busy && sl.prefixes.Total() <= 2*hash.Bytes && fits(sl.worker) {
 				return sl, hash.Bytes

@@ -161,7 +161,7 @@ func (w *world) carryOut(a Action) {
 		}
 	}
 	if (a.Slot == NoSlot) != j.Exclusive || a.Slot >= w.slots[a.Worker] {
-		w.t.Fatalf("%+v: slot of a request with whole=%v", a, j.Exclusive)
+		w.t.Fatalf("%+v: slot of a request with exclusive=%v", a, j.Exclusive)
 	}
 	delete(w.queued, a.Ticket)
 	j.worker, j.slot, j.started, j.kind = a.Worker, a.Slot, w.now, a.Kind

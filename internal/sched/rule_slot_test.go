@@ -172,3 +172,24 @@ func TestAConversationThatIsGoneIsCounted(t *testing.T) {
 		t.Errorf("counts %+v after it came back", c)
 	}
 }
+
+// TestAdjacentSlotsStayInOneRow: a newcomer runs beside what runs, even where that
+// overwrites a conversation; where nothing runs it goes to a slot without use.
+func TestAdjacentSlotsStayInOneRow(t *testing.T) {
+	opts := quick
+	opts.Adjacent = true
+	w := newWorld(t, opts)
+	w.up(0, 4, "gpu")
+	first := w.say("a", 1, 1)
+	second := w.say("a", 2, 1)
+	w.finish(second, Usage{Prompt: 100, Completion: 50})
+	third := w.ask("a")
+	if first.slot != 0 || third.slot != 1 {
+		t.Errorf("in slots %d and %d: a second row begins", first.slot, third.slot)
+	}
+	w.finish(first, Usage{})
+	w.finish(third, Usage{})
+	if alone := w.say("a", 3, 1); alone.slot != 2 {
+		t.Errorf("in slot %d, though slot 2 has no use and no row is to be kept", alone.slot)
+	}
+}
