@@ -113,7 +113,9 @@ func (q *queue) flow(key flowKey, files []stock.File, now task.Time) *flow {
 	f, ok := q.flows[key]
 	if !ok {
 		q.sweep(now)
-		f = &flow{key: key, files: files, own: 1, weight: 1, usualCost: q.usualCost, aging: q.opts.Aging, turns: q.turns}
+		f = &flow{
+			key: key, files: files, own: 1, weight: 1, usualCost: q.usualCost, aging: q.opts.Aging, turns: q.turns,
+		}
 		q.flows[key] = f
 		q.locate(f)
 	}
