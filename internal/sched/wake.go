@@ -11,38 +11,61 @@ func (d *decision) wake() task.Time {
 			next = min(next, t)
 		}
 	}
-	waits := false
-	for _, l := range s.queue.lines {
-		for _, p := range d.foremost(l) {
-			waits = true
-			for _, w := range s.fleet.list {
-				if w.isOpen && w.inFlight > 0 {
-					at(d.overdue(p.flow, w))
-					if len(s.queue.priorities) == 1 {
-						break // it is the same for all
-					}
-				}
-			}
-		}
-	}
-	for _, w := range s.fleet.list {
-		if waits && w.isOpen && w.inFlight > 0 {
-			at(s.fleet.expiry(w))
-		}
+	waits := d.wakeForLines(at)
+	if waits {
+		d.wakeForTurns(at)
 	}
 	s.residency.Wake(at)
-	if waits && len(s.queue.lines) == 1 {
-		return next
+	if !waits || len(s.queue.lines) > 1 {
+		d.wakeForScaleOut(at)
 	}
-	for _, f := range s.fleet.crowded() {
-		at(f.head.Since + s.fleet.scaleOutAfter())
-		for _, w := range s.fleet.list { // one of them may be handed over
+	return next
+}
+
+// wakeForLines names the moments at which those that wait stand before those that have a
+// worker. It reports whether anybody waits in a line.
+func (d *decision) wakeForLines(at func(task.Time)) (waits bool) {
+	for _, l := range d.s.queue.lines {
+		for _, p := range d.foremost(l) {
+			waits = true
+			d.wakeForFlow(p.flow, at)
+		}
+	}
+	return waits
+}
+
+func (d *decision) wakeForFlow(f *flow, at func(task.Time)) {
+	for _, w := range d.s.fleet.list {
+		if !w.isOpen || w.inFlight == 0 {
+			continue
+		}
+		at(d.overdue(f, w))
+		if len(d.s.queue.priorities) == 1 {
+			return // it is the same for all
+		}
+	}
+}
+
+// wakeForTurns names the ends of the turns of busy workers.
+func (d *decision) wakeForTurns(at func(task.Time)) {
+	for _, w := range d.s.fleet.list {
+		if w.isOpen && w.inFlight > 0 {
+			at(d.s.fleet.expiry(w))
+		}
+	}
+}
+
+// wakeForScaleOut names the moments at which identities with more requests than slots are
+// helped, or are handed a worker.
+func (d *decision) wakeForScaleOut(at func(task.Time)) {
+	for _, f := range d.s.fleet.crowded() {
+		at(f.head.Since + d.s.fleet.scaleOutAfter())
+		for _, w := range d.s.fleet.list { // one of them may be handed over
 			if w.isOpen && len(w.flow.open) > 1 {
-				at(s.fleet.expiry(w))
+				at(d.s.fleet.expiry(w))
 			}
 		}
 	}
-	return next
 }
 
 // foremost are the flows of a line whose turn could be next: the first, or with
