@@ -21,11 +21,13 @@ type spot struct {
 }
 
 func newLine(set *residency.Set) *line {
-	return &line{set: set, spots: heap.New(
-		func(a, b *spot) bool { return a.flow.before(b.flow) },
-		func(p *spot) *int { return &p.index },
-	)}
+	return &line{set: set, spots: heap.New(beforeInLine, placeInLine)}
 }
+
+// beforeInLine and placeInLine are functions without a receiver, and do what they do by
+// themselves: half of the time that a decision takes is spent in them.
+func beforeInLine(a, b *spot) bool { return a.flow.position < b.flow.position }
+func placeInLine(p *spot) *int     { return &p.index }
 
 // holds reports whether the worker has loaded what the flow needs, and may be
 // given it.
