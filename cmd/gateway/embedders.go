@@ -19,7 +19,7 @@ func (g *gateway) startEmbedders() map[string]*proxy.Embedder {
 	for i, e := range g.cfg.Embedders {
 		p := pool.New(g.embedderOptions(i, e), nil)
 		g.embedders = append(g.embedders, p)
-		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p}
+		all[e.Name] = &proxy.Embedder{Kind: proxy.EmbedderKind(e.Kind), Pool: p, Vocabulary: g.vocabulary(e.Path)}
 		g.metrics.AddModels([]string{e.Name})
 	}
 	return all
@@ -43,6 +43,12 @@ func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 			})
 		},
 		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, WatchInterval: watchInterval, Log: g.log.With("embedder", e.Name),
+	}
+	if g.before != nil { // the one before keeps its own until its end
+		opts.Enter = func(ctx context.Context, _ int) (string, error) {
+			g.before.await(ctx)
+			return "", context.Cause(ctx)
+		}
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0

@@ -54,6 +54,12 @@ embedders:
 		{"/v1/embeddings", `{"input":"a"}`, 200, `"model":"small"`}, // the only one
 		{"/v1/embeddings", `{"model":"coding","input":"a"}`, 404, "coding"},
 		{"/v1/embeddings", `{"model":"small"}`, 400, "input"},
+		{"/v1/embeddings", `{"input":["a",[4095]]}`, 200, `"index":1`},
+		{"/v1/embeddings", `{"input":["a",[-1]]}`, 400, `"param":"input"`},
+		{"/v1/embeddings", `{"input":[4096]}`, 400, "from 0 to 4095"},
+		{"/v1/embeddings", `{"content":[1.5]}`, 400, `"param":"content"`},
+		{"/v1/embeddings", `{"input":"` + strings.Repeat("a ", 2000) + `"}`, 400, `"code":"context_length_exceeded"`},
+		{"/v1/embeddings", `{"input":{"prompt_string":"a","multimodal_data":["x"]}}`, 400, `"param":"input"`},
 		{"/v1/rerank", `{"query":"a","documents":["b"]}`, 501, "no model for reranking"},
 		{chatPath, chat("small", "Hi", ""), 404, "model_not_found"},
 	} {
@@ -104,8 +110,15 @@ embedders:
 			}
 		}
 	}
-	if status, text := g.post("/v1/rerank", `{"model":"order","query":"a"}`); status != 400 || !strings.Contains(text, "documents") {
-		t.Errorf("without documents: %d %s", status, text)
+	for _, c := range []struct{ body, says string }{
+		{`{"model":"order","query":"a"}`, "documents"},
+		{`{"model":"order","query":"a","documents":["b"],"top_n":-1}`, `"param":"top_n"`},
+		{`{"model":"order","query":"a","documents":["b"],"top_n":2147483648}`, `"param":"top_n"`},
+		{`{"model":"order","query":"a","documents":[[-1]]}`, `"param":"documents"`},
+	} {
+		if status, text := g.post("/v1/rerank", c.body); status != 400 || !strings.Contains(text, c.says) {
+			t.Errorf("%s: %d %s", c.body, status, text)
+		}
 	}
 }
 

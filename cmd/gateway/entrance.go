@@ -22,15 +22,16 @@ type entrance struct {
 	opened   chan struct{}                // closed when it is set
 	// hold is for how long requests wait meanwhile: those that a gateway which takes over
 	// has had from the one before. 0 refuses them at once.
-	hold time.Duration
-	most int // connections at once; 0 is no bound
+	hold    time.Duration
+	arrived atomic.Bool // what is served has been ready once
+	most    int         // connections at once; 0 is no bound
 }
 
 func newEntrance() *entrance { return &entrance{opened: make(chan struct{})} }
 
 // ServeHTTP implements http.Handler.
 func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if e.serving.Load() == nil && e.hold > 0 {
+	if e.hold > 0 && !e.arrived.Load() && !e.front.Ending() {
 		switch r.URL.Path {
 		case "/health":
 		case "/ready":
@@ -46,6 +47,9 @@ func (e *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e.starting.ServeHTTP(w, r)
 }
+
+// arrive says that what is served is ready.
+func (e *entrance) arrive() { e.arrived.Store(true) }
 
 // await blocks until requests are served, or not to be, or have waited long enough.
 func (e *entrance) await(request context.Context) {

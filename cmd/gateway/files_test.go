@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -50,6 +51,40 @@ func TestClientsTakeNoFilesFromWorkers(t *testing.T) {
 	if err != nil || fmt.Sprint(s.Workers[0].PID) != fmt.Sprint(pid) || s.Workers[0].Restarts != 0 {
 		t.Errorf("the worker was process %v and is %+v, %v", pid, s.Workers, err)
 	}
+}
+
+// TestSilentClientsKeepNobodyOut has hundreds of connections that send nothing, more than
+// files may be open, and then clients with requests.
+func TestSilentClientsKeepNobodyOut(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := write(t, fakeConfig(t, 1, ""))
+	g := runProgram(t, shell, "-c", `ulimit -n 200; exec "$0" serve --config "$1"`, gatewayLink(t), config)
+	g.url, _ = g.says("ready")["url"].(string)
+	for range 500 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			resp, err := client.Post(g.url+chatPath, "application/json", strings.NewReader(chat("coding", fmt.Sprint("Hi ", i), "")))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+				t.Errorf("request %d: %d", i, resp.StatusCode)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // gatewayLink is a link to the test binary under which it is the gateway.

@@ -138,7 +138,7 @@ func (f *fleet) env() []string {
 }
 
 func (f *fleet) close() {
-	if f.service != nil {
+	if f != nil && f.service != nil {
 		f.service.Close()
 	}
 }

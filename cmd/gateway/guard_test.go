@@ -12,27 +12,27 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 )
 
-// TestTwoEndsAreNone sends requests that say in two ways where they end, and a second
-// one behind each: that one is not answered.
+// TestTwoEndsAreNone sends requests that say in two ways where they end, one before each
+// that is answered, and one behind that is not.
 func TestTwoEndsAreNone(t *testing.T) {
 	g := serve(t, fakeConfig(t, 1, ""))
 	body := chat("coding", "Hi", "")
 	chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-	const behind = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+	const models = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	for _, c := range []struct {
 		headers string
 		want    []int
 	}{
-		{"Transfer-Encoding: chunked\r\n", []int{200, 200}},
-		{fmt.Sprintf("Transfer-Encoding: chunked\r\nContent-Length: %d\r\n", len(chunks)), []int{400}},
-		{"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", []int{400}},
-		{"content-length: 0\r\ntransfer-encoding:chunked\r\n", []int{400}},
+		{"Transfer-Encoding: chunked\r\n", []int{200, 200, 200}},
+		{fmt.Sprintf("Transfer-Encoding: chunked\r\nContent-Length: %d\r\n", len(chunks)), []int{200, 400}},
+		{"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", []int{200, 400}},
+		{"content-length: 0\r\ntransfer-encoding:chunked\r\n", []int{200, 400}},
 	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(g.url, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s%s", chatPath, c.headers, chunks, behind)
+		fmt.Fprintf(conn, "%sPOST %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s%s", models, chatPath, c.headers, chunks, models)
 		r := bufio.NewReader(conn)
 		var got []int
 		for range c.want {
@@ -47,7 +47,7 @@ func TestTwoEndsAreNone(t *testing.T) {
 		if fmt.Sprint(got) != fmt.Sprint(c.want) {
 			t.Errorf("%q: %v, want %v", c.headers, got, c.want)
 		}
-		if c.want[0] == 400 {
+		if c.want[1] == 400 {
 			if rest, _ := io.ReadAll(r); len(rest) > 0 {
 				t.Errorf("%q: behind the refusal comes %q", c.headers, rest)
 			}

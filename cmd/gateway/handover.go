@@ -1,35 +1,49 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/loragate/loragate/internal/auth"
-	"github.com/loragate/loragate/internal/front"
+	"github.com/loragate/loragate/internal/usage"
 )
 
-// A gateway hands over to another, its heir, through a socket in the state directory:
+// A gateway hands over to another, its heir, through a socket in the state directory, in
+// this order:
 //
 //  1. The heir, which has read its configuration, connects and says who it is.
-//  2. The gateway sends copies of its ports. The heir accepts from now on, and keeps the
-//     requests waiting; the gateway serves those that it has.
-//  3. When they have ended, the gateway stops its workers, writes the account, closes the
-//     state, and sends what its tenants have used of their limits.
-//  4. It ends. The heir opens the state, starts its workers and serves what waits.
+//  2. The gateway sends copies of its ports, and what processes its workers are. The heir
+//     accepts from now on, and keeps the requests waiting; the gateway serves those that
+//     it has, and those that come on its connections.
+//  3. The heir takes its share in CUDA's multi-process service, which so goes on.
+//  4. The gateway gives the state away: it stops following the configuration, the adapters'
+//     folder and the state; the admin API answers 503, and what it does has ended; intakes
+//     of adapters end; usage is written; the database is closed, and its lock let go of.
+//     The catalog in memory serves what requests there are.
+//  5. It tells what its workers are, what its tenants have used of their limits, and what
+//     usage could not be written. The heir opens the state, and counts and writes that.
+//  6. The gateway ends its workers one after the other, each as soon as nothing runs on it,
+//     nothing waits and another serves, and tells when a process is gone. The heir starts
+//     one for each. So there are never more than one of the two would have alone.
+//  7. Meanwhile, every second, it tells what its tenants have used since and the usage of
+//     what has ended: each once, and whoever is told writes it.
+//  8. The heir says when its first worker is ready. The gateway has the service manager know
+//     it, and says so; the heir tells the service manager that it is ready.
+//  9. When its last request has ended the gateway ends its last worker, tells what is left,
+//     and ends. The heir starts the workers that it lacks, and lets bytes of adapters be
+//     deleted that a worker of the other might have opened.
+//
+// A gateway that is killed meanwhile tells no end: the heir waits until its processes are
+// gone, and starts all workers. If the heir ends first, nobody has the ports any more: the
+// gateway ends what it has, writes its usage into the state by itself, if no other gateway
+// has that, and ends with an error.
 //
 // The listening sockets are passed on rather than opened twice: with SO_REUSEPORT each
 // has a queue of its own, and what waits in the older one is reset when it closes.
@@ -37,14 +51,26 @@ import (
 // handoverName is the socket's name in the state directory.
 const handoverName = "handover"
 
-// introduction is what an heir says.
+// introduction is what an heir says first.
 type introduction struct {
 	PID int `json:"pid"`
 }
 
-// inheritance is what a gateway says when it has ended.
-type inheritance struct {
-	Limits auth.Counts `json:"limits"`
+// progress is what an heir says then.
+type progress struct {
+	Ready bool `json:"ready"` // its first worker is
+}
+
+// notice is what a gateway tells its heir after the ports, one in a line. The first with
+// a crew gives the state away.
+type notice struct {
+	Crew   *crew          `json:"crew,omitempty"`
+	Limits auth.Counts    `json:"limits,omitempty"` // used and not told before; nil tells nothing
+	Usage  []usage.Record `json:"usage,omitempty"`  // neither written nor told before
+	PIDs   []int          `json:"pids,omitempty"`   // of processes that must be gone if the gateway is killed
+	Freed  *string        `json:"freed,omitempty"`  // the device of a worker whose process is gone
+	Main   bool           `json:"main,omitempty"`   // the service manager knows the heir
+	End    bool           `json:"end,omitempty"`    // nothing more comes
 }
 
 // heir is a gateway that takes over from this one.
@@ -53,21 +79,30 @@ type heir struct {
 	pid  int
 }
 
-// handovers listens for heirs until ctx ends. There is none if the state is a temporary
-// one, or its directory has too long a name for a socket.
-func (g *gateway) handovers(ctx context.Context, heirs chan<- heir) {
+// handovers listens for heirs until ctx ends, and takes them once this gateway is alone.
+// closed is closed when the socket is. There is none if the state is a temporary one, or
+// its directory has too long a name for a socket.
+func (g *gateway) handovers(ctx context.Context, heirs chan<- heir) (closed <-chan struct{}) {
+	done := make(chan struct{})
 	if g.cfg.State.Dir == "" {
-		return
+		close(done)
+		return done
 	}
 	path := filepath.Join(g.cfg.State.Dir, handoverName)
 	_ = os.Remove(path) // a killed gateway's: whoever holds the state's lock is alone here
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
 	if err != nil {
 		g.log.Warn("this gateway cannot be replaced while it serves", "error", err)
-		return
+		close(done)
+		return done
 	}
-	context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
+		defer close(done)
+		<-ctx.Done()
+		l.Close() // which takes the name away, before an heir has its own there
+	}()
+	go func() {
+		g.before.await(ctx) // one at a time: two would have to be told of
 		for {
 			conn, err := l.AcceptUnix()
 			if err != nil {
@@ -76,6 +111,7 @@ func (g *gateway) handovers(ctx context.Context, heirs chan<- heir) {
 			g.greet(ctx, conn, heirs)
 		}
 	}()
+	return done
 }
 
 // greet hears who connects, and passes heirs on.
@@ -86,32 +122,11 @@ func (g *gateway) greet(ctx context.Context, conn *net.UnixConn, heirs chan<- he
 		conn.Close()
 		return
 	}
+	_ = conn.SetReadDeadline(time.Time{})
 	select {
 	case heirs <- heir{conn, who.PID}:
 	case <-ctx.Done():
 		conn.Close()
-	}
-}
-
-// handOver has an heir serve, and returns when this gateway has ended.
-func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelCauseFunc) {
-	defer h.conn.Close()
-	if err := g.sendPorts(h.conn); err != nil {
-		g.log.Error("the ports could not be handed over: this gateway stops", "error", err)
-	}
-	g.log.Info("another gateway takes over, running requests may end", "pid", h.pid, "limit", g.cfg.Limits.Drain)
-	g.proxy.Leave()
-	for _, e := range g.entrances() {
-		e.front.Leave()
-	}
-	g.drain(signals, cut, func(context.Context) {})
-	text, err := json.Marshal(inheritance{Limits: g.auth.Counts()})
-	if err == nil {
-		g.tellSystemd(fmt.Sprintf("MAINPID=%d", h.pid))
-		_, err = h.conn.Write(append(text, '\n'))
-	}
-	if err != nil {
-		g.log.Warn("what tenants have used of their limits could not be handed over", "error", err)
 	}
 }
 
@@ -136,134 +151,7 @@ func (g *gateway) sendPorts(conn *net.UnixConn) error {
 	return err
 }
 
-// predecessor is the gateway from which this one takes over.
-type predecessor struct {
-	conn  *net.UnixConn
-	ports []*front.Front // its own, the clients' first
-}
-
-// succeed connects to the gateway that serves from the same state, and takes its ports.
-// It returns nil if there is none.
-func succeed(stateDir string) (*predecessor, error) {
-	if stateDir == "" {
-		return nil, nil
-	}
-	path := filepath.Join(stateDir, handoverName)
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--replace: %w", err)
-	}
-	p := &predecessor{conn: conn}
-	if err = json.NewEncoder(conn).Encode(introduction{PID: os.Getpid()}); err == nil {
-		err = p.receivePorts()
-	}
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("--replace: the ports were not handed over: %w", err)
-	}
-	return p, nil
-}
-
-func (p *predecessor) receivePorts() error {
-	data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
-	n, size, _, _, err := p.conn.ReadMsgUnix(data, control)
-	if err != nil || n == 0 {
-		return cmpError(err, io.ErrUnexpectedEOF)
-	}
-	messages, err := unix.ParseSocketControlMessage(control[:size])
-	if err != nil || len(messages) == 0 {
-		return cmpError(err, errors.New("there are none"))
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return err
-	}
-	for _, fd := range fds {
-		file := os.NewFile(uintptr(fd), "port")
-		l, err := net.FileListener(file)
-		file.Close() // the listener has its own
-		if err != nil {
-			return err
-		}
-		p.ports = append(p.ports, front.New(l.(*net.TCPListener)))
-	}
-	return nil
-}
-
-// cmpError is the first of two errors that there is.
-func cmpError(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
-
-// port returns the predecessor's port if it is one for an address, or opens another.
-func (p *predecessor) port(number int, address string) (*front.Front, error) {
-	if p != nil && number < len(p.ports) {
-		_, wanted, _ := net.SplitHostPort(address)
-		_, has, _ := net.SplitHostPort(p.ports[number].Addr().String())
-		if wanted == has || wanted == "0" {
-			return p.ports[number], nil
-		}
-		p.ports[number].Close()
-	}
-	return front.Listen(address)
-}
-
-// await blocks until the predecessor has ended, or ctx ends, and returns what it left. One
-// that ended otherwise left nothing.
-func (p *predecessor) await(ctx context.Context) (left inheritance, err error) {
-	defer context.AfterFunc(ctx, func() { p.conn.Close() })()
-	line, err := bufio.NewReader(p.conn).ReadBytes('\n')
-	if ctx.Err() != nil {
-		return left, context.Cause(ctx)
-	}
-	if err == nil {
-		err = json.Unmarshal(line, &left)
-	}
-	if err != nil {
-		return left, nil
-	}
-	_, _ = io.Copy(io.Discard, p.conn) // until its end, when the kernel has let go of its memory
-	return left, nil
-}
-
 // entrances are the ports that there are.
 func (g *gateway) entrances() []*entrance {
 	return slices.DeleteFunc([]*entrance{g.clients, g.admin}, func(e *entrance) bool { return e == nil })
 }
-
-// replaceSelf starts the program again, as it is on the disk now, to take over.
-func (g *gateway) replaceSelf() {
-	if os.Getpid() == 1 {
-		g.log.Error("the first process of a container cannot be replaced: the container would end with it")
-		return
-	}
-	program, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		g.log.Error("this gateway cannot be replaced", "error", err)
-		return
-	}
-	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool { return arg == replaceFlag })
-	cmd := exec.Command(program, append(args, replaceFlag)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	// The watchdog's time is another process's then.
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "WATCHDOG_PID=") })
-	if err := cmd.Start(); err != nil {
-		g.log.Error("the gateway that was to take over could not be started", "error", err)
-		return
-	}
-	g.log.Info("started a gateway that is to take over", "pid", cmd.Process.Pid)
-	go func() {
-		if err := cmd.Wait(); err != nil {
-			g.log.Error("the gateway that was to take over ended", "error", err)
-		}
-	}()
-}
-
-// replaceFlag is the flag of serve that has it take over.
-const replaceFlag = "--replace"

@@ -62,7 +62,7 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 		Intake: in.fetch, Receive: in.receive, Check: in.check,
 		Changed: g.catalogChanged, Opening: g.opening,
 		IsLoaded: func(path string) bool { return g.fromPool(path, (*pool.Pool).Loaded) },
-		InUse:    func(path string) bool { return g.fromPool(path, (*pool.Pool).Opens) },
+		InUse:    func(path string) bool { return g.before.lives() || g.fromPool(path, (*pool.Pool).Opens) },
 		Log:      g.log,
 	})
 	return err

@@ -329,7 +329,7 @@ func TestMemoryThatRunsOut(t *testing.T) {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
-	s.g.says("worker ran out of memory: fewer adapters are loaded from now on; set workers.adapter_memory or workers.max_loaded")
+	s.g.says("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or workers.max_loaded")
 	list, err := s.admin.Adapters(t.Context())
 	if err != nil || len(list) != adapters {
 		t.Fatalf("%d adapters, %v", len(list), err)

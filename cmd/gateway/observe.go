@@ -134,7 +134,8 @@ func workerSnapshot(id int, w pool.WorkerStats, names modelNames) metrics.Worker
 // observer counts requests in the metrics and in the account of usage.
 type observer struct {
 	*metrics.Metrics
-	usage *usage.Recorder
+	usage    *usage.Recorder
+	finished chan<- struct{} // see gateway
 }
 
 func (o observer) Finished(r proxy.Report) {
@@ -167,4 +168,8 @@ func (o observer) Finished(r proxy.Report) {
 		Prompt: r.Usage.Prompt, Cached: r.Usage.Cached, Completion: r.Usage.Completion,
 		Queue: queue, Swap: r.Swapped, Generation: generation,
 	})
+	select {
+	case o.finished <- struct{}{}:
+	default:
+	}
 }

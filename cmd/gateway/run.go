@@ -19,8 +19,15 @@ import (
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	requests, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
+	certificates, err := newCertificates(g.cfg.TLS, g.log)
+	if err != nil {
+		return err
+	}
+	if signalled, err := g.meet(ctx, signals); err != nil || signalled {
+		return err
+	}
 	failed := make(chan error, 4)
-	if err := g.listen(requests, failed); err != nil {
+	if err := g.listen(requests, certificates, failed); err != nil {
 		return err
 	}
 	starting, cancel := context.WithCancel(ctx)
@@ -33,34 +40,58 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 		}
 	}()
 	end := func() { cancel(); <-started }
-	select {
-	case err := <-failed:
-		end()
-		g.fail(cut)
-		return err
-	case s := <-signals:
-		end()
-		g.stop(s, signals, cut)
-	case h := <-heirs:
-		end()
-		g.handOver(h, signals, cut)
+	for {
+		select {
+		case err := <-failed:
+			end()
+			g.fail(cut)
+			return err
+		case s := <-signals:
+			end()
+			g.stop(s, signals, cut)
+		case h := <-heirs:
+			if err := g.sendPorts(h.conn); err != nil {
+				g.log.Warn("another gateway that was to take over has gone: this one serves on", "pid", h.pid, "error", err)
+				h.conn.Close()
+				continue
+			}
+			end()
+			if err := g.handOver(h, signals, cut); err != nil {
+				return err
+			}
+		}
+		g.log.Info("stopped")
+		return nil
 	}
-	g.log.Info("stopped")
-	return nil
+}
+
+// meet connects to the gateway that is to be replaced, if there is one. It blocks while
+// that takes over from another, and reports whether a signal came meanwhile.
+func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled bool, err error) {
+	if !g.replace {
+		return false, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	met := make(chan error, 1)
+	go func() {
+		var err error
+		g.before, err = succeed(ctx, g.cfg.State.Dir, g.log)
+		met <- err
+	}()
+	select {
+	case err := <-met:
+		return false, err
+	case <-signals:
+		cancel()
+		<-met
+		return true, nil
+	}
 }
 
 // listen opens the ports, which answer from now on that the gateway starts. requests is
 // what ends those that are under way. What fails later is sent on failed.
-func (g *gateway) listen(requests context.Context, failed chan<- error) error {
-	certificates, err := newCertificates(g.cfg.TLS, g.log)
-	if err != nil {
-		return err
-	}
-	if g.replace {
-		if g.before, err = succeed(g.cfg.State.Dir); err != nil {
-			return err
-		}
-	}
+func (g *gateway) listen(requests context.Context, certificates *certificates, failed chan<- error) (err error) {
 	g.clients = newEntrance()
 	if g.clients.front, err = g.before.port(0, g.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -102,15 +133,13 @@ func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed ch
 	looked := make(chan struct{})
 	go func() { defer close(looked); g.watchState(ctx) }()
 	defer func() { <-looked }() // before the state is closed
-	g.handovers(ctx, heirs)
+	closed := g.handovers(ctx, heirs)
+	defer func() { <-closed }() // before an heir has its own
 	go g.followReplace(ctx)
 	go func() {
-		if err := errors.Join(g.pool.Started(ctx), g.embeddersStarted(ctx)); err != nil {
+		if err := g.sayReady(ctx); err != nil {
 			failed <- err
-			return
 		}
-		g.log.Info("ready", "url", g.url())
-		g.tellSystemd(daemon.SdNotifyReady)
 	}()
 	if g.before == nil {
 		go g.feedWatchdog(alive)
@@ -119,20 +148,24 @@ func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed ch
 	return nil
 }
 
-// followReplace replaces this gateway by its program as it is then at each SIGUSR2, until
-// ctx ends.
-func (g *gateway) followReplace(ctx context.Context) {
-	wanted := make(chan os.Signal, 1)
-	signal.Notify(wanted, syscall.SIGUSR2)
-	defer signal.Stop(wanted)
-	for {
-		select {
-		case <-wanted:
-			g.replaceSelf()
-		case <-ctx.Done():
-			return
+// sayReady says that the gateway serves, once its workers are up: of one that takes over
+// the first, since the others may have to wait for the gateway before. An error says why
+// they are not.
+func (g *gateway) sayReady(ctx context.Context) error {
+	if g.before == nil {
+		if err := errors.Join(g.pool.Started(ctx), g.embeddersStarted(ctx)); err != nil {
+			return err
 		}
+	} else if err := g.pool.Serves(ctx); err != nil {
+		return err
 	}
+	g.clients.arrive()
+	g.log.Info("ready", "url", g.url())
+	if g.before != nil {
+		g.before.tellReady(ctx)
+	}
+	g.tellSystemd(daemon.SdNotifyReady)
+	return nil
 }
 
 func (g *gateway) url() string {

@@ -44,8 +44,8 @@ var single = []string{
 	"openai-go-leaves", "openai-go", "go-openai-leaves", "anthropic-go-leaves", "anthropic-go",
 }
 
-// sdkConfig is a gateway with tenants, embeddings, and a template that has tools.
-func sdkConfig(t *testing.T) string {
+// toolsConfig is realConfig with a template that has tools.
+func toolsConfig(t *testing.T) string {
 	t.Helper()
 	template, err := filepath.Abs(filepath.Join("testdata", "tools.jinja"))
 	if err != nil {
@@ -56,8 +56,13 @@ func sdkConfig(t *testing.T) string {
 	if !strings.Contains(config, plain) {
 		t.Fatal("the configuration has other arguments")
 	}
-	config = strings.Replace(config, plain, fmt.Sprintf(`args: ["--threads", "1", "--jinja", "--chat-template-file", %q]`, template), 1)
-	config += fmt.Sprintf(`
+	return strings.Replace(config, plain, fmt.Sprintf(`args: ["--threads", "1", "--jinja", "--chat-template-file", %q]`, template), 1)
+}
+
+// sdkConfig is toolsConfig with tenants and embeddings.
+func sdkConfig(t *testing.T) string {
+	t.Helper()
+	config := toolsConfig(t) + fmt.Sprintf(`
 embedders: [{name: small, path: %s, args: [--pooling, mean]}]
 rules: [{match: %s, model: demo, set: '{"logit_bias": {"99": 100}}'}]
 tenants:

@@ -50,7 +50,7 @@ func serveCommand() *cobra.Command {
 		defer sink.Close() // after everything that logs has ended
 		g := &gateway{
 			cfg: cfg, load: load, log: log, level: level, replace: *replace,
-			token: adminToken{configured: cfg.Admin.Token},
+			token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
 		}
 		return g.run(cmd.Context(), signals)
 	}
@@ -85,9 +85,11 @@ type gateway struct {
 
 	replace bool         // take over from another gateway
 	before  *predecessor // nil for none
+	moves   bool         // workers take the places of those before one by one
 
-	clients *entrance
-	admin   *entrance // nil for none
+	clients   *entrance
+	admin     *entrance // nil for none
+	operators *shift    // the admin API behind that; nil for none
 
 	// What follows is there once the gateway is open.
 	fleet     *fleet
@@ -101,6 +103,8 @@ type gateway struct {
 	pool      *pool.Pool
 	embedders []*pool.Pool // as in the configuration
 	proxy     *proxy.Proxy
+	gaveAway  bool          // an heir has the state; run's goroutine owns it
+	finished  chan struct{} // filled when requests have ended
 
 	running  atomic.Pointer[pool.Pool] // the pool, for the catalog, which is there before it
 	changing sync.Mutex                // held while a change of the catalog is passed on
@@ -117,10 +121,67 @@ func (g *gateway) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	left, err := g.takeOver(ctx, program)
+	early, before, err := g.inherit(ctx, program)
 	if err != nil {
 		return err
 	}
+	defer early.close()
+	wait := g.before != nil && !early.follows(before)
+	if !wait {
+		if err := g.plan(ctx, program, before); err != nil {
+			return err
+		}
+	}
+	if err := g.openState(ctx); err != nil {
+		return err
+	}
+	if wait {
+		g.log.Info("workers that are not as those of the gateway before start once that has ended")
+		g.before.await(ctx)
+		if err := g.plan(ctx, program, nil); err != nil {
+			return err
+		}
+	}
+	g.startPool()
+	g.log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", g.cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
+		"llama_server", program.Path, "build", program.Build)
+	return nil
+}
+
+// inherit waits for the state of the gateway before, if there is one, and returns what its
+// workers are, nil if they are gone, and an early plan, which has a share in CUDA's
+// multi-process service and must be closed. It blocks until then, or until ctx ends.
+func (g *gateway) inherit(ctx context.Context, program worker.Program) (early *fleet, before *crew, err error) {
+	if g.before == nil {
+		return nil, nil, nil
+	}
+	if early, err = planFleet(ctx, g.cfg, slog.New(slog.DiscardHandler), program); err != nil {
+		return nil, nil, err
+	}
+	if before, err = g.before.inherit(ctx, g.log); err != nil {
+		early.close()
+		return nil, nil, err
+	}
+	return early, before, nil
+}
+
+// plan decides what the workers are to be, and has them take the places of those before, if
+// there are any, one by one.
+func (g *gateway) plan(ctx context.Context, program worker.Program, before *crew) (err error) {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if g.fleet, err = planFleet(ctx, g.cfg, g.log, program); err != nil {
+		return err
+	}
+	if g.moves = g.fleet.follows(before); g.moves {
+		g.before.permits.plan(g.fleet.places())
+	}
+	return nil
+}
+
+// openState opens the state and all that is in it.
+func (g *gateway) openState(ctx context.Context) (err error) {
 	if g.dir, err = newRuntimeDir(g.cfg.Workers.RuntimeDir); err != nil {
 		return err
 	}
@@ -130,29 +191,10 @@ func (g *gateway) open(ctx context.Context) error {
 	if err := g.openAccounts(); err != nil {
 		return err
 	}
-	g.auth.Resume(left.Limits)
-	g.startPool()
-	g.log.Info("starting", "version", version, "models", len(g.models.Models()), "workers", g.cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
-		"llama_server", program.Path, "build", program.Build)
-	return nil
-}
-
-// takeOver plans the workers, once the gateway before has ended, if there is one, and
-// returns what that left. Until then it has a share in CUDA's multi-process service, which
-// so goes on. It blocks until then, or until ctx ends.
-func (g *gateway) takeOver(ctx context.Context, program worker.Program) (left inheritance, err error) {
 	if g.before != nil {
-		early, err := planFleet(ctx, g.cfg, slog.New(slog.DiscardHandler), program)
-		if err != nil {
-			return left, err
-		}
-		defer early.close()
-		if left, err = g.before.await(ctx); err != nil {
-			return left, err
-		}
+		g.before.tellTo(g.credit)
 	}
-	g.fleet, err = planFleet(ctx, g.cfg, g.log, program)
-	return left, err
+	return nil
 }
 
 // startPool starts the workers, and has the ports serve with them.
@@ -165,15 +207,16 @@ func (g *gateway) startPool() {
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		Bounds:  proxy.Bounds{Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields},
-		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"), LongestToken: g.longestToken(), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
+		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"), Vocabulary: g.vocabulary(cfg.Model.Path), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded,
-		Observer: observer{g.metrics, g.usage}, Log: g.log,
+		Observer: observer{g.metrics, g.usage, g.finished}, Log: g.log,
 	})
 	g.clients.serve(g.proxy)
 	if g.admin != nil {
-		g.admin.serve(g.adminHandler())
+		g.operators = newShift(g.adminHandler(), &g.admin.starting)
+		g.admin.serve(g.operators)
 	}
 }
 
@@ -199,7 +242,7 @@ func (g *gateway) close() {
 	if g.usage != nil {
 		g.usage.Close()
 	}
-	if g.state != nil {
+	if g.state != nil && !g.gaveAway {
 		if err := g.state.Close(); err != nil {
 			g.log.Error("closing the state", "error", err)
 		}
@@ -217,6 +260,10 @@ func (g *gateway) close() {
 // llama-server looks whether a client is still there when nothing has come for it for a
 // second; an answer to us is something.
 const watchInterval = 2 * time.Second
+
+// firstFiles is how many adapters the first worker loads at most before it serves, if there
+// are others: llama-server takes seconds for thousands.
+const firstFiles = 128
 
 func (g *gateway) poolOptions() pool.Options {
 	w, f := g.cfg.Workers, g.fleet
@@ -239,7 +286,12 @@ func (g *gateway) poolOptions() pool.Options {
 		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {
-		opts.Place = f.size
+		opts.Place = f.size // by what the first worker takes with all that it loads
+	} else {
+		opts.First = firstFiles
+	}
+	if g.moves {
+		opts.Enter = g.before.permits.await
 	}
 	if w.HangTimeout == 0 {
 		opts.CallTimeout, opts.WatchInterval = time.Hour, 0

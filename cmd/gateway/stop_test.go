@@ -285,10 +285,16 @@ func (g *gatewayProcess) saidStopped(n int) {
 }
 
 // TestReplaceUnderLoad replaces a gateway again and again while clients send one request
-// after the other, on connections that they keep: no connection is refused, and every
-// request is answered by a worker.
+// after the other, on connections that they keep: no connection is refused, every request
+// is answered by a worker, and the account has each once.
 func TestReplaceUnderLoad(t *testing.T) {
-	config := realConfig(t, 1, 4) + "state: {dir: " + t.TempDir() + "}\n"
+	for _, workers := range []int{1, 2} {
+		t.Run(fmt.Sprint(workers), func(t *testing.T) { replaceUnderLoad(t, workers) })
+	}
+}
+
+func replaceUnderLoad(t *testing.T, workers int) {
+	config := realConfig(t, workers, 4) + "state: {dir: " + t.TempDir() + "}\n"
 	file := write(t, config)
 	g := run(t, "serve", "--config", file)
 	g.url, _ = g.says("ready")["url"].(string)
@@ -304,14 +310,20 @@ func TestReplaceUnderLoad(t *testing.T) {
 		}
 		heir.url, g = g.url, heir
 	}
-	before := c.answered.Load()
-	for c.answered.Load() < before+24 && len(c.losses()) == 0 {
-		g.post(chatPath, chat("coding", "hi", `,"max_tokens":1`))
+	own := int64(0)
+	for before := c.answered.Load(); c.answered.Load() < before+24 && len(c.losses()) == 0; own++ {
+		if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":1`)); status != http.StatusOK {
+			t.Fatalf("status %d: %s", status, text)
+		}
 	}
 	c.stop.Store(true)
 	c.judge(t)
 	if c.refused.Load()+c.closed.Load() > 0 {
 		t.Error("a replacement turned requests away")
+	}
+	g.says("the gateway before is gone")
+	if u := g.usage(); u["ok"] != c.answered.Load()+own {
+		t.Errorf("the account is %v, want %d requests", u, c.answered.Load()+own)
 	}
 }
 

@@ -70,6 +70,8 @@ type Auth struct {
 	// current is what requests look at, without a lock. Whoever holds mu replaces it.
 	current atomic.Pointer[directory]
 
+	news atomic.Pointer[chan struct{}] // closed by the next Resume
+
 	// mu is held by those who change something, also while they wait for the disk.
 	mu    sync.Mutex
 	past  map[string]*account // of tenants that were, or are: what they have used counts if they come back
@@ -89,6 +91,8 @@ func New(opts Options) (*Auth, error) {
 	if a.now == nil {
 		a.now = time.Now
 	}
+	news := make(chan struct{})
+	a.news.Store(&news)
 	stored, err := a.store.Keys()
 	if err != nil {
 		return nil, err

@@ -39,6 +39,7 @@ type account struct {
 	// mu guards what follows. It is held for moments only, and for one tenant.
 	mu       sync.Mutex
 	running  int
+	others   int // requests that run in the gateway from which this one takes over
 	requests window
 	tokens   window
 	month    month // of spent
@@ -57,6 +58,7 @@ const grain = 10 * time.Millisecond
 type window struct {
 	events []event // oldest first
 	sum    int
+	told   int // of the events, how many News has told: these stay as they are
 }
 
 // event is all that happened from first to last, which are less than a grain apart.
@@ -67,7 +69,7 @@ type event struct {
 
 func (w *window) add(now time.Time, n int) {
 	w.sum += n
-	if i := len(w.events) - 1; i >= 0 && now.Sub(w.events[i].first) < grain {
+	if i := len(w.events) - 1; i >= w.told && now.Sub(w.events[i].first) < grain {
 		w.events[i].last = now
 		w.events[i].n += n
 		return
@@ -82,7 +84,7 @@ func (w *window) expire(now time.Time) {
 		w.sum -= w.events[gone].n
 		gone++
 	}
-	w.events = w.events[gone:]
+	w.events, w.told = w.events[gone:], max(0, w.told-gone)
 }
 
 // opens is when the sum will be below the limit.
@@ -119,65 +121,6 @@ func nextMonth(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 }
 
-// Counts are what tenants have used of their limits in the last minute, by name: what a
-// gateway that takes over goes on with. They are for JSON.
-type Counts map[string]Count
-
-// Count is one tenant's.
-type Count struct {
-	Requests []Used `json:"requests,omitempty"`
-	Tokens   []Used `json:"tokens,omitempty"`
-}
-
-// Used is what was used within a moment.
-type Used struct {
-	First time.Time `json:"first"`
-	Last  time.Time `json:"last"`
-	N     int       `json:"n"`
-}
-
-// Counts returns what tenants have used.
-func (a *Auth) Counts() Counts {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := make(Counts, len(a.past))
-	for name, acc := range a.past {
-		acc.mu.Lock()
-		all[name] = Count{acc.requests.used(), acc.tokens.used()}
-		acc.mu.Unlock()
-	}
-	return all
-}
-
-// Resume counts on from what another Auth had counted; tenants that are not known are
-// left out. It is called before any request is admitted.
-func (a *Auth) Resume(counts Counts) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, c := range counts {
-		if acc := a.past[name]; acc != nil {
-			acc.mu.Lock()
-			acc.requests.resume(c.Requests)
-			acc.tokens.resume(c.Tokens)
-			acc.mu.Unlock()
-		}
-	}
-}
-
-func (w *window) used() (list []Used) {
-	for _, e := range w.events {
-		list = append(list, Used{e.first, e.last, e.n})
-	}
-	return list
-}
-
-func (w *window) resume(list []Used) {
-	for _, u := range list {
-		w.events = append(w.events, event{u.First, u.Last, u.N})
-		w.sum += u.N
-	}
-}
-
 // Admission is a request that was let in. End must be called once.
 type Admission struct {
 	visit *Visit
@@ -192,9 +135,8 @@ type headers struct {
 	tokensReset            time.Duration
 }
 
-// Admit counts a request, or refuses it with a *Refusal. Of any number that come
-// at once exactly as many pass as the limits allow.
-func (v *Visit) Admit() (*Admission, error) {
+// admit is Admit by what is known now.
+func (v *Visit) admit() (*Admission, error) {
 	if v.acc == nil {
 		return &Admission{visit: v}, nil
 	}
@@ -223,7 +165,7 @@ func (v *Visit) Admit() (*Admission, error) {
 			Reason: Tokens, RetryAfter: acc.tokens.opens(t.TokensPerMinute, now),
 			Message: fmt.Sprintf("Rate limit reached: %d tokens a minute.", t.TokensPerMinute),
 		}
-	case t.Concurrency > 0 && acc.running >= t.Concurrency:
+	case t.Concurrency > 0 && acc.running+acc.others >= t.Concurrency:
 		return nil, &Refusal{
 			Reason: Concurrency, RetryAfter: time.Second,
 			Message: fmt.Sprintf("Rate limit reached: %d requests at once.", t.Concurrency),

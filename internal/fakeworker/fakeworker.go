@@ -74,7 +74,11 @@ func run(args []string) int {
 	flags := flag.NewFlagSet(Name, flag.ContinueOnError)
 	socket := flags.String("host", "", "")
 	alias := flags.String("alias", "", "")
-	lora := flags.String("lora", "", "")
+	s := &server{key: os.Getenv("LLAMA_API_KEY")}
+	flags.Func("lora", "", func(paths string) error {
+		s.adapters = append(s.adapters, strings.Split(paths, ",")...)
+		return nil
+	})
 	slots := flags.Int("parallel", 1, "")
 	failStart := flags.String("fail-start", "", "exit with 1 if this file exists")
 	deaf := flags.Bool("deaf", false, "never become healthy")
@@ -93,10 +97,7 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "fake: told to fail at the start")
 		return 1
 	}
-	s := &server{alias: *alias, key: os.Getenv("LLAMA_API_KEY"), busy: make([]bool, *slots)}
-	if *lora != "" {
-		s.adapters = strings.Split(*lora, ",")
-	}
+	s.alias, s.busy = *alias, make([]bool, *slots)
 	taken := int64(0)
 	for _, path := range s.adapters {
 		text, err := os.ReadFile(path)

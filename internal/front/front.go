@@ -14,8 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/loragate/loragate/internal/accept"
 )
 
 const (
@@ -40,7 +38,15 @@ var ErrSealed = errors.New("the port is closed")
 type Front struct {
 	listener *net.TCPListener
 
-	end atomic.Bool // the end has begun; beside ending, for requests, which take no lock
+	// Serve sets these before anything is accepted.
+	most  int // connections that may be open at once; 0 is any number
+	plain bool
+
+	end     atomic.Bool   // the end has begun; beside ending, for requests, which take no lock
+	short   atomic.Bool   // Accept waits for a place
+	changed chan struct{} // filled then when a connection has ended, fallen silent or revived
+	shut    chan struct{} // closed by Close
+	once    sync.Once     // closes shut
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{}
@@ -52,7 +58,7 @@ type Front struct {
 
 // New takes a listener over.
 func New(l *net.TCPListener) *Front {
-	return &Front{listener: l, conns: make(map[*conn]struct{})}
+	return &Front{listener: l, changed: make(chan struct{}, 1), shut: make(chan struct{}), conns: make(map[*conn]struct{})}
 }
 
 // Listen opens a port at an address, as host:port.
@@ -66,15 +72,28 @@ func Listen(address string) (*Front, error) {
 
 // Serve serves the port with a server that has not been used before, until the port is
 // closed. It returns nil then; the connections go on. At most so many are open at once,
-// if most is not 0.
+// if most is not 0, and one more that waits for a place; further ones wait in the
+// system's queue. Who waits has the connection closed that has been silent longest.
 func (f *Front) Serve(server *http.Server, config *tls.Config, most int) error {
-	bounded := accept.Listen(f, most)
+	f.most, f.plain = most, config == nil
 	server.ConnState = func(c net.Conn, state http.ConnState) {
-		bounded.State(c, state)
-		f.follow(c, state)
+		switch state {
+		case http.StateActive:
+			connOf(c).begin()
+		case http.StateIdle:
+			connOf(c).hush()
+		}
+	}
+	inner := server.ConnContext
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if inner != nil {
+			ctx = inner(ctx, c)
+		}
+		return context.WithValue(ctx, connKey{}, connOf(c))
 	}
 	next := server.Handler
 	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Context().Value(connKey{}).(*conn).begin()
 		if f.Ending() {
 			w.Header().Set("Connection", "close")
 		}
@@ -82,18 +101,20 @@ func (f *Front) Serve(server *http.Server, config *tls.Config, most int) error {
 	})
 	var err error
 	if config == nil {
-		err = server.Serve(bounded)
+		err = server.Serve(f)
 	} else {
 		server.TLSConfig = config
 		// Streams are made for HTTP/1.1: a connection each, with deadlines of its own.
 		server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
-		err = server.ServeTLS(bounded, "", "")
+		err = server.ServeTLS(f, "", "")
 	}
 	if errors.Is(err, ErrSealed) {
 		return nil
 	}
 	return err
 }
+
+type connKey struct{}
 
 // Addr implements net.Listener.
 func (f *Front) Addr() net.Addr { return f.listener.Addr() }
@@ -102,7 +123,10 @@ func (f *Front) Addr() net.Addr { return f.listener.Addr() }
 func (f *Front) File() (*os.File, error) { return f.listener.File() }
 
 // Close implements net.Listener: at once, without regard for who waits.
-func (f *Front) Close() error { return f.listener.Close() }
+func (f *Front) Close() error {
+	f.once.Do(func() { close(f.shut) })
+	return f.listener.Close()
+}
 
 // End begins the end: from now on every answer closes its connection. The port stays
 // open.
@@ -141,22 +165,37 @@ func (f *Front) seal(left bool) {
 }
 
 // Accept implements net.Listener. Once the port is closed it returns what waits, and
-// then ErrSealed.
+// then ErrSealed. It blocks while there is no place for a connection.
 func (f *Front) Accept() (net.Conn, error) {
+	c, full, err := f.accept()
+	if err != nil {
+		return nil, err
+	}
+	if full && !f.admit(c) {
+		c.Close()
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+// accept accepts a connection, and reports whether it has yet to wait for a place.
+func (f *Front) accept() (c *conn, full bool, err error) {
 	for {
 		tcp, err := f.listener.AcceptTCP()
 		if err == nil {
-			return f.add(tcp), nil
+			c, full = f.add(tcp)
+			return c, full, nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) || f.handedOver() {
-			return nil, f.explain(err)
+			return nil, false, f.explain(err)
 		}
 		// A deadline that is over says nothing of what waits.
 		if tcp = pending(f.listener); tcp != nil {
-			return f.add(tcp), nil
+			c, full = f.add(tcp)
+			return c, full, nil
 		}
 		if !f.more() {
-			return nil, f.explain(err)
+			return nil, false, f.explain(err)
 		}
 	}
 }
@@ -189,37 +228,26 @@ func (f *Front) explain(err error) error {
 	return err
 }
 
-func (f *Front) add(tcp *net.TCPConn) *conn {
+// add takes a connection in, and reports whether it has yet to wait for a place.
+func (f *Front) add(tcp *net.TCPConn) (c *conn, full bool) {
 	now := time.Now()
-	c := &conn{TCPConn: tcp, front: f, state: quiet, since: now}
+	c = &conn{TCPConn: tcp, front: f, plain: f.plain, state: quiet, since: now}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	full = f.most > 0 && len(f.conns) >= f.most
+	c.held = full
 	f.conns[c] = struct{}{}
 	if !f.sealed.IsZero() && now.Sub(f.sealed) < longest {
 		f.waited = false // more may come
 	}
-	return c
+	return c, full
 }
 
 func (f *Front) remove(c *conn) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	delete(f.conns, c)
-}
-
-// follow is an http.Server's ConnState.
-func (f *Front) follow(nc net.Conn, state http.ConnState) {
-	if state != http.StateIdle {
-		return
-	}
-	for {
-		outer, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = outer.NetConn()
-	}
-	nc.(*conn).hush()
+	f.mu.Unlock()
+	f.tell()
 }
 
 // Wait blocks until every connection has ended, after End and Seal, or ctx ends, whose

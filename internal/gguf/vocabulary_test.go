@@ -7,15 +7,15 @@ import (
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
-func TestLongestToken(t *testing.T) {
-	n, err := LongestToken(llamatest.Base())
-	if err != nil || n < 4 || n > 64 {
-		t.Errorf("the demo model's longest token has %d bytes, %v", n, err)
+func TestVocabulary(t *testing.T) {
+	v, err := ReadVocabulary(llamatest.Base())
+	if err != nil || v.Longest < 4 || v.Longest > 64 || v.Tokens != 4096 {
+		t.Errorf("the demo model's: %+v, %v", v, err)
 	}
-	if n, err := LongestToken(llamatest.Adapters()["coding"]); err != nil || n != 0 {
-		t.Errorf("a file without a vocabulary: %d, %v", n, err)
+	if v, err := ReadVocabulary(llamatest.Adapters()["coding"]); err != nil || v != (Vocabulary{}) {
+		t.Errorf("a file without a vocabulary: %+v, %v", v, err)
 	}
-	if _, err := LongestToken(filepath.Join(t.TempDir(), "nothing")); err == nil {
+	if _, err := ReadVocabulary(filepath.Join(t.TempDir(), "nothing")); err == nil {
 		t.Error("no file has a vocabulary")
 	}
 }

@@ -74,6 +74,11 @@ func TestGrammars(t *testing.T) {
 		"an open string":          {`root ::= "a`, "middle"},
 		"a bad escape":            {`root ::= "\q"`, "escape"},
 		"an empty repetition":     {`root ::= ""*`, "nothing to repeat"},
+		"a reversed range":        {`root ::= [z-a]`, "from 'z' to 'a'"},
+		"a reversed escape":       {`root ::= "x" [^\xFF-\x01]`, "ends before it begins"},
+		"a range beside others":   {`root ::= [xé-a_]`, "ends before it begins"},
+		"a range of one":          {`root ::= [a-a]`, ""},
+		"hyphens at the ends":     {`root ::= [-a] [a-] [--/] [+--]`, ""},
 		"a zero":                  {"root ::= \"a\"\x00" + nested(21000, "x"), "zero"},
 	} {
 		err := Check(c.text)

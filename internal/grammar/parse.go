@@ -254,6 +254,9 @@ func (p *parser) characters(list []element) ([]element, error) {
 			if to, err = p.character(); err != nil {
 				return nil, err
 			}
+			if to < from { // llama-server takes it for one that no character is in
+				return nil, fmt.Errorf("has a range from %q to %q, which ends before it begins", from, to)
+			}
 		}
 		c.ranges = append(c.ranges, span{from, to})
 		if p.elements += 2; p.elements > maxElements { // a class is as long as its parts

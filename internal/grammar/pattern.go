@@ -2,9 +2,26 @@ package grammar
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
+
+// quantifier is one in braces of a regular expression.
+var quantifier = regexp.MustCompile(`^\{ *(\d*) *(,? *)(\d*) *\}`)
+
+// pattern makes the rule of a regular expression. One that llama-server cannot put into
+// a grammar it takes for any string; what of it is no syntax here it does not read.
+func (c *converter) pattern(pattern string) (string, error) {
+	if len(pattern) < 2 || pattern[0] != '^' || pattern[len(pattern)-1] != '$' {
+		return c.primitive("string")
+	}
+	rule, err := gbnf(pattern[1 : len(pattern)-1])
+	if err != nil {
+		return "", err
+	}
+	return c.add(`"\"" (` + rule + `) "\""`)
+}
 
 // gbnf writes a regular expression as alternatives of a grammar, the way llama-server
 // does: symbols stand for themselves, everything else becomes a string. An expression
@@ -104,20 +121,27 @@ func classSize(text string) int {
 }
 
 // className writes a class so that it is one in a grammar: escapes that stand for many
-// characters become letters of theirs.
+// characters become letters of theirs. A hyphen beside an escape is itself: with those
+// letters it could make a range that the expression does not have.
 func className(class string) string {
 	inside := strings.TrimSuffix(strings.TrimPrefix(class, "["), "]")
 	if inside == "" || inside == "^" {
 		return `""`
 	}
 	var out strings.Builder
+	escape := false // the character before was one
 	for i := 0; i < len(inside); i++ {
-		if inside[i] == '\\' && i+1 < len(inside) {
+		rest := inside[i:]
+		switch {
+		case rest[0] == '\\' && len(rest) > 1:
 			i++
-			out.WriteString(escapedIn(inside[i]))
-			continue
+			out.WriteString(escapedIn(rest[1]))
+		case rest[0] == '-' && (escape || len(rest) > 2 && rest[1] == '\\'):
+			out.WriteString(`\x2D`)
+		default:
+			out.WriteByte(rest[0])
 		}
-		out.WriteByte(inside[i])
+		escape = rest[0] == '\\'
 	}
 	return "[" + out.String() + "]"
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +30,7 @@ const (
 
 // CheckSchema returns why llama-server should not get the JSON schema, or nil. It makes
 // of it what llama-server does, a grammar, as far as the two differ in nothing that
-// costs: numbers have no limits here, and names of further properties may be those of
+// costs: limits of numbers are only compared here, and names of further properties may be those of
 // known ones. The schema must be valid JSON; the error reads on from its name.
 func CheckSchema(schema []byte) error {
 	if Depth(schema) > MaxDepth {
@@ -160,13 +159,7 @@ func (c *converter) visit(schema []byte) (string, error) {
 		}
 		return c.union(copies)
 	}
-	return c.plain(s, text(kind))
-}
-
-// text is what a JSON string says, "" for everything else.
-func text(raw []byte) (s string) {
-	_ = json.Unmarshal(raw, &s)
-	return s
+	return c.plain(s, rawjson.Text(kind))
 }
 
 // members are the elements of an array, or the values of an object.
@@ -203,11 +196,16 @@ func (c *converter) plain(s rawjson.Object, kind string) (string, error) {
 		return c.array(s)
 	case may("string") && has("pattern"):
 		pattern, _ := s.Raw("pattern")
-		return c.pattern(text(pattern))
+		return c.pattern(rawjson.Text(pattern))
 	case kind == "string" && has("minLength", "maxLength"):
 		return c.sized(s)
 	case kind == "object":
 		return c.primitive("object")
+	case kind == "integer":
+		if err := checkIntegers(s); err != nil {
+			return "", err
+		}
+		return c.primitive(kind)
 	case primitives[kind] != "":
 		return c.primitive(kind)
 	}
@@ -241,7 +239,7 @@ func (c *converter) union(schemas [][]byte) (string, error) {
 
 // reference returns the rule of what is referred to, which is made once.
 func (c *converter) reference(raw []byte) (string, error) {
-	ref := text(raw)
+	ref := rawjson.Text(raw)
 	if name, ok := c.resolved[ref]; ok {
 		return name, nil
 	}
@@ -301,7 +299,7 @@ func (c *converter) object(s rawjson.Object) (string, error) {
 	raw, _ := s.Raw("required")
 	required := map[string]bool{}
 	for _, key := range rawjson.Elements(raw) {
-		required[text(key)] = true
+		required[rawjson.Text(key)] = true
 	}
 	raw, _ = s.Raw("properties")
 	var list []property
@@ -364,7 +362,7 @@ func (c *converter) follow(schema []byte) (rawjson.Object, error) {
 			return o, nil
 		}
 		var err error
-		if schema, err = c.target(text(raw)); err != nil {
+		if schema, err = c.target(rawjson.Text(raw)); err != nil {
 			return o, err
 		}
 	}
@@ -486,62 +484,4 @@ func (c *converter) array(s rawjson.Object) (string, error) {
 		}
 	}
 	return c.add(`"[" space ` + list + ` space "]"`)
-}
-
-func (c *converter) sized(s rawjson.Object) (string, error) {
-	least, most, err := counts(s, "minLength", "maxLength")
-	if err != nil {
-		return "", err
-	}
-	if _, err := c.primitive("char"); err != nil {
-		return "", err
-	}
-	return c.add(`"\"" char` + braced(least, most) + ` "\""`)
-}
-
-func braced(least, most int) string {
-	if most == noBound {
-		return fmt.Sprintf("{%d,}", least)
-	}
-	return fmt.Sprintf("{%d,%d}", least, most)
-}
-
-// counts reads the limits of a length. What is no whole number llama-server refuses, or
-// takes for none.
-func counts(s rawjson.Object, leastKey, mostKey string) (least, most int, err error) {
-	least, most = 0, noBound
-	for key, to := range map[string]*int{leastKey: &least, mostKey: &most} {
-		raw, given := s.Raw(key)
-		if !given {
-			continue
-		}
-		n, err := strconv.ParseFloat(string(raw), 64)
-		if err != nil || n < 0 || n > 1<<31-1 || n != float64(int(n)) {
-			return 0, 0, fmt.Errorf("has a %s that is no whole number from 0 to 2147483647", key)
-		}
-		*to = int(n)
-	}
-	switch err := checkCounts(least, most); {
-	case err != nil && least > maxRepeat:
-		return 0, 0, fmt.Errorf("has a %s of %d, more than %d", leastKey, least, maxRepeat)
-	case err != nil:
-		return 0, 0, fmt.Errorf("has a %s of %d and a %s of %d, which cannot be", leastKey, least, mostKey, most)
-	}
-	return least, most, nil
-}
-
-// quantifier is one in braces of a regular expression.
-var quantifier = regexp.MustCompile(`^\{ *(\d*) *(,? *)(\d*) *\}`)
-
-// pattern makes the rule of a regular expression. One that llama-server cannot put into
-// a grammar it takes for any string; what of it is no syntax here it does not read.
-func (c *converter) pattern(pattern string) (string, error) {
-	if len(pattern) < 2 || pattern[0] != '^' || pattern[len(pattern)-1] != '$' {
-		return c.primitive("string")
-	}
-	rule, err := gbnf(pattern[1 : len(pattern)-1])
-	if err != nil {
-		return "", err
-	}
-	return c.add(`"\"" (` + rule + `) "\""`)
 }

@@ -26,7 +26,11 @@ type Options struct {
 	// many there are, once the first has come up and has passed the self-test: instead
 	// of Count and Devices. The others start after that. It may block, until ctx ends.
 	// Nil is Count at once.
-	Place   func(ctx context.Context) (devices []string)
+	Place func(ctx context.Context) (devices []string)
+	// Enter blocks until a worker may have its first process, or ctx ends, and returns the
+	// device that it is to be on. It is not asked for spares. Nil lets all start at once, on
+	// the devices that Devices says.
+	Enter   func(ctx context.Context, id int) (device string, err error)
 	Slots   int           // of each worker
 	Devices []string      // what the workers run on, given to them in turn; none is one that all share
 	Queue   int           // requests that may wait
@@ -49,6 +53,7 @@ type Options struct {
 	MaxLoaded      int
 	Memory         int64
 	Spares         int
+	First          int
 	ReloadInterval time.Duration
 
 	// Start starts a worker's process and blocks until it is ready. It is called
@@ -106,7 +111,8 @@ type Pool struct {
 	mu     sync.Mutex
 	state  *state
 	closed bool
-	timer  *time.Timer // calls schedule
+	ended  func(device string) // see Dwindle
+	timer  *time.Timer         // calls schedule
 }
 
 // New starts a pool and returns at once; the workers come up in the background
@@ -119,7 +125,7 @@ func New(opts Options, stock []Stock) *Pool {
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
 		Quantum: opts.Quantum, ScaleOutAfter: opts.Spread, Queue: opts.Queue, Aging: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
-		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, ReloadInterval: opts.ReloadInterval,
+		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, First: opts.First, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.shared = opts.SharedFate
 	p.state.sched.SetStock(stock, p.state.now())
@@ -145,6 +151,11 @@ func (p *Pool) grow(count int, devices []string) {
 		p.state.devices = devices
 		p.state.grow(p.count, p.opts.Spares)
 		added = p.state.members[had:]
+		for _, m := range added {
+			if p.opts.Enter != nil && !p.state.sched.Vacant(m.id) {
+				p.state.sched.Excuse(m.id)
+			}
+		}
 	})
 	close(p.sized)
 	p.superviseAll(added)
@@ -196,6 +207,10 @@ func (p *Pool) nextStarted(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 }
+
+// Serves blocks until the first worker has come up and returns nil, or returns why it did
+// not. It is for those who do not call Started.
+func (p *Pool) Serves(ctx context.Context) error { return p.nextStarted(ctx) }
 
 // Acquire blocks until the request may run and returns the lease, which the
 // caller must Release. It returns a *BusyError or ErrStopping when the request

@@ -49,6 +49,7 @@ type state struct {
 	tickets sched.Ticket // the last number given out
 	facts   Facts        // of the worker that came up last
 	closing bool         // nothing is admitted any more
+	leaving bool         // see Pool.Dwindle
 	shared  bool         // see Options.SharedFate
 }
 
@@ -79,6 +80,7 @@ type member struct {
 	id     int
 	device string
 	gen    uint64 // counts the processes; what concerns an older one is void
+	over   bool   // it has no process any more, and none again
 	up     Runner // nil while there is none that can serve
 
 	suspect   bool      // it broke a request off and has given no sign of life since
@@ -93,7 +95,7 @@ type member struct {
 
 	suspicion string    // why its last start failed, if files may be to blame
 	unstarted int       // processes in a row that did not come up
-	restart   time.Time // when it is started again, once it was down
+	restart   time.Time // when it is started again, while it is down and pauses
 	restarts  int
 }
 
@@ -252,9 +254,12 @@ func (s *state) schedule() {
 	}
 	if replaced { // a worker less: that may have changed what is to be done
 		s.schedule()
-	} else if wake != sched.Never {
+		return
+	}
+	if wake != sched.Never {
 		s.effects.wake(wake - now)
 	}
+	s.dwindle()
 }
 
 // replace ends a process on which nothing runs.
@@ -444,10 +449,19 @@ func (s *state) settled(l *Lease) {
 }
 
 // plan returns what the member's next process is to be, or false if it is to have
-// none.
-func (s *state) plan(m *member) (Start, bool) {
+// none, and whether it never will.
+func (s *state) plan(m *member) (start Start, ok, over bool) {
+	if s.dispensable(m) && len(s.waiting) == 0 {
+		s.goes(m)
+	}
+	if m.over {
+		return Start{}, false, true
+	}
 	files, ok := s.sched.Plan(m.id, s.now())
-	return Start{ID: m.id, Device: m.device, Files: files}, ok
+	if ok {
+		m.restart = time.Time{} // this is it
+	}
+	return Start{ID: m.id, Device: m.device, Files: files}, ok, false
 }
 
 // upWith takes a started worker in; its slots are clean and the base is in force.
@@ -471,11 +485,11 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 
 // startFailed takes notice of a process that did not come up. It reports true if
 // it is to be started again at once: without files that were new in it and may be
-// to blame, or, if memory ran out, with less. bound is how many bytes of files are
+// to blame, or, if it was too much, with less. bound is how many bytes of files are
 // loaded at most from then on, if it has just been learned.
 func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
-	if worker.OutOfMemory(cause) {
-		if bound, learned := s.sched.RanOutOfMemory(m.id); learned {
+	if worker.TooMuch(cause) {
+		if bound, learned := s.sched.TooMuch(m.id); learned {
 			s.rejectRoomless()
 			s.schedule()
 			return true, bound

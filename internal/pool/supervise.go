@@ -17,14 +17,19 @@ var errReplaced = errors.New("replaced")
 // errSelfTest is llama-server's fault, never an adapter's.
 var errSelfTest = errors.New("self-test")
 
-// supervise keeps one member's process running until the pool is closed.
+// supervise keeps one member's process running until the pool is closed, or the member
+// is not needed any more.
 func (p *Pool) supervise(m *member) {
 	log := p.opts.Log.With("worker", m.id)
 	pauses := newBackoff(rand.Float64)
 	first := !p.spare(m) // nobody waits for a spare's first start
+	if first && !p.enter(m) {
+		return
+	}
 	for {
 		start, ok := p.plan(m)
 		if !ok {
+			p.tell(m)
 			return
 		}
 		err := p.runOnce(m, start, &first)
@@ -40,8 +45,36 @@ func (p *Pool) supervise(m *member) {
 		p.post(func() { p.state.down(m, restart, err) })
 		select {
 		case <-time.After(pause):
+		case <-m.begin:
 		case <-p.ctx.Done():
 		}
+	}
+}
+
+// enter blocks until the member may have a process, and reports false when it will not
+// have one.
+func (p *Pool) enter(m *member) bool {
+	if p.opts.Enter == nil {
+		return true
+	}
+	device, err := p.opts.Enter(p.ctx, m.id)
+	if err != nil {
+		return false
+	}
+	p.post(func() { m.device = device })
+	return true
+}
+
+// tell says that a member has gone, if it has.
+func (p *Pool) tell(m *member) {
+	var ended func(string)
+	p.post(func() {
+		if m.over {
+			ended = p.ended
+		}
+	})
+	if ended != nil {
+		ended(m.device)
 	}
 }
 
@@ -52,12 +85,15 @@ func (p *Pool) spare(m *member) (spare bool) {
 }
 
 // plan blocks until the member is to have a process and returns which. It reports
-// false when the pool is closed.
+// false when the pool is closed, or the member has gone.
 func (p *Pool) plan(m *member) (start Start, ok bool) {
-	for p.ctx.Err() == nil {
-		p.post(func() { start, ok = p.state.plan(m) })
+	for over := false; p.ctx.Err() == nil; {
+		p.post(func() { start, ok, over = p.state.plan(m) })
 		if ok {
 			return p.present(start), true
+		}
+		if over {
+			return start, false
 		}
 		select {
 		case <-m.begin:
@@ -106,7 +142,7 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 		switch {
 		case errors.Is(err, errSelfTest):
 		case bound > 0:
-			p.opts.Log.Warn("worker ran out of memory: fewer adapters are loaded from now on; set workers.adapter_memory or workers.max_loaded",
+			p.opts.Log.Warn("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or workers.max_loaded",
 				"worker", m.id, "adapters", len(start.Files), "adapter_memory", bound, "error", err)
 			return errReplaced
 		case retry:

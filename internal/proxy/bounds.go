@@ -253,8 +253,7 @@ func (b *bounds) format(raw []byte) error {
 			return err
 		}
 	}
-	wrapper, _ := o.Raw("json_schema")
-	inner, _ := rawjson.Scan(wrapper)
+	inner, _ := o.Inner("json_schema")
 	if schema, ok := inner.Raw("schema"); ok {
 		return b.schema(schema)
 	}
@@ -289,12 +288,10 @@ func (b *bounds) tool(raw []byte) error {
 	if !ok {
 		return nil
 	}
-	if function, ok := o.Raw("function"); ok {
-		inner, _ := rawjson.Scan(function)
-		if parameters, ok := inner.Raw("parameters"); ok {
-			if err := b.schema(parameters); err != nil {
-				return err
-			}
+	function, _ := o.Inner("function")
+	if parameters, ok := function.Raw("parameters"); ok {
+		if err := b.schema(parameters); err != nil {
+			return err
 		}
 	}
 	for _, key := range []string{"parameters", "input_schema"} {

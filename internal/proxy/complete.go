@@ -29,10 +29,13 @@ func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
 		rec.digest = r.model.Digest()
 		rec.model, rec.target, rec.stream = r.asked, r.model.Target, r.stream
 		rec.adhoc = r.model.Adhoc
-		if len(r.prompts) > 0 && !r.stream {
-			return p.runPieces(c, r)
+		switch {
+		case len(r.prompts) == 0:
+			return p.run(c, r)
+		case r.stream:
+			return p.streamPieces(c, r)
 		}
-		return p.run(c, r)
+		return p.runPieces(c, r)
 	})
 }
 
@@ -107,7 +110,7 @@ func (p *Proxy) announce(c echo.Context, r *request, l *pool.Lease) {
 func (p *Proxy) attempt(c echo.Context, r *request, l *pool.Lease) error {
 	rec, outcome := recordOf(c), pool.CutEarly
 	rec.lease = l
-	rec.tally = tally{choices: r.choices, prompts: len(r.prompts)}
+	rec.tally = tally{choices: r.choices}
 	g := p.generate(c.Request().Context(), r, l)
 	defer func() {
 		if g.ctx.Err() != nil && outcome == pool.Failed { // not the worker broke off: the client, or we did
@@ -173,8 +176,8 @@ func (p *Proxy) answer(ctx context.Context, c echo.Context, r *request, l *pool.
 		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
 	if resp.Status != http.StatusOK {
-		// Further prompts of the same request may still be at work.
-		return pool.Cut, fromWorker(resp.Status, text)
+		// Further choices of the same request may still be at work.
+		return pool.Cut, fromWorker(r, resp.Status, text)
 	}
 	rec := recordOf(c)
 	text, ok := r.renameAll(rec, text)
@@ -247,7 +250,7 @@ type connection struct {
 }
 
 // framing tells whether a request on a connection said in two ways where it ends;
-// *accept.Conn does.
+// one of internal/front does.
 type framing interface{ Ambiguous() bool }
 
 type connectionKey struct{}

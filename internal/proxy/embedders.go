@@ -25,8 +25,9 @@ const (
 // Embedder is a model of its own for embeddings or reranking, on workers of its
 // own.
 type Embedder struct {
-	Kind EmbedderKind
-	Pool Pool
+	Kind       EmbedderKind
+	Pool       Pool
+	Vocabulary Vocabulary
 }
 
 // embedderPaths are the endpoints of each kind; the second is llama-server's own
@@ -48,6 +49,9 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}
 		embedder, err := p.embedderFor(r)
 		if err != nil {
+			return err
+		}
+		if err := r.checkIDs(embedder.Vocabulary, "input", "content", "documents", "texts"); err != nil {
 			return err
 		}
 		rec := recordOf(c)
@@ -137,7 +141,7 @@ func (p *Proxy) askPiece(c echo.Context, r *request, e *Embedder, body rawjson.O
 		return nil, p.embedderFailed(c, err)
 	}
 	if resp.Status != http.StatusOK {
-		return nil, fromWorker(resp.Status, text)
+		return nil, fromWorker(r, resp.Status, text)
 	}
 	outcome = pool.Done
 	text, ok := r.renameAll(recordOf(c), text)

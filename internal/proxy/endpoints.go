@@ -79,9 +79,12 @@ func endsResponse(event rawjson.Object) bool {
 	})
 }
 
+// stopKey is where events of llama-server's own API tell whether they are the last.
+const stopKey = "stop"
+
 // endsCompletion knows the last event of each prompt of llama-server's own API.
 func endsCompletion(event rawjson.Object) bool {
-	stop, _ := event.Raw("stop")
+	stop, _ := event.Raw(stopKey)
 	return string(stop) == "true"
 }
 
@@ -108,18 +111,21 @@ func isMessages(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v
 // rename puts the name that the client asked for into an answer or an event,
 // where llama-server's own stands.
 func (r *request) rename(o rawjson.Object) []byte {
-	if r.hideTimings {
-		o, _ = rawjson.Scan(o.Apply(rawjson.Edit{Key: timingsKey}))
+	if len(r.hidden) > 0 && endsCompletion(o) { // others have all fields
+		edits := make([]rawjson.Edit, len(r.hidden))
+		for i, key := range r.hidden {
+			edits[i].Key = key
+		}
+		o, _ = rawjson.Scan(o.Apply(edits...))
+	}
+	if r.onto != nil {
+		o = r.onto.renumber(o)
 	}
 	name := rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}
 	if _, named := o.Raw("model"); named {
 		return o.Apply(name)
 	}
-	raw, ok := o.Raw(r.endpoint.inner)
-	if !ok {
-		return o.Apply()
-	}
-	inner, ok := rawjson.Scan(raw)
+	inner, ok := o.Inner(r.endpoint.inner)
 	if _, named := inner.Raw("model"); !ok || !named {
 		return o.Apply()
 	}

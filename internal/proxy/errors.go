@@ -192,8 +192,8 @@ func clientLeft(cause error) *apiError {
 }
 
 // fromWorker puts llama-server's own error into OpenAI's envelope and terms. It
-// keeps the status; text is the answer's body.
-func fromWorker(status int, text []byte) *apiError {
+// keeps the status, but where it is the request's own fault; text is the answer's body.
+func fromWorker(r *request, status int, text []byte) *apiError {
 	e := &apiError{Status: status, Type: typeServer, Message: http.StatusText(status)}
 	if status < 500 {
 		e.Type = typeInvalid
@@ -212,19 +212,20 @@ func fromWorker(status int, text []byte) *apiError {
 	if body.Error.Type == "exceed_context_size_error" {
 		e.Type, e.Code = typeInvalid, "context_length_exceeded"
 	}
+	r.blame(e)
 	return e
 }
 
 // fromEvent is fromWorker for an error that came as an event of a stream: there
 // the status is in the error itself.
-func fromEvent(raw json.RawMessage) *apiError {
+func fromEvent(r *request, raw json.RawMessage) *apiError {
 	var body struct {
 		Code int `json:"code"`
 	}
 	if json.Unmarshal(raw, &body) != nil || body.Code < 400 || body.Code > 599 {
 		body.Code = http.StatusInternalServerError
 	}
-	return fromWorker(body.Code, append(append([]byte(`{"error":`), raw...), '}'))
+	return fromWorker(r, body.Code, append(append([]byte(`{"error":`), raw...), '}'))
 }
 
 // asAPIError gives every error that reaches the end of a handler its envelope.

@@ -43,10 +43,11 @@ func (p *Proxy) checkFits(r *request) error {
 
 // tokens is how many tokens so many bytes are at least.
 func (p *Proxy) tokens(n int) int {
-	if p.opts.LongestToken <= 0 {
+	longest := p.opts.Vocabulary.Longest
+	if longest <= 0 {
 		return 0
 	}
-	return (n + p.opts.LongestToken - 1) / p.opts.LongestToken
+	return (n + longest - 1) / longest
 }
 
 // longest is how many tokens the longest of a request's prompts has at least; several

@@ -47,7 +47,7 @@ const (
 // below is the place of an object's member. The case of its key's letters does not count:
 // some parser might not mind it.
 func (pl place) below(key []byte) place {
-	switch name := strings.ToLower(text(key)); {
+	switch name := strings.ToLower(rawjson.Text(key)); {
 	case pl != beside && strings.HasSuffix(name, "_url") || pl == medium && name == "url":
 		return address
 	case pl == message && isMedia(name):
@@ -85,7 +85,7 @@ func remoteIn(raw []byte) (url string) {
 			open = open[:len(open)-1]
 		case rawjson.Value:
 			if next == medium && isRemote(t.Raw) || next == address && !isHere(t.Raw) {
-				url = text(t.Raw)
+				url = rawjson.Text(t.Raw)
 			}
 		}
 		if next = message; len(open) > 0 {
@@ -101,7 +101,7 @@ func isRemote(raw []byte) bool {
 	if raw[0] != '"' || bytes.HasPrefix(raw, []byte(`"data:`)) { // spares a picture from being copied
 		return false
 	}
-	low := strings.ToLower(strings.TrimSpace(text(raw)))
+	low := strings.ToLower(strings.TrimSpace(rawjson.Text(raw)))
 	return strings.HasPrefix(low, "http") || strings.HasPrefix(low, "file:")
 }
 
@@ -110,18 +110,8 @@ func isHere(raw []byte) bool {
 	if raw[0] != '"' || bytes.HasPrefix(raw, []byte(`"data:`)) {
 		return true
 	}
-	where := strings.ToLower(text(raw))
+	where := strings.ToLower(rawjson.Text(raw))
 	return where == "" || strings.HasPrefix(where, "data:")
-}
-
-// text is what a JSON string stands for.
-func text(raw []byte) string {
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw[1 : len(raw)-1])
-	}
-	var s string
-	_ = rawjson.Unmarshal(raw, &s) // it is valid
-	return s
 }
 
 // isMedia knows the keys of media in parts of messages, beside those of addresses, in the

@@ -25,7 +25,7 @@ func (k knowing) Facts() pool.Facts { return pool.Facts{Context: k.context} }
 func TestBodiesAreNotUnfolded(t *testing.T) {
 	const size = 1 << 20
 	many := func(one string) string { return "[" + one + strings.Repeat(","+one, size/(len(one)+1)) + "]" }
-	p := New(Options{Pool: knowing{context: 1 << 30}, LongestToken: 16})
+	p := New(Options{Pool: knowing{context: 1 << 30}, Vocabulary: Vocabulary{Longest: 16}})
 	for path, bodies := range map[string][]string{
 		"/v1/completions":      {`{"prompt":` + many("1") + `}`, `{"prompt":` + many(`"x"`) + `}`, `{"prompt":` + many("[1]") + `}`, `{"prompt":` + many("{}") + `}`},
 		"/v1/chat/completions": {`{"messages":` + many("1") + `,"x":"source"}`, `{"messages":` + many(`{"source":[]}`) + `}`, `{"messages":[` + many(`"_url"`) + `]}`},
@@ -63,7 +63,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 
 // TestPromptsThatCannotFit are known without a worker; those that might are left to it.
 func TestPromptsThatCannotFit(t *testing.T) {
-	p := New(Options{Pool: knowing{context: 10}, LongestToken: 4})
+	p := New(Options{Pool: knowing{context: 10}, Vocabulary: Vocabulary{Longest: 4}})
 	word := func(n int) string { return strings.Repeat("x", n) }
 	ids := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestPromptsThatCannotFit(t *testing.T) {
 			t.Errorf("%s %s: %v", c.path, c.body, err)
 		}
 	}
-	for name, opts := range map[string]Options{"no vocabulary": {Pool: knowing{context: 10}}, "no worker yet": {Pool: knowing{}, LongestToken: 4}} {
+	for name, opts := range map[string]Options{"no vocabulary": {Pool: knowing{context: 10}}, "no worker yet": {Pool: knowing{}, Vocabulary: Vocabulary{Longest: 4}}} {
 		body, _ := rawjson.Parse([]byte(`{"prompt":"` + word(1000) + `"}`))
 		if err := New(opts).checkFits(&request{body: body, endpoint: endpoints[1]}); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -31,7 +31,7 @@ type Options struct {
 	MaxBody      int64         // bytes of a request's body
 	MaxText      int64         // the same for those that only cut texts or join them; 0 is maxUtility
 	Memory       int64         // that all bodies may take at once, in bytes, see factor; 0 is no bound
-	LongestToken int           // bytes of the longest token of the base's vocabulary; 0 is not known
+	Vocabulary   Vocabulary    // the base's
 	ReadTimeout  time.Duration // for the whole of a request's body
 	WriteTimeout time.Duration // for each write to a client
 	Generation   time.Duration // for the whole of an answer, once it runs; 0 is no bound

@@ -34,11 +34,13 @@ type request struct {
 	whole    bool     // llama-server picks slots for it by itself
 	progress bool     // llama-server tells how far it is with the prompt, and the client did not ask
 
-	// into is where the answer goes if the request is a piece of one.
+	// into is where the answer goes if the request is a piece of one, and onto the stream
+	// that its own is a piece of.
 	into *[]byte
+	onto *joined
 
-	fields      []string // of llama-server's own answer that the client asks for; none is all
-	hideTimings bool     // the client did not ask for them
+	fields []string // of llama-server's own answer that the client asks for; none is all
+	hidden []string // that it did not ask for, but the gateway
 }
 
 // decode reads the body, once and whole, and resolves its model.
@@ -76,6 +78,11 @@ func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request
 	}
 	if err := r.readFields(); err != nil {
 		return nil, err
+	}
+	if !e.parses {
+		if err := r.checkIDs(p.opts.Vocabulary, "prompt"); err != nil {
+			return nil, err
+		}
 	}
 	return r, p.checkFits(r)
 }
@@ -294,8 +301,9 @@ const timingsKey = "timings"
 // maxFields bounds the list of fields that a client asks for, in bytes.
 const maxFields = 64 << 10
 
-// readResponseFields sees to it that the timings are among the fields of the answer
-// that the client asks for. Answers that are put together here are had with all.
+// readResponseFields sees to it that the timings, and what tells the end of a stream, are
+// among the fields of the answer that the client asks for. Answers that are put together
+// here are had with all.
 func (r *request) readResponseFields() error {
 	if raw, _ := r.body.Raw("response_fields"); len(raw) > maxFields {
 		return invalid("response_fields", "The field \"response_fields\" is longer than %d bytes.", maxFields)
@@ -304,14 +312,18 @@ func (r *request) readResponseFields() error {
 	if err != nil {
 		return invalid("response_fields", "The field \"response_fields\" must be a list of names.")
 	}
-	if !given || len(r.fields) == 0 || r.gathers || slices.Contains(r.fields, timingsKey) {
+	if !given || len(r.fields) == 0 || r.gathers {
 		return nil
 	}
-	text, err := json.Marshal(append(slices.Clone(r.fields), timingsKey))
+	for _, key := range []string{timingsKey, stopKey} {
+		if !slices.Contains(r.fields, key) {
+			r.hidden = append(r.hidden, key)
+		}
+	}
+	text, err := json.Marshal(slices.Concat(r.fields, r.hidden))
 	if err != nil {
 		return err
 	}
-	r.hideTimings = true
 	r.body, err = rawjson.Parse(r.body.Apply(rawjson.Edit{Key: "response_fields", Value: text}))
 	return err
 }

@@ -74,7 +74,7 @@ func (w *rewriter) rewrite(event []byte) ([]byte, eventKind) {
 		return event, eventData
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
+		return w.r.endpoint.failure(fromEvent(w.r, failure), w.rec.id), eventError
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		if object, ok = w.progress(object, raw); !ok {
@@ -112,12 +112,7 @@ func (w *rewriter) tells(object rawjson.Object) bool {
 	e := w.r.endpoint
 	ends := e.ends != nil && e.ends(object)
 	w.complete = w.complete || ends
-	counted := w.rec.tally.count(object)
-	if raw, ok := object.Raw(e.inner); ok && !counted {
-		if inner, ok := rawjson.Scan(raw); ok {
-			counted = w.rec.tally.count(inner)
-		}
-	}
+	counted := w.rec.tally.countEither(object, e.inner)
 	return ends || counted
 }
 
@@ -151,7 +146,7 @@ func (w *rewriter) translate(event []byte) ([]byte, eventKind) {
 		return nil, eventData
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return w.r.endpoint.failure(fromEvent(failure), w.rec.id), eventError
+		return w.r.endpoint.failure(fromEvent(w.r, failure), w.rec.id), eventError
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		w.rec.tally.progress(raw)

@@ -120,10 +120,5 @@ func TestProgressIsCounted(t *testing.T) {
 		if u := rec.tally.usage(); u != (pool.Usage{Prompt: 9, Cached: 4, Completion: 1}) {
 			t.Errorf("counted %+v", u)
 		}
-		// A second prompt of the same request, of which not all was read.
-		w.rewrite([]byte(begun))
-		if u := rec.tally.usage(); u.Prompt != 13 || u.Cached != 8 {
-			t.Errorf("two prompts: counted %+v", u)
-		}
 	}
 }

@@ -78,7 +78,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 		Bounds:   proxy.Bounds{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
 		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
-		MaxBody: s.body, Memory: s.memory, LongestToken: s.longest, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		MaxBody: s.body, Memory: s.memory, Vocabulary: proxy.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = proxy.NewServer(context.Background(), st.proxy, log)

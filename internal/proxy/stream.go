@@ -22,28 +22,26 @@ var (
 )
 
 // relay passes a worker's stream of events on, each as it comes. Nothing is sent
-// before the first event is there, so that until then the request can still run
-// elsewhere. A stream that the worker breaks off ends with an error event, never
-// as if it were complete. relay tells how the worker's part of it ended.
+// before the first event is there, so that until then the request, or the piece of one,
+// can still run elsewhere. A stream that the worker breaks off ends with an error event,
+// never as if it were complete. relay tells how the worker's part of it ended.
 func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.Lease, body lines) (pool.Outcome, error) {
-	rec := recordOf(c)
-	events, w := eventReader{r: body}, rewriter{r: r, rec: rec}
+	j := r.onto
+	if j == nil {
+		j = &joined{last: true}
+	}
+	events, w := eventReader{r: body}, rewriter{r: r, rec: recordOf(c)}
 	event, kind, err := w.next(&events)
 	if err != nil {
 		return pool.Failed, brokeOff(ctx, p.cause(c, l, err))
 	}
-	rec.first = time.Since(rec.start)
-	h := c.Response().Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-cache")
-	h.Set("X-Accel-Buffering", "no") // nginx in front would hold events back
-	p.announceClose(c)
-	out := p.newSender(c)
-	c.Response().WriteHeader(http.StatusOK)
-
+	out := j.begin(p, c)
 	for {
 		if gap := out.mark(); gap > 0 {
 			p.opts.Observer.Chunk(gap)
+		}
+		if kind == eventDone && !j.last {
+			event = nil // what is left to send leaves
 		}
 		if err := out.send(event, kind != eventData || !events.ready()); err != nil {
 			return pool.Cut, clientLeft(err)
@@ -52,6 +50,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 		case eventDone:
 			return pool.Done, nil
 		case eventError:
+			j.told = true
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", shorten(string(event)))
 		}
 		event, kind, err = w.next(&events)
@@ -59,6 +58,7 @@ func (p *Proxy) relay(ctx context.Context, c echo.Context, r *request, l *pool.L
 		case errors.Is(err, io.EOF) && w.complete:
 			return pool.Done, nil
 		case err != nil:
+			j.told = true
 			return pool.Failed, breakOff(ctx, c, r.endpoint, out, p.cause(c, l, err))
 		}
 	}

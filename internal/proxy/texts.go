@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 
@@ -34,7 +35,7 @@ func textsOf(body rawjson.Object, kind EmbedderKind) texts {
 		}
 		break
 	}
-	return texts{}
+	return texts{ranking: kind == Reranking, top: -1}
 }
 
 // pieces returns a body for each piece. A piece of a ranking ranks all that it has.
@@ -42,14 +43,14 @@ func (t *texts) pieces(body rawjson.Object) ([]rawjson.Object, error) {
 	if err := checkShared(body, "input", "content", "documents", "texts"); err != nil {
 		return nil, err
 	}
-	if t.key == "" {
-		return []rawjson.Object{body}, nil
-	}
 	if t.ranking {
 		given, err := body.Decode("top_n", &t.top)
-		if err != nil || given && t.top < 0 {
-			return nil, invalid("top_n", "The field \"top_n\" must be a whole number of at least 0.")
+		if err != nil || given && (t.top < 0 || t.top > math.MaxInt32) {
+			return nil, invalid("top_n", "The field \"top_n\" must be a whole number from 0 to %d.", math.MaxInt32)
 		}
+	}
+	if t.key == "" {
+		return []rawjson.Object{body}, nil
 	}
 	all := make([]rawjson.Object, len(t.groups))
 	for i, group := range t.groups {
@@ -105,8 +106,7 @@ func (t *texts) merge(answers [][]byte) ([]byte, bool) {
 		return list(all), true
 	}
 	edits := []rawjson.Edit{{Key: where, Value: list(all)}}
-	raw, _ := object.Raw("usage")
-	if usage, ok := rawjson.Scan(raw); ok {
+	if usage, ok := object.Inner("usage"); ok {
 		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
 			rawjson.Edit{Key: "prompt_tokens", Value: decimal(used)}, rawjson.Edit{Key: "total_tokens", Value: decimal(used)})})
 	}

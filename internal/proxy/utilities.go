@@ -48,6 +48,9 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 			return err
 		}
+		if err := p.checkUtility(r); err != nil {
+			return err
+		}
 		rec := recordOf(c)
 		rec.model, rec.target = r.asked, p.opts.Alias
 		if _, given := body.Raw("model"); given {
@@ -65,6 +68,17 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		}
 		return p.askAny(c, r)
 	})
+}
+
+// checkUtility refuses numbers that are no tokens.
+func (p *Proxy) checkUtility(r *request) error {
+	switch r.endpoint.path {
+	case "/detokenize":
+		return r.checkTokens(p.opts.Vocabulary, "tokens")
+	case "/tokenize":
+		return r.checkIDs(p.opts.Vocabulary, "content")
+	}
+	return nil
 }
 
 // askAny passes a request on to whichever worker is up.
@@ -85,7 +99,7 @@ func (p *Proxy) askAny(c echo.Context, r *request) error {
 	case err != nil:
 		return workerDied(err)
 	case resp.Status != http.StatusOK:
-		return fromWorker(resp.Status, answer)
+		return fromWorker(r, resp.Status, answer)
 	}
 	return p.write(c, http.StatusOK, answer)
 }

@@ -154,7 +154,7 @@ func (a *assembly) take(event []byte) error {
 		return nil // it keeps the connection alive
 	}
 	if failure, ok := object.Raw("error"); ok {
-		return a.failed(fromEvent(failure))
+		return a.failed(fromEvent(a.r, failure))
 	}
 	if raw, ok := object.Raw(progressKey); ok {
 		a.rec.tally.progress(raw)
@@ -163,7 +163,7 @@ func (a *assembly) take(event []byte) error {
 	if textAt(event) > 0 {
 		a.rec.tally.pieces++
 	}
-	a.count(object)
+	a.rec.tally.countEither(object, a.r.endpoint.inner)
 	a.r.endpoint.shape.take(a, event, object)
 	return nil
 }
@@ -177,17 +177,6 @@ func (a *assembly) failed(e *apiError) error {
 	return e
 }
 
-// count takes in what an event tells beside its text.
-func (a *assembly) count(object rawjson.Object) {
-	if a.rec.tally.count(object) || a.r.endpoint.inner == "" {
-		return
-	}
-	raw, _ := object.Raw(a.r.endpoint.inner)
-	if inner, ok := rawjson.Scan(raw); ok {
-		a.rec.tally.count(inner)
-	}
-}
-
 // draft returns the choice of an index, as an event tells it.
 func (a *assembly) draft(index []byte) *draft {
 	n := number(index)
@@ -198,6 +187,35 @@ func (a *assembly) draft(index []byte) *draft {
 		a.drafts = append(a.drafts, &draft{})
 	}
 	return a.drafts[n]
+}
+
+// choice returns the choice that an event in OpenAI's terms is of, and its draft. It
+// reports false for one that is of none.
+func (a *assembly) choice(event rawjson.Object) (choice rawjson.Object, d *draft, ok bool) {
+	raw, _ := event.Raw("choices")
+	rawjson.Each(raw, func(first, _ []byte) bool {
+		choice, ok = rawjson.Scan(first)
+		return false
+	})
+	if !ok {
+		return choice, nil, false
+	}
+	index, _ := choice.Raw("index")
+	return choice, a.draft(index), true
+}
+
+// follow keeps of a choice's event why the choice has ended, and reports whether it has.
+// The first event is kept, too: who answers is known then, in case that nothing else tells.
+func (a *assembly) follow(d *draft, event, choice rawjson.Object) (ended bool) {
+	finish, _ := choice.Raw("finish_reason")
+	if ended = len(finish) > 0 && string(finish) != "null"; ended {
+		d.finish = bytes.Clone(finish)
+	}
+	if ended || d.last.Empty() {
+		a.end(d, event)
+		d.ended = ended
+	}
+	return ended
 }
 
 // add adds to what is kept.

@@ -11,32 +11,18 @@ import (
 type chatShape struct{}
 
 func (chatShape) take(a *assembly, event []byte, object rawjson.Object) {
-	raw, _ := object.Raw("choices")
-	choices := rawjson.Elements(raw)
-	if len(choices) == 0 { // the usage of the choice that has just ended
+	choice, d, ok := a.choice(object)
+	if !ok { // the usage of the choice that has just ended
 		if a.last != nil {
 			a.end(a.last, object)
 		}
 		return
 	}
-	choice, ok := rawjson.Scan(choices[0])
-	if !ok {
-		return
+	if delta, ok := choice.Inner("delta"); ok {
+		a.takeDelta(d, event, delta)
 	}
-	index, _ := choice.Raw("index")
-	d := a.draft(index)
-	if raw, _ := choice.Raw("delta"); len(raw) > 0 {
-		if delta, ok := rawjson.Scan(raw); ok {
-			a.takeDelta(d, event, delta)
-		}
-	}
-	if finish, _ := choice.Raw("finish_reason"); len(finish) > 0 && string(finish) != "null" {
-		d.finish = bytes.Clone(finish)
-		a.end(d, object)
+	if a.follow(d, object, choice) {
 		a.last = d
-	} else if d.last.Empty() {
-		a.end(d, object)
-		d.ended = false // who answers is known, in case that nothing else tells
 	}
 }
 
@@ -80,8 +66,7 @@ func (a *assembly) takeCall(d *draft, text []byte) {
 	if id, _ := object.Raw("id"); len(id) > 0 {
 		c.id = bytes.Clone(id)
 	}
-	raw, _ = object.Raw("function")
-	function, ok := rawjson.Scan(raw)
+	function, ok := object.Inner("function")
 	if !ok {
 		return
 	}

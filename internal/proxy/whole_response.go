@@ -17,8 +17,7 @@ func (responseShape) take(a *assembly, _ []byte, object rawjson.Object) {
 
 // build follows server_task_result_cmpl_final::to_json_oaicompat_resp.
 func (responseShape) build(a *assembly) []byte {
-	raw, _ := a.drafts[0].last.Raw(responseKey)
-	response, _ := rawjson.Scan(raw)
+	response, _ := a.drafts[0].last.Inner(responseKey)
 	w := objectWriter{}
 	if created, ok := response.Raw("created_at"); ok {
 		w.member("completed_at", created)

@@ -222,7 +222,7 @@ func (b bare) gather(t *testing.T, path, text string) (gathers bool, status int,
 		}
 		return true, resp.Status, text
 	}
-	a := assembly{r: r, rec: &record{tally: tally{choices: r.choices, prompts: len(r.prompts)}}, exact: true}
+	a := assembly{r: r, rec: &record{tally: tally{choices: r.choices}}, exact: true}
 	err = a.read(&eventReader{r: resp.Body})
 	if err == nil {
 		err = a.complement(t.Context(), b)

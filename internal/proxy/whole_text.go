@@ -84,10 +84,8 @@ func (a *assembly) native(d *draft, last rawjson.Object) []byte {
 	if a.r.given("return_tokens") {
 		edits = append(edits, rawjson.Edit{Key: "tokens", Value: list(d.tokens)})
 	}
-	if raw, ok := last.Raw(settingsKey); ok {
-		if settings, ok := rawjson.Scan(raw); ok {
-			edits = append(edits, rawjson.Edit{Key: settingsKey, Value: settings.Apply(rawjson.Edit{Key: "stream", Value: []byte("false")})})
-		}
+	if settings, ok := last.Inner(settingsKey); ok {
+		edits = append(edits, rawjson.Edit{Key: settingsKey, Value: settings.Apply(rawjson.Edit{Key: "stream", Value: []byte("false")})})
 	}
 	if len(d.probs) > 0 {
 		edits = append(edits, rawjson.Edit{Key: probsKey, Value: list(d.probs)})
@@ -121,25 +119,11 @@ func (a *assembly) pick(text []byte) []byte {
 type textShape struct{}
 
 func (textShape) take(a *assembly, event []byte, object rawjson.Object) {
-	raw, _ := object.Raw("choices")
-	choices := rawjson.Elements(raw)
-	if len(choices) == 0 {
-		return
-	}
-	choice, ok := rawjson.Scan(choices[0])
+	choice, d, ok := a.choice(object)
 	if !ok {
 		return
 	}
-	index, _ := choice.Raw("index")
-	d := a.draft(index)
-	finish, _ := choice.Raw("finish_reason")
-	if ended := len(finish) > 0 && string(finish) != "null"; ended {
-		d.finish = bytes.Clone(finish)
-		a.end(d, object)
-	} else if d.last.Empty() {
-		a.end(d, object)
-		d.ended = false // who answers is known, in case that nothing else tells
-	}
+	a.follow(d, object, choice)
 	a.takeText(d, event, object, choice)
 }
 
@@ -147,10 +131,8 @@ func (textShape) take(a *assembly, event []byte, object rawjson.Object) {
 func (a *assembly) takeText(d *draft, event []byte, object, choice rawjson.Object) {
 	text, _ := choice.Raw("text")
 	a.add(&d.content, inside(text))
-	told, _ := object.Raw(innerVerboseKey)
-	inner, verbose := rawjson.Scan(told)
-	raw, _ := choice.Raw("logprobs")
-	logprobs, given := rawjson.Scan(raw)
+	inner, verbose := object.Inner(innerVerboseKey)
+	logprobs, given := choice.Inner("logprobs")
 	switch {
 	case d.ended:
 		return
@@ -186,8 +168,7 @@ func (textShape) build(a *assembly) []byte {
 	}
 	d := a.drafts[0]
 	edits := []rawjson.Edit{{Key: "choices", Value: list(choices)}, {Key: innerVerboseKey}}
-	if raw, ok := d.last.Raw(innerVerboseKey); ok && a.r.given(verboseKey) {
-		inner, _ := rawjson.Scan(raw)
+	if inner, ok := d.last.Inner(innerVerboseKey); ok && a.r.given(verboseKey) {
 		edits[1].Value = a.native(d, inner)
 	}
 	return a.finish(d.last.Apply(edits...))
@@ -208,8 +189,8 @@ func (a *assembly) finish(text []byte) []byte {
 func (a *assembly) complement(ctx context.Context, w pool.Runner) error {
 	for _, d := range a.drafts {
 		told := d.last
-		if raw, ok := told.Raw(innerVerboseKey); ok {
-			told, _ = rawjson.Scan(raw)
+		if inner, ok := told.Inner(innerVerboseKey); ok {
+			told = inner
 		}
 		if err := a.complementDraft(ctx, w, d, told); err != nil {
 			return err

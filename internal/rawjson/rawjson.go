@@ -107,6 +107,12 @@ func (o Object) Raw(key string) (json.RawMessage, bool) {
 	return nil, false
 }
 
+// Inner returns the object that is the value of key. It reports false for any other value.
+func (o Object) Inner(key string) (Object, bool) {
+	raw, _ := o.Raw(key)
+	return Scan(raw)
+}
+
 // Empty reports whether the object is the zero value or has no members.
 func (o Object) Empty() bool { return len(o.members) == 0 }
 

@@ -60,6 +60,21 @@ func TestLastDuplicateCounts(t *testing.T) {
 	}
 }
 
+func TestInner(t *testing.T) {
+	o, err := Parse([]byte(`{"a":{"b":1},"c":[{}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if inner, ok := o.Inner("a"); !ok || len(inner.Keys()) != 1 {
+		t.Errorf("%v, %v", inner, ok)
+	}
+	for _, key := range []string{"b", "c"} {
+		if inner, ok := o.Inner(key); ok || !inner.Empty() {
+			t.Errorf("%s: %v", key, inner)
+		}
+	}
+}
+
 func TestDecode(t *testing.T) {
 	o := parse(t, `{"s":"x","null":null,"n":1}`)
 	var s string

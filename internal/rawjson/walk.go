@@ -1,5 +1,7 @@
 package rawjson
 
+import "bytes"
+
 // Kind says what a Token is.
 type Kind int
 
@@ -82,6 +84,18 @@ func Each(array []byte, visit func(element, rest []byte) bool) bool {
 		}
 	}
 	return true
+}
+
+// Text is what a JSON string says, "" for any other value.
+func Text(raw []byte) (s string) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1])
+	}
+	_ = Unmarshal(raw, &s) // fails for what is no JSON only
+	return s
 }
 
 // StringBytes returns how many bytes a JSON string has that are no white space, at

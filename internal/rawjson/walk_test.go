@@ -69,3 +69,11 @@ func FuzzStringBytes(f *testing.F) {
 		}
 	})
 }
+
+func TestText(t *testing.T) {
+	for raw, want := range map[string]string{`"a b"`: "a b", `"\u0041\n\""`: "A\n\"", `""`: "", `5`: "", `null`: "", `["a"]`: "", "": ""} {
+		if got := Text([]byte(raw)); got != want {
+			t.Errorf("%s: %q, want %q", raw, got, want)
+		}
+	}
+}

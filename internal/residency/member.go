@@ -69,6 +69,16 @@ func (ms *members) get(id int) *member {
 	return m
 }
 
+// anyHad reports whether any member ever had something loaded.
+func (ms *members) anyHad() bool {
+	for _, m := range ms.byID {
+		if m.had != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // sorted returns the members by number.
 func (ms *members) sorted() []*member {
 	return slices.SortedFunc(maps.Values(ms.byID), func(a, b *member) int { return cmp.Compare(a.id, b.id) })

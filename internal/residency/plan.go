@@ -19,9 +19,9 @@ type plan struct {
 	careful  bool          // none may
 }
 
-func newPlan(s *stock.Stock, careful bool) *plan {
+func newPlan(s *stock.Stock, limits lru.Limits, careful bool) *plan {
 	weigh := func(it *stock.Item, _ struct{}) int64 { return it.Bytes }
-	return &plan{stock: s, set: lru.NewWeighted(s.Limits(), weigh), batch: stock.Most, careful: careful}
+	return &plan{stock: s, set: lru.NewWeighted(limits, weigh), batch: stock.Most, careful: careful}
 }
 
 // startWith puts what the worker had into the plan, first what is rather to stay.

@@ -23,6 +23,9 @@ type Options struct {
 	Interval time.Duration
 	// Turn is the longest that an identity of weight 1 keeps a worker.
 	Turn time.Duration
+	// First is how many files member 0 loads at most when it starts first of all, so that
+	// something can be served soon, if there are others that load all; 0 is no bound.
+	First int
 	// Workers is how many should have a process, Spares how many members more there are.
 	Workers, Spares int
 }
@@ -87,13 +90,28 @@ func (p *Planner) Plan(id int, now stock.Time) (files []stock.File, ok bool) {
 	}
 	p.members.stop(m)
 	o := p.look(now)
-	plan := o.plan(m, victim)
+	plan := o.planWithin(p.opening(m), m, victim)
 	for _, it := range o.yields(m, victim, plan) {
 		it.WantedSince = now + stock.InUse
 	}
 	files = plan.files()
 	p.members.start(m, files)
 	return files, true
+}
+
+// opening returns the limits of what a member's process is to load. The very first of all
+// loads little, because the others wait for it; it has the rest when another can stand in
+// for it.
+func (p *Planner) opening(m *member) lru.Limits {
+	limits := p.stock.Limits()
+	if m.id != 0 || p.opts.First == 0 || p.opts.Workers+p.opts.Spares < 2 || p.members.anyHad() {
+		return limits
+	}
+	first := max(p.opts.First, len(p.stock.Pins()))
+	if limits.Entries == 0 || first < limits.Entries {
+		limits.Entries = first
+	}
+	return limits
 }
 
 func (p *Planner) look(now stock.Time) *outlook {
@@ -144,11 +162,11 @@ func (p *Planner) Failed(id int, now stock.Time) (suspicion bool) {
 	return false
 }
 
-// RanOutOfMemory is Failed for a process that ran out of memory. If that was too much to
-// load, less is loaded from now on, by all members: it returns how many bytes at most.
+// TooMuch is Failed for a process that ran out of memory, or could not even be told what
+// to load. If that was too much, less is loaded from now on, by all members: it returns how many bytes at most.
 // Otherwise files may be to blame.
-func (p *Planner) RanOutOfMemory(id int) (bound int64, learned bool) {
-	bound, learned = p.starts.ranOutOfMemory(p.members.get(id))
+func (p *Planner) TooMuch(id int) (bound int64, learned bool) {
+	bound, learned = p.starts.tooMuch(p.members.get(id))
 	p.agenda.lacking = p.agenda.lacking || learned
 	return bound, learned
 }

@@ -60,6 +60,7 @@ type reload struct {
 	notBefore   stock.Time // the next one
 	spareBroken stock.Time // until when the spare is not tried: it could not start
 	forced      []int      // workers to restart because somebody said so
+	shrinking   bool       // see Planner.Shrink
 	orders      []Order    // that were given since the last taken
 }
 
@@ -145,7 +146,7 @@ func (r *reload) giveIn(now stock.Time) {
 // successor returns who takes a worker's place: a spare if there is one that can
 // be started, else the same member.
 func (r *reload) successor(m *member, now stock.Time) *member {
-	if now < r.spareBroken {
+	if now < r.spareBroken || r.shrinking {
 		return m
 	}
 	for _, spare := range r.members.sorted() {

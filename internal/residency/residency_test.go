@@ -217,7 +217,7 @@ func TestWhatWasUsedAgainStaysBeforeWhatWasUsedLast(t *testing.T) {
 // TestAPlanEvictsTheLeastWorthKeeping: what is claimed is pinned in the worker's set.
 func TestAPlanEvictsTheLeastWorthKeeping(t *testing.T) {
 	r := newRig(t, 1, 3, entries(5)...)
-	p := newPlan(r.stock, false)
+	p := newPlan(r.stock, r.stock.Limits(), false)
 	p.startWith([]*stock.Item{r.stock.Item("a"), r.stock.Item("b"), r.stock.Item("c")})
 	if !p.claim("a", "d") || p.set.Len() != 3 {
 		t.Fatal("no room for two of three")
@@ -308,7 +308,7 @@ func TestMemoryThatRunsOutLowersTheLimit(t *testing.T) {
 	r.load(0, "a", "b")
 	r.Down(0, r.now)
 	r.Plan(0, r.now)
-	if bound, learned := r.RanOutOfMemory(0); !learned || bound != 30 {
+	if bound, learned := r.TooMuch(0); !learned || bound != 30 {
 		t.Errorf("bound %d, want halfway from the 20 bytes that fitted to the 40 that did not", bound)
 	}
 	if files, _ := r.Plan(0, r.now); len(files) != 3 {

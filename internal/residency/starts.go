@@ -63,11 +63,11 @@ func (s *starts) failed(m *member) (suspicion bool) {
 	return true
 }
 
-// ranOutOfMemory takes notice of a member that did not come up because memory ran out. If
+// tooMuch takes notice of a member that did not come up because memory ran out. If
 // it was to load more than it ever had, or any other if it had nothing, all members load
 // less from then on, at most bound. That is halfway to the most that any member has had,
 // so the right bound is found after a few starts.
-func (s *starts) ranOutOfMemory(m *member) (bound int64, learned bool) {
+func (s *starts) tooMuch(m *member) (bound int64, learned bool) {
 	wanted, most := s.stock.Bytes(m.planned), m.most
 	for _, other := range s.members.byID {
 		if m.most == 0 {

@@ -63,6 +63,9 @@ func (p *Planner) wait() stock.Time { return 2*p.opts.Turn + p.opts.Interval }
 
 // reason reports whether it may be good for something to give a worker up.
 func (p *Planner) reason(pressure Pressure, now stock.Time) bool {
+	if p.reload.shrinking {
+		return pressure.Missing > 0
+	}
 	return pressure.Missing > 0 || p.agenda.stockDue(now) || p.sets.relievable(pressure) && now >= p.agenda.relieve
 }
 
@@ -120,6 +123,9 @@ func (p *Planner) Wake(at func(stock.Time)) {
 	earliest := p.reload.mayBegin()
 	if pressure.Missing > 0 {
 		at(earliest)
+	}
+	if p.reload.shrinking {
+		return
 	}
 	p.agenda.wake(earliest, at)
 	if p.sets.relievable(pressure) {

@@ -51,7 +51,7 @@ func (sh *shop) come(id int) {
 	files := sh.s.status().Members[id].Planned
 	delete(sh.starts, id)
 	if sh.memory > 0 && sh.s.bytesOf(files) > sh.memory {
-		if _, learned := sh.s.RanOutOfMemory(id); !learned && !sh.s.Failed(id, sh.now) {
+		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.now) {
 			sh.t.Fatalf("%v do not fit, and will be tried again", files)
 		}
 		for ticket, j := range sh.queued { // as the pool does
@@ -491,5 +491,31 @@ func (sh *shop) randomly(n int) {
 			sh.begin(id)
 			return
 		}
+	}
+}
+
+// TestFirstProcessLoadsFew: others wait for it. It has the rest once another can stand in
+// for it, and a worker that is alone has all from the beginning.
+func TestFirstProcessLoadsFew(t *testing.T) {
+	stock := func() (list []Stock) {
+		for i := range 9 {
+			list = append(list, Stock{File: File(fmt.Sprint(i)), Bytes: 1, Pin: i > 6})
+		}
+		return list
+	}
+	sh := newShop(t, Options{Workers: 2, First: 3}, stock()...)
+	if first, second := len(sh.s.status().Members[0].Planned), len(sh.s.status().Members[1].Planned); first != 3 || second != 9 {
+		t.Errorf("the first loads %d files, the second %d; want 3 and 9", first, second)
+	}
+	if !slices.Contains(sh.s.status().Members[0].Planned, "7") || !slices.Contains(sh.s.status().Members[0].Planned, "8") {
+		t.Errorf("what is pinned is not among %v", sh.s.status().Members[0].Planned)
+	}
+	sh.run(func() bool { return len(sh.s.status().Members[0].Had) == 9 && len(sh.starts) == 0 })
+	if n := sh.s.counts.Reloads; n != 1 {
+		t.Errorf("%d reloads, want one", n)
+	}
+	alone := newShop(t, Options{Workers: 1, First: 3}, stock()...)
+	if n := len(alone.s.status().Members[0].Planned); n != 9 {
+		t.Errorf("one that is alone loads %d files, want 9", n)
 	}
 }

@@ -11,7 +11,7 @@ func newResidency(s *Scheduler) *residency.Planner {
 	return residency.New(residency.Options{
 		Limits:   lru.Limits{Entries: s.opts.MaxLoaded, Weight: s.opts.Memory},
 		Interval: s.opts.ReloadInterval, Turn: s.fleet.longestQuantum(),
-		Workers: s.opts.Workers, Spares: s.opts.Spares,
+		Workers: s.opts.Workers, Spares: s.opts.Spares, First: s.opts.First,
 	}, demand{s})
 }
 
@@ -37,13 +37,14 @@ func (s *Scheduler) Failed(id int, now task.Time) (suspicion bool) {
 	return s.residency.Failed(id, now)
 }
 
-// RanOutOfMemory is Failed for a process that ran out of memory. If it was to load more
+// TooMuch is Failed for a process that ran out of memory, or could not even be told what
+// to load. If it was to load more
 // than the member ever had, or any other if it had nothing, less is loaded from now
 // on, by all members: it returns how many bytes at most. The bound is halfway to the
 // most that any member has had, so the right one is found after a few starts.
 // Otherwise files may be to blame.
-func (s *Scheduler) RanOutOfMemory(id int) (bound int64, learned bool) {
-	return s.residency.RanOutOfMemory(id)
+func (s *Scheduler) TooMuch(id int) (bound int64, learned bool) {
+	return s.residency.TooMuch(id)
 }
 
 // Room reports whether a worker has all of the files loaded, or has room for them

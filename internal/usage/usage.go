@@ -10,26 +10,28 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/loragate/loragate/internal/state"
 )
 
-// Record is one request that has ended, or several that are alike.
+// Record is one request that has ended, or several that are alike. It is for JSON, in
+// which gateways pass records on.
 type Record struct {
-	At         time.Time
-	Tenant     string // "" is nobody
-	Key        string // its id
-	Model      string // what answered, by the catalog's name
-	Digest     string // of the bytes that answered; "" is the base
-	Outcome    string // ok, error, rejected, client_gone or stopped
-	Requests   int
-	Prompt     int // tokens, as llama-server reports them, else as they were counted
-	Cached     int // of the prompt, found in a KV cache
-	Completion int
-	Queue      time.Duration // it waited for its turn, reloads included
-	Swap       time.Duration // then for its worker to be made ready
-	Generation time.Duration // from then to its end
+	At         time.Time     `json:"at"`
+	Tenant     string        `json:"tenant,omitempty"`  // "" is nobody
+	Key        string        `json:"key,omitempty"`     // its id
+	Model      string        `json:"model,omitempty"`   // what answered, by the catalog's name
+	Digest     string        `json:"digest,omitempty"`  // of the bytes that answered; "" is the base
+	Outcome    string        `json:"outcome,omitempty"` // ok, error, rejected, client_gone or stopped
+	Requests   int           `json:"requests"`
+	Prompt     int           `json:"prompt,omitempty"` // tokens, as llama-server reports them, else as they were counted
+	Cached     int           `json:"cached,omitempty"` // of the prompt, found in a KV cache
+	Completion int           `json:"completion,omitempty"`
+	Queue      time.Duration `json:"queue_ns,omitempty"`      // it waited for its turn, reloads included
+	Swap       time.Duration `json:"swap_ns,omitempty"`       // then for its worker to be made ready
+	Generation time.Duration `json:"generation_ns,omitempty"` // from then to its end
 }
 
 // Tokens is what counts against budgets.
@@ -55,7 +57,8 @@ type Recorder struct {
 	log       *slog.Logger
 	stop      context.CancelFunc
 	stopped   chan struct{}
-	clock     *clock // the goroutine's; nil until it could be read
+	left      atomic.Bool // what is not written at the end is somebody else's to write
+	clock     *clock      // the goroutine's; nil until it could be read
 
 	// flushing is held while records are written, so that none is in between when
 	// somebody looks at what is written.
@@ -118,6 +121,28 @@ func (r *Recorder) Close() {
 	<-r.stopped
 }
 
+// Leave is Close for a recorder that goes on without its database: what could not be
+// written, and what is added from now on, is for Take.
+func (r *Recorder) Leave() {
+	r.left.Store(true)
+	r.Close()
+}
+
+// Take returns what was added and is not written, and forgets it.
+func (r *Recorder) Take() []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	batch := r.waiting
+	for _, sum := range r.sums {
+		batch = append(batch, *sum)
+	}
+	r.waiting, r.sums = nil, map[sumKey]*Record{}
+	return batch
+}
+
+// Settle writes what there is, after Leave, to a database that was opened again.
+func (r *Recorder) Settle(db *state.DB) error { return r.flush(db.Last) }
+
 func (r *Recorder) run(ctx context.Context) {
 	defer close(r.stopped)
 	tick, old := time.NewTicker(interval), time.NewTicker(sweep)
@@ -128,7 +153,7 @@ func (r *Recorder) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			if err := r.flush(r.db.Last); err != nil {
+			if err := r.flush(r.db.Last); err != nil && !r.left.Load() {
 				r.log.Error("usage could not be written at the end", "error", err)
 			}
 			return
@@ -160,13 +185,7 @@ func (r *Recorder) Flush() error { return r.flush(r.db.Write) }
 func (r *Recorder) flush(change func(func(*sql.Tx) error) error) error {
 	r.flushing.Lock()
 	defer r.flushing.Unlock()
-	r.mu.Lock()
-	batch := r.waiting
-	for _, sum := range r.sums {
-		batch = append(batch, *sum)
-	}
-	r.waiting, r.sums = nil, map[sumKey]*Record{}
-	r.mu.Unlock()
+	batch := r.Take()
 	if len(batch) == 0 {
 		return nil
 	}

@@ -198,3 +198,40 @@ func BenchmarkFlush(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// TestRecordsAreHandedOver: what a recorder wrote stays, what comes after it left its
+// database is taken, once, or settled in one that was opened again.
+func TestRecordsAreHandedOver(t *testing.T) {
+	dir := t.TempDir()
+	rec := func(tokens int) Record {
+		return Record{At: noon, Tenant: "a", Model: "m", Outcome: "ok", Completion: tokens}
+	}
+	old, db := open(t, dir, 0)
+	old.Add(rec(1))
+	old.Leave()
+	db.Close()
+	old.Add(rec(2))
+	next, heirs := open(t, dir, 0)
+	for range 2 {
+		for _, rec := range old.Take() {
+			next.Add(rec)
+		}
+	}
+	if got := sums(t, next, Query{}); got[0].Requests != 2 || got[0].Completion != 3 {
+		t.Errorf("%+v", got)
+	}
+	next.Close()
+	heirs.Close()
+	old.Add(rec(4))
+	again, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if err := old.Settle(again); err != nil {
+		t.Fatal(err)
+	}
+	if spent, err := Spent(again.SQL(), noon); err != nil || spent["a"] != 7 {
+		t.Errorf("%v, %v", spent, err)
+	}
+}

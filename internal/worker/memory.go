@@ -3,6 +3,8 @@ package worker
 import (
 	"fmt"
 	"time"
+
+	"github.com/loragate/loragate/internal/hostmem"
 )
 
 const (
@@ -21,15 +23,15 @@ func (w *Worker) memoryLimit() int64 {
 	if w.opts.MemoryLimit > 0 {
 		return w.opts.MemoryLimit
 	}
-	now, err := privateMemory(w.PID())
+	now, err := hostmem.Private(w.PID())
 	if err != nil {
 		return 0
 	}
-	free, err := freeMemory()
+	machine, err := hostmem.Read("/")
 	if err != nil {
 		return 0
 	}
-	return now + max(leastGrowth, free/2)
+	return now + max(leastGrowth, machine.Free/2)
 }
 
 // watchMemory ends the process when it has more than the limit; it returns when the
@@ -46,7 +48,7 @@ func (w *Worker) watchMemory(limit int64) {
 			return
 		case <-ticker.C:
 		}
-		if used, err := privateMemory(w.PID()); err == nil && used > limit {
+		if used, err := hostmem.Private(w.PID()); err == nil && used > limit {
 			w.outgrew.Store(true)
 			w.Kill(fmt.Sprintf("its memory of %d MiB is more than workers.memory_limit, %d MiB", used>>20, limit>>20))
 			return

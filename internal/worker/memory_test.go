@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loragate/loragate/internal/hostmem"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -23,7 +24,7 @@ func TestWorkerThatOutgrowsItsMemoryIsEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	had, err := privateMemory(w.PID())
+	had, err := hostmem.Private(w.PID())
 	w.Stop()
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +65,7 @@ func TestMemoryLimitLeavesRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	used, err := privateMemory(w.PID())
+	used, err := hostmem.Private(w.PID())
 	if err != nil {
 		t.Fatal(err)
 	}

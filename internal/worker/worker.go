@@ -9,13 +9,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -75,6 +73,7 @@ const UnifiedFlag = "--kv-unified-per-slot"
 type Worker struct {
 	opts    Options
 	dir     string
+	names   []string // of the adapters, as llama-server is told them
 	key     string
 	process *process
 	tail    *tail
@@ -134,16 +133,6 @@ func (e *ExitError) End() End {
 	}
 }
 
-// memoryRanOut are the words of ggml's backends, the C++ library and the system.
-var memoryRanOut = regexp.MustCompile(`(?i)out of memory|OutOf(Device|Host)Memory|failed to allocate|insufficient memory|bad_alloc|cannot allocate memory`)
-
-// OutOfMemory reports whether an error of Start is that the process found no memory,
-// as far as its last lines tell.
-func OutOfMemory(err error) bool {
-	var exit *ExitError
-	return errors.As(err, &exit) && memoryRanOut.MatchString(exit.Log)
-}
-
 // Start runs llama-server and blocks until it is ready with every adapter
 // loaded and none in force. When that fails, or ctx ends first, the process is
 // gone by the time Start returns, and an *ExitError in the error's chain tells
@@ -192,28 +181,8 @@ func prepare(opts Options) (*Worker, error) {
 	return w, nil
 }
 
-// link gives every adapter a name of ours in the worker's directory: --lora
-// separates paths by commas and scales by colons, which users' paths may hold.
-func (w *Worker) link() error {
-	for _, dir := range []string{w.slotDir(), filepath.Join(w.dir, "lora")} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			return err
-		}
-	}
-	for id, path := range w.opts.Adapters {
-		if err := os.Symlink(path, w.adapterLink(id)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (w *Worker) socket() string  { return filepath.Join(w.dir, "s.sock") }
 func (w *Worker) slotDir() string { return filepath.Join(w.dir, "slots") }
-
-func (w *Worker) adapterLink(id int) string {
-	return filepath.Join(w.dir, "lora", strconv.Itoa(id)+".gguf")
-}
 
 // arguments returns llama-server's command line. Ours come after the user's, so
 // that they win where both are given.
@@ -245,11 +214,7 @@ func (w *Worker) arguments() []string {
 		args = append(args, "--no-kv-unified")
 	}
 	if len(o.Adapters) > 0 {
-		links := make([]string, len(o.Adapters))
-		for id := range links {
-			links[id] = w.adapterLink(id)
-		}
-		args = append(args, "--lora", strings.Join(links, ","), "--lora-init-without-apply")
+		args = append(append(args, loraArguments(w.names)...), "--lora-init-without-apply")
 	}
 	return args
 }
@@ -292,31 +257,6 @@ func (w *Worker) waitHealthy(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
-}
-
-// checkAdapters refuses a worker that does not hold exactly the adapters it was
-// started with, in their order: it would answer as the base instead.
-func (w *Worker) checkAdapters(ctx context.Context) error {
-	var loaded []struct {
-		ID   int    `json:"id"`
-		Path string `json:"path"`
-	}
-	if err := w.call(ctx, http.MethodGet, "/lora-adapters", nil, &loaded); err != nil {
-		return w.withLog(fmt.Errorf("list adapters: %w", err))
-	}
-	have := make(map[string]int, len(loaded))
-	for _, a := range loaded {
-		have[a.Path] = a.ID
-	}
-	for id, path := range w.opts.Adapters {
-		if got, ok := have[w.adapterLink(id)]; !ok || got != id {
-			return w.withLog(fmt.Errorf("llama-server did not load the adapter %s", path))
-		}
-	}
-	if len(loaded) != len(w.opts.Adapters) {
-		return w.withLog(fmt.Errorf("llama-server loaded %d adapters, %d were asked for", len(loaded), len(w.opts.Adapters)))
-	}
-	return nil
 }
 
 // PID returns the process's id, which is also its process group's.

@@ -25,6 +25,9 @@ type Options struct {
 	// bytes in sum; 0 is no bound.
 	MaxLoaded int
 	Memory    int64
+	// First is how many files member 0 loads at most when it starts first of all, so that
+	// something can be served soon, if there are others that load all; 0 is no bound.
+	First int
 	// ReloadInterval is the least time between the end of one reload and the
 	// beginning of the next; it is never less than the last one took.
 	ReloadInterval time.Duration

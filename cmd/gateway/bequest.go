@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/state"
+)
+
+const (
+	// tellInterval is how often an heir is told what was used. It bounds what is lost of
+	// the account with a gateway that is killed, as the recorder's own interval does.
+	tellInterval = time.Second
+	// deaf is how long an heir may take no message before it counts as gone.
+	deaf = 30 * time.Second
+)
+
+// errHeirEnded is why a gateway fails whose ports nobody has any more.
+var errHeirEnded = errors.New("the gateway that was to take over ended before this one, and nobody has the ports: start one")
+
+// bequest is what a gateway leaves to its heir while it ends.
+type bequest struct {
+	g    *gateway
+	heir heir
+
+	// mu guards what follows. It is held while something is told, so that nothing is told
+	// twice, and all of it in order.
+	mu      sync.Mutex
+	lines   *json.Encoder
+	orphan  bool // the heir is gone: nobody can be told
+	isKnown bool // the service manager takes the heir for this service
+}
+
+// handOver has an heir serve, which has the ports, and returns when this gateway has ended.
+// The error says that the heir did before.
+func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelCauseFunc) error {
+	defer h.conn.Close()
+	g.log.Info("another gateway takes over, running requests may end", "pid", h.pid, "limit", g.cfg.Limits.Drain)
+	b := &bequest{g: g, heir: h, lines: json.NewEncoder(h.conn)}
+	b.tell(notice{PIDs: g.pids()})
+	g.proxy.Leave()
+	for _, e := range g.entrances() {
+		e.front.Leave()
+	}
+	go b.hear()
+	stop := make(chan struct{})
+	var telling sync.WaitGroup
+	g.drain(signals, cut, func(context.Context) {
+		g.giveStateAway()
+		b.tellNews(notice{Crew: g.crew()})
+		telling.Go(func() { b.keepTelling(stop) })
+		g.pool.Dwindle(func(device string) { b.tellNews(notice{Freed: &device}) })
+	})
+	close(stop)
+	telling.Wait()
+	return b.end()
+}
+
+// giveStateAway has nothing of this gateway touch the state from its return on.
+func (g *gateway) giveStateAway() {
+	if g.admin != nil {
+		g.admin.starting.Stop() // what answers from now on
+	}
+	idle := g.operators.end()
+	g.models.Close() // which ends what operators wait for
+	select {
+	case <-idle:
+	case <-time.After(farewell):
+		g.log.Warn("calls of the admin API were cut short")
+	}
+	g.usage.Leave()
+	if err := g.state.Close(); err != nil {
+		g.log.Error("closing the state", "error", err)
+	}
+	g.gaveAway = true
+}
+
+// pids are the processes of all workers.
+func (g *gateway) pids() (pids []int) {
+	for _, p := range append([]*pool.Pool{g.pool}, g.embedders...) {
+		pids = append(pids, p.PIDs()...)
+	}
+	return pids
+}
+
+// tell tells something that has no usage, if there is somebody to be told. It blocks while
+// the heir takes nothing, but not for long.
+func (b *bequest) tell(m notice) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.write(m)
+}
+
+// tellNews tells something with all that has been used since the last time.
+func (b *bequest) tellNews(m notice) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.orphan {
+		return // usage is kept, for the end
+	}
+	m.Limits, m.Usage, m.PIDs = b.g.auth.News(), b.g.usage.Take(), b.g.pids()
+	if !b.write(m) {
+		for _, rec := range m.Usage {
+			b.g.usage.Add(rec)
+		}
+	}
+}
+
+// write reports whether a message was sent. The caller holds the lock.
+func (b *bequest) write(m notice) bool {
+	if b.orphan {
+		return false
+	}
+	_ = b.heir.conn.SetWriteDeadline(time.Now().Add(deaf))
+	if err := b.lines.Encode(m); err != nil {
+		b.lose(err)
+		return false
+	}
+	return true
+}
+
+// lose notes that the heir is gone. The caller holds the lock.
+func (b *bequest) lose(cause error) {
+	if !b.orphan {
+		b.orphan = true
+		b.g.log.Error("the gateway that takes over has ended: running requests may end here", "pid", b.heir.pid, "error", cause)
+	}
+}
+
+func (b *bequest) keepTelling(stop <-chan struct{}) {
+	tick := time.NewTicker(tellInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-b.g.finished: // who is at a tenant's limit waits for it
+		case <-stop:
+			return
+		}
+		b.tellNews(notice{})
+	}
+}
+
+// hear listens to the heir until one of the two ends.
+func (b *bequest) hear() {
+	lines := json.NewDecoder(b.heir.conn)
+	for {
+		var p progress
+		err := lines.Decode(&p)
+		b.mu.Lock()
+		switch {
+		case errors.Is(err, net.ErrClosed): // by this gateway's end
+		case err != nil:
+			b.lose(err)
+		case p.Ready && b.makeKnown():
+			b.write(notice{Main: true})
+		}
+		b.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// makeKnown has the service manager take the heir for this service, and reports whether
+// that is new. The caller holds the lock.
+func (b *bequest) makeKnown() bool {
+	if b.isKnown {
+		return false
+	}
+	b.isKnown = true
+	b.g.tellSystemd(fmt.Sprintf("MAINPID=%d", b.heir.pid))
+	return true
+}
+
+// end tells what is left, once everything has ended.
+func (b *bequest) end() error {
+	b.mu.Lock()
+	if !b.orphan {
+		b.makeKnown() // or the service would end with this gateway
+	}
+	b.mu.Unlock()
+	b.tellNews(notice{Main: true, End: true})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.orphan {
+		return nil
+	}
+	b.g.settle()
+	return errHeirEnded
+}
+
+// settle writes usage that no heir took.
+func (g *gateway) settle() {
+	db, err := state.Open(g.cfg.State.Dir)
+	if err == nil {
+		err = errors.Join(g.usage.Settle(db), db.Close())
+	}
+	if err != nil {
+		g.log.Error("usage could not be written at the end", "error", err)
+	}
+}
