@@ -13,7 +13,7 @@ func TestPutEvictsTheLeastRecentlyUsed(t *testing.T) {
 	s.Put("b", 2)
 	s.Get("a")
 	evicted, err := s.Put("c", 3)
-	if err != nil || evicted == nil || *evicted != (Entry[string, int]{"b", 2}) {
+	if err != nil || !slices.Equal(evicted, []Entry[string, int]{{"b", 2}}) {
 		t.Fatalf("Put(c) = %v, %v; want b evicted", evicted, err)
 	}
 	if _, ok := s.Peek("b"); ok {
@@ -26,7 +26,7 @@ func TestPutPassesOverWhatIsPinned(t *testing.T) {
 	s.Put("a", 1)
 	s.Put("b", 2)
 	s.Pin("a")
-	if evicted, _ := s.Put("c", 3); evicted == nil || evicted.Key != "b" {
+	if evicted, _ := s.Put("c", 3); len(evicted) != 1 || evicted[0].Key != "b" {
 		t.Fatalf("evicted %v, want b: a is in use", evicted)
 	}
 	s.Pin("c")
@@ -131,7 +131,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 			default:
 				if !idle && full {
-					if evicted == nil || evicted.Key != order[0] {
+					if len(evicted) != 1 || evicted[0].Key != order[0] {
 						t.Fatalf("evicted %v, want %d", evicted, order[0])
 					}
 					order = order[1:]
@@ -163,5 +163,61 @@ func TestAgainstModel(t *testing.T) {
 		if got := s.Idle(); !slices.Equal(got, order) || s.IdleLen() != len(order) || s.Len() != len(order)+len(pins) {
 			t.Fatalf("idle %v, want %v", got, order)
 		}
+	}
+}
+
+func TestWeights(t *testing.T) {
+	s := NewWeighted(Limits{Weight: 10}, func(_ string, v int) int64 { return int64(v) })
+	s.Put("a", 3)
+	s.Put("b", 3)
+	s.Put("c", 3)
+	s.Pin("a")
+	if evicted, err := s.Put("d", 6); err != nil || len(evicted) != 2 || evicted[0].Key != "b" || evicted[1].Key != "c" {
+		t.Fatalf("evicted %v, %v; want b and c, a is in use", evicted, err)
+	}
+	if _, err := s.Put("e", 8); !errors.Is(err, ErrAllPinned) || s.Len() != 2 {
+		t.Error("more than fits beside what is in use is let in")
+	}
+	if s.PinnedWeight() != 3 || s.PinnedLen() != 1 || !s.Room(1, 7) || s.Room(1, 8) {
+		t.Errorf("%d pinned of weight %d", s.PinnedLen(), s.PinnedWeight())
+	}
+	s.Put("a", 5)
+	if s.Remove("d"); s.PinnedWeight() != 5 || s.weight != 5 {
+		t.Errorf("weight %d, pinned %d", s.weight, s.PinnedWeight())
+	}
+	s.Unpin("a")
+	if s.Remove("a"); s.weight != 0 || s.PinnedWeight() != 0 {
+		t.Errorf("an empty set weighs %d, pinned %d", s.weight, s.PinnedWeight())
+	}
+}
+
+func TestPutPinned(t *testing.T) {
+	s := New[string, int](2)
+	s.Put("a", 1)
+	s.Put("b", 2)
+	if evicted, err := s.PutPinned("a", 1); evicted != nil || err != nil || !s.Pinned("a") {
+		t.Fatalf("%v, %v", evicted, err)
+	}
+	if evicted, err := s.PutPinned("c", 3); err != nil || len(evicted) != 1 || evicted[0].Key != "b" || !s.Pinned("c") {
+		t.Fatalf("%v, %v; want b to make room", evicted, err)
+	}
+	if _, err := s.PutPinned("d", 4); !errors.Is(err, ErrAllPinned) {
+		t.Errorf("%v in a set in use", err)
+	}
+}
+
+func TestLastUse(t *testing.T) {
+	s := New[string, int](3)
+	s.Put("a", 1)
+	s.Put("b", 2)
+	if s.LastUse("a") >= s.LastUse("b") || s.LastUse("c") != 0 {
+		t.Error("not in the order of Put")
+	}
+	if s.Get("a"); s.LastUse("a") <= s.LastUse("b") {
+		t.Error("Get is no use")
+	}
+	s.Pin("b")
+	if s.Unpin("b"); s.LastUse("b") <= s.LastUse("a") {
+		t.Error("the end of the last pin is no use")
 	}
 }

@@ -16,9 +16,9 @@ type (
 	// Identity tells targets apart; equal ones give equal answers.
 	Identity = sched.Identity
 	// Chain tells conversations apart.
-	Chain = sched.Chain
+	Chain = sched.PrefixHashes
 	// Link is one step of a Chain.
-	Link = sched.Link
+	Link = sched.PrefixHash
 	// Usage is what a request took, in tokens.
 	Usage = sched.Usage
 	// Part is one adapter's file and the factor it is applied with.

@@ -124,7 +124,7 @@ func New(opts Options, stock []Stock) *Pool {
 		started: make(chan error, mostWorkers), tested: make(chan struct{}), sized: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, Spread: opts.Spread, Queue: opts.Queue, HeadStart: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
+		Quantum: opts.Quantum, ScaleOutAfter: opts.Spread, Queue: opts.Queue, Aging: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, First: opts.First, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.shared = opts.SharedFate

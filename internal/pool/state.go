@@ -149,7 +149,7 @@ func (s *state) admit(t *ticket) error {
 // loadable returns why no worker will ever have the files loaded, or nil.
 func (s *state) loadable(files []sched.File) error {
 	for _, file := range files {
-		if s.sched.Spoiled(file) {
+		if s.sched.Quarantined(file) {
 			return &SpoiledError{File: file, Reason: "it was tried"}
 		}
 	}
@@ -174,8 +174,8 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Scope: r.Scope, Whole: r.Whole, Alone: r.Suspect, Chain: r.Chain,
-		ScopeWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Scope, Exclusive: r.Whole, Alone: r.Suspect, PrefixHashes: r.Chain,
+		NamespaceWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())
@@ -474,7 +474,7 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.suspect, m.stalled, m.held, m.swapping, m.unstarted = false, false, false, false, 0
 	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
-	for _, file := range s.sched.Convicted() {
+	for _, file := range s.sched.NewlyQuarantined() {
 		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
 	}
 	s.reject(spoiled)
@@ -506,7 +506,7 @@ func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
 // spoil says that files are not there any more.
 func (s *state) spoil(files []*SpoiledError) {
 	for _, f := range files {
-		s.sched.Spoil(f.File)
+		s.sched.Quarantine(f.File)
 	}
 	s.reject(files)
 	s.schedule()

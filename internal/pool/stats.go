@@ -82,7 +82,7 @@ func (s *state) fill(st *Stats) {
 			w.Health = Reloading
 		case v.Drained:
 			w.Health = Drained
-		case v.Closing:
+		case v.Preempted:
 			w.Health = Draining
 		default:
 			w.Health = Up

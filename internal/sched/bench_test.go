@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		holds time.Duration // a request's slot
 	}{{"light", 50 * time.Millisecond}, {"overload", 400 * time.Millisecond}} {
 		b.Run(load.name, func(b *testing.B) {
-			s := New(Options{Quantum: Auto, Spread: Auto, Queue: 100_000, Adjacent: true})
+			s := New(Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 100_000, Adjacent: true})
 			for id := range workers {
 				s.Up(id, slots, fmt.Sprint(id/8), 0)
 			}
@@ -50,7 +50,7 @@ func BenchmarkDecide(b *testing.B) {
 					running = running[1:]
 					place()
 				}
-				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now, Chain: talk(rng.Uint64N(1000), 3)}, now)
+				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now, PrefixHashes: talk(rng.Uint64N(1000), 3)}, now)
 				place()
 			}
 			b.ReportMetric(float64(s.Waiting()), "waiting")
@@ -62,8 +62,8 @@ func BenchmarkDecide(b *testing.B) {
 // holds 100: processes come and go all the time.
 func BenchmarkDecideWithReloads(b *testing.B) {
 	const workers, slots, files, perSecond, holds = 64, 8, 10_000, 1000, 50 * time.Millisecond
-	s := New(Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
-	list := stock(files)
+	s := New(Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+	list := stockOf(files)
 	s.SetStock(list, 0)
 	for id := range workers {
 		s.Plan(id, 0)
@@ -123,7 +123,7 @@ func BenchmarkGiveUp(b *testing.B) {
 	for _, futile := range []bool{false, true} {
 		b.Run(fmt.Sprintf("futile=%v", futile), func(b *testing.B) {
 			s := New(Options{Quantum: 2 * time.Second, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
-			list := stock(2 * files)
+			list := stockOf(2 * files)
 			s.SetStock(list, 0)
 			for id := range workers {
 				s.Plan(id, 0)
@@ -132,15 +132,14 @@ func BenchmarkGiveUp(b *testing.B) {
 			for i := range files {
 				file := list[files+i].File
 				if futile {
-					s.Spoil(file)
+					s.Quarantine(file)
 				}
 				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: Identity(file), Files: []File{file}}, 0)
 			}
-			d := decision{s: s, now: time.Second}
 			b.ReportAllocs()
 			for b.Loop() {
-				if w, _ := d.victim(); (w == nil) != futile {
-					b.Fatalf("gives up %v", w)
+				if w, any := s.residency.Victim(time.Second); any == futile {
+					b.Fatalf("gives up %d", w)
 				}
 			}
 		})

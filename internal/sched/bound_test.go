@@ -14,8 +14,8 @@ const (
 	swapTime = 20 * time.Millisecond
 	longest  = 3 * time.Second // of a generation
 
-	headStart = 2 * time.Second
-	urgency   = 1 // priorities are from -urgency to urgency
+	aging   = 2 * time.Second
+	urgency = 1 // priorities are from -urgency to urgency
 )
 
 // traffic is random load on a world.
@@ -37,10 +37,10 @@ type wait struct {
 }
 
 // fixed are turns and spreading as somebody set them.
-var fixed = Options{Quantum: time.Second, Spread: 100 * time.Millisecond}
+var fixed = Options{Quantum: time.Second, ScaleOutAfter: 100 * time.Millisecond}
 
 func newTraffic(t *testing.T, rng *rand.Rand, opts Options, devices, queue int) *traffic {
-	opts.Queue, opts.HeadStart = queue, headStart
+	opts.Queue, opts.Aging = queue, aging
 	tr := &traffic{
 		world: newWorld(t, opts),
 		rng:   rng, ends: map[Ticket]Time{}, stop: time.Minute,
@@ -51,7 +51,7 @@ func newTraffic(t *testing.T, rng *rand.Rand, opts Options, devices, queue int) 
 	for i := range 2 + rng.IntN(8) {
 		r := Request{Identity: Identity(fmt.Sprint("f", i)), Weight: []float64{1, 1, 0.5, 2}[rng.IntN(4)]}
 		if rng.IntN(8) == 0 {
-			r.Whole = true
+			r.Exclusive = true
 		}
 		if rng.IntN(3) == 0 {
 			r.Priority = rng.IntN(2*urgency+1) - urgency
@@ -109,13 +109,13 @@ func (tr *traffic) begin() {
 func (tr *traffic) arrival(flow int) {
 	tr.next[flow] = tr.pause(flow)
 	r := tr.flows[flow]
-	r.Scope = fmt.Sprint(tr.rng.IntN(3))
-	r.ScopeWeight = []float64{0, 1, 0.2, 2}[tr.rng.IntN(4)]
+	r.Namespace = fmt.Sprint(tr.rng.IntN(3))
+	r.NamespaceWeight = []float64{0, 1, 0.2, 2}[tr.rng.IntN(4)]
 	if tr.rng.IntN(10) == 0 {
 		r.Priority = tr.rng.IntN(2*urgency+1) - urgency
 	}
 	if tr.rng.IntN(2) == 0 {
-		r.Chain = talk(uint64(tr.rng.IntN(20)), 1+tr.rng.IntN(4))
+		r.PrefixHashes = talk(uint64(tr.rng.IntN(20)), 1+tr.rng.IntN(4))
 	}
 	j := tr.arrive(r)
 	if j != nil && tr.rng.Float64() < tr.cancels {
@@ -166,7 +166,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 	given := map[flowKey]bool{}
 	for _, a := range tr.log {
 		j := tr.placed[a.Ticket]
-		key := flowKey{j.Identity, j.Whole}
+		key := flowKey{j.Identity, j.Exclusive}
 		given[key] = true
 		for other, w := range waits {
 			if other != key {
@@ -175,8 +175,8 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 		}
 	}
 	for _, r := range tr.flows {
-		key := flowKey{r.Identity, r.Whole}
-		f := tr.s.flows[key]
+		key := flowKey{r.Identity, r.Exclusive}
+		f := tr.s.queue.flows[key]
 		waiting := f != nil && f.waiting > 0 && f.running == 0
 		w := waits[key]
 		if w != nil && (given[key] || !waiting) {
@@ -197,16 +197,16 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 
 // bound is what docs/scheduling.md promises for a flow that nothing runs of and
 // that saw so many others served: their turns, on as many workers as there are,
-// and one that was under way; a turn for its own debt; and the head start that the
+// and one that was under way; a turn for its own deficit; and the aging that the
 // highest priority has of the lowest.
 func (tr *traffic) bound(r Request, ahead int) time.Duration {
 	workers := len(tr.slots)
 	turns := 1 + (ahead+workers-1)/workers
 	heaviest := 4.0
-	quantum := tr.s.longestQuantum()
+	quantum := tr.s.fleet.longestQuantum()
 	turn := time.Duration(heaviest*float64(quantum)) + longest
-	debt := quantum + longest
-	return time.Duration(turns)*turn + debt + 2*urgency*headStart
+	deficit := quantum + longest
+	return time.Duration(turns)*turn + deficit + 2*urgency*aging
 }
 
 // TestNothingIsLost lets workers come and go and clients leave: every request
@@ -227,10 +227,10 @@ func TestNothingIsLost(t *testing.T) {
 			tr.decide()
 			tr.begin()
 		}
-		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.anyWaits() || tr.s.missing.len() > 0 || tr.s.longest.len() > 0 {
+		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.queue.anyWaits() || tr.s.queue.missing.Len() > 0 || tr.s.queue.longest.Len() > 0 {
 			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
 		}
-		for _, w := range tr.s.list {
+		for _, w := range tr.s.fleet.list {
 			if w.inFlight != 0 || w.device.inFlight != 0 || w.unused.IdleLen() != len(w.slots) {
 				t.Fatalf("seed %d: worker %d has %d in flight, its device %d, %d free slots of %d",
 					i, w.id, w.inFlight, w.device.inFlight, w.unused.IdleLen(), len(w.slots))

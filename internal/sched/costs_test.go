@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/sched/cost"
 )
 
 // engine is a device in virtual time on which steps take as long as a formula says, for
@@ -48,7 +50,7 @@ func (e *engine) begin() {
 			continue
 		}
 		if j.kind == Swap {
-			e.changed[j.worker] = e.w.now + seconds(e.swap)
+			e.changed[j.worker] = e.w.now + cost.Seconds(e.swap)
 		}
 		e.active[j] = &generation{reading: e.first, left: float64(e.tokens), placed: e.w.now}
 		e.workers[j.worker] = true
@@ -92,7 +94,7 @@ func (e *engine) run(clients int, d time.Duration) {
 
 // advance lets time go by in which nothing begins or ends.
 func (e *engine) advance(by float64, n map[int]int) {
-	e.w.pass(seconds(by))
+	e.w.pass(cost.Seconds(by))
 	for j, g := range e.active {
 		switch {
 		case g.reading > 0:
@@ -115,8 +117,8 @@ func (e *engine) advance(by float64, n map[int]int) {
 }
 
 var (
-	auto = Options{Quantum: Auto, Spread: Auto, Queue: 1000}
-	mps  = Options{Quantum: Auto, Spread: Auto, Queue: 1000, Together: true}
+	auto = Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 1000}
+	mps  = Options{Quantum: Auto, ScaleOutAfter: Auto, Queue: 1000, Together: true}
 	// atOnce is a GPU on which processes run at the same time, and inTurns one on which
 	// they do not.
 	atOnce  = func(n, m int) float64 { return 0.0025 + 0.00036*float64(n) + 0.0002*float64(m-1) }
@@ -135,8 +137,8 @@ func TestCostsAreLearnt(t *testing.T) {
 	for _, clients := range []int{2, 6, 10} { // the load changes, as it does
 		e.run(clients, 20*time.Second)
 	}
-	c := &e.w.s.devices["gpu"].costs
-	if !c.step.known() {
+	c := &e.w.s.fleet.devices["gpu"].costs
+	if !c.Known() {
 		t.Fatal("nothing was learnt")
 	}
 	near := func(what string, got, want float64) {
@@ -144,12 +146,12 @@ func TestCostsAreLearnt(t *testing.T) {
 			t.Errorf("%s: %.2f ms, it is %.2f ms", what, 1e3*got, 1e3*want)
 		}
 	}
-	near("a change of adapter", c.swap().Seconds(), e.swap)
+	near("a change of adapter", c.Swap().Seconds(), e.swap)
 	for _, n := range []int{1, 4, 8} {
-		near(fmt.Sprintf("a step of %d", n), c.stepOf(float64(n), 3), atOnce(n, 3))
+		near(fmt.Sprintf("a step of %d", n), c.Step(float64(n), 3), atOnce(n, 3))
 	}
 	run := 0.01 + 64*atOnce(3, 3)
-	if q := e.w.s.quantum(e.w.s.devices["gpu"]).Seconds(); q < 3*run || q > 6*run {
+	if q := e.w.s.fleet.quantum(e.w.s.fleet.devices["gpu"]).Seconds(); q < 3*run || q > 6*run {
 		t.Errorf("a turn of %.2f s, where a request takes %.2f s", q, run)
 	}
 }
@@ -183,24 +185,5 @@ func TestManyAdaptersKeepTheirShareUnderAuto(t *testing.T) {
 			t.Errorf("%s: a request waited for %s", name, e.waited)
 		}
 		t.Logf("%s: %.0f tokens/s, longest wait %s", name, float64(e.done*e.tokens)/e.w.now.Seconds(), e.waited)
-	}
-}
-
-// TestAFitKeepsItsProportionsWhereNothingVaries: of one kind of load only the size is
-// learnt.
-func TestAFitKeepsItsProportionsWhereNothingVaries(t *testing.T) {
-	f := newFit(true, 1, 0.1, 1, 0.1)
-	for range 200 {
-		f.observe(loadOf(5, 0), 0.030)
-	}
-	if got := f.at(loadOf(5, 0)); math.Abs(got-0.030) > 0.002 {
-		t.Errorf("measured 30 ms, estimated %.1f", 1e3*got)
-	}
-	if got := f.at(loadOf(5, 1)) / f.at(loadOf(5, 0)); got < 1.6 || got > 2.4 {
-		t.Errorf("a second worker was expected to cost twice as much: %.2f", got)
-	}
-	f.observe(loadOf(5, 0), 100) // something stood still
-	if got := f.at(loadOf(5, 0)); got > 0.04 {
-		t.Errorf("one odd measurement made %.1f ms of 30", 1e3*got)
 	}
 }

@@ -8,29 +8,29 @@ import (
 // checkLanes compares a flow's lanes with its queue.
 func (f *flow) checkLanes(t testing.TB) {
 	t.Helper()
-	if place, leads := f.reckon(); f.waiting > 0 && (f.place != place || f.leads != leads) {
-		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.place, f.leads, place, leads)
+	if place, leads := f.reckon(); f.waiting > 0 && (f.position != place || f.leads != leads) {
+		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.position, f.leads, place, leads)
 	}
 	in, last := 0, map[*lane]*request{}
 	for r := f.head; r != nil; r = r.next {
 		l := r.lane
-		if before := last[l]; before != nil && before.Since > r.Since || l.scope != r.Scope || l.priority != r.Priority || l.inClass == 0 {
+		if before := last[l]; before != nil && before.Since > r.Since || l.namespace != r.Namespace || l.priority != r.Priority || l.inBand == 0 {
 			t.Fatalf("flow %q: %+v is in the lane %+v", f.key.identity, r.Request, l.laneKey)
 		}
 		last[l] = r
 		in++
 	}
 	waiting := 0
-	for i, c := range f.lanes.classes {
+	for i, c := range f.lanes.bands {
 		checkHeap(t, &c.lanes)
-		if i > 0 && f.lanes.classes[i-1].priority <= c.priority {
+		if i > 0 && f.lanes.bands[i-1].priority <= c.priority {
 			t.Fatalf("flow %q: its classes are not in order", f.key.identity)
 		}
 	}
 	for _, l := range f.lanes.byKey {
 		waiting += len(l.queue)
-		if (len(l.queue) > 0) != (l.inClass > 0) {
-			t.Fatalf("flow %q: a lane of %d is at %d of its class", f.key.identity, len(l.queue), l.inClass)
+		if (len(l.queue) > 0) != (l.inBand > 0) {
+			t.Fatalf("flow %q: a lane of %d is at %d of its class", f.key.identity, len(l.queue), l.inBand)
 		}
 	}
 	if in != f.waiting || waiting != in {
@@ -39,13 +39,13 @@ func (f *flow) checkLanes(t testing.TB) {
 }
 
 // of is a request of a tenant for one identity.
-func of(scope string, weight float64) Request {
-	return Request{Identity: "a", Scope: scope, ScopeWeight: weight}
+func of(namespace string, weight float64) Request {
+	return Request{Identity: "a", Namespace: namespace, NamespaceWeight: weight}
 }
 
 // lanesWorld has one worker with one slot, so that the order can be seen.
 func lanesWorld(t *testing.T) *world {
-	w := newWorld(t, Options{Quantum: time.Second, Queue: 100, HeadStart: 10 * time.Second})
+	w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
 	w.up(0, 1, "gpu")
 	return w
 }
@@ -64,7 +64,7 @@ func (w *world) finishOne(tokens func(*job) int) *job {
 
 func same(*job) int { return 10 }
 
-func TestFloodOfOneScopeDoesNotDelayAnother(t *testing.T) {
+func TestFloodOfOneNamespaceDoesNotDelayAnother(t *testing.T) {
 	w := lanesWorld(t)
 	for range 50 {
 		w.do(of("flood", 1))
@@ -76,21 +76,21 @@ func TestFloodOfOneScopeDoesNotDelayAnother(t *testing.T) {
 	}
 }
 
-// TestScopesShareByWeightAndTokens lets three scopes ask for more than there is,
+// TestNamespacesShareByWeightAndTokens lets three namespaces ask for more than there is,
 // one with a double weight and one with answers four times as long.
-func TestScopesShareByWeightAndTokens(t *testing.T) {
+func TestNamespacesShareByWeightAndTokens(t *testing.T) {
 	w := lanesWorld(t)
 	given := map[string]int{}
 	tokens := func(j *job) int {
 		n := 10
-		if j.Scope == "long" {
+		if j.Namespace == "long" {
 			n = 40
 		}
-		given[j.Scope] += n
+		given[j.Namespace] += n
 		return n
 	}
-	scopes := []Request{of("long", 1), of("short", 1), of("heavy", 2)}
-	for _, r := range scopes {
+	namespaces := []Request{of("long", 1), of("short", 1), of("heavy", 2)}
+	for _, r := range namespaces {
 		for range 5 {
 			w.do(r)
 		}
@@ -106,8 +106,8 @@ func TestScopesShareByWeightAndTokens(t *testing.T) {
 
 func abs(n int) int { return max(n, -n) }
 
-// TestScopeThatComesBackHasNoClaim: who was away does not get everything.
-func TestScopeThatComesBackHasNoClaim(t *testing.T) {
+// TestNamespaceThatComesBackHasNoClaim: who was away does not get everything.
+func TestNamespaceThatComesBackHasNoClaim(t *testing.T) {
 	w := lanesWorld(t)
 	for range 60 {
 		w.do(of("here", 1))
@@ -121,7 +121,7 @@ func TestScopeThatComesBackHasNoClaim(t *testing.T) {
 	}
 	served := map[string]int{}
 	for range 12 {
-		served[w.finishOne(same).Scope]++
+		served[w.finishOne(same).Namespace]++
 	}
 	if abs(served["here"]-served["away"]) > 2 {
 		t.Errorf("served %v", served)
@@ -129,7 +129,7 @@ func TestScopeThatComesBackHasNoClaim(t *testing.T) {
 }
 
 // TestPriorities: higher ones go first, within an identity and between identities,
-// but what is lower is served when it has waited for the head start.
+// but what is lower is served when it has waited for its aging.
 func TestPriorities(t *testing.T) {
 	for _, own := range []bool{false, true} {
 		w := lanesWorld(t)
@@ -144,11 +144,11 @@ func TestPriorities(t *testing.T) {
 		w.do(high)
 		began, served := w.now, []string{}
 		for w.placed[j.Ticket] == nil {
-			if x := w.finishOne(same); x.Scope == "high" {
+			if x := w.finishOne(same); x.Namespace == "high" {
 				w.do(high)
 			}
 			for _, x := range w.placed {
-				served = append(served, x.Scope)
+				served = append(served, x.Namespace)
 			}
 			if len(served) > 100 {
 				t.Fatalf("own identity %v: the low one never runs", own)
@@ -165,14 +165,14 @@ func TestPriorities(t *testing.T) {
 func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 	low := of("low", 1)
 	low.Priority = -1
-	other := Request{Identity: "b", Scope: "other"}
-	urgent := Request{Identity: "c", Scope: "urgent", Priority: 1}
+	other := Request{Identity: "b", Namespace: "other"}
+	urgent := Request{Identity: "c", Namespace: "urgent", Priority: 1}
 	for name, c := range map[string]struct {
 		queue  []Request
 		comes  Request
 		victim string // "" is nobody: what comes is turned away
 	}{
-		"the scope with most":              {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("y", 1), "x"},
+		"the namespace with most":          {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("y", 1), "x"},
 		"not for its own":                  {[]Request{of("x", 1), of("x", 1), of("x", 1), of("y", 1)}, of("x", 1), ""},
 		"by weight":                        {[]Request{of("x", 4), of("x", 4), of("x", 4), of("y", 1)}, of("y", 1), ""},
 		"the identity with most":           {[]Request{of("x", 1), of("x", 1), of("y", 1), of("x", 1)}, other, "x"},
@@ -189,13 +189,13 @@ func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 		j := w.do(c.comes)
 		left := map[string]int{}
 		for _, q := range w.queued {
-			left[q.Scope]++
+			left[q.Namespace]++
 		}
 		for _, r := range c.queue {
-			left[r.Scope]--
+			left[r.Namespace]--
 		}
 		if j != nil {
-			left[c.comes.Scope]--
+			left[c.comes.Namespace]--
 		}
 		switch {
 		case (j != nil) != (c.victim != "") || len(w.queued) != before:
@@ -242,19 +242,19 @@ func (w *world) flood(r Request, span time.Duration, more func()) (finished int)
 	return finished
 }
 
-// TestLowPriorityDoesNotDrainOthersInVain: the worker is closed for it once it is
+// TestLowPriorityDoesNotDrainOthersInVain: the worker is preempted for it once it is
 // its turn, and not before.
 func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
 	for _, priority := range []int{1, 3, 10} {
 		var got [2]int
 		for i := range got {
-			w := newWorld(t, Options{Quantum: time.Second, Queue: 100, HeadStart: 10 * time.Second})
+			w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
 			w.up(0, 8, "gpu")
-			high := Request{Identity: "x", Scope: "high", Priority: priority}
+			high := Request{Identity: "x", Namespace: "high", Priority: priority}
 			w.do(high)
 			var low *job
 			if i == 1 {
-				low = w.do(Request{Identity: "y", Scope: "low"})
+				low = w.do(Request{Identity: "y", Namespace: "low"})
 			}
 			got[i] = w.flood(high, time.Duration(priority)*10*time.Second-time.Second, func() {})
 			if i == 1 && w.queued[low.Ticket] == nil {
@@ -274,7 +274,7 @@ func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
 func TestSamePriorityIsNone(t *testing.T) {
 	waited := map[int]time.Duration{}
 	for _, priority := range []int{-10, -1, 0, 5} {
-		w := newWorld(t, Options{Quantum: time.Second, Queue: 100, HeadStart: 10 * time.Second})
+		w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
 		w.up(0, 8, "gpu")
 		r := Request{Identity: "x", Priority: priority}
 		w.flood(r, 5*time.Second, func() {})
@@ -299,7 +299,7 @@ func TestWeightGoesWithItsTenant(t *testing.T) {
 		w.do(of("light", 1))
 	}
 	j := w.do(of("heavy", 10))
-	f := w.s.flows[flowKey{identity: "a"}]
+	f := w.s.queue.flows[flowKey{identity: "a"}]
 	if f.weight != 10 {
 		t.Errorf("with a heavy tenant the weight is %v", f.weight)
 	}
@@ -312,30 +312,32 @@ func TestWeightGoesWithItsTenant(t *testing.T) {
 // usual, and those that a worker's death ended cost nothing.
 func TestWhatIsCutIsNotFree(t *testing.T) {
 	w := lanesWorld(t)
-	for _, scope := range []string{"cuts", "reads", "cuts", "reads"} {
-		w.do(of(scope, 1))
+	for _, namespace := range []string{"cuts", "reads", "cuts", "reads"} {
+		w.do(of(namespace, 1))
 	}
 	turns := map[string]int{}
 	for range 200 {
 		j := w.finishOne(func(j *job) int {
-			if j.Scope == "cuts" {
+			if j.Namespace == "cuts" {
 				return 0
 			}
 			return 50
 		})
-		turns[j.Scope]++
+		turns[j.Namespace]++
 		w.do(j.Request)
 	}
 	if abs(turns["cuts"]-turns["reads"]) > 20 {
 		t.Errorf("turns: %v", turns)
 	}
-	lane := func(scope string) *lane { return w.s.flows[flowKey{identity: "a"}].lanes.byKey[laneKey{scope: scope}] }
+	lane := func(namespace string) *lane {
+		return w.s.queue.flows[flowKey{identity: "a"}].lanes.byKey[laneKey{namespace: namespace}]
+	}
 	before := lane("cuts").given + lane("reads").given
 	for range 5 {
 		w.up(0, 1, "gpu")
 		w.do(of("reads", 1))
 	}
-	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.usualCost {
+	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.queue.usualCost {
 		t.Errorf("a worker that dies costs: %.0f before, %.0f after", before, after)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // shop is a world whose workers load adapters: processes start and end as the
@@ -46,9 +48,9 @@ func (sh *shop) begin(id int) {
 }
 
 func (sh *shop) come(id int) {
-	files := sh.s.planned[id]
+	files := sh.s.status().Members[id].Planned
 	delete(sh.starts, id)
-	if sh.memory > 0 && sh.s.bytes(files) > sh.memory {
+	if sh.memory > 0 && sh.s.bytesOf(files) > sh.memory {
 		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.now) {
 			sh.t.Fatalf("%v do not fit, and will be tried again", files)
 		}
@@ -141,14 +143,15 @@ func (sh *shop) String() string {
 	for _, j := range sh.queued {
 		waiting = append(waiting, fmt.Sprint(j.Files))
 	}
+	st := s.status()
 	var odd []string
-	for _, it := range s.items {
-		if it.bad || !it.proven || it.Pin || it.Preload {
-			odd = append(odd, fmt.Sprintf("%s pin %t preload %t bad %t proven %t batch %d strikes %d", it.File, it.Pin, it.Preload, it.bad, it.proven, it.batch, it.strikes))
+	for _, it := range s.residency.Items() {
+		if it.Quarantined || !it.Proven || it.Pin || it.Preload {
+			odd = append(odd, fmt.Sprintf("%+v", it))
 		}
 	}
-	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), vacant %v, starting %v, planned %v, forced %v, drained %v, wanting %t, loaded %v\n%s",
-		sh.now, waiting, s.missing.len(), s.phase, s.next, s.victim, s.vacant, sh.starts, s.planned, s.forced, s.drained, s.wanting, sh.loaded(), strings.Join(odd, "\n"))
+	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), starting %v, forced %v, members %+v, lacking %t, loaded %v\n%s",
+		sh.now, waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, sh.starts, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
 }
 
 // loaded returns what every worker that is up has loaded.
@@ -174,7 +177,7 @@ func (sh *shop) done(j *job) {
 	sh.s.Finish(j.Ticket, Usage{Completion: 10}, sh.now)
 }
 
-func stock(n int) (list []Stock) {
+func stockOf(n int) (list []Stock) {
 	for i := range n {
 		list = append(list, Stock{File: File(fmt.Sprintf("f%02d", i)), Bytes: 10})
 	}
@@ -188,24 +191,24 @@ func bounded(workers, loaded int) Options {
 }
 
 func TestAllIsLoadedWhereItFits(t *testing.T) {
-	sh := open(t, bounded(2, 0), stock(5)...)
+	sh := open(t, bounded(2, 0), stockOf(5)...)
 	for id, files := range sh.loaded() {
 		if len(files) != 5 {
 			t.Errorf("worker %d has %v", id, files)
 		}
 	}
 	// A new file comes to all, one worker after the other, without anyone asking.
-	sh.s.SetStock(stock(6), sh.now)
+	sh.s.SetStock(stockOf(6), sh.now)
 	fewest := 2
 	sh.run(func() bool {
-		fewest = min(fewest, len(sh.s.list))
-		return len(sh.s.list) == 2 && len(sh.s.shelves) == 1 && len(sh.s.shelves[0].files) == 6
+		fewest = min(fewest, len(sh.s.fleet.list))
+		return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines) == 1 && len(sh.s.queue.lines[0].set.Files()) == 6
 	})
 	if fewest != 1 {
 		t.Errorf("down to %d workers at a time", fewest)
 	}
 	// One that is gone costs nothing.
-	sh.s.SetStock(stock(5), sh.now)
+	sh.s.SetStock(stockOf(5), sh.now)
 	reloads := sh.s.Counts().Reloads
 	sh.pass(time.Minute)
 	if now := sh.s.Counts().Reloads; now != reloads {
@@ -214,7 +217,7 @@ func TestAllIsLoadedWhereItFits(t *testing.T) {
 }
 
 func TestWorkersLoadDifferentFiles(t *testing.T) {
-	sh := open(t, bounded(2, 3), stock(6)...)
+	sh := open(t, bounded(2, 3), stockOf(6)...)
 	got := sh.loaded()
 	if slices.ContainsFunc(got[0], func(f File) bool { return slices.Contains(got[1], f) }) || len(got[0])+len(got[1]) != 6 {
 		t.Errorf("loaded %v", got)
@@ -222,7 +225,7 @@ func TestWorkersLoadDifferentFiles(t *testing.T) {
 }
 
 func TestMissIsLoadedInPlaceOfTheLeastRecentlyUsed(t *testing.T) {
-	sh := open(t, bounded(1, 3), stock(5)...)
+	sh := open(t, bounded(1, 3), stockOf(5)...)
 	for _, f := range []File{"f00", "f02", "f01"} {
 		sh.done(sh.wants(f))
 	}
@@ -237,7 +240,7 @@ func TestMissIsLoadedInPlaceOfTheLeastRecentlyUsed(t *testing.T) {
 }
 
 func TestNewcomersShareOneRestart(t *testing.T) {
-	sh := open(t, bounded(1, 4), stock(8)...)
+	sh := open(t, bounded(1, 4), stockOf(8)...)
 	sh.wants("f04")
 	sh.wants("f05")
 	sh.wants("f06", "f07")
@@ -251,7 +254,7 @@ func TestNewcomersShareOneRestart(t *testing.T) {
 }
 
 func TestPinnedAndPreloadedStay(t *testing.T) {
-	list := stock(12)
+	list := stockOf(12)
 	list[7].Pin, list[9].Preload = true, true
 	sh := open(t, bounded(2, 3), list...)
 	for i := range 12 {
@@ -265,7 +268,7 @@ func TestPinnedAndPreloadedStay(t *testing.T) {
 				preloaded++
 			}
 		}
-		if preloaded == 0 && len(sh.s.list) == 2 {
+		if preloaded == 0 && len(sh.s.fleet.list) == 2 {
 			t.Fatalf("the preloaded one is nowhere: %v", sh.loaded())
 		}
 	}
@@ -274,7 +277,7 @@ func TestPinnedAndPreloadedStay(t *testing.T) {
 func TestMemoryBoundsWhatIsLoaded(t *testing.T) {
 	o := bounded(1, 0)
 	o.Memory = 35
-	sh := open(t, o, stock(6)...)
+	sh := open(t, o, stockOf(6)...)
 	if got := sh.loaded()[0]; len(got) != 3 {
 		t.Errorf("%v of 10 bytes each in 35", got)
 	}
@@ -287,7 +290,7 @@ func TestMemoryBoundsWhatIsLoaded(t *testing.T) {
 // TestReloadsAreRateLimited scans over many adapters while one is in use: it goes
 // on, and the restarts leave at least half of the time.
 func TestReloadsAreRateLimited(t *testing.T) {
-	sh := open(t, bounded(1, 4), stock(100)...)
+	sh := open(t, bounded(1, 4), stockOf(100)...)
 	sh.done(sh.wants("f00"))
 	begun := sh.now
 	for i := 10; i < 60; i++ {
@@ -321,7 +324,7 @@ func TestReloadsAreRateLimited(t *testing.T) {
 // TestLoadedOnesDoNotWaitForReloads keeps one adapter that two workers have busy
 // while others miss.
 func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
-	list := stock(30)
+	list := stockOf(30)
 	list[0].Pin = true
 	sh := open(t, bounded(2, 3), list...)
 	for i := 10; i < 20; i++ {
@@ -330,8 +333,8 @@ func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
 			j := sh.wants("f00")
 			actions, _ := sh.s.Decide(sh.now)
 			sh.carry(actions)
-			if sh.placed[j.Ticket] == nil && len(sh.s.list) > 0 && !sh.s.workers[sh.s.list[0].id].reloading {
-				t.Fatalf("waits though worker %d has it", sh.s.list[0].id)
+			if sh.placed[j.Ticket] == nil && len(sh.s.fleet.list) > 0 && !sh.s.fleet.workers[sh.s.fleet.list[0].id].reloading {
+				t.Fatalf("waits though worker %d has it", sh.s.fleet.list[0].id)
 			}
 			if sh.placed[j.Ticket] != nil {
 				delete(sh.placed, j.Ticket)
@@ -347,12 +350,12 @@ func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
 func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
 	o := bounded(2, 3)
 	o.Spares = 1
-	sh := open(t, o, stock(20)...)
+	sh := open(t, o, stockOf(20)...)
 	for i := 10; i < 16; i++ {
-		j := sh.wants(stock(20)[i].File)
+		j := sh.wants(stockOf(20)[i].File)
 		sh.run(func() bool {
 			serving := 0
-			for _, w := range sh.s.list {
+			for _, w := range sh.s.fleet.list {
 				if !w.reloading {
 					serving++
 				}
@@ -365,7 +368,7 @@ func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
 		delete(sh.placed, j.Ticket)
 		sh.s.Finish(j.Ticket, Usage{}, sh.now)
 	}
-	sh.run(func() bool { return len(sh.s.list) == 2 && sh.s.phase == quiet })
+	sh.run(func() bool { return len(sh.s.fleet.list) == 2 && sh.s.status().Phase == residency.None })
 }
 
 // TestBadFilesAreFound adds several files at once of which some end the process.
@@ -373,13 +376,13 @@ func TestBadFilesAreFound(t *testing.T) {
 	for _, spares := range []int{0, 1} {
 		o := bounded(2, 0)
 		o.Spares = spares
-		sh := open(t, o, stock(4)...)
+		sh := open(t, o, stockOf(4)...)
 		sh.breaks["f07"], sh.breaks["f13"] = true, true
-		sh.s.SetStock(stock(20), sh.now)
+		sh.s.SetStock(stockOf(20), sh.now)
 		var found []File
 		sh.run(func() bool {
-			found = append(found, sh.s.Convicted()...)
-			return len(sh.s.list) == 2 && len(sh.s.shelves) == 1 && len(sh.s.shelves[0].files) == 18
+			found = append(found, sh.s.NewlyQuarantined()...)
+			return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines) == 1 && len(sh.s.queue.lines[0].set.Files()) == 18
 		})
 		slices.Sort(found)
 		if got := fmt.Sprint(found); got != "[f07 f13]" {
@@ -389,16 +392,18 @@ func TestBadFilesAreFound(t *testing.T) {
 }
 
 func TestBadFileAtTheFirstStart(t *testing.T) {
-	sh := newShop(t, bounded(2, 0), stock(6)...)
+	sh := newShop(t, bounded(2, 0), stockOf(6)...)
 	sh.breaks["f02"] = true
-	sh.run(func() bool { return len(sh.s.list) == 2 && len(sh.s.shelves[0].files) == 5 && len(sh.s.shelves) == 1 })
-	if got := fmt.Sprint(sh.s.Convicted()); got != "[f02]" {
+	sh.run(func() bool {
+		return len(sh.s.fleet.list) == 2 && len(sh.s.queue.lines[0].set.Files()) == 5 && len(sh.s.queue.lines) == 1
+	})
+	if got := fmt.Sprint(sh.s.NewlyQuarantined()); got != "[f02]" {
 		t.Errorf("found %s", got)
 	}
 }
 
 func TestForcedRestart(t *testing.T) {
-	sh := open(t, bounded(2, 0), stock(2)...)
+	sh := open(t, bounded(2, 0), stockOf(2)...)
 	j := sh.wants("f00")
 	sh.run(sh.served(j))
 	sh.s.Restart(j.worker)
@@ -412,13 +417,13 @@ func TestForcedRestart(t *testing.T) {
 	if sh.slots[j.worker] != 0 {
 		t.Error("still up")
 	}
-	sh.run(func() bool { return len(sh.s.list) == 2 })
+	sh.run(func() bool { return len(sh.s.fleet.list) == 2 })
 }
 
 func first[A, B any](a A, _ B) A { return a }
 
 func TestDrainedWorkerTakesNothing(t *testing.T) {
-	sh := open(t, bounded(1, 0), stock(2)...)
+	sh := open(t, bounded(1, 0), stockOf(2)...)
 	sh.s.Drain(0, true, sh.now)
 	sh.up(0, 2, "gpu") // it stays so through a restart
 	j := sh.wants("f00")
@@ -436,7 +441,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 	for i, rng := range seeds(40) {
 		o := bounded(1+rng.IntN(3), 2+rng.IntN(4))
 		o.Spares = rng.IntN(2)
-		list := stock(4 + rng.IntN(30))
+		list := stockOf(4 + rng.IntN(30))
 		sh := open(t, o, list...)
 		for range 60 {
 			files := []File{list[rng.IntN(len(list))].File}
@@ -458,7 +463,7 @@ func TestReloadsLoseNothing(t *testing.T) {
 			sh.finishAll()
 			return len(sh.queued)+len(sh.placed) == 0
 		})
-		if sh.s.missing.len() > 0 || sh.s.anyWaits() || len(sh.s.running) > 0 {
+		if sh.s.queue.missing.Len() > 0 || sh.s.queue.anyWaits() || len(sh.s.running) > 0 {
 			t.Fatalf("seed %d: something is left", i)
 		}
 	}
@@ -499,18 +504,18 @@ func TestFirstProcessLoadsFew(t *testing.T) {
 		return list
 	}
 	sh := newShop(t, Options{Workers: 2, First: 3}, stock()...)
-	if first, second := len(sh.s.planned[0]), len(sh.s.planned[1]); first != 3 || second != 9 {
+	if first, second := len(sh.s.status().Members[0].Planned), len(sh.s.status().Members[1].Planned); first != 3 || second != 9 {
 		t.Errorf("the first loads %d files, the second %d; want 3 and 9", first, second)
 	}
-	if !slices.Contains(sh.s.planned[0], "7") || !slices.Contains(sh.s.planned[0], "8") {
-		t.Errorf("what is pinned is not among %v", sh.s.planned[0])
+	if !slices.Contains(sh.s.status().Members[0].Planned, "7") || !slices.Contains(sh.s.status().Members[0].Planned, "8") {
+		t.Errorf("what is pinned is not among %v", sh.s.status().Members[0].Planned)
 	}
-	sh.run(func() bool { return len(sh.s.had[0]) == 9 && len(sh.starts) == 0 })
+	sh.run(func() bool { return len(sh.s.status().Members[0].Had) == 9 && len(sh.starts) == 0 })
 	if n := sh.s.counts.Reloads; n != 1 {
 		t.Errorf("%d reloads, want one", n)
 	}
 	alone := newShop(t, Options{Workers: 1, First: 3}, stock()...)
-	if n := len(alone.s.planned[0]); n != 9 {
+	if n := len(alone.s.status().Members[0].Planned); n != 9 {
 		t.Errorf("one that is alone loads %d files, want 9", n)
 	}
 }

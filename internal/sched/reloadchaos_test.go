@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // chaos is a shop in which everything changes at any moment.
@@ -27,7 +29,7 @@ func TestReloadsSurviveChaos(t *testing.T) {
 			if rng.IntN(2) == 0 {
 				o.MaxLoaded, o.Memory = 0, int64(40+rng.IntN(40))
 			}
-			list := stock(5 + rng.IntN(20))
+			list := stockOf(5 + rng.IntN(20))
 			list[0].Pin, list[1].Preload, list[2].Preload = rng.IntN(2) == 0, rng.IntN(2) == 0, rng.IntN(2) == 0
 			c := &chaos{shop: newShop(t, o, list...), rng: rng, list: list, members: o.Workers + o.Spares, gone: map[File]bool{}}
 			if rng.IntN(2) == 0 {
@@ -54,7 +56,7 @@ func (c *chaos) request() {
 		slices.Sort(files)
 		files = slices.Compact(files)
 	}
-	spoiled := slices.ContainsFunc(files, c.s.Spoiled)
+	spoiled := slices.ContainsFunc(files, c.s.Quarantined)
 	if !spoiled && c.s.Room(files) {
 		c.wants(files...)
 	}
@@ -78,7 +80,7 @@ func (c *chaos) disturb() {
 		}
 		for _, j := range c.on(id) {
 			again := j.Request
-			if again.Again = true; !slices.ContainsFunc(again.Files, c.s.Spoiled) {
+			if again.Again = true; !slices.ContainsFunc(again.Files, c.s.Quarantined) {
 				defer c.arrive(again)
 			}
 		}
@@ -100,7 +102,7 @@ func (c *chaos) disturb() {
 		}
 	case 5:
 		f := c.pick()
-		c.s.Spoil(f)
+		c.s.Quarantine(f)
 		c.turnAway(f)
 	case 6, 7, 8, 9:
 		c.finishAll()
@@ -131,7 +133,7 @@ func (c *chaos) turnAway(f File) {
 // move lets what is due happen, and a little more.
 func (c *chaos) move() {
 	c.carry(first(c.s.Decide(c.now)))
-	for _, f := range c.s.Convicted() {
+	for _, f := range c.s.NewlyQuarantined() {
 		if !c.breaks[f] {
 			c.t.Fatalf("%s is convicted, and is innocent", f)
 		}
@@ -147,17 +149,17 @@ func (c *chaos) move() {
 // hold.
 func (c *chaos) checkOne() {
 	given := 0
-	for _, w := range c.s.list {
+	for _, w := range c.s.fleet.list {
 		if w.reloading {
 			given++
 		}
 		var bytes int64
-		for f := range w.shelf.files {
-			bytes += c.s.item(f).Bytes
+		for _, f := range w.line.set.Files() {
+			bytes += c.s.known(f).Bytes
 		}
 		// Where memory ends the bound is learned, perhaps while a worker with more comes up.
-		if o := c.s.opts; c.memory == 0 && o.Memory > 0 && bytes > o.Memory || c.memory > 0 && bytes > c.memory || o.MaxLoaded > 0 && len(w.shelf.files) > o.MaxLoaded {
-			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.shelf.files), bytes)
+		if o := c.s.opts; c.memory == 0 && o.Memory > 0 && bytes > o.Memory || c.memory > 0 && bytes > c.memory || o.MaxLoaded > 0 && len(w.line.set.Files()) > o.MaxLoaded {
+			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.line.set.Files()), bytes)
 		}
 	}
 	if given > 1 {
@@ -172,30 +174,30 @@ func (c *chaos) calm() {
 	}
 	settled := func() bool {
 		c.finishAll()
-		for _, f := range c.s.Convicted() {
+		for _, f := range c.s.NewlyQuarantined() {
 			c.turnAway(f)
 		}
 		c.checkOne()
-		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.phase == quiet && len(c.s.forced) == 0 && !c.s.wanting && c.s.wantAgain == Never
+		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.status().Phase == residency.None && len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
 	}
 	c.run(settled)
-	if up := len(c.s.list); up != c.s.opts.Workers {
+	if up := len(c.s.fleet.list); up != c.s.opts.Workers {
 		c.t.Fatalf("%d workers are up, want %d", up, c.s.opts.Workers)
 	}
 	for _, st := range c.list {
-		if c.s.Spoiled(st.File) {
+		if c.s.Quarantined(st.File) {
 			continue
 		}
 		if st.Preload && !c.s.Loaded(st.File) {
 			c.t.Errorf("%s is preloaded, and nobody has it", st.File)
 		}
-		for _, w := range c.s.list {
-			if st.Pin && !w.shelf.files[st.File] {
+		for _, w := range c.s.fleet.list {
+			if st.Pin && !w.line.set.Has(st.File) {
 				c.t.Errorf("%s is pinned, and worker %d does not have it: %s", st.File, w.id, c.shop)
 			}
 		}
 	}
-	if c.s.missing.len() > 0 || c.s.anyWaits() || len(c.s.running) > 0 {
+	if c.s.queue.missing.Len() > 0 || c.s.queue.anyWaits() || len(c.s.running) > 0 {
 		c.t.Error("something is left")
 	}
 }

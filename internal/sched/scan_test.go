@@ -48,11 +48,11 @@ const warmUp = 30 * time.Second
 
 func newScan(t *testing.T, o Options, hot int) *scan {
 	s := &scan{town: plainTown(t, seeds(1)[0], o), hot: hot}
-	s.all = stock(1000)
+	s.all = stockOf(1000)
 	s.stop, s.length, s.arrives = 5*time.Minute, 200*time.Millisecond, s.next
 	s.plans = func(id int, files []File) {
 		for _, st := range s.all[:hot] {
-			if w := s.s.had[id]; s.now > warmUp && slices.Contains(w, st.File) && !slices.Contains(files, st.File) {
+			if w := s.s.status().Members[id].Had; s.now > warmUp && slices.Contains(w, st.File) && !slices.Contains(files, st.File) {
 				t.Errorf("at %s worker %d has to make room for %v with %s, which is in use", s.now, id, files, st.File)
 			}
 		}

@@ -3,6 +3,8 @@ package sched
 import (
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // TestSpareThatCannotStart falls back to a restart in place, and is tried again
@@ -10,12 +12,12 @@ import (
 func TestSpareThatCannotStart(t *testing.T) {
 	o := bounded(1, 1)
 	o.Spares = 1
-	sh := open(t, o, stock(3)...)
+	sh := open(t, o, stockOf(3)...)
 	for _, f := range []File{"f01", "f02", "f00"} { // all are proven now
 		sh.done(sh.wants(f))
 		sh.wait(3 * time.Second)
 	}
-	spare := 1 - sh.s.list[0].id
+	spare := 1 - sh.s.fleet.list[0].id
 	fails := func() {
 		if _, starting := sh.starts[spare]; starting {
 			delete(sh.starts, spare)
@@ -34,8 +36,8 @@ func TestSpareThatCannotStart(t *testing.T) {
 			t.Errorf("%s was served by worker %d", f, j.worker)
 		}
 	}
-	if sh.s.spareBroken < begun+trouble-time.Minute {
-		t.Errorf("the spare is tried again at %s", sh.s.spareBroken)
+	if sh.s.status().SpareBroken < begun+trouble-time.Minute {
+		t.Errorf("the spare is tried again at %s", sh.s.status().SpareBroken)
 	}
 	sh.wait(trouble)
 	j := sh.wants("f00")
@@ -51,11 +53,11 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 	for _, after := range []time.Duration{2 * startTime, startTime, startTime / 4} {
 		o := bounded(1, 1)
 		o.Spares = 1
-		sh := open(t, o, stock(2)...)
-		old := sh.s.list[0].id
+		sh := open(t, o, stockOf(2)...)
+		old := sh.s.fleet.list[0].id
 		j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[old][0]])
-		sh.run(func() bool { return len(sh.starts) == 1 && sh.s.phase == restarting })
-		spare := sh.s.next
+		sh.run(func() bool { return len(sh.starts) == 1 && sh.s.status().Phase == residency.Restarting })
+		spare := sh.s.status().Next
 		sh.down(old)
 		switch after {
 		case startTime:
@@ -69,9 +71,11 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 		if after > startTime {
 			sh.begin(old)
 		}
-		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.list) == 1 && sh.s.phase == quiet })
-		if sh.s.list[0].id != spare || !sh.s.Vacant(old) {
-			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.list[0].id, spare)
+		sh.run(func() bool {
+			return len(sh.starts) == 0 && len(sh.s.fleet.list) == 1 && sh.s.status().Phase == residency.None
+		})
+		if sh.s.fleet.list[0].id != spare || !sh.s.Vacant(old) {
+			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.fleet.list[0].id, spare)
 		}
 	}
 }
@@ -80,7 +84,7 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 func TestDrainedSpareIsNotUsed(t *testing.T) {
 	o := bounded(1, 1)
 	o.Spares = 1
-	sh := open(t, o, stock(2)...)
+	sh := open(t, o, stockOf(2)...)
 	sh.s.Drain(1, true, sh.now)
 	j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[0][0]])
 	sh.done(j)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // These tests make one thing at a time that could keep a request, or a wish of the
@@ -52,14 +54,14 @@ func (sh *shop) wait(d time.Duration) {
 }
 
 func (sh *shop) has(worker int, files ...File) bool {
-	w, up := sh.s.workers[worker]
-	return up && holdsAll(w.shelf.files, files)
+	w, up := sh.s.fleet.workers[worker]
+	return up && w.line.set.Holds(files)
 }
 
 // TestFloodsDoNotKeepOthersFromBeingLoaded lets two identities with long queues
 // meet a third that came after all of their requests, where two fit.
 func TestFloodsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
-	sh := open(t, bounded(1, 2), stock(3)...)
+	sh := open(t, bounded(1, 2), stockOf(3)...)
 	for range 200 {
 		sh.wants("f00")
 		sh.wants("f01")
@@ -103,7 +105,7 @@ func TestFloodsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 }
 
 func TestAlternatingFilesAreServedAtTheIntervalsPace(t *testing.T) {
-	sh := open(t, bounded(1, 1), stock(2)...)
+	sh := open(t, bounded(1, 1), stockOf(2)...)
 	begun, reloads := sh.now, sh.s.Counts().Reloads
 	for i := range 20 {
 		sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%2))))
@@ -121,7 +123,7 @@ func TestAlternatingFilesAreServedAtTheIntervalsPace(t *testing.T) {
 // for another file is served, and what made room for it comes back when that has
 // not been used for a while.
 func TestPreloadedFilesMakeRoom(t *testing.T) {
-	list := stock(4)
+	list := stockOf(4)
 	list[0].Preload, list[1].Preload = true, true
 	sh := open(t, bounded(1, 2), list...)
 	sh.done(sh.wants("f02"))
@@ -141,7 +143,7 @@ func TestPreloadedFilesMakeRoom(t *testing.T) {
 
 // TestPreloadedFilesMakeRoomOnlyIfTheyMust has a second worker with room.
 func TestPreloadedFilesMakeRoomOnlyIfTheyMust(t *testing.T) {
-	list := stock(8)
+	list := stockOf(8)
 	for i := range 3 {
 		list[i].Preload = true
 	}
@@ -158,7 +160,7 @@ func TestPreloadedFilesMakeRoomOnlyIfTheyMust(t *testing.T) {
 
 // TestTooManyPreloadedFilesDoNotTakeTurns preloads more than fits.
 func TestTooManyPreloadedFilesDoNotTakeTurns(t *testing.T) {
-	list := stock(6)
+	list := stockOf(6)
 	for i := range list {
 		list[i].Preload = true
 	}
@@ -174,7 +176,7 @@ func TestTooManyPreloadedFilesDoNotTakeTurns(t *testing.T) {
 // TestStockComesUnderAScan lets every reload be wanted by newcomers, and adds a
 // pinned and a preloaded file: they get where they should be.
 func TestStockComesUnderAScan(t *testing.T) {
-	list := stock(90)
+	list := stockOf(90)
 	sh := open(t, bounded(2, 2), list...)
 	busy := sh.wants(sh.loaded()[0][0]) // so that the other one is always chosen
 	sh.run(sh.served(busy))
@@ -199,7 +201,7 @@ func TestStockComesUnderAScan(t *testing.T) {
 	begun := sh.now
 	sh.run(func() bool {
 		scan()
-		if sh.placed[busy.Ticket] != nil && sh.s.workers[busy.worker].reloading {
+		if sh.placed[busy.Ticket] != nil && sh.s.fleet.workers[busy.worker].reloading {
 			sh.end(busy)
 		}
 		return sh.has(0, "f07") && sh.has(1, "f07") && sh.s.Loaded("f08")
@@ -212,13 +214,13 @@ func TestStockComesUnderAScan(t *testing.T) {
 // TestDrainedWorkersDoNotCount has the only copy on a worker that an operator
 // drains.
 func TestDrainedWorkersDoNotCount(t *testing.T) {
-	sh := open(t, bounded(2, 2), stock(4)...)
+	sh := open(t, bounded(2, 2), stockOf(4)...)
 	only := sh.loaded()[0][0]
 	sh.s.Drain(0, true, sh.now)
 	if sh.s.Loaded(only) {
 		t.Error("what is on a drained worker counts as loaded")
 	}
-	if !sh.s.usedFiles()[only] {
+	if !sh.s.residency.Used()[only] {
 		t.Error("it is not used, though a process has it")
 	}
 	j := sh.wants(only)
@@ -227,7 +229,7 @@ func TestDrainedWorkersDoNotCount(t *testing.T) {
 		t.Errorf("served by worker %d, missed %v", j.worker, sh.missed[j.Ticket])
 	}
 	// It is back as it was, and what came meanwhile is loaded.
-	list := stock(4)
+	list := stockOf(4)
 	list[3].Pin = true
 	sh.s.SetStock(list, sh.now)
 	sh.wait(time.Minute)
@@ -243,22 +245,22 @@ func TestDrainedWorkersDoNotCount(t *testing.T) {
 
 // TestDrainedVictim drains the worker that is being given up.
 func TestDrainedVictim(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(3)...)
+	sh := open(t, bounded(2, 1), stockOf(3)...)
 	runs := []*job{sh.wants("f00"), sh.wants("f01")}
 	for _, j := range runs {
 		sh.run(sh.served(j))
 	}
 	j := sh.wants("f02")
 	sh.carry(first(sh.s.Decide(sh.now)))
-	if sh.s.phase != draining {
-		t.Fatalf("phase %d", sh.s.phase)
+	if sh.s.status().Phase != residency.Draining {
+		t.Fatalf("phase %d", sh.s.status().Phase)
 	}
-	sh.s.Drain(sh.s.victim, true, sh.now)
+	sh.s.Drain(sh.s.status().Victim, true, sh.now)
 	for _, r := range runs {
 		sh.end(r)
 	}
 	sh.done(j)
-	if sh.s.drained[j.worker] {
+	if sh.s.status().Members[j.worker].Drained {
 		t.Error("a drained worker took it")
 	}
 }
@@ -266,15 +268,15 @@ func TestDrainedVictim(t *testing.T) {
 // TestIdleWorkerIsGivenUpInPlaceOfABusyOne lets a worker become idle while another
 // drains, which may take long.
 func TestIdleWorkerIsGivenUpInPlaceOfABusyOne(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(4)...)
+	sh := open(t, bounded(2, 1), stockOf(4)...)
 	a, b := sh.wants("f00"), sh.wants("f01")
 	sh.run(sh.served(a))
 	sh.run(sh.served(b))
 	j := sh.wants("f02")
 	sh.carry(first(sh.s.Decide(sh.now)))
-	v := sh.s.victim
-	if sh.s.phase != draining {
-		t.Fatalf("phase %d", sh.s.phase)
+	v := sh.s.status().Victim
+	if sh.s.status().Phase != residency.Draining {
+		t.Fatalf("phase %d", sh.s.status().Phase)
 	}
 	stays, goes := a, b
 	if b.worker == v {
@@ -298,7 +300,7 @@ func TestIdleWorkerIsGivenUpInPlaceOfABusyOne(t *testing.T) {
 // request, and an idle one with what is used all the time: it is the busy one that
 // drains, but not for long.
 func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(4)...)
+	sh := open(t, bounded(2, 1), stockOf(4)...)
 	long := sh.wants("f01")
 	sh.run(sh.served(long))
 	for range 5 {
@@ -307,8 +309,8 @@ func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 	}
 	j := sh.wants("f02")
 	sh.carry(first(sh.s.Decide(sh.now)))
-	if sh.s.phase != draining || sh.s.victim != long.worker {
-		t.Fatalf("phase %d for worker %d", sh.s.phase, sh.s.victim)
+	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != long.worker {
+		t.Fatalf("phase %d for worker %d", sh.s.status().Phase, sh.s.status().Victim)
 	}
 	begun := sh.now
 	sh.run(sh.served(j))
@@ -321,7 +323,7 @@ func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 // TestIdleWorkersTakeOverAtOnce restarts a worker whose slots are all taken while
 // another is idle: who waits runs there, with no other event.
 func TestIdleWorkersTakeOverAtOnce(t *testing.T) {
-	sh := open(t, bounded(2, 0), stock(1)...)
+	sh := open(t, bounded(2, 0), stockOf(1)...)
 	jobs := []*job{sh.wants("f00"), sh.wants("f00"), sh.wants("f00")}
 	sh.carry(first(sh.s.Decide(sh.now)))
 	if sh.placed[jobs[2].Ticket] != nil {
@@ -337,22 +339,22 @@ func TestIdleWorkersTakeOverAtOnce(t *testing.T) {
 
 // TestOperatorsRestartIsNotReconsidered: it is that worker which is meant.
 func TestOperatorsRestartIsNotReconsidered(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(4)...)
+	sh := open(t, bounded(2, 1), stockOf(4)...)
 	a := sh.wants("f00")
 	sh.run(sh.served(a))
 	sh.s.Restart(a.worker)
 	sh.wants("f02")
 	sh.carry(first(sh.s.Decide(sh.now)))
 	sh.carry(first(sh.s.Decide(sh.now + time.Second)))
-	if sh.s.phase != draining || sh.s.victim != a.worker {
-		t.Errorf("phase %d for worker %d", sh.s.phase, sh.s.victim)
+	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != a.worker {
+		t.Errorf("phase %d for worker %d", sh.s.status().Phase, sh.s.status().Victim)
 	}
 	sh.end(a)
 }
 
 // TestRestartOfAWorkerThatRestartsAnyway asks for it while the worker drains.
 func TestRestartOfAWorkerThatRestartsAnyway(t *testing.T) {
-	sh := open(t, bounded(1, 1), stock(2)...)
+	sh := open(t, bounded(1, 1), stockOf(2)...)
 	a := sh.wants(sh.loaded()[0][0])
 	sh.run(sh.served(a))
 	other := map[File]File{"f00": "f01", "f01": "f00"}[a.Files[0]]
@@ -369,21 +371,21 @@ func TestRestartOfAWorkerThatRestartsAnyway(t *testing.T) {
 // TestOthersGoOnWhenARestartFails lets a worker that was given up not come up
 // again, with files that are proven: nobody else is given up for a while.
 func TestOthersGoOnWhenARestartFails(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(4)...)
+	sh := open(t, bounded(2, 1), stockOf(4)...)
 	for _, f := range []File{"f02", "f03", "f00", "f01"} { // all are proven now
 		sh.done(sh.wants(f))
 	}
 	sh.wait(10 * time.Second)
 	j := sh.wants("f02")
 	sh.run(func() bool { return len(sh.starts) == 1 })
-	victim := sh.s.next
+	victim := sh.s.status().Next
 	delete(sh.starts, victim)
 	if sh.s.Failed(victim, sh.now) {
 		t.Fatal("proven files are suspected")
 	}
 	sh.wants("f03")
 	sh.wait(trouble - time.Second)
-	if len(sh.s.list) != 1 || sh.s.phase != quiet {
+	if len(sh.s.fleet.list) != 1 || sh.s.status().Phase != residency.None {
 		t.Fatalf("the last worker was given up, too: %s", sh)
 	}
 	sh.begin(victim) // it works again
@@ -397,7 +399,7 @@ func TestOthersGoOnWhenARestartFails(t *testing.T) {
 // TestAllIsServedByThoseThatAreLeft: a worker that does not come back after its
 // death does not keep the others from reloading for ever.
 func TestAllIsServedByThoseThatAreLeft(t *testing.T) {
-	sh := open(t, bounded(2, 1), stock(4)...)
+	sh := open(t, bounded(2, 1), stockOf(4)...)
 	sh.down(0)
 	died := sh.now
 	for _, f := range []File{"f03", "f02"} {

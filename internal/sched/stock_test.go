@@ -10,14 +10,14 @@ import (
 // TestSumOfUnprovenFilesIsLoaded asks for two files at once that may not be tried
 // at once, because they were in a set that failed.
 func TestSumOfUnprovenFilesIsLoaded(t *testing.T) {
-	sh := open(t, bounded(1, 3), stock(3)...)
-	list := stock(7)
+	sh := open(t, bounded(1, 3), stockOf(3)...)
+	list := stockOf(7)
 	sh.breaks["f05"] = true
 	sh.s.SetStock(list, sh.now)
 	sum := sh.wants("f03", "f04")
 	bad := sh.wants("f05")
 	sh.run(func() bool {
-		for _, f := range sh.s.Convicted() {
+		for _, f := range sh.s.NewlyQuarantined() {
 			if f != "f05" {
 				t.Fatalf("%s is innocent", f)
 			}
@@ -35,16 +35,16 @@ func TestSumOfUnprovenFilesIsLoaded(t *testing.T) {
 // TestFileThatComesBackGetsAnotherChance takes a bad file out of stock, and puts
 // it back while a request that came before still runs with it.
 func TestFileThatComesBackGetsAnotherChance(t *testing.T) {
-	sh := open(t, bounded(1, 0), stock(2)...)
+	sh := open(t, bounded(1, 0), stockOf(2)...)
 	j := sh.wants("f01")
 	sh.run(sh.served(j))
-	sh.s.Spoil("f01")
-	sh.s.SetStock(stock(1), sh.now)
-	if !sh.s.Spoiled("f01") || !sh.s.usedFiles()["f01"] {
+	sh.s.Quarantine("f01")
+	sh.s.SetStock(stockOf(1), sh.now)
+	if !sh.s.Quarantined("f01") || !sh.s.residency.Used()["f01"] {
 		t.Error("it is forgotten though it is in use")
 	}
-	sh.s.SetStock(stock(2), sh.now)
-	if sh.s.Spoiled("f01") {
+	sh.s.SetStock(stockOf(2), sh.now)
+	if sh.s.Quarantined("f01") {
 		t.Error("it is still taken for bad")
 	}
 	sh.end(j)
@@ -52,12 +52,12 @@ func TestFileThatComesBackGetsAnotherChance(t *testing.T) {
 
 // TestOneConvictionForAll lets two workers fail at once because of one file.
 func TestOneConvictionForAll(t *testing.T) {
-	sh := newShop(t, bounded(2, 0), stock(1)...)
+	sh := newShop(t, bounded(2, 0), stockOf(1)...)
 	sh.breaks["f00"] = true
 	found := 0
 	sh.run(func() bool {
-		found += len(sh.s.Convicted())
-		return len(sh.s.list) == 2 && sh.s.Spoiled("f00")
+		found += len(sh.s.NewlyQuarantined())
+		return len(sh.s.fleet.list) == 2 && sh.s.Quarantined("f00")
 	})
 	if found != 1 {
 		t.Errorf("convicted %d times", found)
@@ -65,7 +65,7 @@ func TestOneConvictionForAll(t *testing.T) {
 }
 
 func TestRoom(t *testing.T) {
-	list := stock(6)
+	list := stockOf(6)
 	list[0].Pin, list[1].Pin, list[2].Pin = true, true, true
 	for _, c := range []struct {
 		name   string
@@ -96,7 +96,7 @@ func TestRoom(t *testing.T) {
 		}
 	}
 	// What a worker has loaded is served, whatever is pinned meanwhile.
-	sh := open(t, bounded(1, 3), stock(3)...)
+	sh := open(t, bounded(1, 3), stockOf(3)...)
 	for i := range 3 {
 		list[i+3].Pin = true
 	}
@@ -107,8 +107,8 @@ func TestRoom(t *testing.T) {
 	// What a bad pinned file would take is for others.
 	s := New(bounded(1, 2))
 	s.SetStock(list[3:], 0)
-	s.Spoil("f03")
-	s.Spoil("f04")
+	s.Quarantine("f03")
+	s.Quarantine("f04")
 	if !s.Room([]File{"f05"}) || !s.Room([]File{"f05", "f01"}) {
 		t.Error("no room beside a pinned file and two bad ones")
 	}
@@ -118,10 +118,10 @@ func TestRoom(t *testing.T) {
 // start, or when more comes: all is served, in turns, and no file is to blame.
 func TestMemoryThatRunsOut(t *testing.T) {
 	for name, before := range map[string]int{"from the start": 20, "when more comes": 4} {
-		sh := newShop(t, bounded(2, 0), stock(before)...)
+		sh := newShop(t, bounded(2, 0), stockOf(before)...)
 		sh.memory = 65 // six files
-		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.list) == 2 })
-		sh.s.SetStock(stock(20), sh.now)
+		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.fleet.list) == 2 })
+		sh.s.SetStock(stockOf(20), sh.now)
 		sh.wait(time.Minute)
 		for i := range 40 {
 			sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%20))))
@@ -129,7 +129,7 @@ func TestMemoryThatRunsOut(t *testing.T) {
 				t.Fatalf("%s: a worker has %d", name, most)
 			}
 		}
-		if bad := sh.s.Convicted(); len(bad) > 0 {
+		if bad := sh.s.NewlyQuarantined(); len(bad) > 0 {
 			t.Errorf("%s: %v are said to be bad", name, bad)
 		}
 		if n := len(sh.loaded()[0]); n < 5 {
@@ -137,11 +137,11 @@ func TestMemoryThatRunsOut(t *testing.T) {
 		}
 		// What breaks workers by its content is found all the same.
 		sh.breaks["f20"] = true
-		sh.s.SetStock(stock(21), sh.now)
+		sh.s.SetStock(stockOf(21), sh.now)
 		j := sh.wants("f20")
-		sh.run(func() bool { return sh.s.Spoiled("f20") })
+		sh.run(func() bool { return sh.s.Quarantined("f20") })
 		sh.leave(j)
-		if got := fmt.Sprint(sh.s.Convicted()); got != "[f20]" {
+		if got := fmt.Sprint(sh.s.NewlyQuarantined()); got != "[f20]" {
 			t.Errorf("%s: found %s", name, got)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/residency"
 )
 
 // town is a world of adapters with everything that a pool lives through, at random
@@ -150,7 +152,7 @@ func (c *town) settle() {
 				again = true
 			case Start:
 				c.checkPause(a)
-				if c.s.planned[a.Worker] != nil || c.slots[a.Worker] > 0 {
+				if c.s.status().Members[a.Worker].Starting || c.slots[a.Worker] > 0 {
 					c.t.Fatalf("%+v starts what is there", a)
 				}
 				c.begin(a.Worker)
@@ -204,8 +206,8 @@ func (c *town) begin(id int) {
 // come ends a member's start, for good or bad.
 func (c *town) come(id int) {
 	delete(c.starts, id)
-	reload := c.s.phase == restarting && c.s.next == id
-	bad := slices.ContainsFunc(c.s.planned[id], func(f File) bool { return c.breaks[f] })
+	reload := c.s.status().Phase == residency.Restarting && c.s.status().Next == id
+	bad := slices.ContainsFunc(c.s.status().Members[id].Planned, func(f File) bool { return c.breaks[f] })
 	if bad || c.weak[id] {
 		if c.s.Failed(id, c.now) {
 			c.begin(id)
@@ -223,13 +225,13 @@ func (c *town) come(id int) {
 
 // refuse turns away what will never be served, as the pool does.
 func (c *town) refuse() {
-	for _, f := range c.s.Convicted() {
-		if !c.s.Spoiled(f) || !c.breaks[f] && !c.wasWeak {
+	for _, f := range c.s.NewlyQuarantined() {
+		if !c.s.Quarantined(f) || !c.breaks[f] && !c.wasWeak {
 			c.t.Fatalf("%s is innocent", f)
 		}
 	}
 	for ticket, j := range c.queued {
-		if slices.ContainsFunc(j.Files, c.s.Spoiled) || !c.s.Room(j.Files) {
+		if slices.ContainsFunc(j.Files, c.s.Quarantined) || !c.s.Room(j.Files) {
 			delete(c.queued, ticket)
 			c.s.Leave(ticket, c.now)
 			c.turned++
@@ -248,10 +250,10 @@ func (c *town) request() {
 	default:
 		files = []File{c.pick()}
 	}
-	if slices.ContainsFunc(files, c.s.Spoiled) || !c.s.Room(files) {
+	if slices.ContainsFunc(files, c.s.Quarantined) || !c.s.Room(files) {
 		return
 	}
-	c.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files, Whole: c.rng.IntN(20) == 0})
+	c.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files, Exclusive: c.rng.IntN(20) == 0})
 }
 
 // pick returns a file in stock, the first ones more often.
@@ -289,7 +291,7 @@ func (c *town) disturb() {
 	case 5, 6:
 		c.change()
 	case 7:
-		c.s.Spoil(c.pick())
+		c.s.Quarantine(c.pick())
 		c.refuse()
 	case 8:
 		c.wasWeak = true
@@ -352,26 +354,26 @@ func (c *town) calm() {
 func (c *town) checkTown() {
 	c.t.Helper()
 	leaving, serving := 0, 0
-	for _, w := range c.s.list {
+	for _, w := range c.s.fleet.list {
 		if w.reloading {
 			leaving++
 		} else {
 			serving++
 		}
 		var bytes int64
-		for f := range w.shelf.files {
-			bytes += c.s.item(f).Bytes
+		for _, f := range w.line.set.Files() {
+			bytes += c.s.known(f).Bytes
 		}
-		if !c.s.opts.room(len(w.shelf.files), bytes) {
-			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.shelf.files), bytes)
+		if !c.s.fit(len(w.line.set.Files()), bytes) {
+			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.line.set.Files()), bytes)
 		}
 	}
 	if leaving > 1 {
 		c.t.Fatalf("%d workers are being given up", leaving)
 	}
-	for _, f := range c.s.missing.items {
-		for _, w := range c.s.list {
-			if !w.drained && w.shelf.holds(f.files) {
+	for _, f := range c.s.queue.missing.Items() {
+		for _, w := range c.s.fleet.list {
+			if !w.drained && w.line.set.Holds(f.files) {
 				c.t.Fatalf("%q is missing, and worker %d has it", f.key.identity, w.id)
 			}
 		}
@@ -387,7 +389,7 @@ func (c *town) checkTown() {
 func (c *town) follow(served []Action) {
 	given := map[flowKey]bool{}
 	for _, a := range served {
-		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Whole}
+		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Exclusive}
 		given[key] = true
 		for other, w := range c.waits {
 			if other != key {
@@ -396,7 +398,7 @@ func (c *town) follow(served []Action) {
 		}
 	}
 	for key, w := range c.waits {
-		f := c.s.flows[key]
+		f := c.s.queue.flows[key]
 		if given[key] || f == nil || f.waiting == 0 || f.running > 0 {
 			limit := time.Duration(2+len(w.ahead)) * (c.s.opts.Quantum + 2*longest + longestStart + townInterval)
 			if took := c.now - w.since; took > limit {
@@ -405,7 +407,7 @@ func (c *town) follow(served []Action) {
 			delete(c.waits, key)
 		}
 	}
-	for key, f := range c.s.flows {
+	for key, f := range c.s.queue.flows {
 		if f.waiting > 0 && f.running == 0 && c.waits[key] == nil {
 			c.waits[key] = &wait{since: c.now, ahead: map[flowKey]bool{}}
 		}
@@ -419,30 +421,30 @@ func (c *town) String() string {
 
 // checkEnd checks where files are in the end.
 func (c *town) checkEnd() {
-	if up := len(c.s.list); up != c.s.opts.Workers {
+	if up := len(c.s.fleet.list); up != c.s.opts.Workers {
 		c.t.Fatalf("%d workers are up: %s", up, c)
 	}
-	for _, file := range c.s.pins {
-		for _, w := range c.s.list {
-			if !w.shelf.files[file] {
+	for _, file := range c.s.pinned() {
+		for _, w := range c.s.fleet.list {
+			if !w.line.set.Has(file) {
 				c.t.Errorf("%s is pinned, and worker %d lacks it: %s", file, w.id, c)
 			}
 		}
 	}
 	room := 0
-	for _, file := range c.s.preloads {
-		if c.s.Spoiled(file) || c.s.Loaded(file) {
+	for _, file := range c.s.preloaded() {
+		if c.s.Quarantined(file) || c.s.Loaded(file) {
 			continue
 		}
 		// Nobody has it: then nobody has room for it beside pinned and preloaded ones.
-		for _, w := range c.s.list {
-			count, bytes := 1, c.s.item(file).Bytes
-			for _, f := range w.shelf.list {
-				if it := c.s.item(f); it.standing || it.Preload && !it.gone {
+		for _, w := range c.s.fleet.list {
+			count, bytes := 1, c.s.known(file).Bytes
+			for _, f := range w.line.set.Files() {
+				if it := c.s.known(f); it.Standing || it.Preload && !it.Gone {
 					count, bytes = count+1, bytes+it.Bytes
 				}
 			}
-			if c.s.opts.room(count, bytes) {
+			if c.s.fit(count, bytes) {
 				room++
 			}
 		}
@@ -450,7 +452,7 @@ func (c *town) checkEnd() {
 	if room > 0 {
 		c.t.Errorf("something that is preloaded is nowhere, though there is room: %s", c)
 	}
-	if s := c.s; s.missing.len()+s.longest.len()+len(s.running)+len(s.forced)+len(s.planned) > 0 || s.phase != quiet || s.anyWaits() {
+	if s, st := c.s, c.s.status(); s.queue.missing.Len()+s.queue.longest.Len()+len(s.running)+len(st.Forced)+s.starting() > 0 || st.Phase != residency.None || s.queue.anyWaits() {
 		c.t.Errorf("something is left: %s", c)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/sched/heap"
 )
 
 // world drives a scheduler in virtual time and checks after every decision that
@@ -43,7 +45,7 @@ func newWorld(t testing.TB, opts Options) *world {
 }
 
 // quick are options for tests with round numbers.
-var quick = Options{Quantum: 2 * time.Second, Spread: 200 * time.Millisecond, Queue: 1000}
+var quick = Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 1000}
 
 // withWorkers returns a world with n workers that have so many slots, all on one
 // device.
@@ -154,12 +156,12 @@ func (w *world) carryOut(a Action) {
 		w.t.Fatalf("%+v: swapped under %d running requests", a, len(beside))
 	}
 	for _, other := range beside {
-		if other.Whole || j.Whole || other.slot == a.Slot {
+		if other.Exclusive || j.Exclusive || other.slot == a.Slot {
 			w.t.Fatalf("%+v beside %+v", a, other)
 		}
 	}
-	if (a.Slot == NoSlot) != j.Whole || a.Slot >= w.slots[a.Worker] {
-		w.t.Fatalf("%+v: slot of a request with whole=%v", a, j.Whole)
+	if (a.Slot == NoSlot) != j.Exclusive || a.Slot >= w.slots[a.Worker] {
+		w.t.Fatalf("%+v: slot of a request with exclusive=%v", a, j.Exclusive)
 	}
 	delete(w.queued, a.Ticket)
 	j.worker, j.slot, j.started, j.kind = a.Worker, a.Slot, w.now, a.Kind
@@ -185,7 +187,7 @@ func (w *world) check() {
 	}
 	w.checks++
 	known := 0
-	for _, f := range w.s.flows {
+	for _, f := range w.s.queue.flows {
 		known += f.waiting
 	}
 	if known != len(w.queued) {
@@ -193,11 +195,11 @@ func (w *world) check() {
 	}
 	running := map[Identity]int{}
 	for _, j := range w.placed {
-		if running[j.Identity]++; !j.Whole && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
+		if running[j.Identity]++; !j.Exclusive && j.MaxConcurrency > 0 && running[j.Identity] > j.MaxConcurrency {
 			w.t.Fatalf("more than %d of %q run", j.MaxConcurrency, j.Identity)
 		}
 	}
-	for _, f := range w.s.flows {
+	for _, f := range w.s.queue.flows {
 		if w.checks%16 == 0 { // long queues take long to walk
 			f.checkLanes(w.t)
 		}
@@ -212,25 +214,23 @@ func (w *world) check() {
 			w.t.Fatalf("flow %q: waiting %d, missing %v, in the heaps at %d and %d",
 				f.key.identity, f.waiting, missing, f.missingIndex, f.longestIndex)
 		}
-		for _, x := range w.s.list {
+		for _, x := range w.s.fleet.list {
 			if inLine && x.idle() && x.holds(f) {
 				w.t.Fatalf("flow %q waits though worker %d is idle", f.key.identity, x.id)
 			}
 		}
 	}
-	for _, sh := range w.s.shelves {
-		checkHeap(w.t, &sh.line)
+	for _, l := range w.s.queue.lines {
+		checkHeap(w.t, &l.spots)
 	}
-	checkHeap(w.t, &w.s.missing)
-	checkHeap(w.t, &w.s.longest)
+	checkHeap(w.t, &w.s.queue.missing)
+	checkHeap(w.t, &w.s.queue.longest)
 }
 
-func checkHeap[T any](t testing.TB, h *heap[T]) {
+func checkHeap[T any](t testing.TB, h *heap.Heap[T]) {
 	t.Helper()
-	for i, x := range h.items {
-		if *h.index(x) != i+1 || i > 0 && h.less(x, h.items[(i-1)/2]) {
-			t.Fatalf("heap broken at %d of %d", i, len(h.items))
-		}
+	if !h.Check() {
+		t.Fatalf("heap broken: %v", h.Items())
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 type job struct {
 	Request
 	ticket sched.Ticket
-	chain  sched.Chain
+	chain  sched.PrefixHashes
 	state  jobState
 	result outcome
 	gone   bool // its client went away

@@ -232,16 +232,16 @@ const bytesPerToken = 4
 
 // chains gives each turn of a conversation its chain: that of the turn before and
 // one link more.
-type chains map[string]sched.Chain
+type chains map[string]sched.PrefixHashes
 
-func (c chains) of(r *Request) sched.Chain {
+func (c chains) of(r *Request) sched.PrefixHashes {
 	if r.Conversation == "" {
 		return nil
 	}
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s\x00%d", r.Conversation, r.Turn)
 	before := c[r.Conversation]
-	chain := append(before[:len(before):len(before)], sched.Link{Hash: h.Sum64(), Bytes: r.PromptTokens * bytesPerToken})
+	chain := append(before[:len(before):len(before)], sched.PrefixHash{Hash: h.Sum64(), Bytes: r.PromptTokens * bytesPerToken})
 	c[r.Conversation] = chain
 	return chain
 }

@@ -80,7 +80,7 @@ type ours struct {
 
 func newOurs(o *Options) *ours {
 	s := sched.New(sched.Options{
-		Quantum: o.Quantum.time(), Spread: o.Spread.time(), Queue: o.Queue, Together: o.MPS, Adjacent: o.KV == Split,
+		Quantum: o.Quantum.time(), ScaleOutAfter: o.Spread.time(), Queue: o.Queue, Together: o.MPS, Adjacent: o.KV == Split,
 	})
 	for i := range o.Workers {
 		s.Up(i, o.Slots, fmt.Sprint("device", o.deviceOf(i)), 0)
@@ -94,8 +94,8 @@ func (p *ours) arrive(j *job, now sched.Time) (*job, bool) {
 	evicted, admitted := p.s.Arrive(sched.Request{
 		Ticket:         j.ticket,
 		Identity:       sched.Identity(j.Adapter),
-		Whole:          j.Whole,
-		Chain:          j.chain,
+		Exclusive:      j.Whole,
+		PrefixHashes:   j.chain,
 		Weight:         j.Weight,
 		MaxConcurrency: j.MaxConcurrency,
 		Since:          now,

@@ -36,7 +36,7 @@ type kvSlot struct {
 	used         sched.Time
 	adapter      string
 	conversation string
-	chain        sched.Chain
+	chain        sched.PrefixHashes
 }
 
 // warm is how many bytes of a request's prompt the slot holds.

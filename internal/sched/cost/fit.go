@@ -1,4 +1,4 @@
-package sched
+package cost
 
 // terms is how many coefficients a fit has at most; those that are not expected to be
 // anything stay 0.
@@ -25,8 +25,8 @@ const (
 	// fading is what a measurement's weight is multiplied by with each one after it:
 	// the last 50 or so count.
 	fading = 0.98
-	// conviction0 is how many measurements what was expected counts as.
-	conviction0 = 3
+	// priorMeasurements is how many measurements what was expected counts as.
+	priorMeasurements = 3
 	// outlier is how many times what was expected a measurement may be; more counts as
 	// so much. A request that waited for a page fault is no news of the device.
 	outlier = 5
@@ -48,7 +48,7 @@ func (f *fit) at(x [terms]float64) (y float64) {
 }
 
 // known reports whether there are enough measurements to go by.
-func (f *fit) known() bool { return f.weight >= conviction0 }
+func (f *fit) known() bool { return f.weight >= priorMeasurements }
 
 // observe takes in a measurement.
 func (f *fit) observe(x [terms]float64, y float64) {
@@ -82,7 +82,7 @@ func (f *fit) solve() {
 	}
 	a, b := f.xx, f.xy
 	for i := range terms {
-		ridge := conviction0 * max(f.xx[i][i]/f.weight, 1e-6)
+		ridge := priorMeasurements * max(f.xx[i][i]/f.weight, 1e-6)
 		a[i][i] += ridge
 		b[i] += ridge * scale * f.expected[i]
 	}

@@ -6,16 +6,16 @@ import (
 )
 
 // talk returns the chain of a conversation's first n messages of 1000 bytes.
-func talk(name uint64, n int) Chain {
-	chain := make(Chain, n)
-	for i := range chain {
-		chain[i] = Link{Hash: name<<32 + uint64(i), Bytes: 1000 * (i + 1)}
+func talk(name uint64, n int) PrefixHashes {
+	prefixes := make(PrefixHashes, n)
+	for i := range prefixes {
+		prefixes[i] = PrefixHash{Hash: name<<32 + uint64(i), Bytes: 1000 * (i + 1)}
 	}
-	return chain
+	return prefixes
 }
 
 func (w *world) say(id Identity, name uint64, messages int) *job {
-	return w.do(Request{Identity: id, Chain: talk(name, messages)})
+	return w.do(Request{Identity: id, PrefixHashes: talk(name, messages)})
 }
 
 // turn says something and finishes at once; it returns the slot.
@@ -103,16 +103,16 @@ func TestStrangersSlotIsErasedAndTheOldestGoesFirst(t *testing.T) {
 // to overwrite what follows it in somebody's slot.
 func TestSharedHeadDoesNotTakeAConversation(t *testing.T) {
 	w := withWorkers(t, 1, 3)
-	long := append(talk(1, 1), Link{Hash: 7, Bytes: 9000})
-	first := w.do(Request{Identity: "a", Chain: long})
+	long := append(talk(1, 1), PrefixHash{Hash: 7, Bytes: 9000})
+	first := w.do(Request{Identity: "a", PrefixHashes: long})
 	w.finish(first, Usage{})
-	other := w.do(Request{Identity: "a", Chain: append(talk(1, 1), Link{Hash: 8, Bytes: 1500})})
+	other := w.do(Request{Identity: "a", PrefixHashes: append(talk(1, 1), PrefixHash{Hash: 8, Bytes: 1500})})
 	if other.slot == first.slot {
 		t.Error("took the slot of a long conversation for its system prompt")
 	}
 	w.finish(other, Usage{})
 	// A short tail is worth less than the head that both share.
-	third := w.do(Request{Identity: "a", Chain: append(talk(1, 1), Link{Hash: 9, Bytes: 1500})})
+	third := w.do(Request{Identity: "a", PrefixHashes: append(talk(1, 1), PrefixHash{Hash: 9, Bytes: 1500})})
 	if third.slot != other.slot {
 		t.Error("read the shared head again to save a short tail")
 	}
@@ -150,9 +150,9 @@ func TestWarmKVIsNotWaitedFor(t *testing.T) {
 	}
 	w.ask("a") // takes a's slot
 	w.finish(other, Usage{})
-	w.pass(quick.Spread)
+	w.pass(quick.ScaleOutAfter)
 	j := w.say("a", 1, 5)
-	w.pass(quick.Spread)
+	w.pass(quick.ScaleOutAfter)
 	if j.worker != other.worker {
 		t.Errorf("on worker %d: waits for its warm slot though another worker is free", j.worker)
 	}
@@ -170,5 +170,26 @@ func TestAConversationThatIsGoneIsCounted(t *testing.T) {
 	w.finish(w.say("a", 1, 3), Usage{Prompt: 400, Cached: 300, Completion: 50})
 	if c := w.s.Counts(); c.WarmHits != 2 || c.WarmGone != 1 {
 		t.Errorf("counts %+v after it came back", c)
+	}
+}
+
+// TestAdjacentSlotsStayInOneRow: a newcomer runs beside what runs, even where that
+// overwrites a conversation; where nothing runs it goes to a slot without use.
+func TestAdjacentSlotsStayInOneRow(t *testing.T) {
+	opts := quick
+	opts.Adjacent = true
+	w := newWorld(t, opts)
+	w.up(0, 4, "gpu")
+	first := w.say("a", 1, 1)
+	second := w.say("a", 2, 1)
+	w.finish(second, Usage{Prompt: 100, Completion: 50})
+	third := w.ask("a")
+	if first.slot != 0 || third.slot != 1 {
+		t.Errorf("in slots %d and %d: a second row begins", first.slot, third.slot)
+	}
+	w.finish(first, Usage{})
+	w.finish(third, Usage{})
+	if alone := w.say("a", 3, 1); alone.slot != 2 {
+		t.Errorf("in slot %d, though slot 2 has no use and no row is to be kept", alone.slot)
 	}
 }

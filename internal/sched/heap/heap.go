@@ -1,24 +1,37 @@
-package sched
+// Package heap has a heap whose elements know where they are in it.
+package heap
 
-// heap is a binary heap whose elements know where they are in it, so that one
+// Heap is a binary heap whose elements know where they are in it, so that one
 // that changed is moved, or taken out, in logarithmic time.
-type heap[T any] struct {
+type Heap[T any] struct {
 	items []T
 	less  func(a, b T) bool
 	index func(T) *int // the element's place, counted from 1; 0 is not in the heap
 }
 
-func (h *heap[T]) len() int { return len(h.items) }
+// New returns an empty heap. index returns where an element keeps its place, counted from
+// 1; 0 is not in the heap.
+func New[T any](less func(a, b T) bool, index func(T) *int) Heap[T] {
+	return Heap[T]{less: less, index: index}
+}
 
-func (h *heap[T]) first() (item T, ok bool) {
+// Items returns what is in the heap: the first comes first, the others in no order. It is
+// not to be changed.
+func (h *Heap[T]) Items() []T { return h.items }
+
+// Len returns how much is in the heap.
+func (h *Heap[T]) Len() int { return len(h.items) }
+
+// First returns the smallest element.
+func (h *Heap[T]) First() (item T, ok bool) {
 	if len(h.items) == 0 {
 		return item, false
 	}
 	return h.items[0], true
 }
 
-// fix puts an element in, or where it belongs after a change.
-func (h *heap[T]) fix(x T) {
+// Fix puts an element in, or where it belongs after a change.
+func (h *Heap[T]) Fix(x T) {
 	i := *h.index(x) - 1
 	if i < 0 {
 		i = len(h.items)
@@ -30,8 +43,8 @@ func (h *heap[T]) fix(x T) {
 	}
 }
 
-// remove takes an element out, if it is in.
-func (h *heap[T]) remove(x T) {
+// Remove takes an element out, if it is in.
+func (h *Heap[T]) Remove(x T) {
 	i := *h.index(x) - 1
 	if i < 0 {
 		return
@@ -47,9 +60,9 @@ func (h *heap[T]) remove(x T) {
 	}
 }
 
-// least returns the smallest elements that fit, at most n, smallest first. What
+// Least returns the smallest elements that fit, at most n, smallest first. What
 // does not fit must have no descendant that fits.
-func (h *heap[T]) least(n int, fits func(T) bool) []T {
+func (h *Heap[T]) Least(n int, fits func(T) bool) []T {
 	var list []T
 	var front []int // the smallest of them comes next; descendants of what is in list
 	if len(h.items) > 0 && fits(h.items[0]) {
@@ -74,14 +87,14 @@ func (h *heap[T]) least(n int, fits func(T) bool) []T {
 	return list
 }
 
-func (h *heap[T]) swap(i, j int) {
+func (h *Heap[T]) swap(i, j int) {
 	h.items[i], h.items[j] = h.items[j], h.items[i]
 	*h.index(h.items[i]) = i + 1
 	*h.index(h.items[j]) = j + 1
 }
 
 // up moves element i towards the root and reports whether it moved.
-func (h *heap[T]) up(i int) bool {
+func (h *Heap[T]) up(i int) bool {
 	moved := false
 	for i > 0 {
 		parent := (i - 1) / 2
@@ -94,7 +107,7 @@ func (h *heap[T]) up(i int) bool {
 	return moved
 }
 
-func (h *heap[T]) down(i int) {
+func (h *Heap[T]) down(i int) {
 	for {
 		child := 2*i + 1
 		if child >= len(h.items) {
@@ -109,4 +122,14 @@ func (h *heap[T]) down(i int) {
 		h.swap(i, child)
 		i = child
 	}
+}
+
+// Check reports whether every element is where it belongs, for tests.
+func (h *Heap[T]) Check() bool {
+	for i, x := range h.items {
+		if *h.index(x) != i+1 || i > 0 && h.less(x, h.items[(i-1)/2]) {
+			return false
+		}
+	}
+	return true
 }
