@@ -146,20 +146,20 @@ func (a *Auth) changeKeys(change func(keys map[string]Key)) {
 // everything.
 func (a *Auth) Required() bool { return len(a.current.Load().tenants) > 0 }
 
-// Visit is a request whose key is known.
-type Visit struct {
+// Principal is a request whose key is known.
+type Principal struct {
 	Tenant *Tenant // nil if no keys are asked for
 	KeyID  string
 	auth   *Auth
 	acc    *account
 }
 
-// Enter tells who sent a request, by its Authorization or X-Api-Key. The error is
+// Authenticate tells who sent a request, by its Authorization or X-Api-Key. The error is
 // a *Refusal.
-func (a *Auth) Enter(r *http.Request) (*Visit, error) {
+func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	known := a.current.Load()
 	if len(known.tenants) == 0 {
-		return &Visit{auth: a}, nil
+		return &Principal{auth: a}, nil
 	}
 	secret := presented(r)
 	if secret == "" {
@@ -175,7 +175,7 @@ func (a *Auth) Enter(r *http.Request) (*Visit, error) {
 	if !key.Expires.IsZero() && !a.now().Before(key.Expires) {
 		return nil, &Refusal{Reason: BadKey, Message: "The API key has expired."}
 	}
-	return &Visit{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
+	return &Principal{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
 }
 
 // presented returns the key that a request shows, or "".
@@ -190,8 +190,8 @@ func Hash(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Scope is whose KV the request leaves: the tenant's name, "" if there is none.
-func (v *Visit) Scope() string {
+// Namespace is whose KV the request leaves: the tenant's name, "" if there is none.
+func (v *Principal) Namespace() string {
 	if v.Tenant == nil {
 		return ""
 	}
@@ -199,7 +199,7 @@ func (v *Visit) Scope() string {
 }
 
 // Share is the tenant's weight and priority against others.
-func (v *Visit) Share() (weight float64, priority int) {
+func (v *Principal) Share() (weight float64, priority int) {
 	if v.Tenant == nil {
 		return 1, 0
 	}
@@ -208,7 +208,7 @@ func (v *Visit) Share() (weight float64, priority int) {
 
 // Name returns the model that the tenant means by a name; base is the base
 // model's.
-func (v *Visit) Name(name, base string) string {
+func (v *Principal) Name(name, base string) string {
 	if t := v.Tenant; t != nil && t.Adapter != "" && (name == Mine || name == base) {
 		return t.Adapter
 	}
@@ -220,7 +220,7 @@ const Mine = "mine"
 
 // May reports whether the tenant may use a name; an expression's adapters must all
 // be allowed.
-func (v *Visit) May(name string) bool {
+func (v *Principal) May(name string) bool {
 	if v.Tenant == nil || len(v.Tenant.Models) == 0 || name == v.Tenant.Adapter && name != "" {
 		return true
 	}

@@ -70,13 +70,13 @@ func TestWhoAsks(t *testing.T) {
 		{[]string{"Authorization", "Basic one"}, "", NoKey}, {[]string{"Authorization", "Bearer onE"}, "", BadKey},
 		{[]string{"Authorization", "Bearer " + Hash("one")}, "", BadKey}, {[]string{"X-Api-Key", "one two"}, "", BadKey},
 	} {
-		v, err := a.Enter(with(c.headers...))
-		if reason(err) != c.refused || err == nil && v.Scope() != c.tenant {
+		v, err := a.Authenticate(with(c.headers...))
+		if reason(err) != c.refused || err == nil && v.Namespace() != c.tenant {
 			t.Errorf("%v: %+v, %v", c.headers, v, err)
 		}
 	}
 	open, _ := newAuth(t, memory{})
-	if v, err := open.Enter(with()); err != nil || v.Scope() != "" || !v.May("anything") {
+	if v, err := open.Authenticate(with()); err != nil || v.Namespace() != "" || !v.May("anything") {
 		t.Errorf("without tenants: %+v, %v", v, err)
 	}
 }
@@ -97,7 +97,7 @@ func TestKeysComeAndGo(t *testing.T) {
 		}
 	}
 	works := func(secret string) bool {
-		_, err := a.Enter(with("X-Api-Key", secret))
+		_, err := a.Authenticate(with("X-Api-Key", secret))
 		return err == nil
 	}
 	if !works(secret) {
@@ -133,7 +133,7 @@ func TestKeysComeAndGo(t *testing.T) {
 }
 
 func TestModels(t *testing.T) {
-	v := &Visit{Tenant: &Tenant{Name: "acme", Models: []string{"coding", "legal*", "*-v2", "a*b*c", "gpt-4o*"}, Adapter: "acme/own"}}
+	v := &Principal{Tenant: &Tenant{Name: "acme", Models: []string{"coding", "legal*", "*-v2", "a*b*c", "gpt-4o*"}, Adapter: "acme/own"}}
 	for name, want := range map[string]bool{
 		"coding": true, "coding2": false, "legal": true, "legal-r4": true, "x-legal": false, "x-v2": true, "abc": true, "aXbYc": true, "acb": false,
 		"gpt-4o-mini": true, "acme/own": true, "other": false, "": false, "coding@0.5": true, "coding@0.5+legal": true, "coding+other@0.1": false, "coding+": false,
@@ -147,7 +147,7 @@ func TestModels(t *testing.T) {
 			t.Errorf("%q means %q, want %q", name, got, want)
 		}
 	}
-	all := &Visit{Tenant: &Tenant{Name: "b"}}
+	all := &Principal{Tenant: &Tenant{Name: "b"}}
 	if !all.May("anything") || all.Name(Mine, "base") != Mine {
 		t.Error("a tenant without models may use all, and has none of its own")
 	}
@@ -161,7 +161,7 @@ func TestExactlyAsManyAsAllowed(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 200 {
 			wg.Go(func() {
-				v, err := a.Enter(with("X-Api-Key", "k"))
+				v, err := a.Authenticate(with("X-Api-Key", "k"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -193,7 +193,7 @@ func TestExactlyAsManyAsAllowed(t *testing.T) {
 func TestLimits(t *testing.T) {
 	a, c := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("k")}, TokensPerMinute: 100, Concurrency: 2, MonthlyTokens: 250})
 	enter := func() (*Admission, error) {
-		v, err := a.Enter(with("X-Api-Key", "k"))
+		v, err := a.Authenticate(with("X-Api-Key", "k"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +254,7 @@ func TestBudgetsHoldOverRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := a.Enter(with("X-Api-Key", "k"))
+	v, err := a.Authenticate(with("X-Api-Key", "k"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,9 +320,9 @@ func TestTenantThatComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enter := func() *Visit {
+	enter := func() *Principal {
 		t.Helper()
-		v, err := a.Enter(with("X-Api-Key", "k"))
+		v, err := a.Authenticate(with("X-Api-Key", "k"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -334,7 +334,7 @@ func TestTenantThatComesBack(t *testing.T) {
 	}
 	admission.End(100)
 	a.SetTenants([]Tenant{{Name: "other"}})
-	if _, err := a.Enter(with("X-Api-Key", "k")); reason(err) != BadKey {
+	if _, err := a.Authenticate(with("X-Api-Key", "k")); reason(err) != BadKey {
 		t.Errorf("while it is out: %v", err)
 	}
 	a.SetTenants([]Tenant{acme})
@@ -368,7 +368,7 @@ func TestRequestsWaitForNoDisk(t *testing.T) {
 		created <- err
 	}()
 	<-store.begun
-	v, err := a.Enter(with("X-Api-Key", "one"))
+	v, err := a.Authenticate(with("X-Api-Key", "one"))
 	if err != nil {
 		t.Fatal(err)
 	}

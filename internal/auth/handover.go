@@ -32,7 +32,7 @@ const patience = 2 * time.Second
 //
 // While another gateway has requests of the tenant, one that would be too many waits for
 // news of it: whoever sent it may have had an answer there, which is not known here yet.
-func (v *Visit) Admit() (*Admission, error) {
+func (v *Principal) Admit() (*Admission, error) {
 	a, err := v.admit()
 	var refusal *Refusal
 	if !errors.As(err, &refusal) || refusal.Reason != Concurrency || !v.acc.elsewhere() {

@@ -16,16 +16,16 @@ func (emptyStore) PutKey(Key) error       { return nil }
 func (emptyStore) DeleteKey(string) error { return nil }
 
 // ofTenant returns an Auth with one tenant, and a way for it to enter.
-func ofTenant(t *testing.T, tenant Tenant) (*Auth, func() *Visit) {
+func ofTenant(t *testing.T, tenant Tenant) (*Auth, func() *Principal) {
 	t.Helper()
 	tenant.Name, tenant.Hashes = "acme", []string{Hash("k")}
 	a, err := New(Options{Tenants: []Tenant{tenant}, Store: emptyStore{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a, func() *Visit {
+	return a, func() *Principal {
 		t.Helper()
-		v, err := a.Enter(&http.Request{Header: http.Header{"X-Api-Key": {"k"}}})
+		v, err := a.Authenticate(&http.Request{Header: http.Header{"X-Api-Key": {"k"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func tell(t *testing.T, from, to *Auth) {
 	to.Resume(counts)
 }
 
-func admit(t *testing.T, enter func() *Visit) *Admission {
+func admit(t *testing.T, enter func() *Principal) *Admission {
 	t.Helper()
 	a, err := enter().Admit()
 	if err != nil {
@@ -57,7 +57,7 @@ func admit(t *testing.T, enter func() *Visit) *Admission {
 }
 
 // refuses checks why a request is turned away.
-func refuses(t *testing.T, enter func() *Visit, want Reason) {
+func refuses(t *testing.T, enter func() *Principal, want Reason) {
 	t.Helper()
 	_, err := enter().Admit()
 	if refusal, ok := err.(*Refusal); !ok || refusal.Reason != want {

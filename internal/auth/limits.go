@@ -123,8 +123,8 @@ func nextMonth(t time.Time) time.Time {
 
 // Admission is a request that was let in. End must be called once.
 type Admission struct {
-	visit *Visit
-	limit headers
+	principal *Principal
+	limit     headers
 }
 
 // headers are the numbers that go into OpenAI's rate-limit headers.
@@ -136,9 +136,9 @@ type headers struct {
 }
 
 // admit is Admit by what is known now.
-func (v *Visit) admit() (*Admission, error) {
+func (v *Principal) admit() (*Admission, error) {
 	if v.acc == nil {
-		return &Admission{visit: v}, nil
+		return &Admission{principal: v}, nil
 	}
 	acc, t := v.acc, v.acc.tenant.Load()
 	acc.mu.Lock()
@@ -175,7 +175,7 @@ func (v *Visit) admit() (*Admission, error) {
 	if t.RequestsPerMinute > 0 {
 		acc.requests.add(now, 1)
 	}
-	return &Admission{visit: v, limit: acc.headers(t, now)}, nil
+	return &Admission{principal: v, limit: acc.headers(t, now)}, nil
 }
 
 // headers are for a request that has just been counted. The caller holds the lock.
@@ -208,14 +208,14 @@ func (a *Admission) SetHeaders(h http.Header) {
 
 // End says that the request has ended, and how many tokens it took.
 func (a *Admission) End(tokens int) {
-	acc := a.visit.acc
+	acc := a.principal.acc
 	if acc == nil {
 		return
 	}
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
 	acc.running--
-	now := a.visit.auth.now()
+	now := a.principal.auth.now()
 	if acc.tenant.Load().TokensPerMinute > 0 && tokens > 0 {
 		acc.tokens.add(now, tokens)
 	}

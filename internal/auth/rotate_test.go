@@ -48,7 +48,7 @@ func TestRotationRevivesNothing(t *testing.T) {
 	if _, kept := store.memory[old.ID]; kept {
 		t.Error("the revoked key is stored")
 	}
-	if _, err := a.Enter(with("X-Api-Key", secret)); reason(err) != BadKey {
+	if _, err := a.Authenticate(with("X-Api-Key", secret)); reason(err) != BadKey {
 		t.Errorf("the revoked key: %v", err)
 	}
 	if _, _, err := a.Rotate(old.ID, time.Hour); reason(err) != NotFound {
@@ -81,7 +81,7 @@ func TestRotationIsWholeOrNot(t *testing.T) {
 	if len(a.Keys()) != 1 || len(store.memory) != 1 {
 		t.Errorf("keys %v, stored %v", a.Keys(), store.memory)
 	}
-	if _, err := a.Enter(with("X-Api-Key", secret)); err != nil {
+	if _, err := a.Authenticate(with("X-Api-Key", secret)); err != nil {
 		t.Errorf("the old key: %v", err)
 	}
 }

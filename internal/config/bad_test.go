@@ -33,7 +33,7 @@ var bad = []struct{ name, want string }{
 	{"memory_reserve", `FILE: workers.memory_reserve: "-1GiB": must not be negative`},
 	{"memory_limit", `FILE: workers.memory_limit: "-1GiB": must not be negative`},
 	{"quantum_text", `FILE: scheduler.quantum: "automatic": must be auto or a duration such as 500ms, 60s or 2m`},
-	{"spread_negative", `FILE: scheduler.spread: "-1s": must not be negative`},
+	{"spread_negative", `FILE: scheduler.scale_out_after: "-1s": must not be negative`},
 	{"weight_nan", `FILE: adapters.list[0].weight: .nan: must be from 0.1 to 10`},
 	{"weight_small", `FILE: adapters.list[0].weight: 0: must be from 0.1 to 10`},
 	{"duration_bool", `FILE: limits.drain: true: must be a duration such as 500ms, 60s or 2m`},

@@ -140,13 +140,13 @@ type Scheduler struct {
 	// for; its running requests end after that. At least 10ms. Auto goes by what a
 	// change of adapter has been measured to cost. Default Auto.
 	Quantum AutoDuration `mapstructure:"quantum"`
-	// Spread is how long requests wait for a slot before their adapter gets a
+	// ScaleOutAfter is how long requests wait for a slot before their adapter gets a
 	// second worker of the same device, if one is idle. Auto goes by what a second
 	// worker has been measured to gain. Default Auto.
-	Spread AutoDuration `mapstructure:"spread"`
-	// HeadStart is what a step of a tenant's priority is worth: so much longer a
+	ScaleOutAfter AutoDuration `mapstructure:"scale_out_after"`
+	// Aging is what a step of a tenant's priority is worth: so much longer a
 	// request counts as having waited. Default 10s.
-	HeadStart time.Duration `mapstructure:"head_start"`
+	Aging time.Duration `mapstructure:"aging"`
 }
 
 // Admin is about the second listener, for those who run the gateway.
@@ -262,7 +262,7 @@ func defaults() Config {
 		},
 		Scheduler: Scheduler{
 			Queue: 1024, MaxWait: 60 * time.Second,
-			Quantum: Auto, Spread: Auto, HeadStart: 10 * time.Second,
+			Quantum: Auto, ScaleOutAfter: Auto, Aging: 10 * time.Second,
 		},
 		Limits: Limits{
 			Body: 16 << 20, Text: 1 << 20,

@@ -84,7 +84,7 @@ func TestGoodFiles(t *testing.T) {
 				StartTimeout: 90 * time.Second, MemoryLimit: 3 << 30, RuntimeDir: "/tmp",
 				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
-			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond), HeadStart: 3 * time.Second},
+			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond), Aging: 3 * time.Second},
 			Limits:    Limits{Body: 1e9, Memory: 4e9, Text: 4 << 10, Grammar: 2048, Fields: 4096, Read: time.Hour, Write: time.Millisecond, RemoteMedia: true},
 			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
 			Log:       Log{Level: slog.LevelWarn, Format: "json", Prompts: true},

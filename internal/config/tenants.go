@@ -37,7 +37,7 @@ type Tenant struct {
 	// from 0.1 to 10. Default 1.
 	Weight float64 `mapstructure:"weight"`
 	// Priority goes before weights, from -10 to 10: each step counts as
-	// Scheduler.HeadStart that its requests have waited longer. Default 0.
+	// Scheduler.Aging that its requests have waited longer. Default 0.
 	Priority int `mapstructure:"priority"`
 }
 

@@ -47,10 +47,10 @@ func validate(c *Config, p *problems) {
 	if q := c.Scheduler.Quantum; q != Auto && time.Duration(q) < leastQuantum {
 		k.add("scheduler.quantum", "must be auto or at least %s", leastQuantum)
 	}
-	if s := c.Scheduler.Spread; s != Auto && s < 0 {
-		k.add("scheduler.spread", "must not be negative")
+	if s := c.Scheduler.ScaleOutAfter; s != Auto && s < 0 {
+		k.add("scheduler.scale_out_after", "must not be negative")
 	}
-	k.notNegative("scheduler.head_start", c.Scheduler.HeadStart)
+	k.notNegative("scheduler.aging", c.Scheduler.Aging)
 	k.admin(&c.Admin)
 	if c.Limits.Body < 1<<10 {
 		k.add("limits.body", "must be at least 1KiB")

@@ -126,8 +126,8 @@ func (g *gateway) loaded(files []pool.File) {
 	}
 }
 
-// spoiled is told by the pool of a file that cannot be loaded.
-func (g *gateway) spoiled(file pool.File, reason string) {
+// quarantined is told by the pool of a file that cannot be loaded.
+func (g *gateway) quarantined(file pool.File, reason string) {
 	g.log.Error("an adapter cannot be loaded", "file", filepath.Base(string(file)), "reason", reason)
 	g.models.Quarantine(string(file), reason)
 }

@@ -270,7 +270,7 @@ func (g *gateway) poolOptions() pool.Options {
 		Count: f.count, Slots: f.slots, Adjacent: f.kv == worker.SplitKV,
 		Devices: f.devices, Together: f.together(),
 		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
-		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), Spread: schedulerTime(g.cfg.Scheduler.Spread), HeadStart: g.cfg.Scheduler.HeadStart,
+		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), ScaleOutAfter: schedulerTime(g.cfg.Scheduler.ScaleOutAfter), Aging: g.cfg.Scheduler.Aging,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
@@ -280,7 +280,7 @@ func (g *gateway) poolOptions() pool.Options {
 				MemoryLimit: w.MemoryLimit, StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
-		Loaded: g.loaded, Spoiled: g.spoiled,
+		Loaded: g.loaded, Quarantined: g.quarantined,
 		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
 		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}

@@ -46,11 +46,11 @@ type DeviceSnapshot struct {
 // Counters only grow as long as the gateway runs.
 type Counters struct {
 	Swaps        uint64 // changes of what is applied on a worker
-	WarmHits     uint64 // leases whose slot held KV of their own scope
+	WarmHits     uint64 // leases whose slot held KV of their own namespace
 	WarmMisses   uint64 // leases whose slot did not
 	WarmGone     uint64 // of WarmHits, those that llama-server had let go by itself
 	KVTokensKept uint64 // tokens of KV that leases found in their slot
-	KVTokensLost uint64 // tokens of KV that were erased for another scope
+	KVTokensLost uint64 // tokens of KV that were erased for another namespace
 	LoadedHits   uint64 // requests whose adapters some worker had loaded when they came
 	LoadedMisses uint64 // requests whose adapters no worker had
 	Reloads      uint64 // processes that were ended to load something else

@@ -7,7 +7,7 @@ import "slices"
 // is told the device of each when its process is gone; it may block. Spares are told of
 // to nobody, and none starts any more. It is called at most once.
 func (p *Pool) Dwindle(ended func(device string)) {
-	p.post(func() {
+	p.withLock(func() {
 		p.ended = ended
 		p.state.leave()
 	})
@@ -21,7 +21,7 @@ func (p *Pool) Devices() (devices []string, known bool) {
 	default:
 		return nil, false
 	}
-	p.post(func() {
+	p.withLock(func() {
 		for _, m := range p.state.members[:p.count] {
 			devices = append(devices, m.device)
 		}
@@ -31,7 +31,7 @@ func (p *Pool) Devices() (devices []string, known bool) {
 
 // PIDs returns the processes that are up.
 func (p *Pool) PIDs() (pids []int) {
-	p.post(func() {
+	p.withLock(func() {
 		for _, m := range p.state.members {
 			if m.up != nil {
 				pids = append(pids, m.up.PID())

@@ -15,10 +15,10 @@ import (
 type (
 	// Identity tells targets apart; equal ones give equal answers.
 	Identity = sched.Identity
-	// Chain tells conversations apart.
-	Chain = sched.PrefixHashes
-	// Link is one step of a Chain.
-	Link = sched.PrefixHash
+	// PrefixHashes tell conversations apart.
+	PrefixHashes = sched.PrefixHashes
+	// PrefixHash is one step of a PrefixHashes.
+	PrefixHash = sched.PrefixHash
 	// Usage is what a request took, in tokens.
 	Usage = sched.Usage
 	// Part is one adapter's file and the factor it is applied with.
@@ -34,7 +34,7 @@ type (
 // Base is the identity of the plain base model.
 const Base = sched.Base
 
-// Auto, as Options.Quantum or Options.Spread, is by what things have been measured to
+// Auto, as Options.Quantum or Options.ScaleOutAfter, is by what things have been measured to
 // cost.
 const Auto = sched.Auto
 
@@ -59,19 +59,19 @@ func (t Target) files() []sched.File {
 
 // Request asks for a place on a worker.
 type Request struct {
-	Target Target
-	Scope  string // whose KV it leaves; requests of different scopes share none
-	// ScopeWeight is the scope's share against others, 1 if 0, and Priority goes
+	Target    Target
+	Namespace string // whose KV it leaves; requests of different namespaces share none
+	// NamespaceWeight is the namespace's share against others, 1 if 0, and Priority goes
 	// before that: see sched.Request.
-	ScopeWeight float64
-	Priority    int
+	NamespaceWeight float64
+	Priority        int
 	// Turn, if not "", is whose turns it takes among those that wait: see sched.Request.
 	Turn string
-	// Whole asks for a worker with nothing else on it and clean slots: for
+	// Exclusive asks for a worker with nothing else on it and clean slots: for
 	// requests whose slots llama-server picks by itself.
-	Whole bool
-	// Chain is the conversation that it continues, if any.
-	Chain Chain
+	Exclusive bool
+	// PrefixHashes is the conversation that it continues, if any.
+	PrefixHashes PrefixHashes
 	// Again is when the request was first asked for, if it runs once more because
 	// its worker failed. It keeps its place in the order and is not refused for a
 	// full queue.
@@ -211,14 +211,14 @@ type WorkerError struct{ Cause error }
 func (e *WorkerError) Error() string { return fmt.Sprintf("worker failed: %v", e.Cause) }
 func (e *WorkerError) Unwrap() error { return e.Cause }
 
-// SpoiledError says that an adapter's file cannot be loaded: it ended the
+// QuarantinedFileError says that an adapter's file cannot be loaded: it ended the
 // processes that tried, or it is gone.
-type SpoiledError struct {
+type QuarantinedFileError struct {
 	File   File
 	Reason string
 }
 
-func (e *SpoiledError) Error() string {
+func (e *QuarantinedFileError) Error() string {
 	return fmt.Sprintf("%s cannot be loaded: %s", e.File, e.Reason)
 }
 

@@ -30,15 +30,15 @@ type Options struct {
 	// Enter blocks until a worker may have its first process, or ctx ends, and returns the
 	// device that it is to be on. It is not asked for spares. Nil lets all start at once, on
 	// the devices that Devices says.
-	Enter   func(ctx context.Context, id int) (device string, err error)
-	Slots   int           // of each worker
-	Devices []string      // what the workers run on, given to them in turn; none is one that all share
-	Queue   int           // requests that may wait
-	MaxWait time.Duration // how long each may
-	Quantum time.Duration // how long a target keeps a worker for which others wait, or Auto
-	Spread  time.Duration // how long requests wait before a target gets a second worker of a device, or Auto
+	Enter         func(ctx context.Context, id int) (device string, err error)
+	Slots         int           // of each worker
+	Devices       []string      // what the workers run on, given to them in turn; none is one that all share
+	Queue         int           // requests that may wait
+	MaxWait       time.Duration // how long each may
+	Quantum       time.Duration // how long a target keeps a worker for which others wait, or Auto
+	ScaleOutAfter time.Duration // how long requests wait before a target gets a second worker of a device, or Auto
 
-	HeadStart time.Duration // what a step of priority is worth, in time waited
+	Aging time.Duration // what a step of priority is worth, in time waited
 
 	// Adjacent says that workers batch only requests in slots whose numbers follow
 	// each other.
@@ -63,11 +63,11 @@ type Options struct {
 	// any request runs; it must leave all slots empty and the base in force. Nil is
 	// no test.
 	SelfTest func(ctx context.Context, r Runner, files []File) error
-	// Loaded is told what a process that came up has loaded, and Spoiled of files
+	// Loaded is told what a process that came up has loaded, and Quarantined of files
 	// that will not be loaded any more, and why. They must not block; they may not
 	// call the pool. Nil is nobody.
-	Loaded  func(files []File)
-	Spoiled func(file File, reason string)
+	Loaded      func(files []File)
+	Quarantined func(file File, reason string)
 	// CallTimeout bounds each of the pool's own calls of a worker; one that does
 	// not answer in time is replaced.
 	CallTimeout time.Duration
@@ -124,16 +124,16 @@ func New(opts Options, stock []Stock) *Pool {
 		started: make(chan error, mostWorkers), tested: make(chan struct{}), sized: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, ScaleOutAfter: opts.Spread, Queue: opts.Queue, Aging: opts.HeadStart, Adjacent: opts.Adjacent, Together: opts.Together,
+		Quantum: opts.Quantum, ScaleOutAfter: opts.ScaleOutAfter, Queue: opts.Queue, Aging: opts.Aging, Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, First: opts.First, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.shared = opts.SharedFate
 	p.state.sched.SetStock(stock, p.state.now())
-	p.timer = time.AfterFunc(time.Hour, func() { p.post(p.state.schedule) })
+	p.timer = time.AfterFunc(time.Hour, func() { p.withLock(p.state.schedule) })
 	if opts.Place == nil {
 		p.grow(opts.Count, opts.Devices)
 	} else {
-		p.post(func() { p.state.grow(1, 0) })
+		p.withLock(func() { p.state.grow(1, 0) })
 		p.superviseAll(p.state.members)
 	}
 	return p
@@ -146,7 +146,7 @@ const mostWorkers = 1 << 10
 func (p *Pool) grow(count int, devices []string) {
 	p.count = min(max(count, 1), mostWorkers)
 	var added []*member
-	p.post(func() {
+	p.withLock(func() {
 		had := len(p.state.members)
 		p.state.devices = devices
 		p.state.grow(p.count, p.opts.Spares)
@@ -167,9 +167,9 @@ func (p *Pool) superviseAll(members []*member) {
 	}
 }
 
-// post runs an event, which must not block, as the owner of the state. It
+// withLock runs an event, which must not block, as the owner of the state. It
 // reports false, and does nothing, when the pool is closed.
-func (p *Pool) post(event func()) bool {
+func (p *Pool) withLock(event func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -214,7 +214,7 @@ func (p *Pool) Serves(ctx context.Context) error { return p.nextStarted(ctx) }
 
 // Acquire blocks until the request may run and returns the lease, which the
 // caller must Release. It returns a *BusyError or ErrStopping when the request
-// was turned away, a *SpoiledError or *NoRoomError when what it needs will never
+// was turned away, a *QuarantinedFileError or *NoRoomError when what it needs will never
 // be loaded, a *WorkerError when workers failed under it, and ctx's cause
 // when ctx ended first; its place in the queue is then free.
 func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
@@ -222,7 +222,7 @@ func (p *Pool) Acquire(ctx context.Context, req Request) (*Lease, error) {
 	if t.since.IsZero() {
 		t.since = p.now()
 	}
-	posted := p.post(func() {
+	posted := p.withLock(func() {
 		if err := p.state.admit(t); err != nil {
 			t.refuse(err)
 		}
@@ -253,11 +253,11 @@ func (p *Pool) await(ctx context.Context, t *ticket) (*Lease, error) {
 	case r := <-t.result:
 		return p.granted(r)
 	case <-ctx.Done():
-		p.post(func() { p.state.cancel(t) })
+		p.withLock(func() { p.state.cancel(t) })
 		return nil, context.Cause(ctx)
 	case <-timer.C:
 		busy := &BusyError{Reason: ReasonWaited, RetryAfter: retrySoon}
-		p.post(func() {
+		p.withLock(func() {
 			p.state.cancel(t)
 			busy.RetryAfter = p.state.retryAfter()
 		})
@@ -270,7 +270,7 @@ func (p *Pool) await(ctx context.Context, t *ticket) (*Lease, error) {
 // SetStock says which files there are now. Workers are restarted, one at a time,
 // when what they have loaded should be something else; see docs/scheduling.md.
 func (p *Pool) SetStock(stock []Stock) {
-	p.post(func() {
+	p.withLock(func() {
 		p.state.sched.SetStock(stock, p.state.now())
 		p.state.rejectRoomless()
 		p.state.schedule()
@@ -279,21 +279,21 @@ func (p *Pool) SetStock(stock []Stock) {
 
 // Loaded reports whether a worker that is up has the file loaded.
 func (p *Pool) Loaded(file File) (loaded bool) {
-	p.post(func() { loaded = p.state.sched.Loaded(file) })
+	p.withLock(func() { loaded = p.state.sched.Loaded(file) })
 	return loaded
 }
 
 // Opens reports whether a worker's process may yet open the file, because it is in stock,
 // is being loaded, or a request needs it.
 func (p *Pool) Opens(file File) (opens bool) {
-	p.post(func() { opens = p.state.sched.Opens(file) })
+	p.withLock(func() { opens = p.state.sched.Opens(file) })
 	return opens
 }
 
 // Any returns a worker that is up, for calls that use no slot and leave what is
 // applied alone; it may end meanwhile. The error is a *BusyError or ErrStopping.
 func (p *Pool) Any() (r Runner, err error) {
-	if !p.post(func() { r, err = p.state.any() }) {
+	if !p.withLock(func() { r, err = p.state.any() }) {
 		return nil, ErrStopping
 	}
 	return r, err
@@ -302,14 +302,14 @@ func (p *Pool) Any() (r Runner, err error) {
 // Facts returns what the workers tell of their model; nothing until one has been
 // up.
 func (p *Pool) Facts() (f Facts) {
-	p.post(func() { f = p.state.facts })
+	p.withLock(func() { f = p.state.facts })
 	return f
 }
 
 // Drain keeps new requests from a worker, until it is called with false, through
 // its restarts. It reports false if there is no worker of that number.
 func (p *Pool) Drain(id int, drained bool) (exists bool) {
-	p.post(func() {
+	p.withLock(func() {
 		if exists = id >= 0 && id < len(p.state.members); exists {
 			p.state.sched.Drain(id, drained, p.state.now())
 			p.state.schedule()
@@ -321,7 +321,7 @@ func (p *Pool) Drain(id int, drained bool) (exists bool) {
 // Restart lets a worker's requests end and replaces its process. It reports false
 // if there is no worker of that number that is up.
 func (p *Pool) Restart(id int) (up bool) {
-	p.post(func() {
+	p.withLock(func() {
 		if up = id >= 0 && id < len(p.state.members) && p.state.members[id].up != nil; up {
 			p.state.sched.Restart(id)
 			p.state.schedule()
@@ -333,7 +333,7 @@ func (p *Pool) Restart(id int) (up bool) {
 // Close turns away what waits, stops the workers and returns when they are
 // gone. Leases that are still out lose their worker: let requests end first.
 func (p *Pool) Close() {
-	p.post(func() { p.state.close() })
+	p.withLock(func() { p.state.close() })
 	p.cancel()
 	p.tasks.Wait()
 	p.mu.Lock()
@@ -348,7 +348,7 @@ func (p *Pool) Close() {
 // Kill ends every worker that is up at once; only useful when the pool is to be
 // closed without waiting for workers to end by themselves.
 func (p *Pool) Kill(cause string) {
-	p.post(func() {
+	p.withLock(func() {
 		for _, m := range p.state.members {
 			if m.up != nil {
 				p.kill(m, cause)
@@ -387,7 +387,7 @@ func (p *Pool) swap(m *member, target Target) {
 		if err == nil && p.opts.Swapped != nil {
 			p.opts.Swapped(m.id, p.now().Sub(begun))
 		}
-		p.post(func() { p.state.swapped(m, gen, err) })
+		p.withLock(func() { p.state.swapped(m, gen, err) })
 	})
 }
 
@@ -399,7 +399,7 @@ func (p *Pool) erase(l *Lease, slots []int) {
 				break
 			}
 		}
-		p.post(func() { p.state.erased(l, err) })
+		p.withLock(func() { p.state.erased(l, err) })
 	})
 }
 
@@ -422,7 +422,7 @@ func (p *Pool) settle(l *Lease, early bool) {
 	}
 	p.tasks.Go(func() {
 		err := p.awaitIdle(l, settling{seen: !early, since: p.now()})
-		p.post(func() {
+		p.withLock(func() {
 			switch {
 			case p.ctx.Err() != nil: // the worker ends anyway
 			case err != nil:
@@ -512,7 +512,7 @@ func (p *Pool) probe(m *member) {
 		if err != nil {
 			awaitEnd(ctx, r)
 		}
-		p.post(func() { p.state.probed(m, gen, err) })
+		p.withLock(func() { p.state.probed(m, gen, err) })
 	})
 }
 

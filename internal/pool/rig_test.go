@@ -35,13 +35,13 @@ type rig struct {
 	dir  string // of adapters
 	opts pool.Options
 
-	mu      sync.Mutex
-	starts  []pool.Start
-	up      map[int]int            // processes, by member
-	fewest  int                    // that were up at a time, since counting began
-	spoiled map[pool.File]string   // what the pool told, and why
-	fails   map[int]error          // members whose processes do not start
-	gates   map[gate]chan struct{} // closed ones hold up who comes to them
+	mu          sync.Mutex
+	starts      []pool.Start
+	up          map[int]int            // processes, by member
+	fewest      int                    // that were up at a time, since counting began
+	quarantined map[pool.File]string   // what the pool told, and why
+	fails       map[int]error          // members whose processes do not start
+	gates       map[gate]chan struct{} // closed ones hold up who comes to them
 }
 
 // gate is a place where a member's supervisor can be held up.
@@ -57,18 +57,18 @@ func newRig(t *testing.T, workers int) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, dir: dir, up: map[int]int{}, spoiled: map[pool.File]string{}, fails: map[int]error{}, gates: map[gate]chan struct{}{}}
+	r := &rig{t: t, dir: dir, up: map[int]int{}, quarantined: map[pool.File]string{}, fails: map[int]error{}, gates: map[gate]chan struct{}{}}
 	command := fakeworker.Link(t)
 	r.opts = pool.Options{
-		Count: workers, Slots: 2, Queue: 100, MaxWait: time.Minute, Quantum: 10 * time.Millisecond, Spread: time.Millisecond,
+		Count: workers, Slots: 2, Queue: 100, MaxWait: time.Minute, Quantum: 10 * time.Millisecond, ScaleOutAfter: time.Millisecond,
 		ReloadInterval: time.Millisecond, CallTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
-		Spoiled: func(file pool.File, reason string) {
+		Quarantined: func(file pool.File, reason string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			if before, twice := r.spoiled[file]; twice {
-				t.Errorf("%s was spoiled by %q, and again by %q", file, before, reason)
+			if before, twice := r.quarantined[file]; twice {
+				t.Errorf("%s was quarantined by %q, and again by %q", file, before, reason)
 			}
-			r.spoiled[file] = reason
+			r.quarantined[file] = reason
 		},
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			if err := r.starting(ctx, s); err != nil {
@@ -192,17 +192,17 @@ func (r *rig) startsOf(member int) int {
 	return n
 }
 
-// expectReason blocks until the pool has told why a file is spoiled.
+// expectReason blocks until the pool has told why a file is quarantined.
 func (r *rig) expectReason(file pool.File, want string) {
 	r.t.Helper()
 	told := func() string {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return r.spoiled[file]
+		return r.quarantined[file]
 	}
 	r.await("a reason is told", func(pool.Stats) bool { return told() != "" })
 	if got := told(); !strings.Contains(got, want) {
-		r.t.Errorf("%s is spoiled because %q, want %q", file, got, want)
+		r.t.Errorf("%s is quarantined because %q, want %q", file, got, want)
 	}
 }
 
@@ -364,8 +364,8 @@ func (a *asked) refused() error {
 // spoiledBy checks that the request is turned away because of a file.
 func (a *asked) spoiledBy(file pool.File, reason string) {
 	a.r.t.Helper()
-	var spoiled *pool.SpoiledError
-	if err := a.refused(); !errors.As(err, &spoiled) || spoiled.File != file || !strings.Contains(spoiled.Reason, reason) {
+	var quarantined *pool.QuarantinedFileError
+	if err := a.refused(); !errors.As(err, &quarantined) || quarantined.File != file || !strings.Contains(quarantined.Reason, reason) {
 		a.r.t.Errorf("%v: %v, want %s to be the reason, because %q", a.files, err, file, reason)
 	}
 }

@@ -150,7 +150,7 @@ func (s *state) admit(t *ticket) error {
 func (s *state) loadable(files []sched.File) error {
 	for _, file := range files {
 		if s.sched.Quarantined(file) {
-			return &SpoiledError{File: file, Reason: "it was tried"}
+			return &QuarantinedFileError{File: file, Reason: "it was tried"}
 		}
 	}
 	if !s.sched.Room(files) {
@@ -174,8 +174,8 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Scope, Exclusive: r.Whole, Alone: r.Suspect, PrefixHashes: r.Chain,
-		NamespaceWeight: r.ScopeWeight, Priority: r.Priority, Turn: r.Turn,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Namespace, Exclusive: r.Exclusive, Alone: r.Suspect, PrefixHashes: r.PrefixHashes,
+		NamespaceWeight: r.NamespaceWeight, Priority: r.Priority, Turn: r.Turn,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,
 	}, s.now())
@@ -323,7 +323,7 @@ func (s *state) swapped(m *member, gen uint64, err error) {
 		return
 	}
 	if err != nil {
-		s.condemn(m, fmt.Sprintf("swap failed: %v", err))
+		s.distrust(m, fmt.Sprintf("swap failed: %v", err))
 		return
 	}
 	m.swapping = false
@@ -338,7 +338,7 @@ func (s *state) erased(l *Lease, err error) {
 		return
 	}
 	if err != nil {
-		s.condemn(l.member, fmt.Sprintf("erasing failed: %v", err))
+		s.distrust(l.member, fmt.Sprintf("erasing failed: %v", err))
 		return
 	}
 	s.ready(l)
@@ -386,7 +386,7 @@ func (s *state) probed(m *member, gen uint64, err error) {
 		return
 	}
 	if err != nil {
-		s.condemn(m, fmt.Sprintf("no sign of life: %v", err))
+		s.distrust(m, fmt.Sprintf("no sign of life: %v", err))
 		return
 	}
 	m.suspect, m.stalled = false, false
@@ -424,9 +424,9 @@ func (s *state) recover(m *member, r Runner) {
 	s.schedule()
 }
 
-// condemn ends a process that cannot be trusted. Nothing is placed on it until
+// distrust ends a process that cannot be trusted. Nothing is placed on it until
 // it is down, which comes next and lets what was being made ready wait again.
-func (s *state) condemn(m *member, cause string) {
+func (s *state) distrust(m *member, cause string) {
 	s.suspect(m)
 	s.effects.kill(m, cause)
 }
@@ -435,7 +435,7 @@ func (s *state) condemn(m *member, cause string) {
 // does is never ended for a request that goes on.
 func (s *state) unsettled(l *Lease, err error) {
 	if !l.gone() {
-		s.condemn(l.member, fmt.Sprintf("no sign of life while a cancelled request ends: %v", err))
+		s.distrust(l.member, fmt.Sprintf("no sign of life while a cancelled request ends: %v", err))
 	}
 }
 
@@ -467,7 +467,7 @@ func (s *state) plan(m *member) (start Start, ok, over bool) {
 // upWith takes a started worker in; its slots are clean and the base is in force.
 // It returns the files that turned out to have been to blame when it did not
 // start before, and why.
-func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError) {
+func (s *state) upWith(m *member, r Runner, slots int) (quarantined []*QuarantinedFileError) {
 	m.gen++
 	m.up, s.facts = r, r.Facts()
 	m.ended = make(chan struct{})
@@ -475,12 +475,12 @@ func (s *state) upWith(m *member, r Runner, slots int) (spoiled []*SpoiledError)
 	m.since = s.effects.now()
 	s.sched.Up(m.id, slots, m.device, s.now())
 	for _, file := range s.sched.NewlyQuarantined() {
-		spoiled = append(spoiled, &SpoiledError{File: file, Reason: m.suspicion})
+		quarantined = append(quarantined, &QuarantinedFileError{File: file, Reason: m.suspicion})
 	}
-	s.reject(spoiled)
+	s.reject(quarantined)
 	s.rejectRoomless() // what a worker had when they were admitted may be out now
 	s.schedule()
-	return spoiled
+	return quarantined
 }
 
 // startFailed takes notice of a process that did not come up. It reports true if
@@ -503,8 +503,8 @@ func (s *state) startFailed(m *member, cause error) (again bool, bound int64) {
 	return suspicion, 0
 }
 
-// spoil says that files are not there any more.
-func (s *state) spoil(files []*SpoiledError) {
+// quarantine says that files are not there any more.
+func (s *state) quarantine(files []*QuarantinedFileError) {
 	for _, f := range files {
 		s.sched.Quarantine(f.File)
 	}
@@ -513,7 +513,7 @@ func (s *state) spoil(files []*SpoiledError) {
 }
 
 // reject turns those away that wait for files which cannot be loaded.
-func (s *state) reject(files []*SpoiledError) {
+func (s *state) reject(files []*QuarantinedFileError) {
 	for _, f := range files {
 		for number, t := range s.waiting {
 			if slices.Contains(t.request.Target.files(), f.File) {
@@ -581,7 +581,7 @@ func (s *state) requeue(t *ticket, cause error) {
 		t.refuse(&WorkerError{Cause: cause})
 		return
 	}
-	if err := s.loadable(t.request.Target.files()); err != nil { // spoiled meanwhile
+	if err := s.loadable(t.request.Target.files()); err != nil { // quarantined meanwhile
 		t.refuse(err)
 		return
 	}

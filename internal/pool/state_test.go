@@ -90,7 +90,7 @@ func (b *bench) ask(id sched.Identity, whole ...bool) *ticket {
 func (b *bench) ticket(id sched.Identity, whole ...bool) *ticket {
 	b.fx.clock = b.fx.clock.Add(time.Millisecond)
 	return &ticket{
-		request: Request{Target: Target{Identity: id}, Whole: len(whole) > 0},
+		request: Request{Target: Target{Identity: id}, Exclusive: len(whole) > 0},
 		since:   b.fx.clock, result: make(chan result, 1),
 	}
 }

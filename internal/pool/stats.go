@@ -51,7 +51,7 @@ func (w WorkerStats) Up() bool { return w.Health != Down && w.Health != Spare }
 // Stats returns the present state.
 func (p *Pool) Stats() Stats {
 	var st Stats
-	p.post(func() { p.state.fill(&st) })
+	p.withLock(func() { p.state.fill(&st) })
 	return st
 }
 
@@ -108,7 +108,7 @@ func (s *state) any() (Runner, error) {
 // WorkerMetrics returns a worker's own metrics, in Prometheus' text format.
 func (p *Pool) WorkerMetrics(ctx context.Context, worker int) ([]byte, error) {
 	var r Runner
-	p.post(func() { r = p.state.members[worker].up })
+	p.withLock(func() { r = p.state.members[worker].up })
 	if r == nil {
 		return nil, fmt.Errorf("worker %d is down", worker)
 	}
@@ -126,7 +126,7 @@ type FileStats struct {
 // Files returns the files in stock, and those that are loaded.
 func (p *Pool) Files() map[File]FileStats {
 	files := make(map[File]FileStats)
-	p.post(func() {
+	p.withLock(func() {
 		for _, v := range p.state.sched.Files() {
 			f := FileStats{LoadedOn: v.LoadedOn, AppliedOn: v.AppliedOn, Wanted: v.Wanted}
 			if v.Used > 0 {

@@ -42,7 +42,7 @@ func (p *Pool) supervise(m *member) {
 		pause := pauses.fail(p.now())
 		restart := p.now().Add(pause)
 		log.Error("worker down", "error", err, "restart_in", pause.Round(time.Millisecond))
-		p.post(func() { p.state.down(m, restart, err) })
+		p.withLock(func() { p.state.down(m, restart, err) })
 		select {
 		case <-time.After(pause):
 		case <-m.begin:
@@ -61,14 +61,14 @@ func (p *Pool) enter(m *member) bool {
 	if err != nil {
 		return false
 	}
-	p.post(func() { m.device = device })
+	p.withLock(func() { m.device = device })
 	return true
 }
 
 // tell says that a member has gone, if it has.
 func (p *Pool) tell(m *member) {
 	var ended func(string)
-	p.post(func() {
+	p.withLock(func() {
 		if m.over {
 			ended = p.ended
 		}
@@ -80,7 +80,7 @@ func (p *Pool) tell(m *member) {
 
 // spare reports whether a member is one of the spares, which come after the workers.
 func (p *Pool) spare(m *member) (spare bool) {
-	p.post(func() { spare = p.state.sched.Vacant(m.id) })
+	p.withLock(func() { spare = p.state.sched.Vacant(m.id) })
 	return spare
 }
 
@@ -88,7 +88,7 @@ func (p *Pool) spare(m *member) (spare bool) {
 // false when the pool is closed, or the member has gone.
 func (p *Pool) plan(m *member) (start Start, ok bool) {
 	for over := false; p.ctx.Err() == nil; {
-		p.post(func() { start, ok, over = p.state.plan(m) })
+		p.withLock(func() { start, ok, over = p.state.plan(m) })
 		if ok {
 			return p.present(start), true
 		}
@@ -105,27 +105,27 @@ func (p *Pool) plan(m *member) (start Start, ok bool) {
 
 // present takes files out that are not there: one is enough to end llama-server.
 func (p *Pool) present(start Start) Start {
-	var lost []*SpoiledError
+	var lost []*QuarantinedFileError
 	for _, file := range start.Files {
 		if _, err := os.Stat(string(file)); err != nil {
-			lost = append(lost, &SpoiledError{File: file, Reason: err.Error()})
+			lost = append(lost, &QuarantinedFileError{File: file, Reason: err.Error()})
 		}
 	}
 	if len(lost) == 0 {
 		return start
 	}
-	p.post(func() { p.state.spoil(lost) })
+	p.withLock(func() { p.state.quarantine(lost) })
 	p.report(lost)
 	start.Files = slices.DeleteFunc(slices.Clone(start.Files), func(file File) bool {
-		return slices.ContainsFunc(lost, func(l *SpoiledError) bool { return l.File == file })
+		return slices.ContainsFunc(lost, func(l *QuarantinedFileError) bool { return l.File == file })
 	})
 	return start
 }
 
-func (p *Pool) report(spoiled []*SpoiledError) {
-	for _, f := range spoiled {
-		if p.opts.Spoiled != nil {
-			p.opts.Spoiled(f.File, f.Reason)
+func (p *Pool) report(quarantined []*QuarantinedFileError) {
+	for _, f := range quarantined {
+		if p.opts.Quarantined != nil {
+			p.opts.Quarantined(f.File, f.Reason)
 		}
 	}
 }
@@ -138,7 +138,7 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	r, err := p.start(start, *first)
 	if err != nil && p.ctx.Err() == nil {
 		retry, bound := false, int64(0)
-		p.post(func() { retry, bound = p.state.startFailed(m, err) })
+		p.withLock(func() { retry, bound = p.state.startFailed(m, err) })
 		switch {
 		case errors.Is(err, errSelfTest):
 		case bound > 0:
@@ -163,14 +163,14 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 	defer r.Stop()
 	p.opts.Log.Info("worker ready", "worker", m.id, "pid", r.PID(), "adapters", len(start.Files),
 		"took", p.now().Sub(begun).Round(time.Millisecond))
-	var spoiled []*SpoiledError
+	var quarantined []*QuarantinedFileError
 	var ended chan struct{}
-	p.post(func() {
-		spoiled = p.state.upWith(m, r, p.opts.Slots)
+	p.withLock(func() {
+		quarantined = p.state.upWith(m, r, p.opts.Slots)
 		ended = m.ended
 	})
 	tell() // not before: whoever waits for it asks for what is loaded
-	p.report(spoiled)
+	p.report(quarantined)
 	if p.opts.Loaded != nil {
 		p.opts.Loaded(start.Files)
 	}
@@ -258,7 +258,7 @@ func (p *Pool) checkAlive(m *member, r Runner) {
 		defer func() {
 			if !late.Stop() {
 				<-stalled
-				p.post(func() { p.state.recover(m, r) })
+				p.withLock(func() { p.state.recover(m, r) })
 			}
 		}()
 	}
@@ -269,7 +269,7 @@ func (p *Pool) checkAlive(m *member, r Runner) {
 
 func (p *Pool) stall(m *member, r Runner) {
 	running, stalled := 0, false
-	p.post(func() { running, stalled = p.state.stall(m, r) })
+	p.withLock(func() { running, stalled = p.state.stall(m, r) })
 	if stalled {
 		p.opts.Log.Warn("worker stalls: nobody else is sent to it until it answers", "worker", m.id,
 			"silent_for", p.opts.StallTimeout, "running", running)

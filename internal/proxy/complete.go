@@ -20,8 +20,8 @@ import (
 
 // complete serves one endpoint for completions.
 func (p *Proxy) complete(e *endpoint) echo.HandlerFunc {
-	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
-		r, err := p.decode(c, e, visit)
+	return p.accounted(func(c echo.Context, principal *auth.Principal) error {
+		r, err := p.decode(c, e, principal)
 		if err != nil {
 			return err
 		}
@@ -55,11 +55,11 @@ func (p *Proxy) run(c echo.Context, r *request) error {
 	if left := p.quarantine.left(r, arrived); left > 0 {
 		return quarantined(left)
 	}
-	place := pool.Request{Target: TargetOf(r.model), Scope: r.visit.Scope(), Whole: r.whole, Chain: r.chain()}
-	place.ScopeWeight, place.Priority = r.visit.Share()
+	place := pool.Request{Target: TargetOf(r.model), Namespace: r.principal.Namespace(), Exclusive: r.exclusive, PrefixHashes: r.prefixes()}
+	place.NamespaceWeight, place.Priority = r.principal.Share()
 	var so runs
 	if r.model.Adhoc {
-		place.Turn = place.Scope // of what it makes up, a tenant has one turn
+		place.Turn = place.Namespace // of what it makes up, a tenant has one turn
 	}
 	for {
 		lease, err := p.opts.Pool.Acquire(c.Request().Context(), place)

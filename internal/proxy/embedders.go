@@ -38,7 +38,7 @@ var embedderPaths = map[string]EmbedderKind{
 
 // embed serves one of them.
 func (p *Proxy) embed(path string) echo.HandlerFunc {
-	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
+	return p.accounted(func(c echo.Context, principal *auth.Principal) error {
 		body, err := p.readObject(c, p.opts.MaxBody)
 		if err != nil {
 			return err
@@ -46,7 +46,7 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 		if err := p.checkBody(body, ""); err != nil {
 			return err
 		}
-		r := &request{endpoint: &endpoint{path: path}, body: body, visit: visit}
+		r := &request{endpoint: &endpoint{path: path}, body: body, principal: principal}
 		embedder, err := p.embedderFor(r)
 		if err != nil {
 			return err
@@ -64,7 +64,7 @@ func (p *Proxy) embed(path string) echo.HandlerFunc {
 // if it names none.
 func (p *Proxy) embedderFor(r *request) (*Embedder, error) {
 	kind := embedderPaths[r.endpoint.path]
-	names := p.embedders(r.visit, kind)
+	names := p.embedders(r.principal, kind)
 	if len(names) == 0 {
 		return nil, &apiError{
 			Status: http.StatusNotImplemented, Type: typeInvalid, Code: "not_implemented",
@@ -86,9 +86,9 @@ func (p *Proxy) embedderFor(r *request) (*Embedder, error) {
 }
 
 // embedders returns the names of those of a kind that a tenant may use.
-func (p *Proxy) embedders(visit *auth.Visit, kind EmbedderKind) (names []string) {
+func (p *Proxy) embedders(principal *auth.Principal, kind EmbedderKind) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(p.opts.Embedders)) {
-		if p.opts.Embedders[name].Kind == kind && visit.May(name) {
+		if p.opts.Embedders[name].Kind == kind && principal.May(name) {
 			names = append(names, name)
 		}
 	}

@@ -127,12 +127,12 @@ func ranTooLong(cause error) *apiError {
 // fromPool turns a refusal of the pool into an answer to a request for a model.
 func fromPool(model string, err error) *apiError {
 	var busy *pool.BusyError
-	var spoiled *pool.SpoiledError
+	var quarantined *pool.QuarantinedFileError
 	var room *pool.NoRoomError
 	switch {
 	case errors.As(err, &room):
 		return invalid("model", "The model %q needs more adapters at once than a worker may have loaded.", httpkit.Shorten(model))
-	case errors.As(err, &spoiled):
+	case errors.As(err, &quarantined):
 		return unavailable(model, err)
 	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:
 		return &apiError{

@@ -11,18 +11,18 @@ import (
 )
 
 // identify tells whose request it is.
-func (p *Proxy) identify(c echo.Context) (*auth.Visit, error) {
+func (p *Proxy) identify(c echo.Context) (*auth.Principal, error) {
 	if p.opts.Auth == nil {
-		return &auth.Visit{}, nil
+		return &auth.Principal{}, nil
 	}
-	visit, err := p.opts.Auth.Enter(c.Request())
+	principal, err := p.opts.Auth.Authenticate(c.Request())
 	if err != nil {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="gateway"`)
 		return nil, fromAuth(err)
 	}
 	rec := recordOf(c)
-	rec.tenant, rec.key = visit.Scope(), visit.KeyID
-	return visit, nil
+	rec.tenant, rec.key = principal.Namespace(), principal.KeyID
+	return principal, nil
 }
 
 // keyless reports whether no keys are asked for.
@@ -30,23 +30,23 @@ func (p *Proxy) keyless() bool { return p.opts.Auth == nil || !p.opts.Auth.Requi
 
 // admitted serves requests that count against their tenant's limits, until the
 // gateway stops.
-func (p *Proxy) admitted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {
+func (p *Proxy) admitted(serve func(c echo.Context, principal *auth.Principal) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if p.draining.Load() {
 			return stopping()
 		}
-		visit, leave, err := p.enter(c)
+		principal, leave, err := p.enter(c)
 		if err != nil {
 			return err
 		}
 		defer leave()
-		return serve(c, visit)
+		return serve(c, principal)
 	}
 }
 
 // accounted is admitted for requests that generate, or cost as if they did: also
 // those that are refused are in the metrics of completions.
-func (p *Proxy) accounted(serve func(c echo.Context, visit *auth.Visit) error) echo.HandlerFunc {
+func (p *Proxy) accounted(serve func(c echo.Context, principal *auth.Principal) error) echo.HandlerFunc {
 	admitted := p.admitted(serve)
 	return func(c echo.Context) error {
 		recordOf(c).completion = true
@@ -56,11 +56,11 @@ func (p *Proxy) accounted(serve func(c echo.Context, visit *auth.Visit) error) e
 
 // enter is identify for a request that counts against limits. leave must be called
 // when it has ended.
-func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err error) {
-	if visit, err = p.identify(c); err != nil {
+func (p *Proxy) enter(c echo.Context) (principal *auth.Principal, leave func(), err error) {
+	if principal, err = p.identify(c); err != nil {
 		return nil, nil, err
 	}
-	admission, err := visit.Admit()
+	admission, err := principal.Admit()
 	if err != nil {
 		e := fromAuth(err)
 		if e.Code == quotaCode {
@@ -69,7 +69,7 @@ func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err erro
 		return nil, nil, e
 	}
 	admission.SetHeaders(c.Response().Header())
-	return visit, func() {
+	return principal, func() {
 		u := recordOf(c).usage()
 		admission.End(u.Prompt + u.Completion)
 	}, nil
@@ -77,20 +77,20 @@ func (p *Proxy) enter(c echo.Context) (visit *auth.Visit, leave func(), err erro
 
 // resolve returns the model that a tenant means by a name. One that it may not use
 // does not exist for it.
-func (p *Proxy) resolve(visit *auth.Visit, asked string) (*catalog.Model, error) {
-	name := visit.Name(asked, p.opts.Alias)
+func (p *Proxy) resolve(principal *auth.Principal, asked string) (*catalog.Model, error) {
+	name := principal.Name(asked, p.opts.Alias)
 	m, err := p.opts.Catalog.Resolve(name)
 	if errors.Is(err, catalog.ErrUnknown) {
 		if rule := p.ruleFor(asked); rule != nil && rule.Model != "" {
-			name = visit.Name(rule.Model, p.opts.Alias)
+			name = principal.Name(rule.Model, p.opts.Alias)
 			m, err = p.opts.Catalog.Resolve(name)
 		}
 	}
 	switch {
-	case err == nil && m.Adhoc && m.NearBase() && !visit.May(p.opts.Alias): // "chat@0" is the base by another name
-	case err == nil && (visit.May(asked) || visit.May(name) || visit.May(m.Target)):
+	case err == nil && m.Adhoc && m.NearBase() && !principal.May(p.opts.Alias): // "chat@0" is the base by another name
+	case err == nil && (principal.May(asked) || principal.May(name) || principal.May(m.Target)):
 		return m, nil
-	case err != nil && visit.May(name):
+	case err != nil && principal.May(name):
 		return nil, fromCatalog(asked, err)
 	}
 	return nil, modelNotFound(asked)

@@ -39,7 +39,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &request{body: body, visit: &auth.Visit{}}
+			r := &request{body: body, principal: &auth.Principal{}}
 			for _, e := range endpoints {
 				if e.path == path {
 					r.endpoint = e
@@ -50,7 +50,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 				continue
 			}
 			if r.readFields() == nil {
-				r.chain()
+				r.prefixes()
 				_ = p.checkFits(r)
 			}
 			runtime.ReadMemStats(&after)

@@ -66,7 +66,7 @@ func (p *Proxy) describe(m *catalog.Model, facts pool.Facts) modelObject {
 }
 
 func (p *Proxy) listModels(c echo.Context) error {
-	visit, err := p.identify(c)
+	principal, err := p.identify(c)
 	if err != nil {
 		return err
 	}
@@ -76,12 +76,12 @@ func (p *Proxy) listModels(c echo.Context) error {
 		Data   []modelObject `json:"data"`
 	}{"list", make([]modelObject, 0, len(models))}
 	for _, m := range models {
-		if visit.May(m.Name) || visit.May(m.Target) {
+		if principal.May(m.Name) || principal.May(m.Target) {
 			list.Data = append(list.Data, p.describe(m, facts))
 		}
 	}
 	for _, kind := range []EmbedderKind{Embedding, Reranking} {
-		for _, name := range p.embedders(visit, kind) {
+		for _, name := range p.embedders(principal, kind) {
 			list.Data = append(list.Data, p.describeEmbedder(name))
 		}
 	}
@@ -100,15 +100,15 @@ func (p *Proxy) describeEmbedder(name string) modelObject {
 
 // showModel serves GET /v1/models/{id}; ids may hold slashes.
 func (p *Proxy) showModel(c echo.Context) error {
-	visit, err := p.identify(c)
+	principal, err := p.identify(c)
 	if err != nil {
 		return err
 	}
 	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	if e := p.opts.Embedders[name]; e != nil && visit.May(name) {
+	if e := p.opts.Embedders[name]; e != nil && principal.May(name) {
 		return p.writeJSON(c, p.describeEmbedder(name))
 	}
-	m, err := p.resolve(visit, name)
+	m, err := p.resolve(principal, name)
 	if err != nil {
 		return err
 	}

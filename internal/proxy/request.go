@@ -22,17 +22,17 @@ import (
 
 // request is a completion request once it is understood.
 type request struct {
-	endpoint *endpoint
-	visit    *auth.Visit
-	body     rawjson.Object // as llama-server gets it, but for the lease
-	asked    string         // the model's name as the client gave it
-	model    *catalog.Model // what it stands for
-	stream   bool
-	gathers  bool     // the answer is whole, and had as a stream
-	choices  int      // that each prompt gets
-	prompts  [][]byte // if there are several, each a JSON string or an array of tokens
-	whole    bool     // llama-server picks slots for it by itself
-	progress bool     // llama-server tells how far it is with the prompt, and the client did not ask
+	endpoint  *endpoint
+	principal *auth.Principal
+	body      rawjson.Object // as llama-server gets it, but for the lease
+	asked     string         // the model's name as the client gave it
+	model     *catalog.Model // what it stands for
+	stream    bool
+	gathers   bool     // the answer is whole, and had as a stream
+	choices   int      // that each prompt gets
+	prompts   [][]byte // if there are several, each a JSON string or an array of tokens
+	exclusive bool     // llama-server picks slots for it by itself
+	progress  bool     // llama-server tells how far it is with the prompt, and the client did not ask
 
 	// into is where the answer goes if the request is a piece of one, and onto the stream
 	// that its own is a piece of.
@@ -48,20 +48,20 @@ type request struct {
 // Reading it whole before anything is sent on also keeps the server from
 // closing the body under the transport when a worker answers at once
 // (golang/go#40747).
-func (p *Proxy) decode(c echo.Context, e *endpoint, visit *auth.Visit) (*request, error) {
+func (p *Proxy) decode(c echo.Context, e *endpoint, principal *auth.Principal) (*request, error) {
 	body, err := p.readObject(c, p.opts.MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	r := &request{endpoint: e, body: body, visit: visit}
+	r := &request{endpoint: e, body: body, principal: principal}
 	if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
 		return nil, err
 	}
-	if r.model, err = p.resolve(visit, r.asked); err != nil {
+	if r.model, err = p.resolve(principal, r.asked); err != nil {
 		return nil, err
 	}
 	if rule := p.ruleFor(r.asked); rule != nil {
-		r.obey(rule)
+		r.apply(rule)
 	}
 	if e.messages {
 		if err := r.translate(); err != nil {
@@ -257,7 +257,7 @@ func (r *request) readFields() error {
 		}
 		r.choices = max(r.choices, n)
 	}
-	r.whole = r.choices > 1
+	r.exclusive = r.choices > 1
 	n := 0
 	if r.prompts, n = r.readPrompts(); n > maxPrompts {
 		return invalid("prompt", "There are %d prompts, more than the %d that one request may have.", n, maxPrompts)

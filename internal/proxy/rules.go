@@ -36,9 +36,9 @@ type rules struct{ list []*Rule }
 // SetRules replaces the rules; requests that have been read keep theirs.
 func (p *Proxy) SetRules(list []*Rule) { p.rules.Store(&rules{list}) }
 
-// obey changes the request as the rule says. It is done before anything is read of
+// apply changes the request as the rule says. It is done before anything is read of
 // it but the model.
-func (r *request) obey(rule *Rule) {
+func (r *request) apply(rule *Rule) {
 	var edits []rawjson.Edit
 	for _, key := range rule.Strip {
 		edits = append(edits, rawjson.Edit{Key: key})

@@ -265,7 +265,7 @@ func (r *request) streams() bool { return r.stream || r.gathers }
 // as a stream; nil if there is no need, or it cannot. If the worker is gone, the
 // request itself will find out.
 func (r *request) meter(ctx context.Context, l *pool.Lease) *pool.Usage {
-	if !r.whole || r.streams() {
+	if !r.exclusive || r.streams() {
 		return nil
 	}
 	u, err := meter(ctx, l.Worker)

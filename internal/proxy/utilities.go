@@ -36,7 +36,7 @@ func (p *Proxy) utilityLimit(path string) int64 {
 
 // utility serves one of them. A model that the client names must exist.
 func (p *Proxy) utility(path string) echo.HandlerFunc {
-	return p.accounted(func(c echo.Context, visit *auth.Visit) error {
+	return p.accounted(func(c echo.Context, principal *auth.Principal) error {
 		body, err := p.readObject(c, p.utilityLimit(path))
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ func (p *Proxy) utility(path string) echo.HandlerFunc {
 		rec := recordOf(c)
 		rec.model, rec.target = r.asked, p.opts.Alias
 		if _, given := body.Raw("model"); given {
-			model, err := p.resolve(visit, r.asked)
+			model, err := p.resolve(principal, r.asked)
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ const (
 	muchBytes   = 1 << 20 // an attempt that brought so many is no failure in a row
 	firstDelay  = 500 * time.Millisecond
 	maxDelay    = 30 * time.Second
-	maxPatience = 2 * time.Minute // the longest Retry-After that is obeyed
+	maxPatience = 2 * time.Minute // the longest Retry-After that is kept to
 	logEvery    = 10 * time.Second
 )
 

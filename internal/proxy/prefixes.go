@@ -22,13 +22,13 @@ const (
 // chain returns the links by which the scheduler knows a conversation again:
 // after each message, or after each block of a plain prompt. Equal links mean
 // equal bytes up to there, of everything that comes before the first token.
-func (r *request) chain() pool.Chain {
+func (r *request) prefixes() pool.PrefixHashes {
 	if raw, _ := r.body.Raw("cache_prompt"); string(raw) == "false" {
 		return nil // it is to be computed anew
 	}
 	var h maphash.Hash
 	h.SetSeed(chainSeed)
-	h.WriteString(r.visit.Scope() + "\x00" + r.endpoint.at())
+	h.WriteString(r.principal.Namespace() + "\x00" + r.endpoint.at())
 	for _, key := range []string{"tools", "chat_template_kwargs", "instructions"} { // templates put them first
 		raw, _ := r.body.Raw(key)
 		h.Write(raw)
@@ -39,15 +39,15 @@ func (r *request) chain() pool.Chain {
 			continue
 		}
 		if key != "prompt" && prompt[0] == '[' {
-			return messageChain(&h, prompt)
+			return messagePrefixes(&h, prompt)
 		}
-		return promptChain(&h, prompt)
+		return promptPrefixes(&h, prompt)
 	}
 	return nil
 }
 
-func messageChain(h *maphash.Hash, messages []byte) pool.Chain {
-	var chain pool.Chain
+func messagePrefixes(h *maphash.Hash, messages []byte) pool.PrefixHashes {
+	var chain pool.PrefixHashes
 	total := 0
 	rawjson.Each(messages, func(m, _ []byte) bool {
 		h.Write(m)
@@ -55,23 +55,23 @@ func messageChain(h *maphash.Hash, messages []byte) pool.Chain {
 		if len(chain) == 2*maxLinks {
 			chain = chain[:copy(chain, chain[maxLinks:])]
 		}
-		chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: total})
+		chain = append(chain, pool.PrefixHash{Hash: h.Sum64(), Bytes: total})
 		return true
 	})
 	return chain[max(0, len(chain)-maxLinks):]
 }
 
-// promptChain takes blocks of a size that grows with the prompt by powers of
+// promptPrefixes takes blocks of a size that grows with the prompt by powers of
 // two, so that a prompt and its continuation have boundaries in common.
-func promptChain(h *maphash.Hash, prompt []byte) pool.Chain {
+func promptPrefixes(h *maphash.Hash, prompt []byte) pool.PrefixHashes {
 	block := headBlock
 	for len(prompt)/block > maxLinks {
 		block *= 2
 	}
-	var chain pool.Chain
+	var chain pool.PrefixHashes
 	for at := 0; at+block <= len(prompt); at += block {
 		h.Write(prompt[at : at+block])
-		chain = append(chain, pool.Link{Hash: h.Sum64(), Bytes: at + block})
+		chain = append(chain, pool.PrefixHash{Hash: h.Sum64(), Bytes: at + block})
 	}
 	return chain
 }
