@@ -153,14 +153,14 @@ const (
 // Release gives the place back and tells what was used of it, as far as it is
 // known; it does not block.
 func (l *Lease) Release(o Outcome, u Usage) {
-	l.pool.post(func() { l.pool.state.release(l, o, u) })
+	l.pool.withLock(func() { l.pool.state.release(l, o, u) })
 }
 
 // Prove says that a suspect did no harm: its worker has begun to answer. Others may
 // run beside it from now on. It does not block; for other leases it does nothing.
 func (l *Lease) Prove() {
 	if l.ticket.request.Suspect {
-		l.pool.post(func() { l.pool.state.prove(l) })
+		l.pool.withLock(func() { l.pool.state.prove(l) })
 	}
 }
 
