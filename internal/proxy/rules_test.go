@@ -74,7 +74,7 @@ func TestRulesChangeRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := &request{endpoint: e, body: body}
-		r.obey(c.rule)
+		r.apply(c.rule)
 		var got, want any
 		if json.Unmarshal(r.body.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s %s became %s, want %s", c.path, c.body, r.body.Apply(), c.want)
