@@ -44,7 +44,6 @@ func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelC
 	defer h.conn.Close()
 	g.log.Info("another gateway takes over, running requests may end", "pid", h.pid, "limit", g.cfg.Limits.Drain)
 	b := &bequest{g: g, heir: h, lines: json.NewEncoder(h.conn)}
-	b.tell(notice{PIDs: g.pids()})
 	g.proxy.Leave()
 	for _, e := range g.entrances() {
 		e.front.Leave()
@@ -88,14 +87,6 @@ func (g *gateway) pids() (pids []int) {
 		pids = append(pids, p.PIDs()...)
 	}
 	return pids
-}
-
-// tell tells something that has no usage, if there is somebody to be told. It blocks while
-// the heir takes nothing, but not for long.
-func (b *bequest) tell(m notice) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.write(m)
 }
 
 // tellNews tells something with all that has been used since the last time.
@@ -150,10 +141,9 @@ func (b *bequest) keepTelling(stop <-chan struct{}) {
 
 // hear listens to the heir until one of the two ends.
 func (b *bequest) hear() {
-	lines := json.NewDecoder(b.heir.conn)
 	for {
 		var p progress
-		err := lines.Decode(&p)
+		err := b.heir.lines.Decode(&p)
 		b.mu.Lock()
 		switch {
 		case errors.Is(err, net.ErrClosed): // by this gateway's end

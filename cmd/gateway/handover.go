@@ -18,10 +18,14 @@ import (
 // A gateway hands over to another, its heir, through a socket in the state directory, in
 // this order:
 //
-//  1. The heir, which has read its configuration, connects and says who it is.
-//  2. The gateway sends copies of its ports, and what processes its workers are. The heir
+//  1. The heir, which has read its configuration and found nothing that would keep it from
+//     serving, connects and says who it is.
+//  2. The gateway sends copies of its ports, and serves on. The heir takes those that it is
+//     to have, opens what is to be another one, and says that it holds its ports. The
+//     gateway leaves its own then, says so, and what processes its workers are. The heir
 //     accepts from now on, and keeps the requests waiting; the gateway serves those that
-//     it has, and those that come on its connections.
+//     it has, and those that come on its connections. Whatever fails before that, or takes
+//     longer than heirPatience, leaves the gateway as it was.
 //  3. The heir takes its share in CUDA's multi-process service, which so goes on.
 //  4. The gateway gives the state away: it stops following the configuration, the adapters'
 //     folder and the state; the admin API answers 503, and what it does has ended; intakes
@@ -58,11 +62,12 @@ type introduction struct {
 
 // progress is what an heir says then.
 type progress struct {
-	Ready bool `json:"ready"` // its first worker is
+	Holds bool `json:"holds,omitempty"` // it has all its ports, and can serve
+	Ready bool `json:"ready,omitempty"` // its first worker is
 }
 
-// notice is what a gateway tells its heir after the ports, one in a line. The first with
-// a crew gives the state away.
+// notice is what a gateway tells its heir after the ports, one in a line. The first leaves
+// the ports to the heir, the first with a crew gives the state away.
 type notice struct {
 	Crew   *crew          `json:"crew,omitempty"`
 	Limits auth.Counts    `json:"limits,omitempty"` // used and not told before; nil tells nothing
@@ -75,9 +80,13 @@ type notice struct {
 
 // heir is a gateway that takes over from this one.
 type heir struct {
-	conn *net.UnixConn
-	pid  int
+	conn  *net.UnixConn
+	lines *json.Decoder // what it says
+	pid   int
 }
+
+// heirPatience is how long an heir has to say that it holds its ports.
+const heirPatience = 10 * time.Second
 
 // handovers listens for heirs until ctx ends, and takes them once this gateway is alone.
 // closed is closed when the socket is. There is none if the state is a temporary one, or
@@ -114,20 +123,57 @@ func (g *gateway) handovers(ctx context.Context, heirs chan<- heir) (closed <-ch
 	return done
 }
 
-// greet hears who connects, and passes heirs on.
+// greet hears who connects, and passes heirs on that hold their ports. This gateway serves
+// on meanwhile, and if that comes to nothing.
 func (g *gateway) greet(ctx context.Context, conn *net.UnixConn, heirs chan<- heir) {
-	var who introduction
-	_ = conn.SetReadDeadline(time.Now().Add(farewell))
-	if err := json.NewDecoder(conn).Decode(&who); err != nil {
+	interrupt := context.AfterFunc(ctx, func() { conn.Close() })
+	h := heir{conn: conn, lines: json.NewDecoder(conn)}
+	_ = conn.SetDeadline(time.Now().Add(heirPatience))
+	if err := g.offer(&h); err != nil {
+		interrupt()
 		conn.Close()
+		if ctx.Err() == nil && h.pid != 0 {
+			g.log.Warn(servesOn, "pid", h.pid, "error", err)
+		}
 		return
 	}
-	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetDeadline(time.Time{})
+	if !interrupt() {
+		return // this gateway ends
+	}
 	select {
-	case heirs <- heir{conn, who.PID}:
+	case heirs <- h:
 	case <-ctx.Done():
 		conn.Close()
 	}
+}
+
+// servesOn is what is said of an heir that came to nothing.
+const servesOn = "another gateway that was to take over has gone: this one serves on"
+
+// offer hears who an heir is, sends it copies of the ports, and returns when it has said
+// that it holds what it needs.
+func (g *gateway) offer(h *heir) error {
+	var who introduction
+	if err := h.lines.Decode(&who); err != nil {
+		return err
+	}
+	h.pid = who.PID
+	if err := g.sendPorts(h.conn); err != nil {
+		return err
+	}
+	for {
+		var p progress
+		if err := h.lines.Decode(&p); err != nil || p.Holds {
+			return err
+		}
+	}
+}
+
+// leavePorts tells an heir that the ports are its own from now on.
+func (g *gateway) leavePorts(h heir) error {
+	_ = h.conn.SetWriteDeadline(time.Now().Add(heirPatience))
+	return json.NewEncoder(h.conn).Encode(notice{PIDs: g.pids()})
 }
 
 // sendPorts sends copies of the listening sockets, the clients' first.

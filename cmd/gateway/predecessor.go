@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,16 +14,15 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/loragate/loragate/internal/front"
+	"github.com/loragate/loragate/internal/config"
 )
 
 // predecessor is the gateway from which this one takes over.
 type predecessor struct {
 	conn    *net.UnixConn
 	lines   *json.Decoder
-	ports   []*front.Front // its own, the clients' first
+	ports   ports // which were its own, or are in the place of those
+	pids    []int // its processes; follow's, once that runs
 	permits *permits
 	known   chan struct{} // closed when the service manager knows this gateway, or the other is gone
 	gone    chan struct{} // closed when its processes are gone
@@ -37,12 +35,12 @@ type predecessor struct {
 
 // succeed connects to the gateway that serves from the same state, and takes its ports;
 // one that takes over itself has that end first. It blocks until then, or until ctx ends.
-// It returns nil if there is no gateway.
-func succeed(ctx context.Context, stateDir string, log *slog.Logger) (*predecessor, error) {
-	if stateDir == "" {
+// It returns nil if there is no gateway. After an error that one serves on.
+func succeed(ctx context.Context, cfg *config.Config, log *slog.Logger) (*predecessor, error) {
+	if cfg.State.Dir == "" {
 		return nil, nil
 	}
-	path := filepath.Join(stateDir, handoverName)
+	path := filepath.Join(cfg.State.Dir, handoverName)
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, nil
@@ -53,61 +51,40 @@ func succeed(ctx context.Context, stateDir string, log *slog.Logger) (*predecess
 	log.Info("asking the gateway that serves for its ports")
 	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}), gone: make(chan struct{})}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err = json.NewEncoder(conn).Encode(introduction{PID: os.Getpid()}); err == nil {
-		err = p.receivePorts()
-	}
-	if err != nil {
+	if err := p.takePorts(cfg); err != nil {
+		p.ports.close()
 		conn.Close()
-		return nil, fmt.Errorf("--replace: the ports were not handed over: %w", err)
+		return nil, fmt.Errorf("--replace: the gateway that serves goes on: %w", err)
 	}
 	return p, nil
 }
 
-func (p *predecessor) receivePorts() error {
-	data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
-	n, size, _, _, err := p.conn.ReadMsgUnix(data, control)
-	if err != nil || n == 0 {
-		return cmpError(err, io.ErrUnexpectedEOF)
-	}
-	messages, err := unix.ParseSocketControlMessage(control[:size])
-	if err != nil || len(messages) == 0 {
-		return cmpError(err, errors.New("there are none"))
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
+// takePorts receives the ports, opens what is to be another one, says that this gateway can
+// serve now, and returns once the predecessor lets it.
+func (p *predecessor) takePorts(cfg *config.Config) error {
+	lines := json.NewEncoder(p.conn)
+	if err := lines.Encode(introduction{PID: os.Getpid()}); err != nil {
 		return err
 	}
-	for _, fd := range fds {
-		file := os.NewFile(uintptr(fd), "port")
-		l, err := net.FileListener(file)
-		file.Close() // the listener has its own
-		if err != nil {
-			return err
+	handed, err := receivePorts(p.conn)
+	if err != nil {
+		for _, l := range handed {
+			l.Close()
 		}
-		p.ports = append(p.ports, front.New(l.(*net.TCPListener)))
+		return fmt.Errorf("the ports were not handed over: %w", err)
 	}
+	if p.ports, err = openPorts(cfg, handed); err != nil {
+		return err
+	}
+	if err := lines.Encode(progress{Holds: true}); err != nil {
+		return err
+	}
+	var m notice // without it whoever is asked serves on, and this one must accept nothing
+	if err := p.lines.Decode(&m); err != nil {
+		return fmt.Errorf("it did not leave its ports: %w", err)
+	}
+	p.pids = m.PIDs
 	return nil
-}
-
-// cmpError is the first of two errors that there is.
-func cmpError(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
-
-// port returns the predecessor's port if it is one for an address, or opens another.
-func (p *predecessor) port(number int, address string) (*front.Front, error) {
-	if p != nil && number < len(p.ports) {
-		_, wanted, _ := net.SplitHostPort(address)
-		_, has, _ := net.SplitHostPort(p.ports[number].Addr().String())
-		if wanted == has || wanted == "0" {
-			return p.ports[number], nil
-		}
-		p.ports[number].Close()
-	}
-	return front.Listen(address)
 }
 
 // inherit blocks until the state is this gateway's, and returns what workers the
@@ -128,7 +105,6 @@ func (p *predecessor) inherit(ctx context.Context, log *slog.Logger) (*crew, err
 
 // follow takes in what the predecessor tells, until it has ended.
 func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
-	var pids []int
 	ended, known := false, false
 	for {
 		var m notice
@@ -137,7 +113,7 @@ func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
 		}
 		ended = ended || m.End
 		if m.PIDs != nil {
-			pids = m.PIDs
+			p.pids = m.PIDs
 		}
 		if m.Limits != nil || m.Usage != nil {
 			p.deliver(m)
@@ -155,7 +131,7 @@ func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
 	}
 	p.conn.Close()
 	if !ended {
-		awaitGone(pids)
+		awaitGone(p.pids)
 	}
 	p.deliver(notice{}) // nothing of its requests runs any more
 	p.permits.freeAll()

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -50,8 +49,8 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 			end()
 			g.stop(s, signals, cut)
 		case h := <-heirs:
-			if err := g.sendPorts(h.conn); err != nil {
-				g.log.Warn("another gateway that was to take over has gone: this one serves on", "pid", h.pid, "error", err)
+			if err := g.leavePorts(h); err != nil {
+				g.log.Warn(servesOn, "pid", h.pid, "error", err)
 				h.conn.Close()
 				continue
 			}
@@ -76,7 +75,7 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled
 	met := make(chan error, 1)
 	go func() {
 		var err error
-		g.before, err = succeed(ctx, g.cfg.State.Dir, g.log)
+		g.before, err = succeed(ctx, g.cfg, g.log)
 		met <- err
 	}()
 	select {
@@ -92,25 +91,24 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled
 // listen opens the ports, which answer from now on that the gateway starts. requests is
 // what ends those that are under way. What fails later is sent on failed.
 func (g *gateway) listen(requests context.Context, certificates *certificates, failed chan<- error) (err error) {
-	g.clients = newEntrance()
-	if g.clients.front, err = g.before.port(0, g.cfg.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	p := ports{}
+	if g.before != nil {
+		p = g.before.ports
+	} else if p, err = openPorts(g.cfg, nil); err != nil {
+		return err
 	}
+	g.clients = newEntrance()
+	g.clients.front = p.clients
 	if g.before != nil {
 		g.clients.hold = g.cfg.Scheduler.MaxWait
 	}
 	g.clients.most = g.mostClients()
 	g.clients.server = proxy.NewServer(requests, g.clients, g.log)
-	if g.cfg.Admin.Listen != "" {
-		port, err := g.before.port(1, g.cfg.Admin.Listen)
-		if err != nil {
-			g.clients.front.Close()
-			return fmt.Errorf("admin.listen: %w", err)
-		}
+	if p.admin != nil {
 		g.admin = newEntrance()
-		g.admin.front = port
+		g.admin.front = p.admin
 		g.admin.server = admin.New(g.admin, g.log)
-		g.log.Info("admin", "url", "http://"+port.Addr().String())
+		g.log.Info("admin", "url", "http://"+p.admin.Addr().String())
 		go func() { failed <- g.admin.run(nil) }()
 	}
 	go func() { failed <- g.clients.run(certificates.config()) }()

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestSameAddress tells sockets apart that others can reach.
+func TestSameAddress(t *testing.T) {
+	all, local, six := &net.TCPAddr{IP: net.IPv6unspecified, Port: 80}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}, &net.TCPAddr{IP: net.IPv6loopback, Port: 80}
+	for _, c := range []struct {
+		wanted string
+		has    net.Addr
+		same   bool
+	}{
+		{"0.0.0.0:80", all, true},
+		{"[::]:80", all, true},
+		{":80", all, true},
+		{"0.0.0.0:81", all, false},
+		{"127.0.0.1:80", all, false},
+		{"localhost:80", all, false},
+		{"0.0.0.0:80", local, false},
+		{"127.0.0.1:80", local, true},
+		{"localhost:80", local, true},
+		{"127.0.0.2:80", local, false},
+		{"127.0.0.1:0", local, true},
+		{"0.0.0.0:0", local, false},
+		{"[::1]:80", six, true},
+		{"[::1]:80", local, false},
+		{"nowhere", local, false},
+		{"127.0.0.1:80", &net.UnixAddr{Name: "x"}, false},
+	} {
+		if same := sameAddress(c.wanted, c.has); same != c.same {
+			t.Errorf("%s and a socket on %s: same is %v", c.wanted, c.has, same)
+		}
+	}
+}
+
+// replaceable is a gateway that can be replaced.
+type replaceable struct {
+	*gatewayProcess
+	config string
+	state  string
+}
+
+func serveReplaceable(t *testing.T, edit func(config string) string) *replaceable {
+	t.Helper()
+	dir := t.TempDir()
+	config := edit(fakeConfig(t, 1, "") + "state: {dir: " + dir + "}\n")
+	return &replaceable{serve(t, config), config, dir}
+}
+
+func same(config string) string { return config }
+
+// fails starts an heir that is to end with an error, and checks that this gateway serves on.
+func (r *replaceable) fails(t *testing.T, config, reason string) {
+	t.Helper()
+	heir := run(t, "serve", "--replace", "--config", write(t, config))
+	if code := heir.end(); code != 1 {
+		t.Errorf("exit code %d of the heir, want 1", code)
+	}
+	<-heir.drained
+	if said := strings.Join(heir.text, "\n"); !strings.Contains(said, reason) {
+		t.Errorf("the heir does not say %q: %s", reason, said)
+	}
+	r.goesOn(t)
+}
+
+func (r *replaceable) goesOn(t *testing.T) {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	if status := r.statusFor("k0", http.MethodPost, chatPath, chat("coding", "hi", "")); status != http.StatusOK {
+		t.Errorf("status %d of the gateway that was to be replaced", status)
+	}
+	select {
+	case <-r.exited:
+		t.Fatal("it has ended")
+	default:
+	}
+}
+
+func (g *gatewayProcess) port() string { return g.url[strings.LastIndex(g.url, ":")+1:] }
+
+// TestHeirOfAnotherHost: a socket that others can reach goes to nobody who is to serve this
+// machine alone, and asks for no keys.
+func TestHeirOfAnotherHost(t *testing.T) {
+	r := serveReplaceable(t, func(config string) string {
+		return strings.Replace(config, "127.0.0.1:0", "0.0.0.0:0", 1) + acme("")
+	})
+	r.url = "http://127.0.0.1:" + r.port()
+	heir, _, _ := strings.Cut(r.config, "tenants:")
+	r.fails(t, strings.Replace(heir, "0.0.0.0:0", "127.0.0.1:"+r.port(), 1), "stop it first")
+}
+
+// TestHeirThatGoesAway: who connects and does not say that it can serve leaves the gateway
+// as it was.
+func TestHeirThatGoesAway(t *testing.T) {
+	r := serveReplaceable(t, same)
+	for _, said := range []string{"", "{\"pid\":1}\n", "{\"pid\":1}\nnonsense\n", "{\"pid\":1}\n{\"ready\":true}\n"} {
+		conn, err := net.Dial("unix", filepath.Join(r.state, handoverName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, said)
+		conn.Close()
+	}
+	heir := run(t, "serve", "--replace", "--config", write(t, r.config))
+	heir.says("ready") // after those
+	if n := len(r.logged(servesOn)); n != 3 {
+		t.Errorf("%d lines of heirs that went away, want 3", n)
+	}
+	if code := r.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// TestHeirWithoutAdmin: a port that is not wanted any more is closed.
+func TestHeirWithoutAdmin(t *testing.T) {
+	r := serveReplaceable(t, same)
+	address := strings.TrimPrefix(r.adminURL(), "http://")
+	heir := run(t, "serve", "--replace", "--config", write(t, strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: ""`, 1)))
+	heir.says("ready")
+	if code := r.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	conn, err := net.Dial("tcp", address)
+	if err == nil {
+		conn.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the port of the admin API that was is open: %v", err)
+	}
+}
