@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/loragate/loragate/internal/llamatest"
 )
 
 // TestSameAddress tells sockets apart that others can reach.
@@ -135,5 +138,59 @@ func TestHeirWithoutAdmin(t *testing.T) {
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the port of the admin API that was is open: %v", err)
+	}
+}
+
+// TestHeirThatCannotServe: what an heir can know to fail does so before the gateway has left
+// its ports.
+func TestHeirThatCannotServe(t *testing.T) {
+	r := serveReplaceable(t, same)
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	base, err := os.ReadFile(llamatest.Base())
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(t.TempDir(), "short.gguf")
+	if err := os.WriteFile(short, base[:len(base)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ config, reason string }{
+		"llama-server": {commandIn(r.config, "/nowhere/llama-server"), "workers.command"},
+		"model":        {strings.Replace(r.config, llamatest.Base(), short, 1), "base model"},
+		"folder":       {strings.Replace(r.config, "adapters: {dir: ", "adapters: {dir: /nowhere", 1), "adapters.dir"},
+		"certificates": {r.config + "tls: {cert: " + short + ", key: " + short + "}\n", "tls: "},
+		"admin port":   {strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: "`+used.Addr().String()+`"`, 1), "address already in use"},
+	} {
+		t.Run(name, func(t *testing.T) { r.fails(t, c.config, c.reason) })
+	}
+}
+
+// TestHangupEndsNothing sends the signals of a running gateway to one that hands over, one
+// that drains and one that takes over: none ends.
+func TestHangupEndsNothing(t *testing.T) {
+	r := replaceWithStream(t, "", func(*gatewayProcess) {})
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2} {
+		r.g.cmd.Process.Signal(s)
+	}
+	r.heir.cmd.Process.Signal(syscall.SIGHUP)
+	r.finish(t)
+	release := filepath.Join(t.TempDir(), "release")
+	r.heir.url = r.g.url
+	stream := r.heir.begin("k0", chat("coding", "until="+release, `,"stream":true`))
+	r.heir.cmd.Process.Signal(syscall.SIGTERM)
+	r.heir.says("stopping, running requests may end")
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2} {
+		r.heir.cmd.Process.Signal(s)
+	}
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stream.whole(t)
+	if code := r.heir.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -18,11 +16,8 @@ import (
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	requests, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	certificates, err := newCertificates(g.cfg.TLS, g.log)
-	if err != nil {
-		return err
-	}
-	if signalled, err := g.meet(ctx, signals); err != nil || signalled {
+	certificates, signalled, err := g.meet(ctx, signals)
+	if err != nil || signalled {
 		return err
 	}
 	failed := make(chan error, 4)
@@ -64,27 +59,31 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// meet connects to the gateway that is to be replaced, if there is one. It blocks while
-// that takes over from another, and reports whether a signal came meanwhile.
-func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled bool, err error) {
+// meet reads the certificates, and, to replace a gateway, looks for what would keep this
+// one from serving, and connects to the other if there is one. It blocks while that takes
+// over from another, and reports whether a signal came meanwhile.
+func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (c *certificates, signalled bool, err error) {
 	if !g.replace {
-		return false, nil
+		c, err = newCertificates(g.cfg.TLS, g.log)
+		return c, false, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	met := make(chan error, 1)
 	go func() {
 		var err error
-		g.before, err = succeed(ctx, g.cfg, g.log)
+		if g.program, c, err = preflight(ctx, g.cfg, g.log); err == nil {
+			g.before, err = succeed(ctx, g.cfg, g.log)
+		}
 		met <- err
 	}()
 	select {
 	case err := <-met:
-		return false, err
+		return c, false, err
 	case <-signals:
 		cancel()
 		<-met
-		return true, nil
+		return nil, true, nil
 	}
 }
 
@@ -119,9 +118,6 @@ func (g *gateway) listen(requests context.Context, certificates *certificates, f
 // configuration until ctx ends; an error says why it could not be opened. Signs of life
 // are given until alive ends.
 func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed chan<- error) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	if g.before != nil { // the service manager takes it for the one before
 		go g.feedWatchdog(alive)
 	}
@@ -142,7 +138,7 @@ func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed ch
 	if g.before == nil {
 		go g.feedWatchdog(alive)
 	}
-	g.watchConfig(ctx, g.load, hangup)
+	g.watchConfig(ctx, g.load, g.hangups)
 	return nil
 }
 
