@@ -37,17 +37,20 @@ import (
 //     nothing waits and another serves, and tells when a process is gone. The heir starts
 //     one for each. So there are never more than one of the two would have alone.
 //  7. Meanwhile, every second, it tells what its tenants have used since and the usage of
-//     what has ended: each once, and whoever is told writes it.
+//     what has ended. The heir says of each notice with usage that it has written that, or
+//     will, once it has the state: until then the gateway keeps the records.
 //  8. The heir says when its first worker is ready. The gateway has the service manager know
 //     it, and says so; the heir tells the service manager that it is ready.
 //  9. When its last request has ended the gateway ends its last worker, tells what is left,
-//     and ends. The heir starts the workers that it lacks, and lets bytes of adapters be
+//     and ends when the heir has taken that. The heir starts the workers that it lacks, and lets bytes of adapters be
 //     deleted that a worker of the other might have opened.
 //
 // A gateway that is killed meanwhile tells no end: the heir waits until its processes are
 // gone, and starts all workers. If the heir ends first, nobody has the ports any more: the
-// gateway ends what it has, writes its usage into the state by itself, if no other gateway
-// has that, and ends with an error.
+// gateway ends what it has, writes by itself into the state what usage the heir has not
+// taken, if no other gateway has that, and ends with an error. An heir that is killed loses
+// what it has taken and not written, on a full disk alone; one that is killed between
+// writing and saying so, which is one message, has that written twice.
 //
 // The listening sockets are passed on rather than opened twice: with SO_REUSEPORT each
 // has a queue of its own, and what waits in the older one is reset when it closes.
@@ -64,6 +67,7 @@ type introduction struct {
 type progress struct {
 	Holds bool `json:"holds,omitempty"` // it has all its ports, and can serve
 	Ready bool `json:"ready,omitempty"` // its first worker is
+	Took  int  `json:"took,omitempty"`  // it writes the usage of the notice with that number
 }
 
 // notice is what a gateway tells its heir after the ports, one in a line. The first leaves
@@ -72,6 +76,7 @@ type notice struct {
 	Crew   *crew          `json:"crew,omitempty"`
 	Limits auth.Counts    `json:"limits,omitempty"` // used and not told before; nil tells nothing
 	Usage  []usage.Record `json:"usage,omitempty"`  // neither written nor told before
+	Number int            `json:"number,omitempty"` // of a notice with usage, from 1
 	PIDs   []int          `json:"pids,omitempty"`   // of processes that must be gone if the gateway is killed
 	Freed  *string        `json:"freed,omitempty"`  // the device of a worker whose process is gone
 	Main   bool           `json:"main,omitempty"`   // the service manager knows the heir

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -192,5 +194,88 @@ func TestHangupEndsNothing(t *testing.T) {
 	stream.whole(t)
 	if code := r.heir.end(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// stub is an heir that does only what a test has it do.
+type stub struct {
+	t     *testing.T
+	conn  *net.UnixConn
+	lines *json.Decoder
+}
+
+// take has a stub take over, and returns when the state was given away.
+func (r *replaceable) take(t *testing.T) *stub {
+	t.Helper()
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: filepath.Join(r.state, handoverName)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "{\"pid\":%d}\n", os.Getpid())
+	handed, err := receivePorts(conn)
+	if err != nil || len(handed) != 2 {
+		t.Fatalf("%d ports, %v", len(handed), err)
+	}
+	for _, l := range handed {
+		l.Close()
+	}
+	fmt.Fprintln(conn, `{"holds":true}`)
+	s := &stub{t, conn, json.NewDecoder(conn)}
+	s.await(func(m notice) bool { return m.Crew != nil })
+	return s
+}
+
+// await blocks until such a notice comes, and returns it.
+func (s *stub) await(such func(notice) bool) notice {
+	s.t.Helper()
+	for {
+		var m notice
+		if err := s.lines.Decode(&m); err != nil {
+			s.t.Fatal(err)
+		}
+		if such(m) {
+			return m
+		}
+	}
+}
+
+// TestUsageIsTakenOnce has an heir say of one request's usage that it has taken it, and end
+// with the other's: the gateway before writes that, and no other.
+func TestUsageIsTakenOnce(t *testing.T) {
+	r := serveReplaceable(t, same)
+	var streams []*started
+	var releases []string
+	for range 2 {
+		releases = append(releases, filepath.Join(t.TempDir(), "release"))
+		streams = append(streams, r.begin("k0", chat("coding", "until="+releases[len(releases)-1], `,"stream":true`)))
+	}
+	heir := r.take(t)
+	for i, release := range releases {
+		if err := os.WriteFile(release, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		streams[i].whole(t)
+		m := heir.await(func(m notice) bool { return m.Number > 0 })
+		if len(m.Usage) != 1 || m.Usage[0].Requests != 1 {
+			t.Errorf("told was %+v, want one request", m.Usage)
+		}
+		if i == 0 {
+			fmt.Fprintf(heir.conn, "{\"took\":%d}\n", m.Number)
+			continue
+		}
+		select {
+		case <-r.exited:
+			t.Error("the gateway did not wait for its usage to be taken")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	heir.conn.Close()
+	if code := r.end(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	next := serve(t, r.config)
+	if u := next.usage(); u["ok"] != 1 {
+		t.Errorf("the account is %v, want the one request that was not taken", u)
 	}
 }

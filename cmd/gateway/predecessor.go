@@ -31,6 +31,7 @@ type predecessor struct {
 	mu   sync.Mutex
 	kept []notice // news that nobody has taken yet
 	take func(notice)
+	deaf bool // nothing is taken any more
 }
 
 // succeed connects to the gateway that serves from the same state, and takes its ports;
@@ -168,17 +169,41 @@ func (p *predecessor) deliver(m notice) {
 		p.kept = append(p.kept, m)
 		return
 	}
+	p.pass(m)
+}
+
+// pass has news taken, and tells the predecessor of usage that it need not keep that. The
+// caller holds the lock.
+func (p *predecessor) pass(m notice) {
+	if p.deaf {
+		return
+	}
 	p.take(m)
+	if m.Number > 0 {
+		_ = json.NewEncoder(p.conn).Encode(progress{Took: m.Number}) // whoever is gone keeps nothing
+	}
 }
 
 // tellTo has take take all news, in order.
 func (p *predecessor) tellTo(take func(notice)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.take = take
 	for _, m := range p.kept {
-		take(m)
+		p.pass(m)
 	}
-	p.kept, p.take = nil, take
+	p.kept = nil
+}
+
+// ignore has news be taken no more, before who took them ends: usage stays with the
+// predecessor. A nil one tells none.
+func (p *predecessor) ignore() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = true
 }
 
 // await blocks until the predecessor is gone, if there is one, or ctx ends.
@@ -221,5 +246,8 @@ func (g *gateway) credit(m notice) {
 	for _, rec := range m.Usage {
 		g.usage.Add(rec)
 		g.auth.Spend(rec.Tenant, rec.At, rec.Tokens())
+	}
+	if len(m.Usage) > 0 {
+		_ = g.usage.Flush() // what cannot be written is tried again, by the recorder, which says so
 	}
 }

@@ -250,6 +250,7 @@ func (g *gateway) close() {
 	if g.models != nil {
 		g.models.Close()
 	}
+	g.before.ignore()
 	if g.usage != nil {
 		g.usage.Close()
 	}
