@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -277,5 +278,63 @@ func TestUsageIsTakenOnce(t *testing.T) {
 	next := serve(t, r.config)
 	if u := next.usage(); u["ok"] != 1 {
 		t.Errorf("the account is %v, want the one request that was not taken", u)
+	}
+}
+
+// TestHeirOfAGatewayThatStops waits until that has ended, and starts as any other.
+func TestHeirOfAGatewayThatStops(t *testing.T) {
+	r := serveReplaceable(t, same)
+	release := filepath.Join(t.TempDir(), "release")
+	stream := r.begin("k0", chat("coding", "until="+release, `,"stream":true`))
+	r.cmd.Process.Signal(syscall.SIGTERM)
+	r.says("stopping, running requests may end")
+	heir := run(t, "serve", "--replace", "--config", write(t, r.config))
+	heir.says("waiting for the gateway that starts, takes over or ends")
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stream.whole(t)
+	if code := r.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	heir.says("ready")
+}
+
+// TestHeirsAtOnce has several gateways come together: each has its turn.
+func TestHeirsAtOnce(t *testing.T) {
+	r := serveReplaceable(t, same)
+	file := write(t, strings.Replace(r.config, "127.0.0.1:0", "127.0.0.1:"+r.port(), 1))
+	var heirs []*gatewayProcess
+	for range 3 {
+		heirs = append(heirs, run(t, "serve", "--replace", "--config", file))
+	}
+	for _, heir := range heirs {
+		heir.says("ready")
+	}
+	if code := r.end(); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if status, text := r.post(chatPath, chat("coding", "hi", "")); status != http.StatusOK {
+		t.Errorf("status %d of the last: %s", status, text)
+	}
+}
+
+// TestZombiesAreGone: a process that has ended counts as gone before its parent knows.
+func TestZombiesAreGone(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	pid := cmd.Process.Pid
+	if !runs(pid) {
+		t.Error("one that runs does not count")
+	}
+	cmd.Process.Kill()
+	for limit := time.Now().Add(10 * time.Second); runs(pid); {
+		if time.Now().After(limit) {
+			t.Fatal("one that was killed, and for which nobody has waited, counts")
+		}
 	}
 }

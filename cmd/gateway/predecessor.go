@@ -9,19 +9,21 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/state"
 )
 
 // predecessor is the gateway from which this one takes over.
 type predecessor struct {
 	conn    *net.UnixConn
 	lines   *json.Decoder
-	ports   ports // which were its own, or are in the place of those
 	pids    []int // its processes; follow's, once that runs
 	permits *permits
 	known   chan struct{} // closed when the service manager knows this gateway, or the other is gone
@@ -34,58 +36,103 @@ type predecessor struct {
 	deaf bool // nothing is taken any more
 }
 
-// succeed connects to the gateway that serves from the same state, and takes its ports;
-// one that takes over itself has that end first. It blocks until then, or until ctx ends.
-// It returns nil if there is no gateway. After an error that one serves on.
-func succeed(ctx context.Context, cfg *config.Config, log *slog.Logger) (*predecessor, error) {
-	if cfg.State.Dir == "" {
-		return nil, nil
+const (
+	// awaitTurn is how long is waited for a gateway that starts, takes over or ends, beyond
+	// limits.drain, and turnInterval how often it is asked for; it is said every so often.
+	awaitTurn    = 30 * time.Second
+	turnInterval = 100 * time.Millisecond
+	sayInterval  = 5 * time.Second
+)
+
+// succeed takes over from the gateway that serves from the same state, if there is one, and
+// returns that and the ports. It blocks while that takes over itself, or starts, for there
+// is nothing to ask then; of one that ends, and whose end it awaits, it takes nothing. It
+// returns when ctx ends. After an error the other serves on.
+func succeed(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *predecessor, open ports, err error) {
+	limit := time.Now().Add(awaitTurn + cfg.Limits.Drain)
+	said := time.Time{}
+	for {
+		p, open, err = approach(ctx, cfg, log)
+		var later *laterError
+		if !errors.As(err, &later) || ctx.Err() != nil || time.Now().After(limit) {
+			return p, open, err
+		}
+		if time.Since(said) > sayInterval {
+			said = time.Now()
+			log.Info("waiting for the gateway that starts, takes over or ends", "reason", later.cause, "limit", time.Until(limit).Round(time.Second))
+		}
+		select {
+		case <-time.After(turnInterval):
+		case <-ctx.Done():
+		}
 	}
+}
+
+// laterError is why it is not the moment to take over.
+type laterError struct{ cause error }
+
+func (e *laterError) Error() string { return e.cause.Error() }
+func (e *laterError) Unwrap() error { return e.cause }
+
+// approach tries once to take over, or to open the ports if there is nobody. A *laterError
+// says that there is somebody who is not to be asked yet.
+func approach(ctx context.Context, cfg *config.Config, log *slog.Logger) (*predecessor, ports, error) {
 	path := filepath.Join(cfg.State.Dir, handoverName)
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--replace: %w", err)
+	switch {
+	case cfg.State.Dir == "": // the state is a temporary one, and nobody else's
+		open, err := openPorts(cfg, nil)
+		return nil, open, err
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		if state.InUse(cfg.State.Dir) {
+			return nil, ports{}, &laterError{&state.LockedError{Dir: cfg.State.Dir}}
+		}
+		open, err := openPorts(cfg, nil)
+		if errors.Is(err, syscall.EADDRINUSE) { // the state's lock may be on its way from one to the other
+			err = &laterError{err}
+		}
+		return nil, open, err
+	case err != nil:
+		return nil, ports{}, fmt.Errorf("--replace: %w", err)
 	}
 	log.Info("asking the gateway that serves for its ports")
 	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}), gone: make(chan struct{})}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := p.takePorts(cfg); err != nil {
-		p.ports.close()
+	open, err := p.takePorts(cfg)
+	if err != nil {
+		open.close()
 		conn.Close()
-		return nil, fmt.Errorf("--replace: the gateway that serves goes on: %w", err)
+		return nil, ports{}, fmt.Errorf("--replace: the gateway that serves goes on: %w", err)
 	}
-	return p, nil
+	return p, open, nil
 }
 
 // takePorts receives the ports, opens what is to be another one, says that this gateway can
 // serve now, and returns once the predecessor lets it.
-func (p *predecessor) takePorts(cfg *config.Config) error {
+func (p *predecessor) takePorts(cfg *config.Config) (open ports, err error) {
 	lines := json.NewEncoder(p.conn)
 	if err := lines.Encode(introduction{PID: os.Getpid()}); err != nil {
-		return err
+		return open, &laterError{err}
 	}
 	handed, err := receivePorts(p.conn)
 	if err != nil {
 		for _, l := range handed {
 			l.Close()
 		}
-		return fmt.Errorf("the ports were not handed over: %w", err)
+		return open, &laterError{fmt.Errorf("the ports were not handed over: %w", err)}
 	}
-	if p.ports, err = openPorts(cfg, handed); err != nil {
-		return err
+	if open, err = openPorts(cfg, handed); err != nil {
+		return open, err
 	}
 	if err := lines.Encode(progress{Holds: true}); err != nil {
-		return err
+		return open, &laterError{err}
 	}
 	var m notice // without it whoever is asked serves on, and this one must accept nothing
 	if err := p.lines.Decode(&m); err != nil {
-		return fmt.Errorf("it did not leave its ports: %w", err)
+		return open, &laterError{fmt.Errorf("it did not leave its ports: %w", err)}
 	}
 	p.pids = m.PIDs
-	return nil
+	return open, nil
 }
 
 // inherit blocks until the state is this gateway's, and returns what workers the
@@ -155,10 +202,24 @@ func awaitGone(pids []int) {
 	tick := time.NewTicker(breath)
 	defer tick.Stop()
 	for limit := time.Now().Add(lastBreath); time.Now().Before(limit); <-tick.C {
-		if !slices.ContainsFunc(pids, func(pid int) bool { return syscall.Kill(pid, 0) == nil }) {
+		if !slices.ContainsFunc(pids, runs) {
 			return
 		}
 	}
+}
+
+// runs reports whether a process exists and has not ended: one whose parent has not asked
+// for its status, as in a container without an init, has let go of its memory all the same.
+func runs(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }
 
 // deliver has news taken, now or once there is somebody to take them.

@@ -73,7 +73,7 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (c *certif
 	go func() {
 		var err error
 		if g.program, c, err = preflight(ctx, g.cfg, g.log); err == nil {
-			g.before, err = succeed(ctx, g.cfg, g.log)
+			g.before, g.ports, err = succeed(ctx, g.cfg, g.log)
 		}
 		met <- err
 	}()
@@ -83,6 +83,7 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (c *certif
 	case <-signals:
 		cancel()
 		<-met
+		g.ports.close()
 		return nil, true, nil
 	}
 }
@@ -90,11 +91,11 @@ func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (c *certif
 // listen opens the ports, which answer from now on that the gateway starts. requests is
 // what ends those that are under way. What fails later is sent on failed.
 func (g *gateway) listen(requests context.Context, certificates *certificates, failed chan<- error) (err error) {
-	p := ports{}
-	if g.before != nil {
-		p = g.before.ports
-	} else if p, err = openPorts(g.cfg, nil); err != nil {
-		return err
+	p := g.ports
+	if !g.replace {
+		if p, err = openPorts(g.cfg, nil); err != nil {
+			return err
+		}
 	}
 	g.clients = newEntrance()
 	g.clients.front = p.clients
@@ -105,7 +106,7 @@ func (g *gateway) listen(requests context.Context, certificates *certificates, f
 	g.clients.server = proxy.NewServer(requests, g.clients, g.log)
 	if p.admin != nil {
 		g.admin = newEntrance()
-		g.admin.front = p.admin
+		g.admin.front, g.admin.hold = p.admin, g.clients.hold
 		g.admin.server = admin.New(g.admin, g.log)
 		g.log.Info("admin", "url", "http://"+p.admin.Addr().String())
 		go func() { failed <- g.admin.run(nil) }()
@@ -153,7 +154,9 @@ func (g *gateway) sayReady(ctx context.Context) error {
 	} else if err := g.pool.Serves(ctx); err != nil {
 		return err
 	}
-	g.clients.arrive()
+	for _, e := range g.entrances() {
+		e.arrive()
+	}
 	g.log.Info("ready", "url", g.url())
 	if g.before != nil {
 		g.before.tellReady(ctx)

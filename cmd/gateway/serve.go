@@ -92,6 +92,7 @@ type gateway struct {
 
 	replace bool           // take over from another gateway
 	before  *predecessor   // nil for none
+	ports   ports          // that were opened or taken over to replace another
 	program worker.Program // llama-server, if that was looked up before there were ports
 	moves   bool           // workers take the places of those before one by one
 
