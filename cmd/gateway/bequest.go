@@ -74,7 +74,7 @@ func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelC
 	})
 	close(stop)
 	telling.Wait()
-	return b.end()
+	return b.end(signals)
 }
 
 // giveStateAway has nothing of this gateway touch the state from its return on.
@@ -196,8 +196,8 @@ func (b *bequest) makeKnown() bool {
 }
 
 // end tells what is left, once everything has ended, and returns when the heir has taken
-// all usage.
-func (b *bequest) end() error {
+// all usage, or a signal ends the waiting.
+func (b *bequest) end(signals <-chan os.Signal) error {
 	b.mu.Lock()
 	if !b.orphan {
 		b.makeKnown() // or the service would end with this gateway
@@ -209,10 +209,12 @@ func (b *bequest) end() error {
 	for b.waits() {
 		select {
 		case <-b.heard:
+			continue
 		case <-limit.C:
-			b.g.log.Error("the gateway that takes over has not taken all usage, and goes on without this one")
-			return nil
+		case <-signals:
 		}
+		b.g.log.Error("the gateway that takes over has not said that it has all usage: what it was told is lost if it ends now")
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

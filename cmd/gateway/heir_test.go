@@ -338,3 +338,26 @@ func TestZombiesAreGone(t *testing.T) {
 		}
 	}
 }
+
+// TestHeirIsStopped stops an heir in order as soon as it has the ports, at whatever it is
+// then: the account has each request once.
+func TestHeirIsStopped(t *testing.T) {
+	r := serveReplaceable(t, same)
+	release := filepath.Join(t.TempDir(), "release")
+	stream := r.begin("k0", chat("coding", "until="+release, `,"stream":true`))
+	heir := run(t, "serve", "--replace", "--config", write(t, r.config))
+	r.says("another gateway takes over, running requests may end")
+	heir.cmd.Process.Signal(syscall.SIGTERM)
+	if err := os.WriteFile(release, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stream.whole(t)
+	if code := heir.end(); code != 0 {
+		t.Errorf("exit code %d of the heir, want 0", code)
+	}
+	r.end() // with 0 or 1, by which of the two was first
+	next := serve(t, r.config)
+	if u := next.usage(); u["ok"] != 1 {
+		t.Errorf("the account is %v, want one request", u)
+	}
+}

@@ -77,12 +77,13 @@ func (e *laterError) Unwrap() error { return e.cause }
 // approach tries once to take over, or to open the ports if there is nobody. A *laterError
 // says that there is somebody who is not to be asked yet.
 func approach(ctx context.Context, cfg *config.Config, log *slog.Logger) (*predecessor, ports, error) {
+	if cfg.State.Dir == "" { // the state is a temporary one, and nobody else's
+		open, err := openPorts(cfg, nil)
+		return nil, open, err
+	}
 	path := filepath.Join(cfg.State.Dir, handoverName)
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
 	switch {
-	case cfg.State.Dir == "": // the state is a temporary one, and nobody else's
-		open, err := openPorts(cfg, nil)
-		return nil, open, err
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		if state.InUse(cfg.State.Dir) {
 			return nil, ports{}, &laterError{&state.LockedError{Dir: cfg.State.Dir}}
