@@ -29,14 +29,8 @@ func checkCommand() *cobra.Command {
 		for _, warning := range cfg.Warnings {
 			fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", warning)
 		}
-		program, err := findProgram(cmd.Context(), cfg)
+		program, _, err := preflight(cmd.Context(), cfg, slog.New(slog.DiscardHandler))
 		if err != nil {
-			return err
-		}
-		if _, err := chooseKV(cfg.Workers.KV, program); err != nil {
-			return err
-		}
-		if _, err := newCertificates(cfg.TLS, slog.New(slog.DiscardHandler)); err != nil {
 			return err
 		}
 		adapters, err := checkAdapters(cmd.Context(), cfg)

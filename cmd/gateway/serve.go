@@ -38,6 +38,11 @@ func serveCommand() *cobra.Command {
 	file := configFlag(cmd)
 	replace := cmd.Flags().Bool("replace", false, "take over from the gateway that serves from the same state.dir, if there is one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// From the first moment to the last, or they would end it: what is not waited for
+		// has no effect, and what comes early has it once the gateway is open.
+		hangups, replaces := make(chan os.Signal, 1), make(chan os.Signal, 1)
+		signal.Notify(hangups, syscall.SIGHUP)
+		signal.Notify(replaces, syscall.SIGUSR2)
 		load := func() (*config.Config, error) { return config.Load(*file) }
 		cfg, err := load()
 		if err != nil {
@@ -50,7 +55,7 @@ func serveCommand() *cobra.Command {
 		defer sink.Close() // after everything that logs has ended
 		g := &gateway{
 			cfg: cfg, load: load, log: log, level: level, replace: *replace,
-			token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
+			hangups: hangups, replaces: replaces, token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
 		}
 		return g.run(cmd.Context(), signals)
 	}
@@ -83,9 +88,13 @@ type gateway struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 
-	replace bool         // take over from another gateway
-	before  *predecessor // nil for none
-	moves   bool         // workers take the places of those before one by one
+	hangups, replaces <-chan os.Signal // SIGHUP and SIGUSR2
+
+	replace bool           // take over from another gateway
+	before  *predecessor   // nil for none
+	ports   ports          // that were opened or taken over to replace another
+	program worker.Program // llama-server, if that was looked up before there were ports
+	moves   bool           // workers take the places of those before one by one
 
 	clients   *entrance
 	admin     *entrance // nil for none
@@ -117,9 +126,12 @@ func (g *gateway) open(ctx context.Context) error {
 	for _, warning := range g.cfg.Warnings {
 		g.log.Warn(warning)
 	}
-	program, err := findProgram(ctx, g.cfg)
-	if err != nil {
-		return err
+	program := g.program
+	if program.Path == "" {
+		var err error
+		if program, err = findProgram(ctx, g.cfg); err != nil {
+			return err
+		}
 	}
 	early, before, err := g.inherit(ctx, program)
 	if err != nil {
@@ -239,6 +251,7 @@ func (g *gateway) close() {
 	if g.models != nil {
 		g.models.Close()
 	}
+	g.before.ignore()
 	if g.usage != nil {
 		g.usage.Close()
 	}
