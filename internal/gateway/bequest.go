@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/state"
+	"github.com/loragate/loragate/internal/usage"
 )
 
 const (
@@ -20,6 +22,9 @@ const (
 	tellInterval = time.Second
 	// deaf is how long an heir may take no message before it counts as gone.
 	deaf = 30 * time.Second
+	// slowest bounds the wait at the end for an heir to have the state: with a great many
+	// adapters it looks at for long. What it has been told it keeps in any case.
+	slowest = 10 * time.Minute
 )
 
 // errHeirEnded is why a gateway fails whose ports nobody has any more.
@@ -36,6 +41,16 @@ type bequest struct {
 	lines   *json.Encoder
 	orphan  bool // the heir is gone: nobody can be told
 	isKnown bool // the service manager takes the heir for this service
+	told    []batch
+	number  int // of the last batch
+
+	heard chan struct{} // filled when told or orphan has changed
+}
+
+// batch is usage that was told, and that the heir has not taken yet.
+type batch struct {
+	number  int
+	records []usage.Record
 }
 
 // handOver has an heir serve, which has the ports, and returns when this gateway has ended.
@@ -43,8 +58,7 @@ type bequest struct {
 func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelCauseFunc) error {
 	defer h.conn.Close()
 	g.log.Info("another gateway takes over, running requests may end", "pid", h.pid, "limit", g.cfg.Limits.Drain)
-	b := &bequest{g: g, heir: h, lines: json.NewEncoder(h.conn)}
-	b.tell(notice{PIDs: g.pids()})
+	b := &bequest{g: g, heir: h, lines: json.NewEncoder(h.conn), heard: make(chan struct{}, 1)}
 	g.proxy.Leave()
 	for _, e := range g.entrances() {
 		e.front.Leave()
@@ -54,13 +68,13 @@ func (g *gateway) handOver(h heir, signals <-chan os.Signal, cut context.CancelC
 	var telling sync.WaitGroup
 	g.drain(signals, cut, func(context.Context) {
 		g.giveStateAway()
-		b.tellNews(notice{Crew: g.crew()})
+		b.tellNews(Notice{Crew: g.crew()})
 		telling.Go(func() { b.keepTelling(stop) })
-		g.pool.Dwindle(func(device string) { b.tellNews(notice{Freed: &device}) })
+		g.pool.Dwindle(func(device string) { b.tellNews(Notice{Freed: &device}) })
 	})
 	close(stop)
 	telling.Wait()
-	return b.end()
+	return b.end(signals)
 }
 
 // giveStateAway has nothing of this gateway touch the state from its return on.
@@ -90,40 +104,37 @@ func (g *gateway) pids() (pids []int) {
 	return pids
 }
 
-// tell tells something that has no usage, if there is somebody to be told. It blocks while
-// the heir takes nothing, but not for long.
-func (b *bequest) tell(m notice) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.write(m)
-}
-
 // tellNews tells something with all that has been used since the last time.
-func (b *bequest) tellNews(m notice) {
+func (b *bequest) tellNews(m Notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.orphan {
 		return // usage is kept, for the end
 	}
 	m.Limits, m.Usage, m.PIDs = b.g.auth.News(), b.g.usage.Take(), b.g.pids()
-	if !b.write(m) {
-		for _, rec := range m.Usage {
-			b.g.usage.Add(rec)
-		}
+	if len(m.Usage) > 0 {
+		b.number++
+		m.Number = b.number
+		b.told = append(b.told, batch{m.Number, m.Usage})
 	}
+	b.write(m)
 }
 
-// write reports whether a message was sent. The caller holds the lock.
-func (b *bequest) write(m notice) bool {
+// forget lets go of usage that the heir has taken. The caller holds the lock.
+func (b *bequest) forget(number int) {
+	b.told = slices.DeleteFunc(b.told, func(sent batch) bool { return sent.number == number })
+}
+
+// write sends a message, if there is somebody to be told. It blocks while the heir takes
+// nothing, but not for long. The caller holds the lock.
+func (b *bequest) write(m Notice) {
 	if b.orphan {
-		return false
+		return
 	}
 	_ = b.heir.conn.SetWriteDeadline(time.Now().Add(deaf))
 	if err := b.lines.Encode(m); err != nil {
 		b.lose(err)
-		return false
 	}
-	return true
 }
 
 // lose notes that the heir is gone. The caller holds the lock.
@@ -144,25 +155,29 @@ func (b *bequest) keepTelling(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
-		b.tellNews(notice{})
+		b.tellNews(Notice{})
 	}
 }
 
 // hear listens to the heir until one of the two ends.
 func (b *bequest) hear() {
-	lines := json.NewDecoder(b.heir.conn)
 	for {
 		var p progress
-		err := lines.Decode(&p)
+		err := b.heir.lines.Decode(&p)
 		b.mu.Lock()
 		switch {
 		case errors.Is(err, net.ErrClosed): // by this gateway's end
 		case err != nil:
 			b.lose(err)
 		case p.Ready && b.makeKnown():
-			b.write(notice{Main: true})
+			b.write(Notice{Main: true})
 		}
+		b.forget(p.Took)
 		b.mu.Unlock()
+		select {
+		case b.heard <- struct{}{}:
+		default:
+		}
 		if err != nil {
 			return
 		}
@@ -180,21 +195,46 @@ func (b *bequest) makeKnown() bool {
 	return true
 }
 
-// end tells what is left, once everything has ended.
-func (b *bequest) end() error {
+// end tells what is left, once everything has ended, and returns when the heir has taken
+// all usage, or a signal ends the waiting.
+func (b *bequest) end(signals <-chan os.Signal) error {
 	b.mu.Lock()
 	if !b.orphan {
 		b.makeKnown() // or the service would end with this gateway
 	}
 	b.mu.Unlock()
-	b.tellNews(notice{Main: true, End: true})
+	b.tellNews(Notice{Main: true, End: true})
+	limit := time.NewTimer(slowest)
+	defer limit.Stop()
+	for b.waits() {
+		select {
+		case <-b.heard:
+			continue
+		case <-limit.C:
+		case <-signals:
+		}
+		b.g.log.Error("the gateway that takes over has not said that it has all usage: what it was told is lost if it ends now")
+		return nil
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.orphan {
 		return nil
 	}
+	for _, sent := range b.told {
+		for _, rec := range sent.records {
+			b.g.usage.Add(rec)
+		}
+	}
 	b.g.settle()
 	return errHeirEnded
+}
+
+// waits reports whether the heir has yet to take usage.
+func (b *bequest) waits() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.orphan && len(b.told) > 0
 }
 
 // settle writes usage that no heir took.

@@ -17,13 +17,7 @@ import (
 // returns how many adapters there are, and the llama-server; all that is wrong with
 // adapters is in the error.
 func Check(ctx context.Context, cfg *config.Config) (adapters int, program worker.Program, err error) {
-	if program, err = findProgram(ctx, cfg); err != nil {
-		return 0, program, err
-	}
-	if _, err := chooseKV(cfg.Workers.KV, program); err != nil {
-		return 0, program, err
-	}
-	if _, err := newCertificates(cfg.TLS, slog.New(slog.DiscardHandler)); err != nil {
+	if program, _, err = preflight(ctx, cfg, slog.New(slog.DiscardHandler)); err != nil {
 		return 0, program, err
 	}
 	adapters, err = checkAdapters(ctx, cfg)

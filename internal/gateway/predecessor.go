@@ -5,109 +5,135 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/loragate/loragate/internal/front"
+	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/state"
 )
 
 // predecessor is the gateway from which this one takes over.
 type predecessor struct {
 	conn    *net.UnixConn
 	lines   *json.Decoder
-	ports   []*front.Front // its own, the clients' first
+	pids    []int // its processes; follow's, once that runs
 	permits *permits
 	known   chan struct{} // closed when the service manager knows this gateway, or the other is gone
 	gone    chan struct{} // closed when its processes are gone
 
 	// mu guards what follows. It is held while news are taken, so that they are in order.
 	mu   sync.Mutex
-	kept []notice // news that nobody has taken yet
-	take func(notice)
+	kept []Notice // news that nobody has taken yet
+	take func(Notice)
+	deaf bool // nothing is taken any more
 }
 
-// succeed connects to the gateway that serves from the same state, and takes its ports;
-// one that takes over itself has that end first. It blocks until then, or until ctx ends.
-// It returns nil if there is no gateway.
-func succeed(ctx context.Context, stateDir string, log *slog.Logger) (*predecessor, error) {
-	if stateDir == "" {
-		return nil, nil
+const (
+	// awaitTurn is how long is waited for a gateway that starts, takes over or ends, beyond
+	// limits.drain, and turnInterval how often it is asked for; it is said every so often.
+	awaitTurn    = 30 * time.Second
+	turnInterval = 100 * time.Millisecond
+	sayInterval  = 5 * time.Second
+)
+
+// succeed takes over from the gateway that serves from the same state, if there is one, and
+// returns that and the ports. It blocks while that takes over itself, or starts, for there
+// is nothing to ask then; of one that ends, and whose end it awaits, it takes nothing. It
+// returns when ctx ends. After an error the other serves on.
+func succeed(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *predecessor, open ports, err error) {
+	limit := time.Now().Add(awaitTurn + cfg.Limits.Drain)
+	said := time.Time{}
+	for {
+		p, open, err = approach(ctx, cfg, log)
+		var later *laterError
+		if !errors.As(err, &later) || ctx.Err() != nil || time.Now().After(limit) {
+			return p, open, err
+		}
+		if time.Since(said) > sayInterval {
+			said = time.Now()
+			log.Info("waiting for the gateway that starts, takes over or ends", "reason", later.cause, "limit", time.Until(limit).Round(time.Second))
+		}
+		select {
+		case <-time.After(turnInterval):
+		case <-ctx.Done():
+		}
 	}
-	path := filepath.Join(stateDir, handoverName)
+}
+
+// laterError is why it is not the moment to take over.
+type laterError struct{ cause error }
+
+func (e *laterError) Error() string { return e.cause.Error() }
+func (e *laterError) Unwrap() error { return e.cause }
+
+// approach tries once to take over, or to open the ports if there is nobody. A *laterError
+// says that there is somebody who is not to be asked yet.
+func approach(ctx context.Context, cfg *config.Config, log *slog.Logger) (*predecessor, ports, error) {
+	if cfg.State.Dir == "" { // the state is a temporary one, and nobody else's
+		open, err := openPorts(cfg, nil)
+		return nil, open, err
+	}
+	path := filepath.Join(cfg.State.Dir, HandoverName)
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--replace: %w", err)
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		if state.InUse(cfg.State.Dir) {
+			return nil, ports{}, &laterError{&state.LockedError{Dir: cfg.State.Dir}}
+		}
+		open, err := openPorts(cfg, nil)
+		if errors.Is(err, syscall.EADDRINUSE) { // the state's lock may be on its way from one to the other
+			err = &laterError{err}
+		}
+		return nil, open, err
+	case err != nil:
+		return nil, ports{}, fmt.Errorf("--replace: %w", err)
 	}
 	log.Info("asking the gateway that serves for its ports")
 	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}), gone: make(chan struct{})}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err = json.NewEncoder(conn).Encode(introduction{PID: os.Getpid()}); err == nil {
-		err = p.receivePorts()
-	}
+	open, err := p.takePorts(cfg)
 	if err != nil {
+		open.close()
 		conn.Close()
-		return nil, fmt.Errorf("--replace: the ports were not handed over: %w", err)
+		return nil, ports{}, fmt.Errorf("--replace: the gateway that serves goes on: %w", err)
 	}
-	return p, nil
+	return p, open, nil
 }
 
-func (p *predecessor) receivePorts() error {
-	data, control := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
-	n, size, _, _, err := p.conn.ReadMsgUnix(data, control)
-	if err != nil || n == 0 {
-		return cmpError(err, io.ErrUnexpectedEOF)
+// takePorts receives the ports, opens what is to be another one, says that this gateway can
+// serve now, and returns once the predecessor lets it.
+func (p *predecessor) takePorts(cfg *config.Config) (open ports, err error) {
+	lines := json.NewEncoder(p.conn)
+	if err := lines.Encode(introduction{PID: os.Getpid()}); err != nil {
+		return open, &laterError{err}
 	}
-	messages, err := unix.ParseSocketControlMessage(control[:size])
-	if err != nil || len(messages) == 0 {
-		return cmpError(err, errors.New("there are none"))
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
+	handed, err := ReceivePorts(p.conn)
 	if err != nil {
-		return err
-	}
-	for _, fd := range fds {
-		file := os.NewFile(uintptr(fd), "port")
-		l, err := net.FileListener(file)
-		file.Close() // the listener has its own
-		if err != nil {
-			return err
+		for _, l := range handed {
+			l.Close()
 		}
-		p.ports = append(p.ports, front.New(l.(*net.TCPListener)))
+		return open, &laterError{fmt.Errorf("the ports were not handed over: %w", err)}
 	}
-	return nil
-}
-
-// cmpError is the first of two errors that there is.
-func cmpError(err, otherwise error) error {
-	if err != nil {
-		return err
+	if open, err = openPorts(cfg, handed); err != nil {
+		return open, err
 	}
-	return otherwise
-}
-
-// port returns the predecessor's port if it is one for an address, or opens another.
-func (p *predecessor) port(number int, address string) (*front.Front, error) {
-	if p != nil && number < len(p.ports) {
-		_, wanted, _ := net.SplitHostPort(address)
-		_, has, _ := net.SplitHostPort(p.ports[number].Addr().String())
-		if wanted == has || wanted == "0" {
-			return p.ports[number], nil
-		}
-		p.ports[number].Close()
+	if err := lines.Encode(progress{Holds: true}); err != nil {
+		return open, &laterError{err}
 	}
-	return front.Listen(address)
+	var m Notice // without it whoever is asked serves on, and this one must accept nothing
+	if err := p.lines.Decode(&m); err != nil {
+		return open, &laterError{fmt.Errorf("it did not leave its ports: %w", err)}
+	}
+	p.pids = m.PIDs
+	return open, nil
 }
 
 // inherit blocks until the state is this gateway's, and returns what workers the
@@ -128,16 +154,15 @@ func (p *predecessor) inherit(ctx context.Context, log *slog.Logger) (*crew, err
 
 // follow takes in what the predecessor tells, until it has ended.
 func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
-	var pids []int
 	ended, known := false, false
 	for {
-		var m notice
+		var m Notice
 		if err := p.lines.Decode(&m); err != nil {
 			break // until its end: the kernel has let go of its memory
 		}
 		ended = ended || m.End
 		if m.PIDs != nil {
-			pids = m.PIDs
+			p.pids = m.PIDs
 		}
 		if m.Limits != nil || m.Usage != nil {
 			p.deliver(m)
@@ -155,9 +180,9 @@ func (p *predecessor) follow(crews chan<- *crew, log *slog.Logger) {
 	}
 	p.conn.Close()
 	if !ended {
-		awaitGone(pids)
+		awaitGone(p.pids)
 	}
-	p.deliver(notice{}) // nothing of its requests runs any more
+	p.deliver(Notice{}) // nothing of its requests runs any more
 	p.permits.freeAll()
 	if !known {
 		close(p.known)
@@ -178,31 +203,69 @@ func awaitGone(pids []int) {
 	tick := time.NewTicker(breath)
 	defer tick.Stop()
 	for limit := time.Now().Add(lastBreath); time.Now().Before(limit); <-tick.C {
-		if !slices.ContainsFunc(pids, func(pid int) bool { return syscall.Kill(pid, 0) == nil }) {
+		if !slices.ContainsFunc(pids, runs) {
 			return
 		}
 	}
 }
 
+// runs reports whether a process exists and has not ended: one whose parent has not asked
+// for its status, as in a container without an init, has let go of its memory all the same.
+func runs(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+}
+
 // deliver has news taken, now or once there is somebody to take them.
-func (p *predecessor) deliver(m notice) {
+func (p *predecessor) deliver(m Notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.take == nil {
 		p.kept = append(p.kept, m)
 		return
 	}
+	p.pass(m)
+}
+
+// pass has news taken, and tells the predecessor of usage that it need not keep that. The
+// caller holds the lock.
+func (p *predecessor) pass(m Notice) {
+	if p.deaf {
+		return
+	}
 	p.take(m)
+	if m.Number > 0 {
+		_ = json.NewEncoder(p.conn).Encode(progress{Took: m.Number}) // whoever is gone keeps nothing
+	}
 }
 
 // tellTo has take take all news, in order.
-func (p *predecessor) tellTo(take func(notice)) {
+func (p *predecessor) tellTo(take func(Notice)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.take = take
 	for _, m := range p.kept {
-		take(m)
+		p.pass(m)
 	}
-	p.kept, p.take = nil, take
+	p.kept = nil
+}
+
+// ignore has news be taken no more, before who took them ends: usage stays with the
+// predecessor. A nil one tells none.
+func (p *predecessor) ignore() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deaf = true
 }
 
 // await blocks until the predecessor is gone, if there is one, or ctx ends.
@@ -240,10 +303,13 @@ func (p *predecessor) tellReady(ctx context.Context) {
 }
 
 // credit counts and writes what the predecessor tells that was used there.
-func (g *gateway) credit(m notice) {
+func (g *gateway) credit(m Notice) {
 	g.auth.Resume(m.Limits)
 	for _, rec := range m.Usage {
 		g.usage.Add(rec)
 		g.auth.Spend(rec.Tenant, rec.At, rec.Tokens())
+	}
+	if len(m.Usage) > 0 {
+		_ = g.usage.Flush() // what cannot be written is tried again, by the recorder, which says so
 	}
 }

@@ -4,21 +4,16 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // followReplace replaces this gateway by its program as it is then at each SIGUSR2, until
 // ctx ends.
 func (g *gateway) followReplace(ctx context.Context) {
-	wanted := make(chan os.Signal, 1)
-	signal.Notify(wanted, syscall.SIGUSR2)
-	defer signal.Stop(wanted)
 	for {
 		select {
-		case <-wanted:
+		case <-g.replaces:
 			g.replaceSelf()
 		case <-ctx.Done():
 			return

@@ -3,10 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
@@ -19,11 +16,8 @@ import (
 func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	requests, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
-	certificates, err := newCertificates(g.cfg.TLS, g.log)
-	if err != nil {
-		return err
-	}
-	if signalled, err := g.meet(ctx, signals); err != nil || signalled {
+	certificates, signalled, err := g.meet(ctx, signals)
+	if err != nil || signalled {
 		return err
 	}
 	failed := make(chan error, 4)
@@ -50,8 +44,8 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 			end()
 			g.stop(s, signals, cut)
 		case h := <-heirs:
-			if err := g.sendPorts(h.conn); err != nil {
-				g.log.Warn("another gateway that was to take over has gone: this one serves on", "pid", h.pid, "error", err)
+			if err := g.leavePorts(h); err != nil {
+				g.log.Warn(ServesOn, "pid", h.pid, "error", err)
 				h.conn.Close()
 				continue
 			}
@@ -65,52 +59,56 @@ func (g *gateway) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// meet connects to the gateway that is to be replaced, if there is one. It blocks while
-// that takes over from another, and reports whether a signal came meanwhile.
-func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (signalled bool, err error) {
+// meet reads the certificates, and, to replace a gateway, looks for what would keep this
+// one from serving, and connects to the other if there is one. It blocks while that takes
+// over from another, and reports whether a signal came meanwhile.
+func (g *gateway) meet(ctx context.Context, signals <-chan os.Signal) (c *certificates, signalled bool, err error) {
 	if !g.replace {
-		return false, nil
+		c, err = newCertificates(g.cfg.TLS, g.log)
+		return c, false, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	met := make(chan error, 1)
 	go func() {
 		var err error
-		g.before, err = succeed(ctx, g.cfg.State.Dir, g.log)
+		if g.program, c, err = preflight(ctx, g.cfg, g.log); err == nil {
+			g.before, g.ports, err = succeed(ctx, g.cfg, g.log)
+		}
 		met <- err
 	}()
 	select {
 	case err := <-met:
-		return false, err
+		return c, false, err
 	case <-signals:
 		cancel()
 		<-met
-		return true, nil
+		g.ports.close()
+		return nil, true, nil
 	}
 }
 
 // listen opens the ports, which answer from now on that the gateway starts. requests is
 // what ends those that are under way. What fails later is sent on failed.
 func (g *gateway) listen(requests context.Context, certificates *certificates, failed chan<- error) (err error) {
-	g.clients = newEntrance()
-	if g.clients.front, err = g.before.port(0, g.cfg.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	p := g.ports
+	if !g.replace {
+		if p, err = openPorts(g.cfg, nil); err != nil {
+			return err
+		}
 	}
+	g.clients = newEntrance()
+	g.clients.front = p.clients
 	if g.before != nil {
 		g.clients.hold = g.cfg.Scheduler.MaxWait
 	}
 	g.clients.most = g.mostClients()
 	g.clients.server = proxy.NewServer(requests, g.clients, g.log)
-	if g.cfg.Admin.Listen != "" {
-		port, err := g.before.port(1, g.cfg.Admin.Listen)
-		if err != nil {
-			g.clients.front.Close()
-			return fmt.Errorf("admin.listen: %w", err)
-		}
+	if p.admin != nil {
 		g.admin = newEntrance()
-		g.admin.front = port
+		g.admin.front, g.admin.hold = p.admin, g.clients.hold
 		g.admin.server = admin.New(g.admin, g.log)
-		g.log.Info("admin", "url", "http://"+port.Addr().String())
+		g.log.Info("admin", "url", "http://"+p.admin.Addr().String())
 		go func() { failed <- g.admin.run(nil) }()
 	}
 	go func() { failed <- g.clients.run(certificates.config()) }()
@@ -121,9 +119,6 @@ func (g *gateway) listen(requests context.Context, certificates *certificates, f
 // configuration until ctx ends; an error says why it could not be opened. Signs of life
 // are given until alive ends.
 func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed chan<- error) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	if g.before != nil { // the service manager takes it for the one before
 		go g.feedWatchdog(alive)
 	}
@@ -144,7 +139,7 @@ func (g *gateway) start(ctx, alive context.Context, heirs chan<- heir, failed ch
 	if g.before == nil {
 		go g.feedWatchdog(alive)
 	}
-	g.watchConfig(ctx, g.load, hangup)
+	g.watchConfig(ctx, g.load, g.hangups)
 	return nil
 }
 
@@ -159,7 +154,9 @@ func (g *gateway) sayReady(ctx context.Context) error {
 	} else if err := g.pool.Serves(ctx); err != nil {
 		return err
 	}
-	g.clients.arrive()
+	for _, e := range g.entrances() {
+		e.arrive()
+	}
 	g.log.Info("ready", "url", g.url())
 	if g.before != nil {
 		g.before.tellReady(ctx)

@@ -39,6 +39,11 @@ type Options struct {
 // has ended. The first signal lets running requests end, up to limits.drain; a second one
 // stops at once. It takes over this process's signals.
 func Serve(ctx context.Context, o Options) error {
+	// From the first moment to the last, or they would end it: what is not waited for
+	// has no effect, and what comes early has it once the gateway is open.
+	hangups, replaces := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	signal.Notify(replaces, syscall.SIGUSR2)
 	cfg, err := o.Load()
 	if err != nil {
 		return err
@@ -50,7 +55,7 @@ func Serve(ctx context.Context, o Options) error {
 	defer sink.Close() // after everything that logs has ended
 	g := &gateway{
 		cfg: cfg, load: o.Load, log: log, level: level, replace: o.Replace, version: o.Version,
-		token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
+		hangups: hangups, replaces: replaces, token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
 	}
 	return g.run(ctx, signals)
 }
@@ -81,10 +86,14 @@ type gateway struct {
 	log   *slog.Logger
 	level *slog.LevelVar
 
-	version string       // of the program
-	replace bool         // take over from another gateway
-	before  *predecessor // nil for none
-	moves   bool         // workers take the places of those before one by one
+	version           string           // of the program
+	hangups, replaces <-chan os.Signal // SIGHUP and SIGUSR2
+
+	replace bool           // take over from another gateway
+	before  *predecessor   // nil for none
+	ports   ports          // that were opened or taken over to replace another
+	program worker.Program // llama-server, if that was looked up before there were ports
+	moves   bool           // workers take the places of those before one by one
 
 	clients   *entrance
 	admin     *entrance // nil for none
@@ -116,9 +125,12 @@ func (g *gateway) open(ctx context.Context) error {
 	for _, warning := range g.cfg.Warnings {
 		g.log.Warn(warning)
 	}
-	program, err := findProgram(ctx, g.cfg)
-	if err != nil {
-		return err
+	program := g.program
+	if program.Path == "" {
+		var err error
+		if program, err = findProgram(ctx, g.cfg); err != nil {
+			return err
+		}
 	}
 	early, before, err := g.inherit(ctx, program)
 	if err != nil {
@@ -238,6 +250,7 @@ func (g *gateway) close() {
 	if g.models != nil {
 		g.models.Close()
 	}
+	g.before.ignore()
 	if g.usage != nil {
 		g.usage.Close()
 	}
