@@ -53,6 +53,8 @@ type Front struct {
 	ending time.Time // when the end began, zero before
 	sealed time.Time // when the port was closed, zero before
 	left   bool      // others accept what waits
+	served bool      // Serve was called, so that what waits is accepted
+	over   bool      // Accept takes nothing more
 	waited bool      // Accept has waited for what was in the middle of a handshake
 }
 
@@ -76,6 +78,9 @@ func Listen(address string) (*Front, error) {
 // system's queue. Who waits has the connection closed that has been silent longest.
 func (f *Front) Serve(server *http.Server, config *tls.Config, most int) error {
 	f.most, f.plain = most, config == nil
+	f.mu.Lock()
+	f.served = true
+	f.mu.Unlock()
 	server.ConnState = func(c net.Conn, state http.ConnState) {
 		switch state {
 		case http.StateActive:
@@ -173,7 +178,7 @@ func (f *Front) Accept() (net.Conn, error) {
 	}
 	if full && !f.admit(c) {
 		c.Close()
-		return nil, net.ErrClosed
+		return nil, f.explain(net.ErrClosed)
 	}
 	return c, nil
 }
@@ -218,10 +223,11 @@ func (f *Front) more() bool {
 	return f.listener.SetDeadline(time.Now().Add(settled)) == nil
 }
 
-// explain tells the end of the port from an error.
+// explain tells the end of the port from an error, with which Accept ends.
 func (f *Front) explain(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.over = true
 	if !f.sealed.IsZero() {
 		return ErrSealed
 	}
@@ -267,12 +273,17 @@ func (f *Front) Wait(ctx context.Context) error {
 	return nil
 }
 
-// sweep ends what has had its chance, and returns how many connections there are.
+// sweep ends what has had its chance, and returns how many connections there are. While
+// Accept may still take some that wait at the closed port, there is one more: whoever saw
+// none would close the port on them.
 func (f *Front) sweep(now time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for c := range f.conns {
 		c.expire(now, f.ending)
+	}
+	if f.served && !f.over && !f.sealed.IsZero() {
+		return len(f.conns) + 1
 	}
 	return len(f.conns)
 }

@@ -216,3 +216,34 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWaitAwaitsWhatWaitsAtThePort: that there is no connection at some moment says nothing
+// of those that have not been accepted yet.
+func TestWaitAwaitsWhatWaitsAtThePort(t *testing.T) {
+	f, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.served = true // Serve is about to accept
+	client, err := net.Dial("tcp", f.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	f.Seal()
+	if f.sweep(time.Now()) == 0 {
+		t.Fatal("all connections count as ended though one waits to be accepted")
+	}
+	c, err := f.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Accept(); !errors.Is(err, ErrSealed) {
+		t.Fatalf("a second connection: %v", err)
+	}
+	c.Close()
+	if n := f.sweep(time.Now()); n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
