@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/fakeworker"
@@ -410,20 +409,8 @@ func TestAdminCallsOfAReplacedGateway(t *testing.T) {
 // TestSignalReplaces has a gateway replace itself twice, and plays systemd: that
 // is told of each next process before it is said to be ready.
 func TestSignalReplaces(t *testing.T) {
-	dir, err := os.MkdirTemp("", "lg-") // t.TempDir's paths are too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer socket.Close()
-	if err := socket.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
+	socket := serviceManager(t)
+	dir := filepath.Dir(socket.LocalAddr().String()) // the state has a socket, too
 	told := func() string {
 		t.Helper()
 		buffer := make([]byte, 256)
@@ -447,6 +434,7 @@ func TestSignalReplaces(t *testing.T) {
 	for range 2 {
 		syscall.Kill(pid, syscall.SIGUSR2)
 		text, ok := strings.CutPrefix(told(), "MAINPID=")
+		var err error
 		if pid, err = strconv.Atoi(text); !ok || err != nil {
 			t.Fatalf("told was %q, %v", text, err)
 		}

@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// TestServiceManagerIsTold plays systemd: the gateway says when it is ready, gives
-// signs of life and says that it stops.
-func TestServiceManagerIsTold(t *testing.T) {
+// serviceManager plays systemd for the gateways that are started from now on: it returns
+// the socket that they tell of their state.
+func serviceManager(t *testing.T) *net.UnixConn {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "lg-") // t.TempDir's paths are too long for a socket
 	if err != nil {
 		t.Fatal(err)
@@ -23,13 +24,20 @@ func TestServiceManagerIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer socket.Close()
-	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
-	t.Setenv("WATCHDOG_USEC", fmt.Sprint(int64(50*time.Millisecond/time.Microsecond)))
-	g := serve(t, fakeConfig(t, 1, ""))
+	t.Cleanup(func() { socket.Close() })
 	if err := socket.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
+	return socket
+}
+
+// TestServiceManagerIsTold plays systemd: the gateway says when it is ready, gives
+// signs of life and says that it stops.
+func TestServiceManagerIsTold(t *testing.T) {
+	socket := serviceManager(t)
+	t.Setenv("WATCHDOG_USEC", fmt.Sprint(int64(50*time.Millisecond/time.Microsecond)))
+	g := serve(t, fakeConfig(t, 1, ""))
 	// awaits reads until the state was told and returns how often it was.
 	told := map[string]int{}
 	awaits := func(state string, times int) {
