@@ -211,6 +211,9 @@ func awaitGone(pids []int) {
 
 // runs reports whether a process exists and has not ended: one whose parent has not asked
 // for its status, as in a container without an init, has let go of its memory all the same.
+// The state in /proc is that of the first thread alone, which can be over, "Z", while others
+// still hold memory and files: a process has ended once no other thread is left. The fields
+// are those of proc_pid_stat(5), where the state is the third and the threads the twentieth.
 func runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
@@ -220,7 +223,13 @@ func runs(pid int) bool {
 		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
 	}
 	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
+	fields := strings.Fields(rest)
+	if len(fields) < 18 {
+		return true
+	}
+	state, threads := fields[3-3], fields[20-3]
+	over := state == "Z" || state == "X"
+	return !over || threads != "0" && threads != "1"
 }
 
 // deliver has news taken, now or once there is somebody to take them.
