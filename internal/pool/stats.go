@@ -137,3 +137,32 @@ func (p *Pool) Files() map[File]FileStats {
 	})
 	return files
 }
+
+// Any returns a worker that is up, for calls that use no slot and leave what is
+// applied alone; it may end meanwhile. The error is a *BusyError or ErrStopping.
+func (p *Pool) Any() (r Runner, err error) {
+	if !p.withLock(func() { r, err = p.state.any() }) {
+		return nil, ErrStopping
+	}
+	return r, err
+}
+
+// Facts returns what the workers tell of their model; nothing until one has been
+// up.
+func (p *Pool) Facts() (f Facts) {
+	p.withLock(func() { f = p.state.facts })
+	return f
+}
+
+// Loaded reports whether a worker that is up has the file loaded.
+func (p *Pool) Loaded(file File) (loaded bool) {
+	p.withLock(func() { loaded = p.state.sched.Loaded(file) })
+	return loaded
+}
+
+// Opens reports whether a worker's process may yet open the file, because it is in stock,
+// is being loaded, or a request needs it.
+func (p *Pool) Opens(file File) (opens bool) {
+	p.withLock(func() { opens = p.state.sched.Opens(file) })
+	return opens
+}

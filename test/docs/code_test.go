@@ -9,8 +9,8 @@ import (
 )
 
 // TestCodeIsWhereItIsSaidToBe looks for the files, folders and functions that docs/code.md
-// names: a function is one of the folder of the file that was named last. That tests exist
-// which are named is another test.
+// names: a function is one of the file that was named last, or of its folder's if that is a
+// folder. That tests exist which are named is another test.
 func TestCodeIsWhereItIsSaidToBe(t *testing.T) {
 	root := filepath.Join("..", "..")
 	page, err := os.ReadFile(filepath.Join(root, "docs", "code.md"))
@@ -35,8 +35,8 @@ func TestCodeIsWhereItIsSaidToBe(t *testing.T) {
 				}
 			case strings.HasPrefix(name, "Test"):
 			case regexp.MustCompile(`^[a-z]\w*$|^[A-Z]\w*$`).MatchString(name) && folder != "":
-				if !has(t, filepath.Join(root, folder), name) {
-					t.Errorf("%q is in no file of %s: %s", name, folder, line)
+				if !has(t, filepath.Join(root, file), name) {
+					t.Errorf("%q is not in %s: %s", name, file, line)
 				}
 			}
 		}
@@ -46,12 +46,15 @@ func TestCodeIsWhereItIsSaidToBe(t *testing.T) {
 	}
 }
 
-// has reports whether a file of the folder has the name.
-func has(t *testing.T, folder, name string) bool {
+// has reports whether a file, or one of a folder, has the name.
+func has(t *testing.T, path, name string) bool {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
-	if err != nil {
-		t.Fatal(err)
+	files := []string{path}
+	if filepath.Ext(path) == "" {
+		var err error
+		if files, err = filepath.Glob(filepath.Join(path, "*.go")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	pattern := regexp.MustCompile(`\b` + regexp.QuoteMeta(name) + `\b`)
 	for _, file := range files {

@@ -30,7 +30,7 @@ type bound struct {
 var bounds = map[string]bound{
 	"internal/catalog":   {77, 12},
 	"internal/config":    {31, 13},
-	"internal/pool":      {44, 8},
+	"internal/pool":      {38, 8},
 	"internal/proxy":     {28, 33},
 	"internal/residency": {36, 2},
 	"internal/sched":     {33, 7},
