@@ -59,6 +59,7 @@ func ask(t *testing.T, conn net.Conn) *http.Response {
 // TestSealLosesNobody has clients connect and ask as fast as they can while the port is
 // closed: each has an answer, or was refused.
 func TestSealLosesNobody(t *testing.T) {
+	t.Parallel()
 	for range 20 {
 		f, ended := open(t, hello)
 		var asked atomic.Int64
@@ -101,6 +102,7 @@ func hammer(address string, asked *atomic.Int64, begun chan struct{}) error {
 }
 
 func TestSealAcceptsWhatWaits(t *testing.T) {
+	t.Parallel()
 	f, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +126,7 @@ func TestSealAcceptsWhatWaits(t *testing.T) {
 }
 
 func TestLeaveLeavesWhatWaits(t *testing.T) {
+	t.Parallel()
 	f, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +160,7 @@ func TestLeaveLeavesWhatWaits(t *testing.T) {
 // TestIdleConnectionsHaveAChance ends a port with connections that were used, and that
 // were not: both serve one request more.
 func TestIdleConnectionsHaveAChance(t *testing.T) {
+	t.Parallel()
 	f, _ := open(t, hello)
 	used, unused, silent := dial(t, f), dial(t, f), dial(t, f)
 	ask(t, used)
@@ -177,6 +181,7 @@ func TestIdleConnectionsHaveAChance(t *testing.T) {
 // TestLastLook expires a connection of which the server does not know yet that a request
 // has come.
 func TestLastLook(t *testing.T) {
+	t.Parallel()
 	f, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -202,6 +207,7 @@ func TestLastLook(t *testing.T) {
 }
 
 func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	release := make(chan struct{})
 	defer close(release)
 	entered := make(chan struct{})
@@ -220,6 +226,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 // TestWaitAwaitsWhatWaitsAtThePort: that there is no connection at some moment says nothing
 // of those that have not been accepted yet.
 func TestWaitAwaitsWhatWaitsAtThePort(t *testing.T) {
+	t.Parallel()
 	f, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

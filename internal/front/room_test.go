@@ -31,6 +31,7 @@ func bounded(t *testing.T, most int, config *tls.Config, handler http.HandlerFun
 // TestNoMoreThanCanBeServed has a server with two places: a third client waits until
 // one of the others has no request any more.
 func TestNoMoreThanCanBeServed(t *testing.T) {
+	t.Parallel()
 	began, end := make(chan string), make(chan struct{})
 	f := bounded(t, 2, nil, func(_ http.ResponseWriter, r *http.Request) {
 		began <- r.URL.Path
@@ -61,6 +62,7 @@ func TestNoMoreThanCanBeServed(t *testing.T) {
 
 // TestCloseWakes closes a port whose Accept waits for a place.
 func TestCloseWakes(t *testing.T) {
+	t.Parallel()
 	began, end := make(chan struct{}), make(chan struct{})
 	f, err := Listen("127.0.0.1:0")
 	if err != nil {
@@ -92,8 +94,10 @@ func TestCloseWakes(t *testing.T) {
 // nothing, part of whom have had an answer once, and one that never ends its request's
 // head.
 func TestSilentConnectionsMakeRoom(t *testing.T) {
+	t.Parallel()
 	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var config *tls.Config
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 			scheme := "http://"
@@ -136,6 +140,7 @@ func TestSilentConnectionsMakeRoom(t *testing.T) {
 // TestNoRequestMakesRoom has clients that send several requests in one piece, while others
 // that send nothing want their places: every request is answered.
 func TestNoRequestMakesRoom(t *testing.T) {
+	t.Parallel()
 	f := bounded(t, 4, nil, hello)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -201,6 +206,7 @@ func pipeline(t *testing.T, f *Front) {
 // TestPipelinedRequestIsNoSilence has a connection whose second request came with the
 // first, in one read, and runs while others want its place.
 func TestPipelinedRequestIsNoSilence(t *testing.T) {
+	t.Parallel()
 	began, end := make(chan string), make(chan struct{})
 	f := bounded(t, 1, nil, func(w http.ResponseWriter, r *http.Request) {
 		began <- r.URL.Path
@@ -243,6 +249,7 @@ func TestPipelinedRequestIsNoSilence(t *testing.T) {
 
 // TestWhoYields has the time say from when on a connection may be closed for another.
 func TestWhoYields(t *testing.T) {
+	t.Parallel()
 	start := time.Now()
 	at := func(d time.Duration) time.Time { return start.Add(d) }
 	served := func(c *conn) *conn { c.served.Store(true); return c }

@@ -27,6 +27,7 @@ var (
 // TestHunt looks for files that pass Check and end llama-server nevertheless:
 // each is a demo adapter with a few random changes.
 func TestHunt(t *testing.T) {
+	llamatest.Binary(t)
 	base := readBase(t)
 	r := rand.New(rand.NewPCG(*huntSeed, 0))
 	passed, tried := 0, 0
@@ -59,6 +60,17 @@ func TestHunt(t *testing.T) {
 		os.Remove(path)
 	}
 	t.Logf("%d files made, %d passed Check", tried, passed)
+}
+
+// compare has llama-server say whether it serves an adapter; with -short nobody is asked.
+func compare(t *testing.T, served bool, path string, args ...string) {
+	t.Helper()
+	if testing.Short() {
+		return
+	}
+	if err := serve(t, path, args...); (err == nil) != served {
+		t.Errorf("llama-server serves it: %v, wanted %v (%.500v)", err == nil, served, err)
+	}
 }
 
 // serve starts llama-server with an adapter and lets it answer once.

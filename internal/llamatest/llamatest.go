@@ -75,7 +75,8 @@ type Server struct {
 	exited chan struct{}
 }
 
-// Start is Launch for tests: the server ends with the test.
+// Start is Launch for tests: the server ends with the test, which is skipped with -short as
+// by Binary.
 func Start(t testing.TB, adapters []string, args ...string) *Server {
 	t.Helper()
 	return StartPlain(t, append(arguments(adapters), args...)...)
@@ -84,6 +85,7 @@ func Start(t testing.TB, adapters []string, args ...string) *Server {
 // StartPlain is Start with nothing but the given arguments and a socket.
 func StartPlain(t testing.TB, args ...string) *Server {
 	t.Helper()
+	Binary(t)
 	s, err := launch(args)
 	if err != nil {
 		t.Fatal(err)

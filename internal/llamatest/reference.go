@@ -17,8 +17,11 @@ type Reference struct {
 	ids     map[string]int     // by adapter file, if one server has them all
 }
 
-// NewReference returns a reference whose servers end with the test.
+// NewReference returns a reference whose servers end with the test, which is skipped with
+// -short as by Binary.
 func NewReference(t testing.TB) *Reference {
+	t.Helper()
+	Binary(t)
 	return &Reference{t: t, servers: map[string]*Server{}, answers: map[string]Answer{}}
 }
 
