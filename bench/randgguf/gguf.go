@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 
-	"github.com/loragate/loragate/internal/ggufwrite"
+	"github.com/loragate/loragate/internal/gguf"
 )
 
-// entry is one key of the metadata with its value, of a type that ggufwrite knows.
+// entry is one key of the metadata with its value, of a type that gguf.Write knows.
 type entry struct {
 	key   string
 	value any
@@ -45,31 +45,31 @@ func write(path string, metadata []entry, tensors []tensor, seed uint64) (err er
 		}
 	}()
 	w := bufio.NewWriterSize(f, chunkBytes)
-	if err := ggufwrite.Write(w, entries(metadata), streams(tensors, seed)); err != nil {
+	if err := gguf.Write(w, entries(metadata), streams(tensors, seed)); err != nil {
 		return err
 	}
 	return w.Flush()
 }
 
-func entries(metadata []entry) []ggufwrite.Entry {
-	var out []ggufwrite.Entry
+func entries(metadata []entry) []gguf.Entry {
+	var out []gguf.Entry
 	for _, e := range metadata {
-		out = append(out, ggufwrite.Entry{Key: e.key, Value: e.value})
+		out = append(out, gguf.Entry{Key: e.key, Value: e.value})
 	}
 	return out
 }
 
 // streams returns the tensors as they are written.
-func streams(tensors []tensor, seed uint64) []ggufwrite.Tensor {
-	var out []ggufwrite.Tensor
+func streams(tensors []tensor, seed uint64) []gguf.Tensor {
+	var out []gguf.Tensor
 	for i, t := range tensors {
 		all, _ := t.size()
 		shape := []uint64{uint64(t.cols)}
 		if t.rows > 0 {
 			shape = append(shape, uint64(t.rows))
 		}
-		out = append(out, ggufwrite.Tensor{
-			Name: t.name, Type: ggufwrite.Type(t.quant.code), Shape: shape, Bytes: all,
+		out = append(out, gguf.Tensor{
+			Name: t.name, Type: gguf.Type(t.quant.code), Shape: shape, Bytes: all,
 			Write: func(w io.Writer) error {
 				r := random(mix(mix(seed) + uint64(i)))
 				return t.write(w, &r)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/ggufwrite"
+	"github.com/loragate/loragate/internal/gguf"
 )
 
 // content returns what write wrote.
@@ -46,7 +46,7 @@ func TestSeedDecidesTheBytes(t *testing.T) {
 func TestTensorsDiffer(t *testing.T) {
 	tensors := baseTensors(Tiny)
 	data := content(t, func(path string) error { return WriteBase(path, Tiny, 1) })
-	header, err := ggufwrite.Header(entries(baseMetadata(Tiny)), streams(tensors, 1))
+	header, err := gguf.Header(entries(baseMetadata(Tiny)), streams(tensors, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestTensorsDiffer(t *testing.T) {
 				t.Errorf("%s: its first rows are not zero", x.name)
 			}
 		}
-		at += int(ggufwrite.Padded(all))
+		at += int(gguf.Padded(all))
 	}
 	if at != len(data) {
 		t.Errorf("tensors end at %d of %d bytes", at, len(data))

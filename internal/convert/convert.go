@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/loragate/loragate/internal/ggufwrite"
+	"github.com/loragate/loragate/internal/gguf"
 )
 
 // The files of a PEFT adapter.
@@ -104,7 +104,7 @@ func Convert(ctx context.Context, o Options) error {
 		return err
 	}
 	return replace(o.Out, func(w *bufio.Writer) error {
-		return ggufwrite.Write(w, metadata(b, alpha), tensors(ctx, file, pairs))
+		return gguf.Write(w, metadata(b, alpha), tensors(ctx, file, pairs))
 	})
 }
 
@@ -129,9 +129,9 @@ func openWeights(dir string) (*os.File, error) {
 
 // metadata is what llama.cpp's converter writes and llama-server reads. Nothing
 // in it depends on where the files lie.
-func metadata(b *base, alpha float32) []ggufwrite.Entry {
-	return []ggufwrite.Entry{
-		{Key: "general.architecture", Value: b.architecture},
+func metadata(b *base, alpha float32) []gguf.Entry {
+	return []gguf.Entry{
+		{Key: "general.architecture", Value: b.Architecture()},
 		{Key: "general.type", Value: "adapter"},
 		{Key: "adapter.type", Value: "lora"},
 		{Key: "adapter.lora.alpha", Value: alpha},

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/ggufwrite"
+	"github.com/loragate/loragate/internal/gguf"
 )
 
 // The shape of the bases that the adapters of testdata were made for.
@@ -31,7 +31,7 @@ func baseOf(t *testing.T, architecture string, without ...string) string {
 			sizes[block+name] = size
 		}
 	}
-	var tensors []ggufwrite.Tensor
+	var tensors []gguf.Tensor
 	for name, shape := range sizes {
 		if slices.Contains(without, name) {
 			continue
@@ -40,18 +40,18 @@ func baseOf(t *testing.T, architecture string, without ...string) string {
 		for _, n := range shape {
 			bytes *= int64(n)
 		}
-		tensors = append(tensors, ggufwrite.Tensor{Name: name + ".weight", Shape: shape, Bytes: bytes, Write: func(w io.Writer) error {
+		tensors = append(tensors, gguf.Tensor{Name: name + ".weight", Shape: shape, Bytes: bytes, Write: func(w io.Writer) error {
 			_, err := w.Write(make([]byte, bytes))
 			return err
 		}})
 	}
-	metadata := []ggufwrite.Entry{
+	metadata := []gguf.Entry{
 		{Key: "general.architecture", Value: architecture},
 		{Key: architecture + ".attention.head_count", Value: uint32(heads)},
 		{Key: architecture + ".attention.head_count_kv", Value: uint32(headsKV)},
 	}
 	path := filepath.Join(t.TempDir(), architecture+".gguf")
-	if err := replace(path, func(w *bufio.Writer) error { return ggufwrite.Write(w, metadata, tensors) }); err != nil {
+	if err := replace(path, func(w *bufio.Writer) error { return gguf.Write(w, metadata, tensors) }); err != nil {
 		t.Fatal(err)
 	}
 	return path

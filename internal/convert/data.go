@@ -6,15 +6,15 @@ import (
 	"io"
 	"math"
 
-	"github.com/loragate/loragate/internal/ggufwrite"
+	"github.com/loragate/loragate/internal/gguf"
 )
 
 // chunkBytes is how much of a tensor is in memory at once.
 const chunkBytes = 1 << 20
 
 // tensors returns both halves of each pair as they are written.
-func tensors(ctx context.Context, file io.ReaderAt, pairs []*lora) []ggufwrite.Tensor {
-	var out []ggufwrite.Tensor
+func tensors(ctx context.Context, file io.ReaderAt, pairs []*lora) []gguf.Tensor {
+	var out []gguf.Tensor
 	for _, l := range pairs {
 		a := stream{ctx: ctx, file: file, from: l.a, factor: 1}
 		b := stream{ctx: ctx, file: file, from: l.b, factor: l.factor}
@@ -46,19 +46,19 @@ type stream struct {
 // target returns how the elements are written. F16 and F32 stay what they are.
 // BF16 becomes F32, as llama.cpp's converter does: not every backend has it, and
 // F32 holds it exactly. So does what is multiplied: F16 would round.
-func (s *stream) target() ggufwrite.Type {
+func (s *stream) target() gguf.Type {
 	if s.from.kind == f16 && s.factor == 1 {
-		return ggufwrite.F16
+		return gguf.F16
 	}
-	return ggufwrite.F32
+	return gguf.F32
 }
 
-func (s *stream) tensor(name string, shape []uint64, write func(io.Writer) error) ggufwrite.Tensor {
+func (s *stream) tensor(name string, shape []uint64, write func(io.Writer) error) gguf.Tensor {
 	bytes := int64(shape[0]) * int64(shape[1]) * 4
-	if s.target() == ggufwrite.F16 {
+	if s.target() == gguf.F16 {
 		bytes /= 2
 	}
-	return ggufwrite.Tensor{Name: name, Type: s.target(), Shape: shape, Bytes: bytes, Write: write}
+	return gguf.Tensor{Name: name, Type: s.target(), Shape: shape, Bytes: bytes, Write: write}
 }
 
 // plain writes the data in its own order.

@@ -147,7 +147,7 @@ func place(ctx context.Context, pairs []*lora, c *config, b *base) error {
 			unknown, rest = unknown[:3], fmt.Sprintf(" and %d more", n)
 		}
 		return unsupported("module", "%s: LoRA on modules that have no counterpart in llama.cpp's %s models: %s%s",
-			weightsFile, b.architecture, strings.Join(unknown, ", "), rest)
+			weightsFile, b.Architecture(), strings.Join(unknown, ", "), rest)
 	}
 	slices.SortFunc(pairs, func(x, y *lora) int {
 		return cmp.Or(cmp.Compare(x.layer, y.layer), cmp.Compare(x.target, y.target))
@@ -199,22 +199,22 @@ func (l *lora) fit(c *config, b *base, kind string) error {
 	if err := l.checkTied(b, kind); err != nil {
 		return err
 	}
-	m, found := b.tensors[l.target]
+	baseIn, baseOut, found := b.Matrix(l.target)
 	if !found {
 		return malformed("%s: module %s: the base has no %s: was the adapter trained on another model?", weightsFile, l.module, l.target)
 	}
 	in, out := l.a.shape[1], l.b.shape[0]
 	if l.embedding {
 		in, out = out, in
-		l.rows = m.out
+		l.rows = baseOut
 		// llama.cpp's converter drops rows of gemma3's embedding that no token has.
-		if b.architecture == "gemma3" {
-			out = min(out, m.out)
+		if b.Architecture() == "gemma3" {
+			out = min(out, baseOut)
 		}
 	}
-	if in != m.in || out != m.out {
+	if in != baseIn || out != baseOut {
 		return malformed("%s: module %s takes %d inputs to %d outputs, the base's %s takes %d to %d: was the adapter trained on another model?",
-			weightsFile, l.module, in, out, l.target, m.in, m.out)
+			weightsFile, l.module, in, out, l.target, baseIn, baseOut)
 	}
 	switch kind {
 	case "attn_q":
@@ -222,8 +222,8 @@ func (l *lora) fit(c *config, b *base, kind string) error {
 	case "attn_k":
 		l.heads = b.headsKV
 	}
-	if l.heads > 0 && m.out%(2*l.heads) != 0 {
-		return malformed("%s: module %s: %d rows are not %d heads of an even size", weightsFile, l.module, m.out, l.heads)
+	if l.heads > 0 && baseOut%(2*l.heads) != 0 {
+		return malformed("%s: module %s: %d rows are not %d heads of an even size", weightsFile, l.module, baseOut, l.heads)
 	}
 	return nil
 }
@@ -253,7 +253,7 @@ func (l *lora) checkHalves(embedding bool) error {
 // checkTied refuses LoRA on an embedding that is the output's, too: PEFT changes
 // one use of it, llama.cpp has no name for the one alone and aborts on the other.
 func (l *lora) checkTied(b *base, kind string) error {
-	if _, separate := b.tensors["output.weight"]; separate || kind != "output" && kind != "token_embd" {
+	if _, _, separate := b.Matrix("output.weight"); separate || kind != "output" && kind != "token_embd" {
 		return nil
 	}
 	return unsupported("tied_embeddings", "%s: module %s: the base uses one matrix as embedding and as output, and llama.cpp cannot change one of them",

@@ -100,7 +100,7 @@ func TestSplitBase(t *testing.T) {
 	half := len(whole.tensors) / 2
 	parts := [][]part{whole.tensors[:half], whole.tensors[half:]}
 	for i, tensors := range parts {
-		f := &file{magic: "GGUF", version: 3, alignment: defaultAlignment, tensors: tensors}
+		f := &file{magic: "GGUF", version: 3, alignment: Alignment, tensors: tensors}
 		if i == 0 {
 			f.keys = whole.keys
 		}

@@ -52,7 +52,7 @@ func (h *header) layout(fileSize int64) ([]extent, error) {
 func (h *header) alignment() (uint64, error) {
 	v, found := h.values[keyAlignment]
 	if !found {
-		return defaultAlignment, nil
+		return Alignment, nil
 	}
 	if v.kind != parser.GGUFMetadataValueTypeUint32 {
 		return 0, reject(Malformed, "%s is of type %s, wanted uint32", keyAlignment, typeName(v.kind))

@@ -67,7 +67,7 @@ func dismantle(t testing.TB, path string) *file {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &file{magic: "GGUF", version: 3, alignment: defaultAlignment}
+	f := &file{magic: "GGUF", version: 3, alignment: Alignment}
 	for i, t := range h.tensors {
 		data := content[extents[i].start : extents[i].start+extents[i].size]
 		f.tensors = append(f.tensors, part{t.name, t.shape[:2:2], t.kind, bytes.Clone(data), nil})

@@ -1,8 +1,8 @@
 // Package gguf checks a LoRA adapter's GGUF file against its base model before
-// a llama-server sees it: one bad file ends the whole process. The rules are
-// llama.cpp's own (its GGUF reader, its adapter loader and what its compute
-// graph asserts), and a few that it leaves out, such as that all numbers are
-// finite.
+// a llama-server sees it, since one bad file ends the whole process, and writes
+// such files. The rules are llama.cpp's own (its GGUF reader, its adapter loader
+// and what its compute graph asserts), and a few that it leaves out, such as that
+// all numbers are finite.
 package gguf
 
 import (
@@ -12,8 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-
-	parser "github.com/gpustack/gguf-parser-go"
 )
 
 // Codes of a Rejection.
@@ -56,41 +54,6 @@ type Info struct {
 	Tensors      int      // lora_a and lora_b tensors
 	Modules      []string // the kinds of tensors that it changes, such as attn_q; sorted
 	Bytes        int64    // the file's size
-}
-
-// Base is what adapters have to fit: immutable, safe for concurrent use.
-type Base struct {
-	architecture string
-	tensors      map[string]shape
-}
-
-// ReadBase reads the header of a base model, of all its parts if it is split.
-// The file is the operator's own: one that is not readable is a plain error.
-func ReadBase(path string) (base *Base, err error) {
-	// The library panics on some inconsistent headers.
-	defer func() {
-		if p := recover(); p != nil {
-			base, err = nil, fmt.Errorf("base model %s: not a readable GGUF file: %v", filepath.Base(path), p)
-		}
-	}()
-	file, err := parser.ParseGGUFFile(path, parser.SkipLargeMetadata())
-	if err != nil {
-		return nil, fmt.Errorf("base model %s: %w", filepath.Base(path), err)
-	}
-	kv, found := file.Header.MetadataKV.Get(keyArchitecture)
-	if !found {
-		return nil, fmt.Errorf("base model %s: no %s", filepath.Base(path), keyArchitecture)
-	}
-	base = &Base{architecture: kv.ValueString(), tensors: make(map[string]shape, len(file.TensorInfos))}
-	for _, t := range file.TensorInfos {
-		s := shape{1, 1, 1, 1}
-		copy(s[:], t.Dimensions)
-		base.tensors[t.Name] = s
-	}
-	if len(base.tensors) == 0 {
-		return nil, fmt.Errorf("base model %s: no tensors", filepath.Base(path))
-	}
-	return base, nil
 }
 
 // Check reads the whole file once and returns a *Rejection if llama-server

@@ -25,10 +25,7 @@ const (
 	maxKeys    = 4096
 	maxTensors = 1 << 16
 	maxText    = 4096 // bytes of a string value that are kept
-	maxName    = 63   // bytes of a tensor's name, as in ggml
 )
-
-const defaultAlignment = 32
 
 // shape is ggml's: the length of rows first, 1 for absent dimensions.
 type shape [4]uint64
@@ -180,8 +177,8 @@ func (d *decoder) array(key string) {
 
 func (d *decoder) tensor() tensor {
 	t := tensor{name: d.name("tensor name"), shape: shape{1, 1, 1, 1}}
-	if len(t.name) > maxName {
-		d.fail(Malformed, "tensor name %q has %d bytes, wanted at most %d", t.name, len(t.name), maxName)
+	if len(t.name) > MaxName {
+		d.fail(Malformed, "tensor name %q has %d bytes, wanted at most %d", t.name, len(t.name), MaxName)
 	}
 	dimensions := d.uint32()
 	if d.err == nil && (dimensions == 0 || dimensions > uint32(len(t.shape))) {

@@ -1,6 +1,7 @@
 package llamatest
 
 import (
+	"bytes"
 	encoding "encoding/binary"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	parser "github.com/gpustack/gguf-parser-go"
 )
 
 // donor is a demo adapter's file with the places of what variants change.
@@ -28,11 +31,7 @@ type span struct {
 var readDonors = sync.OnceValues(func() ([]donor, error) {
 	var all []donor
 	for _, name := range []string{"chat", "coding", "legal", "medical"} {
-		data, err := os.ReadFile(filepath.Join(Root(), "deploy", "demo", "adapters", name+".gguf"))
-		if err != nil {
-			return nil, err
-		}
-		d, err := parseDonor(data)
+		d, err := parseDonor(filepath.Join(Root(), "deploy", "demo", "adapters", name+".gguf"))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -59,67 +58,29 @@ func donors(t testing.TB) []donor {
 
 func (d donor) weights(i int) []byte { return d.data[d.tensors[i].begin:d.tensors[i].end] }
 
-// cursor reads a GGUF's header. It trusts the file: the demo's are ours.
-type cursor struct {
-	data []byte
-	at   int
-}
-
-func (c *cursor) uint32() uint32 {
-	c.at += 4
-	return encoding.LittleEndian.Uint32(c.data[c.at-4:])
-}
-
-func (c *cursor) uint64() int {
-	c.at += 8
-	return int(encoding.LittleEndian.Uint64(c.data[c.at-8:]))
-}
-
-func (c *cursor) text() string {
-	n := c.uint64()
-	c.at += n
-	return string(c.data[c.at-n : c.at])
-}
-
-// parseDonor finds the places in a file whose metadata are strings and 32-bit
-// numbers and whose tensors are pairs of 16-bit matrices.
-func parseDonor(data []byte) (donor, error) {
-	const typeString, typeF16, alignment = 8, 1, 32
-	d := donor{data: data}
-	c := &cursor{data: data, at: len("GGUF") + 4}
-	tensors, keys := c.uint64(), c.uint64()
-	for range keys {
-		key := c.text()
-		if c.uint32() == typeString {
-			c.text()
-			continue
-		}
-		if key == "adapter.lora.alpha" {
-			d.alpha = c.at
-		}
-		c.at += 4
+// parseDonor finds the places in a file whose tensors are pairs of 16-bit matrices.
+func parseDonor(path string) (donor, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return donor{}, err
 	}
-	for range tensors {
-		s := span{name: c.text()}
-		size := 2
-		if n := c.uint32(); n != 2 {
-			return d, fmt.Errorf("%s has %d dimensions, not 2", s.name, n)
-		}
-		s.dims = c.at
-		size *= c.uint64() * c.uint64()
-		if kind := c.uint32(); kind != typeF16 {
-			return d, fmt.Errorf("%s is of type %d, not of 16-bit floats", s.name, kind)
-		}
-		s.begin = c.uint64()
-		s.end = s.begin + size
-		d.tensors = append(d.tensors, s)
+	file, err := parser.ParseGGUFFile(path)
+	if err != nil {
+		return donor{}, err
 	}
-	begin := (c.at + alignment - 1) / alignment * alignment
-	for i := range d.tensors {
-		s := &d.tensors[i]
-		s.begin, s.end = s.begin+begin, s.end+begin
-		if i%2 == 1 && strings.TrimSuffix(s.name, "b") != strings.TrimSuffix(d.tensors[i-1].name, "a") {
-			return d, fmt.Errorf("%s does not follow its A", s.name)
+	const alpha, typeBytes = "adapter.lora.alpha", 4
+	d := donor{data: data, alpha: bytes.Index(data, []byte(alpha)) + len(alpha) + typeBytes}
+	for i, info := range file.TensorInfos {
+		if len(info.Dimensions) != 2 || info.Type != parser.GGMLTypeF16 {
+			return d, fmt.Errorf("%s is %v of %v, not a matrix of 16-bit floats", info.Name, info.Dimensions, info.Type)
+		}
+		begin := int(file.TensorDataStartOffset) + int(info.Offset)
+		d.tensors = append(d.tensors, span{
+			name: info.Name, dims: int(info.StartOffset) + 8 + len(info.Name) + 4, // behind two lengths
+			begin: begin, end: begin + int(info.Bytes()),
+		})
+		if i%2 == 1 && strings.TrimSuffix(info.Name, "b") != strings.TrimSuffix(d.tensors[i-1].name, "a") {
+			return d, fmt.Errorf("%s does not follow its A", info.Name)
 		}
 	}
 	return d, nil

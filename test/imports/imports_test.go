@@ -52,8 +52,7 @@ var below = map[string][]string{
 	"internal/source":          {"internal/httpkit"},
 	"internal/gguf":            {},
 	"internal/gpu":             {"internal/childenv"},
-	"internal/ggufwrite":       {},
-	"internal/convert":         {"internal/ggufwrite"},
+	"internal/convert":         {"internal/gguf"},
 	"internal/terminal":        {},
 	"internal/top":             {"internal/admin", "internal/terminal"},
 	"internal/sim":             {"bench/report", "internal/sched"},
@@ -70,7 +69,7 @@ var below = map[string][]string{
 	"bench/mixed/calibrate":       {"bench/load", "bench/report"},
 	"bench/overhead":              {"bench/report"},
 	"bench/plot":                  {"bench/mixed", "bench/report"},
-	"bench/randgguf":              {"internal/ggufwrite"},
+	"bench/randgguf":              {"internal/gguf"},
 	"bench/randgguf/cmd/randgguf": {"bench/randgguf"},
 	"bench/report":                {},
 }

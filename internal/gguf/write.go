@@ -1,6 +1,4 @@
-// Package ggufwrite writes GGUF files of version 3: metadata in the order given
-// and tensors whose data is streamed, so that no file has to fit into memory.
-package ggufwrite
+package gguf
 
 import (
 	"encoding/binary"
@@ -47,7 +45,8 @@ type Tensor struct {
 	Write func(w io.Writer) error
 }
 
-// Write writes a whole file to w, in many small parts: pass something buffered.
+// Write writes a whole file of version 3 to w, metadata and tensors in the order given, in
+// many small parts: pass something buffered. No file has to fit into memory.
 // Nothing is written if the metadata or a description is at fault. An error of
 // a tensor's Write comes back wrapped, with the tensor's name before it.
 func Write(w io.Writer, metadata []Entry, tensors []Tensor) error {
