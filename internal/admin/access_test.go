@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/loragate/loragate/internal/catalog"
 )
 
@@ -205,10 +207,12 @@ func TestPanics(t *testing.T) {
 		"status": func(w http.ResponseWriter) { w.WriteHeader(http.StatusOK) },
 		"body":   func(w http.ResponseWriter) { _, _ = w.Write([]byte("half")) },
 	} {
-		half := a.handle(route{serve: func(w http.ResponseWriter, _ *http.Request) error {
-			write(w)
+		half := echo.New()
+		half.HTTPErrorHandler = a.fail
+		half.GET("/", handle(route{serve: func(c echo.Context) error {
+			write(c.Response())
 			panic("a bug")
-		}})
+		}}))
 		func() {
 			defer func() {
 				if v := recover(); v != http.ErrAbortHandler {

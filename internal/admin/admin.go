@@ -12,7 +12,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
@@ -120,11 +123,16 @@ func New(handler http.Handler, log *slog.Logger) *http.Server {
 // reason it takes no changes from pages of other origins.
 func Handler(opts Options) http.Handler {
 	a := &api{opts: opts}
-	mux := http.NewServeMux()
+	e := echo.New()
+	e.HTTPErrorHandler = a.fail
+	e.Use(a.logged, guard(httpkit.Host(opts.Listen)), authenticate(opts.Token), sameOrigin, routed)
 	for _, rt := range a.routes() {
-		mux.Handle(rt.method+" "+rt.path, a.handle(rt))
+		e.Add(rt.method, rt.path, handle(rt))
+		if rt.method == http.MethodGet {
+			e.HEAD(rt.path, handle(rt))
+		}
 	}
-	return a.logged(guard(httpkit.Host(opts.Listen), authenticate(opts.Token, sameOrigin(unrouted(mux)))))
+	return e
 }
 
 // api serves the routes. It has no state of its own.
@@ -133,7 +141,7 @@ type api struct{ opts Options }
 // route is one operation; docs/openapi.yaml has all of them.
 type route struct {
 	method, path string
-	serve        func(w http.ResponseWriter, r *http.Request) error
+	serve        echo.HandlerFunc
 	missing      bool // what it needs is not there
 }
 
@@ -145,46 +153,49 @@ func (a *api) routes() []route {
 		{method: "GET", path: StatePath, serve: a.state},
 
 		{method: "GET", path: AdaptersPath, serve: a.listAdapters, missing: noCatalog},
-		{method: "GET", path: AdaptersPath + "/{name}", serve: a.getAdapter, missing: noCatalog},
-		{method: "PUT", path: AdaptersPath + "/{name}", serve: a.putAdapter, missing: noCatalog},
-		{method: "PUT", path: AdaptersPath + "/{name}/file", serve: a.uploadAdapter, missing: noCatalog},
-		{method: "DELETE", path: AdaptersPath + "/{name}", serve: a.removeAdapter, missing: noCatalog},
-		{method: "POST", path: AdaptersPath + "/{name}/pin", serve: a.pinAdapter, missing: noCatalog},
-		{method: "POST", path: AdaptersPath + "/{name}/rollback", serve: a.rollbackAdapter, missing: noCatalog},
+		{method: "GET", path: AdaptersPath + "/:name", serve: a.getAdapter, missing: noCatalog},
+		{method: "PUT", path: AdaptersPath + "/:name", serve: a.putAdapter, missing: noCatalog},
+		{method: "PUT", path: AdaptersPath + "/:name/file", serve: a.uploadAdapter, missing: noCatalog},
+		{method: "DELETE", path: AdaptersPath + "/:name", serve: a.removeAdapter, missing: noCatalog},
+		{method: "POST", path: AdaptersPath + "/:name/pin", serve: a.pinAdapter, missing: noCatalog},
+		{method: "POST", path: AdaptersPath + "/:name/rollback", serve: a.rollbackAdapter, missing: noCatalog},
 
 		{method: "GET", path: WorkersPath, serve: a.listWorkers, missing: noPool},
-		{method: "POST", path: WorkersPath + "/{id}/drain", serve: a.change(Pool.Drain), missing: noPool},
-		{method: "POST", path: WorkersPath + "/{id}/resume", serve: a.change(Pool.Resume), missing: noPool},
-		{method: "POST", path: WorkersPath + "/{id}/restart", serve: a.change(Pool.Restart), missing: noPool},
+		{method: "POST", path: WorkersPath + "/:id/drain", serve: a.change(Pool.Drain), missing: noPool},
+		{method: "POST", path: WorkersPath + "/:id/resume", serve: a.change(Pool.Resume), missing: noPool},
+		{method: "POST", path: WorkersPath + "/:id/restart", serve: a.change(Pool.Restart), missing: noPool},
 
 		{method: "GET", path: KeysPath, serve: a.listKeys, missing: a.opts.Keys == nil},
 		{method: "POST", path: KeysPath, serve: a.createKey, missing: a.opts.Keys == nil},
-		{method: "DELETE", path: KeysPath + "/{id}", serve: a.revokeKey, missing: a.opts.Keys == nil},
-		{method: "POST", path: KeysPath + "/{id}/rotate", serve: a.rotateKey, missing: a.opts.Keys == nil},
+		{method: "DELETE", path: KeysPath + "/:id", serve: a.revokeKey, missing: a.opts.Keys == nil},
+		{method: "POST", path: KeysPath + "/:id/rotate", serve: a.rotateKey, missing: a.opts.Keys == nil},
 		{method: "GET", path: UsagePath, serve: a.showUsage, missing: a.opts.Usage == nil},
 	}
 }
 
-// handle turns a route's error, and its panic, into an answer.
-func (a *api) handle(rt route) http.Handler {
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w := &statusWriter{ResponseWriter: rw}
-		defer func() {
-			if v := recover(); v != nil {
-				a.bug(w, r, v)
-			}
-		}()
-		if rt.missing {
-			a.fail(w, r, &httpkit.Error{
+// handle turns a panic of a route into an error.
+func handle(rt route) echo.HandlerFunc {
+	if rt.missing {
+		return func(echo.Context) error {
+			return &httpkit.Error{
 				Status: http.StatusNotImplemented, Type: httpkit.TypeServer, Code: "not_implemented",
 				Message: "This gateway does not offer that.",
-			})
-			return
+			}
 		}
-		if err := rt.serve(w, r); err != nil {
-			a.fail(w, r, err)
-		}
-	})
+	}
+	return httpkit.Protect(rt.serve)
+}
+
+// param returns a part of the path as it was meant: a "/" in it is sent as %2F.
+func param(c echo.Context, name string) string {
+	value := c.Param(name)
+	if c.Request().URL.RawPath == "" { // which echo routes by where it is
+		return value
+	}
+	if plain, err := url.PathUnescape(value); err == nil {
+		return plain
+	}
+	return value
 }
 
 // Health is the answer of GET /health.
@@ -195,37 +206,36 @@ type Health struct {
 	TokenFile string `json:"token_file,omitempty"`
 }
 
-func (a *api) health(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) health(c echo.Context) error {
 	answer := Health{Status: "ok"}
 	if a.opts.TokenFile != nil {
 		answer.TokenFile = a.opts.TokenFile()
 	}
-	writeJSON(w, http.StatusOK, answer)
+	return writeJSON(c, http.StatusOK, answer)
+}
+
+func (a *api) metrics(c echo.Context) error {
+	a.opts.Metrics.Handler().ServeHTTP(c.Response(), c.Request())
 	return nil
 }
 
-func (a *api) metrics(w http.ResponseWriter, r *http.Request) error {
-	a.opts.Metrics.Handler().ServeHTTP(w, r)
-	return nil
-}
-
-func (a *api) state(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) state(c echo.Context) error {
 	s := stateOf(a.opts.Metrics.State())
 	a.markDrained(s.Workers)
-	writeJSON(w, http.StatusOK, s)
-	return nil
+	return writeJSON(c, http.StatusOK, s)
 }
 
 // writeJSON answers.
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	begin(w, status)
-	_ = json.NewEncoder(w).Encode(v) // fails only when nobody reads any more
+func writeJSON(c echo.Context, status int, v any) error {
+	c.Response().Header().Set("Content-Type", "application/json")
+	begin(c, status)
+	_ = json.NewEncoder(c.Response()).Encode(v) // fails only when nobody reads any more
+	return nil
 }
 
 // begin begins an answer, which has writeTimeout from now on, however long the
 // request took.
-func begin(w http.ResponseWriter, status int) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
-	w.WriteHeader(status)
+func begin(c echo.Context, status int) {
+	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(writeTimeout)) // not every writer has one
+	c.Response().WriteHeader(status)
 }

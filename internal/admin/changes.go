@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strconv"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
@@ -45,61 +47,59 @@ type PinRequest struct {
 	Pin bool `json:"pin"`
 }
 
-func (a *api) listAdapters(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) listAdapters(c echo.Context) error {
 	records := a.opts.Catalog.List()
 	v := a.views(records)
 	answer := Adapters{Adapters: make([]Adapter, 0, len(records))}
 	for _, rec := range records {
 		answer.Adapters = append(answer.Adapters, v.adapter(rec))
 	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
+	return writeJSON(c, http.StatusOK, answer)
 }
 
-func (a *api) getAdapter(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
+func (a *api) getAdapter(c echo.Context) error {
+	name := param(c, "name")
 	rec, ok := a.opts.Catalog.Get(name)
 	if !ok {
 		return notFound("There is no adapter %q.", httpkit.Shorten(name))
 	}
-	writeJSON(w, http.StatusOK, a.viewOf(rec))
-	return nil
+	return writeJSON(c, http.StatusOK, a.viewOf(rec))
 }
 
-func (a *api) putAdapter(w http.ResponseWriter, r *http.Request) error {
-	wait, err := waits(r)
+func (a *api) putAdapter(c echo.Context) error {
+	wait, err := waits(c)
 	if err != nil {
 		return err
 	}
-	spec, err := readSpec(w, r)
+	spec, err := readSpec(c)
 	if err != nil {
 		return err
 	}
-	rec, err := a.opts.Catalog.Put(r.Context(), spec, wait)
+	rec, err := a.opts.Catalog.Put(c.Request().Context(), spec, wait)
 	if err != nil {
 		return err
 	}
-	return a.settled(w, rec, wait)
+	return a.settled(c, rec, wait)
 }
 
 // waits reads the query of a PUT.
-func waits(r *http.Request) (bool, error) {
+func waits(c echo.Context) (bool, error) {
 	wait := false
-	q := newQuery(r)
+	q := newQuery(c)
 	q.boolean("wait", &wait)
 	return wait, q.end()
 }
 
 // readSpec reads the body of a PUT.
-func readSpec(w http.ResponseWriter, r *http.Request) (catalog.Spec, error) {
-	spec := catalog.Spec{Name: r.PathValue("name")}
+func readSpec(c echo.Context) (catalog.Spec, error) {
+	spec := catalog.Spec{Name: param(c, "name")}
 	var rawParts []json.RawMessage
 	fields := spec.Fields()
 	maps.Copy(fields, map[string]any{
 		"source": &spec.Source, "digest": &spec.Digest, "parts": &rawParts, "scale": &spec.Scale,
 		"pin": &spec.Pin, "preload": &spec.Preload,
 	})
-	seen, err := readObject(w, r, fields)
+	seen, err := readObject(c, fields)
 	if err != nil {
 		return spec, err
 	}
@@ -150,48 +150,46 @@ func checkNumbers(spec catalog.Spec, seen map[string]bool) error {
 
 // settled answers with what became of a source: whoever waited for it learns of
 // its rejection even if an older version goes on serving.
-func (a *api) settled(w http.ResponseWriter, rec catalog.Record, waited bool) error {
+func (a *api) settled(c echo.Context, rec catalog.Record, waited bool) error {
 	switch {
 	case rec.State == catalog.Rejected, rec.State == catalog.Quarantined,
 		waited && rec.State == catalog.Ready && rec.Reason != "":
 		return refused(withoutPaths(rec.Reason, rec))
 	case rec.State == catalog.Ready:
-		writeJSON(w, http.StatusOK, a.viewOf(rec))
-	default:
-		writeJSON(w, http.StatusAccepted, a.viewOf(rec))
+		return writeJSON(c, http.StatusOK, a.viewOf(rec))
 	}
-	return nil
+	return writeJSON(c, http.StatusAccepted, a.viewOf(rec))
 }
 
-func (a *api) uploadAdapter(w http.ResponseWriter, r *http.Request) error {
-	switch media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); media {
+func (a *api) uploadAdapter(c echo.Context) error {
+	switch media, _, _ := mime.ParseMediaType(c.Request().Header.Get("Content-Type")); media {
 	case "multipart/form-data", "application/x-www-form-urlencoded":
 		return &httpkit.Error{
 			Status: http.StatusUnsupportedMediaType, Type: httpkit.TypeInvalid, Code: "unsupported_media_type",
 			Message: "The body must be the file itself, not a form: send Content-Type: application/octet-stream.",
 		}
 	}
-	spec, filename, err := uploadSpec(r)
+	spec, filename, err := uploadSpec(c)
 	if err != nil {
 		return err
 	}
 	limit := a.opts.MaxUpload
-	if limit > 0 && r.ContentLength > limit {
+	if limit > 0 && c.Request().ContentLength > limit {
 		return tooLarge(limit)
 	}
-	body := r.Body
+	body := c.Request().Body
 	if limit > 0 {
-		body = http.MaxBytesReader(w, body, limit)
+		body = http.MaxBytesReader(c.Response(), body, limit)
 	}
-	in := &upload{body: body, control: http.NewResponseController(w)}
-	rec, err := a.opts.Catalog.Upload(r.Context(), spec, in, filename)
+	in := &upload{body: body, control: http.NewResponseController(c.Response())}
+	rec, err := a.opts.Catalog.Upload(c.Request().Context(), spec, in, filename)
 	switch {
 	case err != nil && in.err != nil:
 		return interrupted(in.err)
 	case err != nil:
 		return err
 	}
-	return a.settled(w, rec, true)
+	return a.settled(c, rec, true)
 }
 
 // interrupted is for a body that did not come as a whole, whatever the catalog
@@ -205,9 +203,9 @@ func interrupted(err error) error {
 }
 
 // uploadSpec reads what an upload's query says of the adapter.
-func uploadSpec(r *http.Request) (spec catalog.Spec, filename string, err error) {
-	spec.Name = r.PathValue("name")
-	q := newQuery(r)
+func uploadSpec(c echo.Context) (spec catalog.Spec, filename string, err error) {
+	spec.Name = param(c, "name")
+	q := newQuery(c)
 	q.text("filename", &filename)
 	q.text("digest", &spec.Digest)
 	q.number("scale", &spec.Scale)
@@ -223,36 +221,36 @@ func uploadSpec(r *http.Request) (spec catalog.Spec, filename string, err error)
 	return spec, filename, checkNumbers(spec, q.seen)
 }
 
-func (a *api) removeAdapter(w http.ResponseWriter, r *http.Request) error {
-	if err := a.opts.Catalog.Remove(r.PathValue("name")); err != nil {
+func (a *api) removeAdapter(c echo.Context) error {
+	if err := a.opts.Catalog.Remove(param(c, "name")); err != nil {
 		return err
 	}
-	begin(w, http.StatusNoContent)
+	begin(c, http.StatusNoContent)
 	return nil
 }
 
-func (a *api) pinAdapter(w http.ResponseWriter, r *http.Request) error {
+func (a *api) pinAdapter(c echo.Context) error {
 	var body PinRequest
-	seen, err := readObject(w, r, map[string]any{"pin": &body.Pin})
+	seen, err := readObject(c, map[string]any{"pin": &body.Pin})
 	if err != nil {
 		return err
 	}
 	if !seen["pin"] {
 		return invalid("pin", "pin: is missing.")
 	}
-	return a.answer(w)(a.opts.Catalog.Pin(r.PathValue("name"), body.Pin))
+	return a.answer(c)(a.opts.Catalog.Pin(param(c, "name"), body.Pin))
 }
 
-func (a *api) rollbackAdapter(w http.ResponseWriter, r *http.Request) error {
-	return a.answer(w)(a.opts.Catalog.Rollback(r.PathValue("name")))
+func (a *api) rollbackAdapter(c echo.Context) error {
+	return a.answer(c)(a.opts.Catalog.Rollback(param(c, "name")))
 }
 
-func (a *api) answer(w http.ResponseWriter) func(catalog.Record, error) error {
+func (a *api) answer(c echo.Context) func(catalog.Record, error) error {
 	return func(rec catalog.Record, err error) error {
-		if err == nil {
-			writeJSON(w, http.StatusOK, a.viewOf(rec))
+		if err != nil {
+			return err
 		}
-		return err
+		return writeJSON(c, http.StatusOK, a.viewOf(rec))
 	}
 }
 
@@ -264,8 +262,8 @@ type query struct {
 	err    error
 }
 
-func newQuery(r *http.Request) *query {
-	values, err := url.ParseQuery(r.URL.RawQuery)
+func newQuery(c echo.Context) *query {
+	values, err := url.ParseQuery(c.Request().URL.RawQuery)
 	if err != nil { // values lacks what could not be read
 		err = invalid("", "The query is malformed: %s.", err)
 	}
@@ -346,8 +344,8 @@ func (q *query) end() error {
 	return q.err
 }
 
-func workerID(r *http.Request) (int, error) {
-	text := r.PathValue("id")
+func workerID(c echo.Context) (int, error) {
+	text := param(c, "id")
 	id, err := strconv.Atoi(text)
 	if err != nil || strconv.Itoa(id) != text {
 		return 0, notFound("There is no worker %q.", httpkit.Shorten(text))

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
@@ -20,7 +22,8 @@ const maxJSON = 1 << 20
 // readObject reads the request's body, one JSON object, into fields: the keys
 // that it may have, each with a pointer to a string, number, bool or list. It
 // returns the keys that are there.
-func readObject(w http.ResponseWriter, r *http.Request, fields map[string]any) (map[string]bool, error) {
+func readObject(c echo.Context, fields map[string]any) (map[string]bool, error) {
+	r := c.Request()
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, &httpkit.Error{
 			Status: http.StatusUnsupportedMediaType, Type: httpkit.TypeInvalid, Code: "unsupported_media_type",
@@ -30,7 +33,7 @@ func readObject(w http.ResponseWriter, r *http.Request, fields map[string]any) (
 	if r.ContentLength > maxJSON {
 		return nil, tooLarge(maxJSON)
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJSON))
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxJSON))
 	var size *http.MaxBytesError
 	switch {
 	case errors.As(err, &size):

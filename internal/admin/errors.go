@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
+
+	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
@@ -94,25 +95,23 @@ func asAPIError(err error) *httpkit.Error {
 }
 
 // fail answers with the error and logs what its caller does not see. That the disk is full
-// is said once, by whoever watches the state.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
-	e := asAPIError(err)
-	if e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(catalog.Full) {
+// is said once, by whoever watches the state. An answer that has begun stays as it is; after
+// a panic it is cut, since half of it must not look like a whole one.
+func (a *api) fail(err error, c echo.Context) {
+	e, r := asAPIError(err), c.Request()
+	var bug *httpkit.PanicError
+	switch {
+	case errors.As(err, &bug):
+		a.opts.Log.Error("admin call panicked", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
+			"panic", bug.Value, "stack", string(bug.Stack))
+		if c.Response().Committed {
+			panic(http.ErrAbortHandler)
+		}
+	case e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(catalog.Full):
 		a.opts.Log.Error("admin call failed", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}
-	writeError(w, e)
-}
-
-func writeError(w http.ResponseWriter, e *httpkit.Error) { writeJSON(w, e.Status, e.Answer()) }
-
-// bug ends a call whose handler panicked with v. One whose answer has begun is
-// cut: half of it must not look like a whole one.
-func (a *api) bug(w *statusWriter, r *http.Request, v any) {
-	a.opts.Log.Error("admin call panicked", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
-		"panic", v, "stack", string(debug.Stack()))
-	if w.status != 0 {
-		panic(http.ErrAbortHandler)
+	if !c.Response().Committed {
+		_ = writeJSON(c, e.Status, e.Answer())
 	}
-	writeError(w, asAPIError(fmt.Errorf("panic: %v", v)))
 }

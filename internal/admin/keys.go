@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/httpkit"
 )
@@ -60,18 +62,17 @@ func keyOf(k auth.Key) Key {
 	return view
 }
 
-func (a *api) listKeys(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) listKeys(c echo.Context) error {
 	answer := KeyList{Keys: []Key{}}
 	for _, k := range a.opts.Keys.Keys() {
 		answer.Keys = append(answer.Keys, keyOf(k))
 	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
+	return writeJSON(c, http.StatusOK, answer)
 }
 
-func (a *api) createKey(w http.ResponseWriter, r *http.Request) error {
+func (a *api) createKey(c echo.Context) error {
 	var body CreateKeyRequest
-	seen, err := readObject(w, r, map[string]any{"tenant": &body.Tenant, "label": &body.Label, "expires": &body.Expires})
+	seen, err := readObject(c, map[string]any{"tenant": &body.Tenant, "label": &body.Label, "expires": &body.Expires})
 	if err != nil {
 		return err
 	}
@@ -87,20 +88,20 @@ func (a *api) createKey(w http.ResponseWriter, r *http.Request) error {
 			return invalid("expires", "expires: must be later than now.")
 		}
 	}
-	return answerKey(w)(a.opts.Keys.Create(body.Tenant, httpkit.Shorten(body.Label), expires))
+	return answerKey(c)(a.opts.Keys.Create(body.Tenant, httpkit.Shorten(body.Label), expires))
 }
 
-func (a *api) revokeKey(w http.ResponseWriter, r *http.Request) error {
-	if err := a.opts.Keys.Revoke(r.PathValue("id")); err != nil {
+func (a *api) revokeKey(c echo.Context) error {
+	if err := a.opts.Keys.Revoke(param(c, "id")); err != nil {
 		return keyError(err)
 	}
-	w.WriteHeader(http.StatusNoContent)
+	begin(c, http.StatusNoContent)
 	return nil
 }
 
-func (a *api) rotateKey(w http.ResponseWriter, r *http.Request) error {
+func (a *api) rotateKey(c echo.Context) error {
 	var body RotateKeyRequest
-	seen, err := readObject(w, r, map[string]any{"grace_seconds": &body.GraceSeconds})
+	seen, err := readObject(c, map[string]any{"grace_seconds": &body.GraceSeconds})
 	switch {
 	case err != nil:
 		return err
@@ -111,19 +112,18 @@ func (a *api) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	case body.GraceSeconds > maxGrace:
 		return invalid("grace_seconds", "grace_seconds: must not be more than %d.", maxGrace)
 	}
-	return answerKey(w)(a.opts.Keys.Rotate(r.PathValue("id"), time.Duration(body.GraceSeconds)*time.Second))
+	return answerKey(c)(a.opts.Keys.Rotate(param(c, "id"), time.Duration(body.GraceSeconds)*time.Second))
 }
 
 // maxGrace is a hundred years, in seconds: as a duration it has room for more.
 const maxGrace = 100 * 365 * 24 * 60 * 60
 
-func answerKey(w http.ResponseWriter) func(auth.Key, string, error) error {
+func answerKey(c echo.Context) func(auth.Key, string, error) error {
 	return func(k auth.Key, secret string, err error) error {
 		if err != nil {
 			return keyError(err)
 		}
-		writeJSON(w, http.StatusOK, NewKey{Key: keyOf(k), Secret: secret})
-		return nil
+		return writeJSON(c, http.StatusOK, NewKey{Key: keyOf(k), Secret: secret})
 	}
 }
 

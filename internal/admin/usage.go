@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/loragate/loragate/internal/usage"
 )
 
@@ -36,12 +38,12 @@ type UsageTotal struct {
 }
 
 // showUsage answers in JSON, or in CSV with format=csv.
-func (a *api) showUsage(w http.ResponseWriter, r *http.Request) error {
-	query, format, err := usageQuery(r)
+func (a *api) showUsage(c echo.Context) error {
+	query, format, err := usageQuery(c)
 	if err != nil {
 		return err
 	}
-	sums, err := a.opts.Usage.Sums(r.Context(), query)
+	sums, err := a.opts.Usage.Sums(c.Request().Context(), query)
 	if err != nil {
 		return err
 	}
@@ -53,15 +55,14 @@ func (a *api) showUsage(w http.ResponseWriter, r *http.Request) error {
 		})
 	}
 	if format == "csv" {
-		return writeCSV(w, answer)
+		return writeCSV(c, answer)
 	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
+	return writeJSON(c, http.StatusOK, answer)
 }
 
 // usageQuery reads from, to (days, or times), by and format.
-func usageQuery(r *http.Request) (query usage.Query, format string, err error) {
-	q := newQuery(r)
+func usageQuery(c echo.Context) (query usage.Query, format string, err error) {
+	q := newQuery(c)
 	var from, to, by string
 	q.text("from", &from)
 	q.text("to", &to)
@@ -100,9 +101,9 @@ func parseMoment(text string) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-func writeCSV(w http.ResponseWriter, answer UsageAnswer) error {
-	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
-	out := csv.NewWriter(w)
+func writeCSV(c echo.Context, answer UsageAnswer) error {
+	c.Response().Header().Set("Content-Type", "text/csv; charset=utf-8")
+	out := csv.NewWriter(c.Response())
 	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "swap_seconds", "generation_seconds"))
 	seconds := func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
 	for _, s := range answer.Sums {

@@ -3,6 +3,8 @@ package admin
 import (
 	"net/http"
 	"slices"
+
+	"github.com/labstack/echo/v4"
 )
 
 // Workers is the answer of GET /admin/v1/workers.
@@ -31,9 +33,8 @@ func (a *api) markDrained(workers []Worker) {
 	}
 }
 
-func (a *api) listWorkers(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, Workers{Workers: a.workers()})
-	return nil
+func (a *api) listWorkers(c echo.Context) error {
+	return writeJSON(c, http.StatusOK, Workers{Workers: a.workers()})
 }
 
 // worker returns one worker as it is now.
@@ -47,9 +48,9 @@ func (a *api) worker(id int) (Worker, error) {
 }
 
 // change returns the handler of one change of a worker.
-func (a *api) change(do func(p Pool, id int) error) func(w http.ResponseWriter, r *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		id, err := workerID(r)
+func (a *api) change(do func(p Pool, id int) error) func(c echo.Context) error {
+	return func(c echo.Context) error {
+		id, err := workerID(c)
 		if err != nil {
 			return err
 		}
@@ -60,9 +61,9 @@ func (a *api) change(do func(p Pool, id int) error) func(w http.ResponseWriter, 
 			return err
 		}
 		after, err := a.worker(id)
-		if err == nil {
-			writeJSON(w, http.StatusOK, after)
+		if err != nil {
+			return err
 		}
-		return err
+		return writeJSON(c, http.StatusOK, after)
 	}
 }

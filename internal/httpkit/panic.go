@@ -1,0 +1,28 @@
+package httpkit
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/labstack/echo/v4"
+)
+
+// PanicError is a handler's panic.
+type PanicError struct {
+	Value any
+	Stack []byte // where it was
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.Value, e.Stack) }
+
+// Protect turns a panic of a handler into a *PanicError.
+func Protect(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = &PanicError{v, debug.Stack()}
+			}
+		}()
+		return next(c)
+	}
+}
