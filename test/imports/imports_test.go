@@ -74,21 +74,21 @@ var below = map[string][]string{
 	"bench/report":                {},
 }
 
-// only says which package alone may import a library.
-var only = map[string]string{
-	"github.com/spf13/viper":                 "internal/config",
-	"github.com/labstack/echo/v4":            "internal/proxy",
-	"github.com/hashicorp/golang-lru/v2":     "internal/lru",
-	"github.com/spf13/cobra":                 "internal/cli",
-	"github.com/prometheus":                  "internal/metrics",
-	"github.com/openai/openai-go/v3":         "(tests)",
-	"github.com/anthropics/anthropic-sdk-go": "(tests)",
-	"github.com/sashabaranov/go-openai":      "internal/proxy",
-	"github.com/go-viper/mapstructure/v2":    "internal/config",
-	"go.yaml.in/yaml/v3":                     "internal/config",
-	"modernc.org/sqlite":                     "internal/state",
-	"github.com/minio/minio-go/v7":           "internal/source",
-	"github.com/NVIDIA/go-nvml":              "internal/gpu",
+// only says which packages alone may import a library.
+var only = map[string][]string{
+	"github.com/spf13/viper":                 {"internal/config"},
+	"github.com/labstack/echo/v4":            {"internal/admin", "internal/httpkit", "internal/proxy"},
+	"github.com/hashicorp/golang-lru/v2":     {"internal/lru"},
+	"github.com/spf13/cobra":                 {"internal/cli"},
+	"github.com/prometheus":                  {"internal/metrics"},
+	"github.com/openai/openai-go/v3":         {"(tests)"},
+	"github.com/anthropics/anthropic-sdk-go": {"(tests)"},
+	"github.com/sashabaranov/go-openai":      {"internal/proxy"},
+	"github.com/go-viper/mapstructure/v2":    {"internal/config"},
+	"go.yaml.in/yaml/v3":                     {"internal/config"},
+	"modernc.org/sqlite":                     {"internal/state"},
+	"github.com/minio/minio-go/v7":           {"internal/source"},
+	"github.com/NVIDIA/go-nvml":              {"internal/gpu"},
 }
 
 func TestImportsGoDownOnly(t *testing.T) {
@@ -144,9 +144,9 @@ func check(t *testing.T, pkg, path string) {
 		if inside, ours := strings.CutPrefix(imported, module); ours && !slices.Contains(allowed, inside) {
 			t.Errorf("%s imports %s, which %s may not", path, inside, pkg)
 		}
-		for library, owner := range only {
-			if (imported == library || strings.HasPrefix(imported, library+"/")) && pkg != owner {
-				t.Errorf("%s imports %s, which only %s may", path, imported, owner)
+		for library, owners := range only {
+			if (imported == library || strings.HasPrefix(imported, library+"/")) && !slices.Contains(owners, pkg) {
+				t.Errorf("%s imports %s, which only %s may", path, imported, strings.Join(owners, ", "))
 			}
 		}
 	}
