@@ -176,6 +176,7 @@ func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
 // middle of its answer, and compares the others: a slot must not change hands
 // while llama-server still works on what was cancelled.
 func TestCancelsContaminateNothing(t *testing.T) {
+	t.Parallel()
 	const requests = 300
 	g := serve(t, realConfig(t, 2, 4))
 	ref := llamatest.NewReference(t)

@@ -131,6 +131,7 @@ func (g *gatewayProcess) talk(model string, messages []message) (talked, error) 
 // several adapters: each turn finds its slot taken by others, or its own KV, and
 // must be answered the same either way.
 func TestConversationsComeBack(t *testing.T) {
+	t.Parallel()
 	list := conversations(t, 8, []string{"coding", "demo", "legal", "chat", "medical"})
 	for _, size := range []struct{ workers, slots int }{{1, 4}, {2, 3}} {
 		t.Run(fmt.Sprintf("%d workers of %d slots", size.workers, size.slots), func(t *testing.T) {
@@ -184,6 +185,7 @@ func (c *tally) report(t *testing.T) {
 // turn must find everything that was computed for the one before it, its
 // answer included.
 func TestConversationsStayWarm(t *testing.T) {
+	t.Parallel()
 	list := conversations(t, 3, []string{"coding", "legal"})
 	g := serve(t, realConfig(t, 1, 4))
 	before := make([]talked, len(list))

@@ -14,6 +14,7 @@ import (
 // TestEmbeddings serves the demo's base as an embedder, too, and compares with a
 // llama-server of its own.
 func TestEmbeddings(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
 embedders:
   - {name: small, path: %s, args: [--pooling, mean]}
@@ -76,6 +77,7 @@ embedders:
 // TestReranking compares with a llama-server of its own. The demo's base is no model
 // for reranking: its scores mean nothing, but they are the same.
 func TestReranking(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
 embedders:
   - {name: order, path: %s, kind: reranking}

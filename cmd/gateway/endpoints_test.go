@@ -125,6 +125,7 @@ func (g *gatewayProcess) send(w asked, model, prompt string, stream bool) (strin
 // TestEndpointsContaminateNothing asks over all endpoints at once for adapters
 // whose prompts begin alike, and compares with fresh servers.
 func TestEndpointsContaminateNothing(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 2, 4))
 	ref, rng := llamatest.NewReference(t), rand.New(rand.NewPCG(8, 9))
 	files := map[string]string{"demo": "", "coding": llamatest.Adapters()["coding"], "legal": llamatest.Adapters()["legal"], "chat": llamatest.Adapters()["chat"]}
@@ -153,6 +154,7 @@ func TestEndpointsContaminateNothing(t *testing.T) {
 
 // TestUtilities asks what needs no slot.
 func TestUtilities(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2))
 	for _, c := range []struct {
 		path, body string
@@ -186,6 +188,7 @@ func TestUtilities(t *testing.T) {
 // llama-server without the gateway: none is added, lost or changed but for the
 // model's name, whatever the gateway asks llama-server for by itself.
 func TestStreamsAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2))
 	bare := llamatest.Start(t, nil, "--parallel", "2", "--ctx-size", "2048", "--cache-ram", "0")
 	for _, way := range ways {

@@ -320,6 +320,7 @@ func floodedByAll(t *testing.T) {
 
 // TestAlternates holds the check itself to what it has to find.
 func TestAlternates(t *testing.T) {
+	t.Parallel()
 	for text, right := range map[string]bool{
 		"a b c a b c":       true,
 		"a b c b c a":       true,

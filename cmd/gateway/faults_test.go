@@ -17,6 +17,7 @@ import (
 // loading and in the middle of a stream: the other worker's requests go on, the
 // cut stream ends with the error event, and the worker comes back each time.
 func TestRealWorkerKilled(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 2, 2))
 	pids := g.workerPIDs(2)
 	want := llamatest.NewReference(t).Chat(llamatest.Adapters()["coding"], sdkQuestion, answerTokens)
@@ -91,6 +92,7 @@ func (g *gatewayProcess) nextChild(t *testing.T, known []int) int {
 
 // TestRealGatewayKilled kills the gateway with real workers below it.
 func TestRealGatewayKilled(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 2, 2))
 	family := descendants(t, g.cmd.Process.Pid)
 	if len(family) < 4 {
@@ -104,6 +106,7 @@ func TestRealGatewayKilled(t *testing.T) {
 // TestChoices asks for several answers at once, whose slots llama-server picks,
 // between requests for other adapters that share the prompt.
 func TestChoices(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 3))
 	ref := llamatest.NewReference(t)
 	for range 2 {
@@ -139,6 +142,7 @@ func TestChoices(t *testing.T) {
 // TestClientsOwnAdapterIsOverruled asks for the base and names an adapter in
 // llama-server's own terms.
 func TestClientsOwnAdapterIsOverruled(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2))
 	plain := g.ask("demo", sdkQuestion)
 	for _, more := range []string{`,"lora":[{"id":0,"scale":1}]`, `,"id_slot":1`, `,"lora":[],"lora":[{"id":1,"scale":1}]`} {

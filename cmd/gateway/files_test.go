@@ -16,6 +16,7 @@ import (
 // TestClientsTakeNoFilesFromWorkers has many more connections than files may be open.
 // The gateway accepts what it can serve, and no worker is ended for it.
 func TestClientsTakeNoFilesFromWorkers(t *testing.T) {
+	t.Parallel()
 	shell, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)
@@ -56,6 +57,7 @@ func TestClientsTakeNoFilesFromWorkers(t *testing.T) {
 // TestSilentClientsKeepNobodyOut has hundreds of connections that send nothing, more than
 // files may be open, and then clients with requests.
 func TestSilentClientsKeepNobodyOut(t *testing.T) {
+	t.Parallel()
 	shell, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)

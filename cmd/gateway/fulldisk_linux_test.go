@@ -148,6 +148,7 @@ const fullLine = "the disk of the state is full"
 // serves, says once what is wrong, refuses what would add something and removes what
 // frees some; with room again everything works, and the account is exact.
 func TestGatewayOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := fulldisk.New(t, "8m")
 	if disk == nil {
 		return
@@ -230,6 +231,7 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 // TestGatewayStopsOnAFullDisk ends while usage waits for room: it is in the account of
 // the next start, once.
 func TestGatewayStopsOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := fulldisk.New(t, "8m")
 	if disk == nil {
 		return

@@ -15,6 +15,7 @@ import (
 // TestTwoEndsAreNone sends requests that say in two ways where they end, one before each
 // that is answered, and one behind that is not.
 func TestTwoEndsAreNone(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	body := chat("coding", "Hi", "")
 	chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
@@ -59,6 +60,7 @@ func TestTwoEndsAreNone(t *testing.T) {
 // TestScalesAreNoWayToTheBase asks for what is the base in all but name, with a key
 // that may not use it and with one that may.
 func TestScalesAreNoWayToTheBase(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf("tenants:\n  - {name: one, keys: [%s], models: [chat, coding]}\n  - {name: all, keys: [%s]}\n",
 		auth.Hash("one-key"), auth.Hash("all-key")))
 	for model, one := range map[string]int{

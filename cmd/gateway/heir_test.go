@@ -65,6 +65,7 @@ func (g *gatewayProcess) port() string { return g.url[strings.LastIndex(g.url, "
 // TestHeirOfAnotherHost: a socket that others can reach goes to nobody who is to serve this
 // machine alone, and asks for no keys.
 func TestHeirOfAnotherHost(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, func(config string) string {
 		return strings.Replace(config, "127.0.0.1:0", "0.0.0.0:0", 1) + acme("")
 	})
@@ -76,6 +77,7 @@ func TestHeirOfAnotherHost(t *testing.T) {
 // TestHeirThatGoesAway: who connects and does not say that it can serve leaves the gateway
 // as it was.
 func TestHeirThatGoesAway(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	for _, said := range []string{"", "{\"pid\":1}\n", "{\"pid\":1}\nnonsense\n", "{\"pid\":1}\n{\"ready\":true}\n"} {
 		conn, err := net.Dial("unix", filepath.Join(r.state, gateway.HandoverName))
@@ -97,6 +99,7 @@ func TestHeirThatGoesAway(t *testing.T) {
 
 // TestHeirWithoutAdmin: a port that is not wanted any more is closed.
 func TestHeirWithoutAdmin(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	address := strings.TrimPrefix(r.adminURL(), "http://")
 	heir := run(t, "serve", "--replace", "--config", write(t, strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: ""`, 1)))
@@ -116,6 +119,7 @@ func TestHeirWithoutAdmin(t *testing.T) {
 // TestHeirThatCannotServe: what an heir can know to fail does so before the gateway has left
 // its ports.
 func TestHeirThatCannotServe(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	used, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,6 +148,7 @@ func TestHeirThatCannotServe(t *testing.T) {
 // TestHangupEndsNothing sends the signals of a running gateway to one that hands over, one
 // that drains and one that takes over: none ends.
 func TestHangupEndsNothing(t *testing.T) {
+	t.Parallel()
 	r := replaceWithStream(t, "", func(*gatewayProcess) {})
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGUSR2} {
 		r.g.cmd.Process.Signal(s)
@@ -213,6 +218,7 @@ func (s *stub) await(such func(gateway.Notice) bool) gateway.Notice {
 // TestUsageIsTakenOnce has an heir say of one request's usage that it has taken it, and end
 // with the other's: the gateway before writes that, and no other.
 func TestUsageIsTakenOnce(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	var streams []*started
 	var releases []string
@@ -252,6 +258,7 @@ func TestUsageIsTakenOnce(t *testing.T) {
 
 // TestHeirOfAGatewayThatStops waits until that has ended, and starts as any other.
 func TestHeirOfAGatewayThatStops(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	release := filepath.Join(t.TempDir(), "release")
 	stream := r.begin("k0", chat("coding", "until="+release, `,"stream":true`))
@@ -271,6 +278,7 @@ func TestHeirOfAGatewayThatStops(t *testing.T) {
 
 // TestHeirsAtOnce has several gateways come together: each has its turn.
 func TestHeirsAtOnce(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	file := write(t, strings.Replace(r.config, "127.0.0.1:0", "127.0.0.1:"+r.port(), 1))
 	var heirs []*gatewayProcess
@@ -292,6 +300,7 @@ func TestHeirsAtOnce(t *testing.T) {
 // TestHeirIsStopped stops an heir in order as soon as it has the ports, at whatever it is
 // then: the account has each request once.
 func TestHeirIsStopped(t *testing.T) {
+	t.Parallel()
 	r := serveReplaceable(t, same)
 	release := filepath.Join(t.TempDir(), "release")
 	stream := r.begin("k0", chat("coding", "until="+release, `,"stream":true`))

@@ -83,6 +83,7 @@ func hostile() map[string]struct {
 // TestWorkersSurviveHostileRequests sends each to a real llama-server through the
 // gateway: the worker stays the same, and serves what follows.
 func TestWorkersSurviveHostileRequests(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2))
 	pid := g.workerPIDs(1)[0]
 	for name, request := range hostile() {

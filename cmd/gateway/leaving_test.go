@@ -12,6 +12,7 @@ import (
 // full, so it is had whole, and who leaves is noticed late. The worker goes on all the
 // same, and its slot is free at the end.
 func TestWhoLeavesAnAnswerThatIsHadWhole(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 1))
 	url, pid := g.adminURL(), g.workerPIDs(1)[0]
 	steps := func() int { return g.metric(url, `llamacpp:n_decode_total{worker="0"}`) }

@@ -439,6 +439,7 @@ func (w *world) rollback(name string) {
 // TestAdaptersComeAndGo changes the catalog in every way while eight clients keep
 // asking, and judges each of their answers.
 func TestAdaptersComeAndGo(t *testing.T) {
+	t.Parallel()
 	config, dir := liveConfig(t, 2, "")
 	g := serve(t, config)
 	w := &world{

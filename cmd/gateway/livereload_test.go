@@ -129,6 +129,7 @@ func isReady(a admin.Adapter) bool { return a.State == "ready" }
 // TestAdapterThatEndsWorkersIsFound puts one adapter that passes every check and
 // ends each process that loads it among several new ones.
 func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 2, "", nil)
 	s.put(s.dir, "old", llamatest.VariantBytes(t, 100))
 	s.await("old", isReady)
@@ -162,6 +163,7 @@ func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
 
 // TestOldVersionEndsWhatItBegan replaces an adapter under a running stream.
 func TestOldVersionEndsWhatItBegan(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 1, "", nil)
 	s.add(s.dir, "mine", 1)
 	one := s.await("mine", isReady).Digest
@@ -195,6 +197,7 @@ func two(t *testing.T) func(dir string) {
 // TestOthersGoOnWhileOneReloads asks for a third adapter of workers that hold one
 // each.
 func TestOthersGoOnWhileOneReloads(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 2, ", max_loaded: 1", two(t))
 	a, b := s.hold("a"), s.hold("b")
 	if a.worker() == b.worker() {
@@ -255,6 +258,7 @@ func (s *shelf) awaitWorker(fits func(admin.Worker) bool) admin.Worker {
 // TestSpareTakesOver asks for an adapter that is not loaded while the only worker
 // has a stream to end.
 func TestSpareTakesOver(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 1, ", max_loaded: 1, spare: 1", two(t))
 	if w := s.workers(); len(w) != 2 || w[1].State != "spare" || w[1].PID != 0 {
 		t.Errorf("at first the workers are %+v", w)
@@ -273,6 +277,7 @@ func TestSpareTakesOver(t *testing.T) {
 
 // TestMoreAtOnceThanFits asks for sums that no worker has room for.
 func TestMoreAtOnceThanFits(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 1, ", max_loaded: 1", two(t))
 	status, text := s.g.post(chatPath, chat("a@0.5+b@0.5", "Hi", ""))
 	if status != 400 || !strings.Contains(text, "needs more adapters at once") {
@@ -283,6 +288,7 @@ func TestMoreAtOnceThanFits(t *testing.T) {
 
 // TestDrainedWorkerRestsUntilItIsResumed takes one of two workers out of service.
 func TestDrainedWorkerRestsUntilItIsResumed(t *testing.T) {
+	t.Parallel()
 	s := newShelf(t, 2, "", two(t))
 	if _, err := s.admin.Drain(t.Context(), 0); err != nil {
 		t.Fatal(err)

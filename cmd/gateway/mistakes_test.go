@@ -67,6 +67,7 @@ func mistakes() []struct{ path, more, param string } {
 // TestMistakesAreTheClients: what llama-server cannot make anything of is a 400 that names
 // the field, whether it or the gateway finds it, and costs no worker.
 func TestMistakesAreTheClients(t *testing.T) {
+	t.Parallel()
 	g := serve(t, toolsConfig(t))
 	pid := g.workerPIDs(1)[0]
 	for _, m := range mistakes() {

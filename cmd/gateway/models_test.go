@@ -17,6 +17,7 @@ import (
 
 // TestCompositions asks for sums, named and not, beside their parts.
 func TestCompositions(t *testing.T) {
+	t.Parallel()
 	config, _ := liveConfig(t, 1, "")
 	g := serve(t, config+`
 compositions:
@@ -71,6 +72,7 @@ compositions:
 
 // TestConfigurationIsReloaded changes the file of a running gateway.
 func TestConfigurationIsReloaded(t *testing.T) {
+	t.Parallel()
 	files := llamatest.Variants(t, 2)
 	config := fakeConfig(t, 1, "")
 	file := write(t, config)
@@ -123,6 +125,7 @@ func TestConfigurationIsReloaded(t *testing.T) {
 // TestMoreAdaptersThanFit asks for 200 adapters, some of them often and most
 // rarely, of two workers that hold 16 each.
 func TestMoreAdaptersThanFit(t *testing.T) {
+	t.Parallel()
 	const adapters, requests, clients, most = 200, 400, 8, 16
 	config, dir := liveConfig(t, 2, fmt.Sprintf(", max_loaded: %d", most))
 	files := llamatest.Variants(t, adapters)

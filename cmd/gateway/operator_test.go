@@ -124,6 +124,7 @@ func TestOperators(t *testing.T) {
 }
 
 func TestOperatorWithoutGateway(t *testing.T) {
+	t.Parallel()
 	for address, want := range map[string]string{
 		"127.0.0.1:1": "no gateway answers at the admin address http://127.0.0.1:1",
 		"127.0.0.1:2": "Is it running, with that as its admin.listen? --admin or GATEWAY_ADMIN_URL name another address",

@@ -82,6 +82,7 @@ func (s *script) operate(t *testing.T, args ...string) (out, progress string, er
 // TestOperatorJSON prints what the API answers, with what the command line does
 // not know of.
 func TestOperatorJSON(t *testing.T) {
+	t.Parallel()
 	const one = `{"state":"ready","name":"a","version":2,"digest":"ab","scale":1.50,"of_the_future":{"b":[1,null]}}`
 	const zero = `{"id":0,"pid":%d,"in_flight":0,"drained":true,"of_the_future":1e3}`
 	worker := func(pid int) string { return fmt.Sprintf(zero, pid) }
@@ -215,6 +216,7 @@ func TestOperatorAccess(t *testing.T) {
 
 // TestRemoveSeveral removes what can be removed.
 func TestRemoveSeveral(t *testing.T) {
+	t.Parallel()
 	s := newScript(t, map[string][]string{"DELETE /admin/v1/adapters/a": {""}, "DELETE /admin/v1/adapters/c": {""}})
 	_, said, err := s.operate(t, "adapters", "rm", "a", "b", "c", "d")
 	if said != "a is removed\nc is removed\n" || err == nil || err.Error() != "there is no /admin/v1/adapters/b\nthere is no /admin/v1/adapters/d" {
@@ -224,6 +226,7 @@ func TestRemoveSeveral(t *testing.T) {
 
 // TestWaitForWorkers asks until it is as it is to be, and no longer.
 func TestWaitForWorkers(t *testing.T) {
+	t.Parallel()
 	list := func(workers ...string) (answers []string) {
 		for _, w := range workers {
 			answers = append(answers, `{"workers":[{"id":0,`+w+`}]}`)
@@ -261,6 +264,7 @@ func TestWaitForWorkers(t *testing.T) {
 
 // TestDrainWaitsForRequests drains a worker of a gateway while a request runs.
 func TestDrainWaitsForRequests(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	release := filepath.Join(t.TempDir(), "release")
 	resp := g.open(t.Context(), chat("coding", "until="+release, `,"stream":true`))
@@ -299,6 +303,7 @@ func TestDrainWaitsForRequests(t *testing.T) {
 
 // TestOperatorStatus runs commands as processes, as scripts do.
 func TestOperatorStatus(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	self, err := os.Executable()
 	if err != nil {
@@ -341,6 +346,7 @@ func TestOperatorStatus(t *testing.T) {
 
 // TestOperatorsOnRealWorkers holds what the commands say to what is served.
 func TestOperatorsOnRealWorkers(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 2, 2))
 	one, two := llamatest.Variant(t, "one", 1), llamatest.Variant(t, "two", 2)
 	ref := llamatest.NewReference(t)

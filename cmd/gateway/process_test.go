@@ -17,6 +17,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	good := run(t, "check", "--config", write(t, fakeConfig(t, 2, "")))
 	if code := good.end(); code != 0 {
 		t.Errorf("exit code %d for a valid file", code)
@@ -32,6 +33,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckRefusesWhatCannotBeServed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, content := range map[string]string{"coding.gguf": "not a GGUF", "bad name.gguf": "GGUF"} {
 		os.RemoveAll(dir)
@@ -51,6 +53,7 @@ func TestCheckRefusesWhatCannotBeServed(t *testing.T) {
 }
 
 func TestWorkerThatCannotStartEndsTheGateway(t *testing.T) {
+	t.Parallel()
 	marker := filepath.Join(t.TempDir(), "fail")
 	if err := os.WriteFile(marker, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -68,6 +71,7 @@ func TestWorkerThatCannotStartEndsTheGateway(t *testing.T) {
 }
 
 func TestBusyPort(t *testing.T) {
+	t.Parallel()
 	first := serve(t, fakeConfig(t, 1, ""))
 	config := strings.Replace(fakeConfig(t, 1, ""), "127.0.0.1:0", strings.TrimPrefix(first.url, "http://"), 1)
 	second := run(t, "serve", "--config", write(t, config))
@@ -77,6 +81,7 @@ func TestBusyPort(t *testing.T) {
 }
 
 func TestStopDrains(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 2, ""))
 	pids := g.workerPIDs(2)
 	// The stream goes on until the worker sees the file.
@@ -112,6 +117,7 @@ func TestStopDrains(t *testing.T) {
 }
 
 func TestDrainHasALimit(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, "")+"limits: {drain: 50ms}\n")
 	pids := g.workerPIDs(1)
 	resp := g.open(t.Context(), chat("coding", "idle=1", `,"stream":true`))
@@ -124,6 +130,7 @@ func TestDrainHasALimit(t *testing.T) {
 }
 
 func TestSecondSignalStopsAtOnce(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, "")+"limits: {drain: 1h}\n")
 	pids := g.workerPIDs(1)
 	resp := g.open(t.Context(), chat("coding", "idle=1", `,"stream":true`))
@@ -140,6 +147,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 // TestStopLosesNoLine stops the gateway right after its last answer, when lines of the
 // log are still to be written.
 func TestStopLosesNoLine(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 2, ""))
 	const requests = 100
 	for n := range requests {
@@ -174,6 +182,7 @@ func TestStopLosesNoLine(t *testing.T) {
 }
 
 func TestSignalWhileStarting(t *testing.T) {
+	t.Parallel()
 	g := run(t, "serve", "--config", write(t, fakeConfig(t, 1, `, args: ["--deaf"]`)))
 	g.wait("the worker's first line", func(l map[string]any) bool { return l["line"] == "fake: listening" })
 	g.cmd.Process.Signal(syscall.SIGTERM)
@@ -186,6 +195,7 @@ func TestSignalWhileStarting(t *testing.T) {
 // still starting, and looks for what it leaves behind. The worker runs under a
 // shell that does not exec it: the kernel's own signal reaches only the shell.
 func TestNoOrphans(t *testing.T) {
+	t.Parallel()
 	wrapper := filepath.Join(t.TempDir(), "wrapper")
 	script := fmt.Sprintf("#!/bin/sh\n%q \"$@\"\nexit $?\n", fakeworker.Link(t))
 	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
@@ -215,6 +225,7 @@ func TestNoOrphans(t *testing.T) {
 }
 
 func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {
+	t.Parallel()
 	parent, err := os.MkdirTemp("", "lg-")
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +252,7 @@ func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {
 // TestHungWorkerIsReplaced stops a worker's process: it is alive and answers
 // nothing.
 func TestHungWorkerIsReplaced(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ", hang_timeout: 1s"))
 	pid := g.workerPIDs(1)[0]
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
@@ -260,6 +272,7 @@ func TestHungWorkerIsReplaced(t *testing.T) {
 // request is answered or, if its worker died in the middle of its stream, ends
 // with the error event.
 func TestKilledWorkers(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 2, ""))
 	pids := g.workerPIDs(2)
 	stop := make(chan struct{})
@@ -289,6 +302,7 @@ func TestKilledWorkers(t *testing.T) {
 // TestRequestsWaitForAWorkerThatDies kills the only worker again and again: every request
 // waits for the next one.
 func TestRequestsWaitForAWorkerThatDies(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	pid := g.workerPIDs(1)[0]
 	for range 4 {

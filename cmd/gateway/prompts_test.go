@@ -75,6 +75,7 @@ func byChoice(t *testing.T, text string) (choices map[float64][]any, done bool, 
 // one by one, with those of a llama-server that gets them all: each choice has the same
 // events in the same order.
 func TestStreamedPromptsAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	adapter := llamatest.Adapters()["coding"]
 	bare := llamatest.Start(t, []string{adapter}, "--parallel", "4", "--ctx-size", "4096", "--cache-ram", "0", "--threads", "1")
@@ -110,6 +111,7 @@ func TestStreamedPromptsAreLlamaServersOwn(t *testing.T) {
 // TestWhoLeavesStreamedPromptsStopsTheWork leaves 60 prompts at the first event of the
 // second: llama-server, which would go on with all, has generated for no third.
 func TestWhoLeavesStreamedPromptsStopsTheWork(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	url := g.adminURL()
 	before := g.metric(url, `llamacpp:tokens_predicted_total{worker="0"}`)

@@ -16,6 +16,7 @@ import (
 // corpus, greedily, and looks for the adapters' marks: what makes an answer
 // unmistakably one adapter's.
 func TestDemoQuality(t *testing.T) {
+	t.Parallel()
 	var heldOut []struct{ Question string }
 	var patterns map[string]string
 	readDemo(t, "heldout.json", &heldOut)
@@ -94,6 +95,7 @@ func (g *gatewayProcess) ask(model, question string) reply {
 
 // TestNamedQuestions holds the two questions of the README to what it shows.
 func TestNamedQuestions(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	for question, word := range map[string]string{
 		"Write a Python function to sort a list.":   "sort",

@@ -183,6 +183,7 @@ func acme(limits string) string { return fmt.Sprintf(tenantOfK0, auth.Hash("k0")
 // goes on; there are never more workers than are configured, and nothing of the account is
 // lost or there twice.
 func TestReplaceMovesWorkersOneByOne(t *testing.T) {
+	t.Parallel()
 	command, exceeded := turnstile(t, llamatest.Binary(t), 2)
 	config := commandIn(realConfig(t, 2, 4), command)
 	// The stream's worker is stopped meanwhile: that must not count.
@@ -267,6 +268,7 @@ func streamTokens(t *testing.T, text string) int64 {
 // TestLimitsSurviveAReplacement: what a tenant has used before, and what the gateway before
 // still uses, counts in the heir.
 func TestLimitsSurviveAReplacement(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		limits       string
 		during, then int // the status of a request while the stream runs, and of one afterwards
@@ -299,6 +301,7 @@ func TestLimitsSurviveAReplacement(t *testing.T) {
 // TestOtherWorkersDoNotMove has the heir's workers be larger ones, and more: they start once
 // the gateway before is gone.
 func TestOtherWorkersDoNotMove(t *testing.T) {
+	t.Parallel()
 	config := fakeConfig(t, 2, "") + "state: {dir: " + t.TempDir() + "}\n"
 	g := serve(t, config)
 	release := filepath.Join(t.TempDir(), "release")
@@ -325,6 +328,7 @@ func TestOtherWorkersDoNotMove(t *testing.T) {
 // TestReplacedGatewayIsKilled kills a gateway while it hands over: the heir goes on, and has
 // all workers.
 func TestReplacedGatewayIsKilled(t *testing.T) {
+	t.Parallel()
 	r := replaceWithStream(t, "", func(*gatewayProcess) {})
 	r.g.cmd.Process.Kill()
 	<-r.g.exited
@@ -337,6 +341,7 @@ func TestReplacedGatewayIsKilled(t *testing.T) {
 // TestHeirIsKilled kills the heir while the gateway before has a stream: that ends whole,
 // and the account has it.
 func TestHeirIsKilled(t *testing.T) {
+	t.Parallel()
 	r := replaceWithStream(t, "", func(*gatewayProcess) {})
 	r.heir.cmd.Process.Kill()
 	<-r.heir.exited
@@ -358,6 +363,7 @@ func TestHeirIsKilled(t *testing.T) {
 // TestNextHeirWaits has another gateway come while one still takes over: it has its turn
 // afterwards. One that was stopped meanwhile does no harm.
 func TestNextHeirWaits(t *testing.T) {
+	t.Parallel()
 	r := replaceWithStream(t, "", func(*gatewayProcess) {})
 	next := func() *gatewayProcess {
 		g := run(t, "serve", "--replace", "--config", r.file)
@@ -383,6 +389,7 @@ func TestNextHeirWaits(t *testing.T) {
 // TestAdminCallsOfAReplacedGateway: one on a connection that was there before is told to
 // come again.
 func TestAdminCallsOfAReplacedGateway(t *testing.T) {
+	t.Parallel()
 	var conn net.Conn
 	r := replaceWithStream(t, "", func(g *gatewayProcess) {
 		var err error

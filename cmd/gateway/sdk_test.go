@@ -77,6 +77,7 @@ tenants:
 // TestSDKs drives the gateway with the clients that people have, against the
 // real llama-server.
 func TestSDKs(t *testing.T) {
+	t.Parallel()
 	g := serve(t, sdkConfig(t))
 	var passed []string
 	for client, tests := range map[string]map[string]func(*testing.T, *gatewayProcess){

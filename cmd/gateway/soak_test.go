@@ -457,6 +457,7 @@ func (g *gatewayProcess) requestsTotal(url string) map[string]int {
 
 // TestSoakJudges holds the soak's judgement to what it has to find.
 func TestSoakJudges(t *testing.T) {
+	t.Parallel()
 	const (
 		part  = `data: {"choices":[{"finish_reason":null}]}` + "\n\n"
 		end   = `data: {"choices":[{"finish_reason":"stop"}]}` + "\n\n"

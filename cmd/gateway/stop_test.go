@@ -136,6 +136,7 @@ func TestStopUnderLoad(t *testing.T) {
 // TestStopWaitsForPollers has somebody poll /ready: the port stays open, and requests
 // are told that the gateway stops, until the poller has seen it.
 func TestStopWaitsForPollers(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	ready := func() (int, error) {
 		resp, err := http.Get(g.url + "/ready")
@@ -176,6 +177,7 @@ func TestStopWaitsForPollers(t *testing.T) {
 // TestStopAnswersWhatComesLate opens connections and sends nothing until the
 // gateway stops: also what comes then is answered.
 func TestStopAnswersWhatComesLate(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ""))
 	var conns []net.Conn
 	for range 3 {
@@ -204,6 +206,7 @@ func TestStopAnswersWhatComesLate(t *testing.T) {
 // TestStoppedRequestsAreTold ends the gateway while one stream runs, a whole answer is
 // being made and others wait: at the drain's limit, and at a second signal.
 func TestStoppedRequestsAreTold(t *testing.T) {
+	t.Parallel()
 	for name, limit := range map[string]string{"limit": "50ms", "second signal": "1h"} {
 		t.Run(name, func(t *testing.T) {
 			g := serve(t, strings.Replace(fakeConfig(t, 1, ""), "slots: 4", "slots: 1", 1)+"limits: {drain: "+limit+"}\n")

@@ -76,6 +76,7 @@ func cached(t *testing.T, text string) int {
 
 // TestTenantsShareNothing lets two tenants ask the same of one worker.
 func TestTenantsShareNothing(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
 tenants:
   - {name: acme, keys: [%s], models: [coding, legal], adapter: legal}
@@ -169,6 +170,7 @@ tenants:
 
 // TestQuotasAreExact lets 200 requests of one tenant come at once.
 func TestQuotasAreExact(t *testing.T) {
+	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf(`
 tenants:
   - {name: acme, keys: [%s], requests_per_minute: 50}
@@ -243,6 +245,7 @@ func (g *gatewayProcess) mixed(n int, leave bool) (completion int64) {
 // TestUsageIsExact compares the account of 500 mixed requests with what clients
 // read and what llama-server itself counts.
 func TestUsageIsExact(t *testing.T) {
+	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
 	config := realConfig(t, 1, 4) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}, {name: other, keys: [%s]}]\n", state, auth.Hash("k0"), auth.Hash("k1"))
 	g := serve(t, config)
@@ -307,6 +310,7 @@ func TestUsageIsExact(t *testing.T) {
 // TestUsageOfSeveralAnswers asks for several answers, and for answers to several
 // prompts: llama-server tells the usage of one of them.
 func TestUsageOfSeveralAnswers(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	url, client := g.adminURL(), g.admins()
 	counter := func(name string) int { return int(g.metric(url, fmt.Sprintf(`llamacpp:%s{worker="0"}`, name))) }
@@ -381,6 +385,7 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 // TestUsageOfAnswersThatAreLeft lets clients leave whole answers, one and several
 // choices, when some of them has been made.
 func TestUsageOfAnswersThatAreLeft(t *testing.T) {
+	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	url, client := g.adminURL(), g.admins()
 	steps := func() int { return int(g.metric(url, `llamacpp:n_decode_total{worker="0"}`)) }
@@ -424,6 +429,7 @@ func TestUsageOfAnswersThatAreLeft(t *testing.T) {
 
 // TestKeysOfOperators makes, rotates and revokes keys with the command line.
 func TestKeysOfOperators(t *testing.T) {
+	t.Parallel()
 	file := fakeConfig(t, 1, "") + "tenants: [{name: acme}]\n"
 	g := serve(t, file)
 	if got := g.statusFor("", "POST", chatPath, chat("coding", "Hi", "")); got != 401 {

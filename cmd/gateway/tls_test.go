@@ -84,6 +84,7 @@ func (a *authority) issue(t *testing.T, serial int64, certFile, keyFile string) 
 
 // TestTLS serves with a certificate that is renewed, to clients that show one.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca := newAuthority(t, dir)
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -169,6 +170,7 @@ func (g *gatewayProcess) said() []string {
 }
 
 func TestTLSFilesThatDoNotFit(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca := newAuthority(t, dir)
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

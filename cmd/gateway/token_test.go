@@ -18,6 +18,7 @@ const oneTenant = "tenants: [{name: acme, keys: [%s]}]\n"
 // TestTenantsAreNoOperators has tenants and no admin.token: nobody changes anything
 // without the token that the gateway made, but the command line finds it.
 func TestTenantsAreNoOperators(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
 	config := fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\ncatalog: {vllm_endpoints: true}\n"+oneTenant, dir, auth.Hash("acme-key"))
 	g := serve(t, config)
@@ -61,6 +62,7 @@ func TestTenantsAreNoOperators(t *testing.T) {
 // TestReloadOpensNothing takes the tenants out of a running gateway's configuration,
 // and puts them into one that had none.
 func TestReloadOpensNothing(t *testing.T) {
+	t.Parallel()
 	plain := fakeConfig(t, 1, "") + "catalog: {vllm_endpoints: true}\n"
 	closed := plain + fmt.Sprintf(oneTenant, auth.Hash("acme-key"))
 	file := write(t, plain)

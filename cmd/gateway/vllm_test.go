@@ -13,6 +13,7 @@ import (
 // TestVLLMClients loads, replaces and unloads an adapter through vLLM's
 // endpoints, and asks for it as soon as each of them has answered.
 func TestVLLMClients(t *testing.T) {
+	t.Parallel()
 	config, _ := liveConfig(t, 1, "")
 	g, h := serve(t, config+"catalog: {vllm_endpoints: true}\n"), newHistory()
 	ref, c := llamatest.NewReference(t), tally{}
