@@ -16,6 +16,11 @@ build: ## Build bin/gateway
 	@# Go's own stamping fails where git is missing or distrusts the checkout.
 	go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
 
+# The benchmarks and the simulator are a module of their own, which the gateway needs nothing of.
+.PHONY: build-bench
+build-bench: ## Build bin/bench, which has the benchmarks and the simulator
+	go build -C bench -trimpath -buildvcs=false -o ../bin/bench .
+
 .PHONY: run
 run: llama-server build ## Set everything up and serve config.yaml
 	exec bin/gateway serve --config config.yaml
@@ -23,10 +28,12 @@ run: llama-server build ## Set everything up and serve config.yaml
 .PHONY: check
 check: lint ## The quick check: formatting, vet, staticcheck, and the tests that need no llama-server
 	go test -short ./...
+	go test -C bench -short ./...
 
 .PHONY: test
 test: llama-server node-modules ## Run all tests against the real llama-server
 	go test -race -timeout 20m ./...
+	go test -C bench -race -timeout 10m ./...
 	LORAGATE_TEST_KV=unified go test -race -timeout 10m -run '^Test(Soak|Conversations|Tenants|Usage)' ./cmd/gateway
 
 # What would take too long for each change: many rounds of stopping and replacing under load.
@@ -62,12 +69,12 @@ fuzz: llama-server ## Send generated requests to a real worker (FUZZ=10m is how 
 # Each of Go's fuzz targets in turn; FUZZ=5m is how long each.
 .PHONY: fuzz-parsers
 fuzz-parsers: ## Fuzz everything that reads what strangers send, a minute each
-	@grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n 1 dirname | sort -u | while read -r dir; do 		for target in $$(grep -h -o '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go | cut -d ' ' -f 2); do 			echo "fuzz: $$dir $$target"; 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZ),1m) "./$$dir" || exit 1; 		done; 	done
+	@grep -rl --include='*_test.go' '^func Fuzz' internal bench | xargs -n 1 dirname | sort -u | while read -r dir; do 		for target in $$(grep -h -o '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go | cut -d ' ' -f 2); do 			echo "fuzz: $$dir $$target"; 			go test -C "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZ),1m) . || exit 1; 		done; 	done
 
 # On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
 .PHONY: bench
-bench: llama-server build ## Measure overhead, conversations and mixed traffic on this machine
-	go run ./bench all -gateway bin/gateway -args "--threads 1" \
+bench: llama-server build build-bench ## Measure overhead, conversations and mixed traffic on this machine
+	bin/bench all -gateway bin/gateway -args "--threads 1" \
 		-concurrency 8 -workers 1,2 -tokens 60 -requests 64 -check -json bench.json
 
 .PHONY: lint
@@ -75,11 +82,14 @@ lint: ## Check formatting, vet and staticcheck
 	@unformatted=$$(gofmt -l bench cmd internal test); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	go vet -tags conformance ./...
+	go vet -C bench ./...
 	go tool staticcheck -tags conformance ./...
+	cd bench && "$$(cd .. && go tool -n staticcheck)" ./...
 
 .PHONY: audit
 audit: ## Look for known vulnerabilities (needs the network)
 	go tool govulncheck ./...
+	go tool govulncheck -C bench ./...
 
 .PHONY: release
 release: ## Build the archives for linux and darwin on amd64 and arm64 into dist/

@@ -51,8 +51,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("name a benchmark: " + usage())
 	}
-	if args[0] == "plot" {
+	switch args[0] {
+	case "plot":
 		return runPlot(args[1:], progress)
+	case "simulate":
+		return runSimulate(args[1:], out, progress)
 	}
 	chosen := chosenBenchmarks(args[0])
 	if chosen == nil {
@@ -91,5 +94,12 @@ func usage() string {
 	for _, b := range benchmarks {
 		text += fmt.Sprintf("\n  %-14s%s", b.name, b.about)
 	}
-	return text + fmt.Sprintf("\n  %-14s%s\n  %-14s%s", "all", "one after the other", "plot", "draws what mixed wrote with -json")
+	for _, more := range [][2]string{
+		{"all", "one after the other"},
+		{"plot", "draws what mixed wrote with -json"},
+		{"simulate", "the scheduler in virtual time, on what calibrate measured"},
+	} {
+		text += fmt.Sprintf("\n  %-14s%s", more[0], more[1])
+	}
+	return text
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/loragate/loragate/bench/load"
 	"github.com/loragate/loragate/bench/mixed"
-	"github.com/loragate/loragate/bench/randgguf"
+	"github.com/loragate/loragate/internal/randgguf"
 )
 
 // defaultNearTie is twice the widest gap that was seen on a CPU to be bridged
@@ -125,7 +125,7 @@ func (o *options) mixedFlags(f *flag.FlagSet) {
 
 // calibrateFlags adds what calibrate alone looks at.
 func (o *options) calibrateFlags(f *flag.FlagSet) {
-	f.StringVar(&o.calibration, "calibration", "", "calibrate: write what was measured to this `file`, for gateway simulate")
+	f.StringVar(&o.calibration, "calibration", "", "calibrate: write what was measured to this `file`, for simulate fit")
 	f.Var(&o.idle, "idle", "calibrate: `numbers` of tokens that the slots without a request hold; 0,2000,8000 if left out")
 	f.IntVar(&o.servers, "servers", 2, "calibrate: on one device, to see what they cost each other; 1 leaves that out")
 	f.StringVar(&o.mpsDir, "mps-dir", "", "calibrate: the `folder` in which a daemon of CUDA's multi-process service has its pipes, for servers under it")

@@ -3,7 +3,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -79,11 +78,4 @@ func number(values map[string]float64, key string) string {
 	default:
 		return strconv.FormatFloat(v, 'g', 3, 64)
 	}
-}
-
-// WriteJSON writes tables as one JSON array.
-func WriteJSON(w io.Writer, tables []*Table) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(tables)
 }

@@ -158,7 +158,7 @@ func TestMoreAdaptersThanFit(t *testing.T) {
 	if hits+misses != requests || misses == 0 || reloads == 0 || reloads > misses {
 		t.Errorf("%d hits, %d misses, %d reloads of %d requests: the trace tests nothing, or they are miscounted", hits, misses, reloads, requests)
 	}
-	state, err := g.admins().State(t.Context())
+	state, err := adminState(g.adminURL())
 	if err != nil {
 		t.Fatal(err)
 	}

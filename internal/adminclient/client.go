@@ -188,13 +188,6 @@ func (c *Client) Usage(ctx context.Context, query url.Values) (admin.UsageAnswer
 	return u, err
 }
 
-// State returns what the gateway does.
-func (c *Client) State(ctx context.Context) (admin.State, error) {
-	var s admin.State
-	err := c.call(ctx, http.MethodGet, admin.StatePath, nil, &s)
-	return s, err
-}
-
 func (c *Client) worker(ctx context.Context, id int, action string) (admin.Worker, error) {
 	var w admin.Worker
 	err := c.call(ctx, http.MethodPost, admin.WorkersPath+"/"+strconv.Itoa(id)+"/"+action, nil, &w)

@@ -73,7 +73,6 @@ func TestCallsAsTheyAreSent(t *testing.T) {
 		"POST /admin/v1/workers/3/drain ":             func() error { _, err := c.Drain(ctx, 3); return err },
 		"POST /admin/v1/workers/3/resume ":            func() error { _, err := c.Resume(ctx, 3); return err },
 		"POST /admin/v1/workers/3/restart ":           func() error { _, err := c.Restart(ctx, 3); return err },
-		"GET /admin/v1/state ":                        func() error { _, err := c.State(ctx); return err },
 		"PUT /admin/v1/adapters/a/file?aliases=x&aliases=y&filename=f.gguf&pin=true&scale=0.5 bytes": func() error {
 			_, err := c.Upload(ctx, "a", Upload{
 				Filename: "f.gguf", Body: strings.NewReader("bytes"), Size: 5,

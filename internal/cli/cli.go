@@ -25,7 +25,7 @@ func Command(version string, out, errOut io.Writer) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.AddCommand(serveCommand(version), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(), usageCommand(),
-		topCommand(), healthCommand(), simulateCommand(), mpsKeeperCommand())
+		topCommand(), healthCommand(), mpsKeeperCommand())
 	return root
 }
 

@@ -55,12 +55,6 @@ type Options struct {
 	Out  string // the file to write; what is there is replaced, in one step
 }
 
-// IsPEFT reports whether a folder holds a PEFT adapter.
-func IsPEFT(dir string) bool {
-	stat, err := os.Stat(filepath.Join(dir, configFile))
-	return err == nil && stat.Mode().IsRegular()
-}
-
 // Convert writes the adapter in Dir as a GGUF file. The error is *Unsupported or
 // *Malformed when the adapter is at fault, ctx's if that ended, and another one
 // when the base or the disk is. Out is complete or untouched. Equal adapters

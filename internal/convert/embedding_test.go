@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/loragate/loragate/bench/randgguf"
 	"github.com/loragate/loragate/internal/llamatest"
+	"github.com/loragate/loragate/internal/randgguf"
 )
 
 // embeddingAdapter returns the folder of an adapter for randgguf's tiny model

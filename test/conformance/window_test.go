@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/bench/randgguf"
 	"github.com/loragate/loragate/internal/llamatest"
+	"github.com/loragate/loragate/internal/randgguf"
 )
 
 // windowed starts a server whose model has a sliding window, with two adapters: of such

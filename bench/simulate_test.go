@@ -1,4 +1,4 @@
-package cli
+package main
 
 import (
 	"bytes"
@@ -12,18 +12,14 @@ import (
 func simulate(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	cmd := simulateCommand()
-	cmd.SetArgs(args)
-	cmd.SetOut(&out)
-	cmd.SetErr(&out)
-	err := cmd.Execute()
+	err := run(t.Context(), append([]string{"simulate"}, args...), &out, &out)
 	return out.String(), err
 }
 
 // TestSimulateFit: what fit prints of a calibration is a model that a scenario runs
 // on; of the one in the tree it is the scenarios' own.
 func TestSimulateFit(t *testing.T) {
-	model, err := simulate(t, "fit", "../../internal/sim/h200.json")
+	model, err := simulate(t, "fit", "sim/h200.json")
 	if err != nil {
 		t.Fatal(err)
 	}

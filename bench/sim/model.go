@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/loragate/loragate/bench/mixed/calibrate"
 	"github.com/loragate/loragate/internal/sched"
 )
 
@@ -20,12 +21,12 @@ func (s Seconds) time() sched.Time {
 func seconds(t sched.Time) Seconds { return Seconds(float64(t) / float64(time.Second)) }
 
 // KV is how a llama-server keeps the KV caches of its slots.
-type KV string
+type KV = calibrate.Mode
 
 // The ways to keep them.
 const (
-	Split   KV = "split"   // a part for each slot; only neighbouring slots share a pass
-	Unified KV = "unified" // one buffer (--kv-unified); any set of slots shares a pass
+	Split   = calibrate.Split
+	Unified = calibrate.Unified
 )
 
 // llama-server's defaults: the most tokens of one iteration (--batch-size), and of

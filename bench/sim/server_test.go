@@ -109,7 +109,7 @@ func TestTraceClients(t *testing.T) {
 	for range 5 {
 		o.Trace = append(o.Trace, Request{Adapter: "a", PromptTokens: 10, AnswerTokens: 10})
 	}
-	r, err := Run(o)
+	r, err := RunPolicy(o, Ours)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -239,7 +239,7 @@ func TestLoads(t *testing.T) {
 		o.Workers, o.Devices = 4, 4
 		o.Streams[0].Arrivals, o.Streams[0].Rate = arrivals, 200
 		o.Streams[0].BurstShare, o.Streams[0].BurstLength = 0.25, 0.2
-		r, err := Run(o)
+		r, err := RunPolicy(o, Ours)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +279,7 @@ func TestBadOptionsAreNamed(t *testing.T) {
 	} {
 		o := preset(t, "mixed", 1)
 		spoil(&o)
-		if _, err := Run(o); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := RunPolicy(o, Ours); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}
 	}
@@ -310,7 +310,7 @@ func TestTimelineIsXML(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := DrawTimeline(io.Discard, &Result{}); err == nil {
+	if err := DrawTimelines(io.Discard, []*Result{{}}); err == nil {
 		t.Error("a run without a timeline was drawn")
 	}
 }

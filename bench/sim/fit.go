@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,10 +8,10 @@ import (
 	"maps"
 	"math"
 	"slices"
-)
 
-// calibrationVersion is the version of the files that Fit reads.
-const calibrationVersion = 1
+	"github.com/loragate/loragate/bench/load"
+	"github.com/loragate/loragate/bench/mixed/calibrate"
+)
 
 // crowding is the one number of a model that is fitted, not measured: calibrations
 // had two servers, and the gateway runs eight under MPS. With it the gateway does in
@@ -20,54 +19,8 @@ const calibrationVersion = 1
 // (docs/benchmarks.md). In proportion, with 1, it would make a fourth too much.
 const crowding = 1.15
 
-// calibration is what Fit reads of the file that `bench calibrate` writes; times are
-// in milliseconds. See bench/mixed/calibrate for what the fields mean.
-type calibration struct {
-	Version       int    `json:"version"`
-	Model         string `json:"model"`
-	ModelBytes    int64  `json:"model_bytes"`
-	Adapters      int    `json:"adapters"`
-	AdapterBytes  int64  `json:"adapter_bytes"`
-	Build         string `json:"build"`
-	Slots         int    `json:"slots"`
-	ContextTokens int    `json:"context_tokens"`
-
-	Steps       []calibratedStep `json:"steps"`
-	FirstTokens []struct {
-		Mode    KV      `json:"mode"`
-		Changed bool    `json:"changed"`
-		MS      float64 `json:"ms"`
-	} `json:"first_tokens"`
-	Prefills []struct {
-		Mode   KV      `json:"mode"`
-		Tokens int     `json:"tokens"`
-		MS     float64 `json:"ms"`
-	} `json:"prefills"`
-	Calls []struct {
-		Mode KV      `json:"mode"`
-		Name string  `json:"name"`
-		MS   float64 `json:"ms"`
-	} `json:"calls"`
-	Shares []calibratedShare `json:"shares"`
-}
-
-type calibratedStep struct {
-	Mode       KV      `json:"mode"`
-	Scattered  bool    `json:"scattered"`
-	Passes     int     `json:"passes"`
-	Adapters   int     `json:"adapters"`
-	Requests   int     `json:"requests"`
-	IdleTokens int     `json:"idle_tokens"`
-	MS         float64 `json:"ms"`
-}
-
-type calibratedShare struct {
-	Servers    int     `json:"servers"`
-	MPS        bool    `json:"mps"`
-	Requests   int     `json:"requests"`
-	AloneMS    float64 `json:"alone_ms"`
-	TogetherMS float64 `json:"together_ms"`
-}
+// calibration is what `bench calibrate` measured.
+type calibration struct{ calibrate.Calibration }
 
 // Fit makes a model of what `bench calibrate` measured. It says what of that is
 // missing.
@@ -76,8 +29,8 @@ func Fit(r io.Reader) (Model, error) {
 	if err := json.NewDecoder(r).Decode(&c); err != nil {
 		return Model{}, fmt.Errorf("calibration: %w", err)
 	}
-	if c.Version != calibrationVersion {
-		return Model{}, fmt.Errorf("calibration: version %d, not %d", c.Version, calibrationVersion)
+	if c.Version != calibrate.Version {
+		return Model{}, fmt.Errorf("calibration: version %d, not %d", c.Version, calibrate.Version)
 	}
 	m := Model{Of: c.about(), Turns: c.shares(false), MPS: c.shares(true), Crowding: crowding}
 	var err error
@@ -119,9 +72,9 @@ func (c *calibration) costs(kv KV) (Costs, error) {
 	out.Change = ms(max(0, first[true]-first[false]))
 	for _, call := range c.Calls {
 		switch {
-		case call.Mode == kv && call.Name == "apply":
+		case call.Mode == kv && call.Name == calibrate.Apply:
 			out.Call = ms(call.MS)
-		case call.Mode == kv && call.Name == "erase":
+		case call.Mode == kv && call.Name == calibrate.Erase:
 			out.Erase = ms(call.MS)
 		}
 	}
@@ -206,13 +159,10 @@ func medians(measured map[int][]float64) []Point {
 	return points
 }
 
-// median returns the middle value, of an even number the mean of the middle two, 0 of
-// none.
+// median is load.Median, but 0 of none: what was not measured costs nothing.
 func median(values []float64) float64 {
-	n := len(values)
-	if n == 0 {
+	if len(values) == 0 {
 		return 0
 	}
-	sorted := slices.SortedFunc(slices.Values(values), cmp.Compare[float64])
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	return load.Median(values)
 }

@@ -44,7 +44,7 @@ type Options struct {
 	// has ended, and At counts for nothing.
 	Trace        []Request `json:"trace,omitempty"`
 	TraceClients int       `json:"trace_clients,omitempty"`
-	// Timeline keeps what DrawTimeline needs.
+	// Timeline keeps what DrawTimelines needs.
 	Timeline bool `json:"-"`
 }
 
@@ -96,11 +96,8 @@ func (o *Options) check() error {
 	return checkTrace(o.Trace)
 }
 
-// Run simulates the gateway's scheduler. It blocks, for seconds at the most with
-// any preset.
-func Run(o Options) (*Result, error) { return RunPolicy(o, Ours) }
-
-// RunPolicy simulates one policy by its name; see Policies.
+// RunPolicy simulates one policy by its name; see Policies. It blocks, for seconds at
+// the most with any preset.
 func RunPolicy(o Options, policy string) (*Result, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("simulation: %w", err)

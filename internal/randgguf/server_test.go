@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/bench/randgguf"
 	"github.com/loragate/loragate/internal/llamatest"
+	"github.com/loragate/loragate/internal/randgguf"
 )
 
 const prompt = "Please tell me in a few words: what is rain?"

@@ -44,13 +44,10 @@ type drawing struct {
 	longest int // of the queues
 }
 
-// DrawTimeline draws a run as a self-contained SVG for light and dark pages: a
-// row for each slot, its requests coloured by adapter, swaps and drains of
-// servers, and how many requests wait. The run must have been made with
+// DrawTimelines draws runs as a self-contained SVG for light and dark pages, one below
+// the other on one scale: a row for each slot, its requests coloured by adapter, swaps
+// and drains of servers, and how many requests wait. The runs must have been made with
 // Options.Timeline.
-func DrawTimeline(w io.Writer, run *Result) error { return DrawTimelines(w, []*Result{run}) }
-
-// DrawTimelines draws several runs one below the other, on one scale.
 func DrawTimelines(w io.Writer, runs []*Result) error {
 	var list []*Timeline
 	for _, r := range runs {

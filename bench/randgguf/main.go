@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/loragate/loragate/bench/randgguf"
+	"github.com/loragate/loragate/internal/randgguf"
 )
 
 func main() {

@@ -1,7 +1,9 @@
-package cli
+package main
 
 import (
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -10,16 +12,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
-	"github.com/loragate/loragate/internal/sim"
+	"github.com/loragate/loragate/bench/sim"
 )
 
 // simulation is what the command line asks for.
 type simulation struct {
 	scenario, file       string
 	model                string
-	policies             []string
+	policies             words
 	quantum              time.Duration
 	seed                 uint64
 	trace, record        string
@@ -27,25 +27,35 @@ type simulation struct {
 	timeline             string
 }
 
-func simulateCommand() *cobra.Command {
-	var s simulation
-	cmd := &cobra.Command{
-		Use:   "simulate",
-		Short: "Run the scheduler against modelled workers and clients",
-		Long: "Run the gateway's scheduler in virtual time against modelled workers and clients, beside\n" +
-			"the obvious alternatives: lru swaps the least recently used idle worker and closes none,\n" +
-			"raw is one llama-server with an adapter in every request, raw-tuned the same with one KV\n" +
-			"buffer for all slots.\n\n" +
-			"Scenarios: " + strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", ") + ".\n" +
-			"Print one with --print, change it and run it with --file, to put in your own load. They run\n" +
-			"on the model of one H200; `fit` makes one of your own measurements, for --model.",
-		Args: cobra.NoArgs,
+const aboutSimulate = `bench simulate [flags] runs the gateway's scheduler in virtual time against modelled
+workers and clients, beside the obvious alternatives: lru swaps the least recently used
+idle worker and closes none, raw is one llama-server with an adapter in every request,
+raw-tuned the same with one KV buffer for all slots. These three have every adapter
+loaded, whatever a scenario says of what fits.
+
+Scenarios: %s.
+Print one with -print, change it and run it with -file, to put in your own load. They run
+on the model of one H200; bench simulate fit FILE makes one of the file that
+bench calibrate -calibration FILE wrote, for -model.
+
+`
+
+// runSimulate runs a scenario, or makes the model of a worker.
+func runSimulate(args []string, out, errOut io.Writer) error {
+	if len(args) > 0 && args[0] == "fit" {
+		return runFit(args[1:], out)
 	}
-	f := cmd.Flags()
+	s := simulation{policies: sim.Policies()}
+	f := flag.NewFlagSet("bench simulate", flag.ContinueOnError)
+	f.SetOutput(errOut)
+	f.Usage = func() {
+		fmt.Fprintf(errOut, aboutSimulate, scenarios())
+		f.PrintDefaults()
+	}
 	f.StringVar(&s.scenario, "scenario", "mixed", "the `name` of a scenario")
 	f.StringVar(&s.file, "file", "", "a scenario as a JSON `file` instead")
 	f.StringVar(&s.model, "model", "", "the model of a worker in this JSON `file`, which fit printed, instead of the scenario's")
-	f.StringSliceVar(&s.policies, "policies", sim.Policies(), "which `policies` to compare")
+	f.Var(&s.policies, "policies", "which `policies` to compare")
 	f.DurationVar(&s.quantum, "quantum", 0, "the scheduler's quantum, instead of the scenario's")
 	f.Uint64Var(&s.seed, "seed", 0, "the seed of the random numbers, instead of the scenario's")
 	f.StringVar(&s.trace, "trace", "", "replay the requests in this JSON `file`")
@@ -53,31 +63,30 @@ func simulateCommand() *cobra.Command {
 	f.StringVar(&s.timeline, "timeline", "", "draw who ran when as SVG into this `file`")
 	f.BoolVar(&s.asJSON, "json", false, "print the results as JSON")
 	f.BoolVar(&s.printOptions, "print", false, "print the scenario as JSON and end")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return s.run(cmd.OutOrStdout()) }
-	cmd.AddCommand(fitCommand())
-	return cmd
-}
-
-func fitCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "fit FILE",
-		Short: "Make the model of a worker of what was measured",
-		Long: "Read the file that `bench calibrate -calibration FILE` wrote and print the model of a worker\n" +
-			"that it makes, for simulate --model, or to be put into a scenario as its model.",
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return fit(cmd.OutOrStdout(), args[0]) },
+	if err := f.Parse(args); err != nil {
+		return err
 	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("what is %q?", f.Arg(0))
+	}
+	return s.run(out)
 }
 
-func fit(out io.Writer, path string) error {
-	file, err := os.Open(path)
+func scenarios() string { return strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", ") }
+
+// runFit prints the model of a worker that a calibration makes.
+func runFit(args []string, out io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("simulate fit needs one file, which calibrate wrote")
+	}
+	file, err := os.Open(args[0])
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	model, err := sim.Fit(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", args[0], err)
 	}
 	return printJSON(out, model)
 }
@@ -111,7 +120,7 @@ func (s *simulation) run(out io.Writer) error {
 		}
 	}
 	if s.asJSON {
-		return sim.WriteJSON(out, results)
+		return printJSON(out, results)
 	}
 	return sim.WriteTable(out, results)
 }
@@ -126,8 +135,7 @@ func (s *simulation) options() (sim.Options, error) {
 			return opts, err
 		}
 	case !known:
-		return opts, fmt.Errorf("--scenario %s: there is none of that name; there are %s",
-			s.scenario, strings.Join(slices.Sorted(maps.Keys(sim.Presets())), ", "))
+		return opts, fmt.Errorf("-scenario %s: there is none of that name; there are %s", s.scenario, scenarios())
 	}
 	if s.model != "" {
 		opts.Model = sim.Model{}
@@ -175,9 +183,5 @@ func create(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	if err := write(file); err != nil {
-		file.Close()
-		return err
-	}
-	return file.Close()
+	return errors.Join(write(file), file.Close())
 }

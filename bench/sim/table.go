@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"encoding/json"
 	"io"
 
 	"github.com/loragate/loragate/bench/report"
@@ -71,11 +70,4 @@ func byStream(results []*Result) *report.Table {
 		}
 	}
 	return t
-}
-
-// WriteJSON writes results as a JSON array.
-func WriteJSON(w io.Writer, results []*Result) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(results)
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestPresetsAreFitted: what the presets run on is what `gateway simulate fit` makes
+// TestPresetsAreFitted: what the presets run on is what `bench simulate fit` makes
 // of the calibration in the tree.
 func TestPresetsAreFitted(t *testing.T) {
 	file, err := os.Open("h200.json")
