@@ -20,14 +20,12 @@ const (
 
 // traffic is random load on a world.
 type traffic struct {
-	*world
+	*checked
 	rng     *rand.Rand
 	flows   []Request
 	rates   []float64 // requests a second
-	next    []Time    // when each flow's next request arrives
-	ends    map[Ticket]Time
-	stop    Time    // no arrivals after it
-	cancels float64 // the share of requests whose clients leave
+	stop    Time      // no arrivals after it
+	cancels float64   // the share of requests whose clients leave
 }
 
 // wait is what a flow has seen since it last was given something.
@@ -42,11 +40,13 @@ var fixed = Options{Quantum: time.Second, ScaleOutAfter: 100 * time.Millisecond}
 func newTraffic(t *testing.T, rng *rand.Rand, opts Options, devices, queue int) *traffic {
 	opts.Queue, opts.Aging = queue, aging
 	tr := &traffic{
-		world: newWorld(t, opts),
-		rng:   rng, ends: map[Ticket]Time{}, stop: time.Minute,
+		checked: newWorld(t, opts),
+		rng:     rng, stop: time.Minute,
 	}
+	tr.ended = tr.end
+	tr.length = func(*job) time.Duration { return swapTime + Time(tr.rng.Float64()*float64(longest-swapTime)) }
 	for id := range 1 + rng.IntN(4) {
-		tr.up(id, 1+rng.IntN(4), fmt.Sprint(rng.IntN(devices)))
+		tr.Up(id, 1+rng.IntN(4), fmt.Sprint(rng.IntN(devices)))
 	}
 	for i := range 2 + rng.IntN(8) {
 		r := Request{Identity: Identity(fmt.Sprint("f", i)), Weight: []float64{1, 1, 0.5, 2}[rng.IntN(4)]}
@@ -63,51 +63,28 @@ func newTraffic(t *testing.T, rng *rand.Rand, opts Options, devices, queue int) 
 		tr.rates = append(tr.rates, 0.1+2*rng.Float64())
 	}
 	tr.rates[0] *= 20 // a flood
-	tr.next = make([]Time, len(tr.flows))
-	for i := range tr.next {
-		tr.next[i] = tr.pause(i)
+	for i := range tr.flows {
+		tr.soon(i)
 	}
 	return tr
 }
 
-func (tr *traffic) pause(flow int) Time {
-	return tr.now + Time(tr.rng.ExpFloat64()/tr.rates[flow]*float64(time.Second))
+// soon has the flow's next request arrive.
+func (tr *traffic) soon(flow int) {
+	at := tr.Now() + Time(tr.rng.ExpFloat64()/tr.rates[flow]*float64(time.Second))
+	if at < tr.stop {
+		tr.At(at, func() { tr.arrival(flow) })
+	}
 }
 
-// step moves to the next event and lets it happen; false is the end.
+// step lets what is next happen; false is the end.
 func (tr *traffic) step() bool {
-	next, what := tr.wake, func() { tr.decide() }
-	for i, at := range tr.next {
-		if at < next && at < tr.stop {
-			next, what = at, func() { tr.arrival(i) }
-		}
-	}
-	for ticket, at := range tr.ends {
-		if at < next {
-			next, what = at, func() { tr.end(ticket) }
-		}
-	}
-	if next == Never {
-		return false
-	}
-	tr.now = next
 	tr.log = tr.log[:0]
-	what()
-	tr.begin()
-	return true
-}
-
-// begin gives what was placed in this step its length.
-func (tr *traffic) begin() {
-	for _, a := range tr.log {
-		if tr.placed[a.Ticket] != nil && tr.ends[a.Ticket] == 0 {
-			tr.ends[a.Ticket] = tr.now + swapTime + Time(tr.rng.Float64()*float64(longest-swapTime))
-		}
-	}
+	return tr.Step()
 }
 
 func (tr *traffic) arrival(flow int) {
-	tr.next[flow] = tr.pause(flow)
+	tr.soon(flow)
 	r := tr.flows[flow]
 	r.Namespace = fmt.Sprint(tr.rng.IntN(3))
 	r.NamespaceWeight = []float64{0, 1, 0.2, 2}[tr.rng.IntN(4)]
@@ -119,21 +96,17 @@ func (tr *traffic) arrival(flow int) {
 	}
 	j := tr.arrive(r)
 	if j != nil && tr.rng.Float64() < tr.cancels {
-		tr.leave(j)
-		return
+		tr.Leave(j)
 	}
-	tr.decide()
 }
 
-func (tr *traffic) end(ticket Ticket) {
-	j := tr.placed[ticket]
-	delete(tr.ends, ticket)
+func (tr *traffic) end(j *job) {
 	if tr.rng.Float64() < tr.cancels {
-		tr.s.Taint(ticket)
+		tr.s.Taint(j.Ticket)
 	}
-	tokens := int((tr.now - j.started) / (10 * time.Millisecond))
-	reading := min(swapTime, tr.now-j.started)
-	tr.finish(j, Usage{Prompt: 100, Completion: tokens, Reading: reading, Generating: tr.now - j.started - reading})
+	tokens := int((tr.Now() - j.Started) / (10 * time.Millisecond))
+	reading := min(swapTime, tr.Now()-j.Started)
+	tr.Finish(j, Usage{Prompt: 100, Completion: tokens, Reading: reading, Generating: tr.Now() - j.Started - reading})
 }
 
 // TestWaitsAreBounded is the third promise: a flow that has requests gets a
@@ -151,8 +124,8 @@ func TestWaitsAreBounded(t *testing.T) {
 				for tr.step() {
 					worst = max(worst, tr.follow(t, i, waits))
 				}
-				if len(tr.queued)+len(tr.placed) > 0 {
-					t.Fatalf("seed %d: %d wait and %d run at the end", i, len(tr.queued), len(tr.placed))
+				if len(tr.Queued)+len(tr.Placed) > 0 {
+					t.Fatalf("seed %d: %d wait and %d run at the end", i, len(tr.Queued), len(tr.Placed))
 				}
 			}
 			t.Logf("the longest wait was %.0f %% of its bound", 100*worst)
@@ -165,7 +138,7 @@ func TestWaitsAreBounded(t *testing.T) {
 func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (worst float64) {
 	given := map[flowKey]bool{}
 	for _, a := range tr.log {
-		j := tr.placed[a.Ticket]
+		j := tr.Placed[a.Ticket]
 		key := flowKey{j.Identity, j.Exclusive}
 		given[key] = true
 		for other, w := range waits {
@@ -181,7 +154,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 		w := waits[key]
 		if w != nil && (given[key] || !waiting) {
 			limit := tr.bound(r, len(w.ahead))
-			if took := tr.now - w.since; took > limit {
+			if took := tr.Now() - w.since; took > limit {
 				t.Fatalf("seed %d: %q waited %s behind %d others, the bound is %s", seed, r.Identity, took, len(w.ahead), limit)
 			} else {
 				worst = max(worst, float64(took)/float64(limit))
@@ -189,7 +162,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 			delete(waits, key)
 		}
 		if waiting && waits[key] == nil {
-			waits[key] = &wait{since: tr.now, ahead: map[flowKey]bool{}}
+			waits[key] = &wait{since: tr.Now(), ahead: map[flowKey]bool{}}
 		}
 	}
 	return worst
@@ -200,7 +173,7 @@ func (tr *traffic) follow(t *testing.T, seed int, waits map[flowKey]*wait) (wors
 // and one that was under way; a turn for its own deficit; and the aging that the
 // highest priority has of the lowest.
 func (tr *traffic) bound(r Request, ahead int) time.Duration {
-	workers := len(tr.slots)
+	workers := len(tr.Workers)
 	turns := 1 + (ahead+workers-1)/workers
 	heaviest := 4.0
 	quantum := tr.s.fleet.longestQuantum()
@@ -216,16 +189,15 @@ func TestNothingIsLost(t *testing.T) {
 		tr := newTraffic(t, rng, []Options{fixed, auto, mps}[i%3], 3, []int{200, 1 + i%12}[i%2]) // where it is short, somebody is pushed out all the time
 		tr.cancels = 0.2
 		for tr.step() || tr.resumeAll() {
-			switch id := rng.IntN(len(tr.slots)); rng.IntN(60) {
+			switch id := rng.IntN(len(tr.Workers)); rng.IntN(60) {
 			case 0:
 				tr.restart(id)
 			case 1:
-				tr.s.Suspend(id, tr.now)
+				tr.s.Suspend(id, tr.Now())
 			default:
-				tr.s.Resume(id, tr.now)
+				tr.s.Resume(id, tr.Now())
 			}
-			tr.decide()
-			tr.begin()
+			tr.Decide()
 		}
 		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.queue.anyWaits() || tr.s.queue.missing.Len() > 0 || tr.s.queue.longest.Len() > 0 {
 			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
@@ -241,22 +213,19 @@ func TestNothingIsLost(t *testing.T) {
 
 // resumeAll ends every Suspend and reports whether somebody waited for that.
 func (tr *traffic) resumeAll() bool {
-	for id := range len(tr.slots) {
-		tr.s.Resume(id, tr.now)
+	for id := range len(tr.Workers) {
+		tr.s.Resume(id, tr.Now())
 	}
 	waiting := tr.s.Waiting()
-	tr.decide()
-	tr.begin()
+	tr.Decide()
 	return waiting > 0
 }
 
 // restart replaces a worker; what ran on it comes again.
 func (tr *traffic) restart(id int) {
-	lost := tr.on(id)
-	for _, j := range lost {
-		delete(tr.ends, j.Ticket)
-	}
-	tr.up(id, tr.slots[id], fmt.Sprint(tr.rng.IntN(3)))
+	slots := tr.Workers[id].Slots
+	lost := tr.Down(id)
+	tr.Up(id, slots, fmt.Sprint(tr.rng.IntN(3)))
 	for _, j := range lost {
 		again := j.Request
 		again.Again = true

@@ -13,7 +13,7 @@ import (
 // engine is a device in virtual time on which steps take as long as a formula says, for
 // clients that ask again as soon as they have an answer.
 type engine struct {
-	w       *world
+	w       *checked
 	step    func(n, m int) float64 // seconds, by requests of a worker and busy workers
 	swap    float64                // seconds until the first token after a change
 	first   float64                // seconds until the first token without
@@ -38,27 +38,27 @@ func newEngine(t *testing.T, opts Options, workers, slots int, step func(n, m in
 	e := &engine{w: newWorld(t, opts), step: step, swap: 0.04, first: 0.01, tokens: 64, next: next,
 		active: map[*job]*generation{}, workers: map[int]bool{}, changed: map[int]Time{}}
 	for id := range workers {
-		e.w.up(id, slots, "gpu")
+		e.w.Up(id, slots, "gpu")
 	}
 	return e
 }
 
 // begin takes in what was placed since the last call.
 func (e *engine) begin() {
-	for _, j := range e.w.placed {
+	for _, j := range e.w.Placed {
 		if e.active[j] != nil {
 			continue
 		}
-		if j.kind == Swap {
-			e.changed[j.worker] = e.w.now + cost.Seconds(e.swap)
+		if j.Kind == Swap {
+			e.changed[j.Worker] = e.w.Now() + cost.Seconds(e.swap)
 		}
-		e.active[j] = &generation{reading: e.first, left: float64(e.tokens), placed: e.w.now}
-		e.workers[j.worker] = true
-		e.waited = max(e.waited, j.started-j.arrived)
+		e.active[j] = &generation{reading: e.first, left: float64(e.tokens), placed: e.w.Now()}
+		e.workers[j.Worker] = true
+		e.waited = max(e.waited, j.Started-j.Arrived)
 	}
 	for j, g := range e.active { // what was placed with a change waits for it as well
-		if g.placed == e.w.now {
-			g.reading = e.first + max(0, e.changed[j.worker]-e.w.now).Seconds()
+		if g.placed == e.w.Now() {
+			g.reading = e.first + max(0, e.changed[j.Worker]-e.w.Now()).Seconds()
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (e *engine) begin() {
 func (e *engine) busy() map[int]int {
 	n := map[int]int{}
 	for j := range e.active {
-		n[j.worker]++
+		n[j.Worker]++
 	}
 	return n
 }
@@ -77,7 +77,7 @@ func (e *engine) run(clients int, d time.Duration) {
 	for range clients {
 		e.w.do(Request{Identity: e.next()})
 	}
-	for until := e.w.now + d; e.w.now < until; {
+	for until := e.w.Now() + d; e.w.Now() < until; {
 		e.begin()
 		n := e.busy()
 		soon := 0.05
@@ -85,7 +85,7 @@ func (e *engine) run(clients int, d time.Duration) {
 			if g.reading > 0 {
 				soon = min(soon, g.reading)
 			} else {
-				soon = min(soon, g.left*e.step(n[j.worker], len(n)))
+				soon = min(soon, g.left*e.step(n[j.Worker], len(n)))
 			}
 		}
 		e.advance(max(soon, 1e-6), n)
@@ -94,15 +94,15 @@ func (e *engine) run(clients int, d time.Duration) {
 
 // advance lets time go by in which nothing begins or ends.
 func (e *engine) advance(by float64, n map[int]int) {
-	e.w.pass(cost.Seconds(by))
+	e.w.Pass(cost.Seconds(by))
 	for j, g := range e.active {
 		switch {
 		case g.reading > 0:
 			if g.reading -= by; g.reading <= 1e-9 {
-				g.reading, g.begun = 0, e.w.now
+				g.reading, g.begun = 0, e.w.Now()
 			}
 		default:
-			g.left -= by / e.step(n[j.worker], len(n))
+			g.left -= by / e.step(n[j.Worker], len(n))
 		}
 	}
 	for j, g := range e.active {
@@ -111,7 +111,7 @@ func (e *engine) advance(by float64, n map[int]int) {
 		}
 		delete(e.active, j)
 		e.done++
-		e.w.finish(j, Usage{Prompt: 10, Completion: e.tokens, Reading: g.begun - g.placed, Generating: e.w.now - g.begun})
+		e.w.finish(j, Usage{Prompt: 10, Completion: e.tokens, Reading: g.begun - g.placed, Generating: e.w.Now() - g.begun})
 		e.w.do(Request{Identity: e.next()})
 	}
 }
@@ -184,6 +184,6 @@ func TestManyAdaptersKeepTheirShareUnderAuto(t *testing.T) {
 		if e.waited > 5*time.Second {
 			t.Errorf("%s: a request waited for %s", name, e.waited)
 		}
-		t.Logf("%s: %.0f tokens/s, longest wait %s", name, float64(e.done*e.tokens)/e.w.now.Seconds(), e.waited)
+		t.Logf("%s: %.0f tokens/s, longest wait %s", name, float64(e.done*e.tokens)/e.w.Now().Seconds(), e.waited)
 	}
 }

@@ -14,7 +14,7 @@ func TestFullQueuePushesTheLongestFlowOut(t *testing.T) {
 	if w.arrive(Request{Identity: "b"}) == nil {
 		t.Fatal("b is refused because of a's flood")
 	}
-	if w.queued[flood[2].Ticket] != nil || w.queued[flood[0].Ticket] == nil {
+	if w.Queued[flood[2].Ticket] != nil || w.Queued[flood[0].Ticket] == nil {
 		t.Error("not the newest of the flood made room")
 	}
 	w.arrive(Request{Identity: "c"})

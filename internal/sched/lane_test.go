@@ -44,17 +44,17 @@ func of(namespace string, weight float64) Request {
 }
 
 // lanesWorld has one worker with one slot, so that the order can be seen.
-func lanesWorld(t *testing.T) *world {
+func lanesWorld(t *testing.T) *checked {
 	w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
-	w.up(0, 1, "gpu")
+	w.Up(0, 1, "gpu")
 	return w
 }
 
 // finishOne ends what runs, which took so many tokens and a second, and returns it.
-func (w *world) finishOne(tokens func(*job) int) *job {
+func (w *checked) finishOne(tokens func(*job) int) *job {
 	w.t.Helper()
-	for _, j := range w.placed {
-		w.pass(time.Second)
+	for _, j := range w.Placed {
+		w.Pass(time.Second)
 		w.finish(j, Usage{Completion: tokens(j)})
 		return j
 	}
@@ -71,7 +71,7 @@ func TestFloodOfOneNamespaceDoesNotDelayAnother(t *testing.T) {
 	}
 	w.finishOne(same)
 	j := w.do(of("other", 1))
-	if w.finishOne(same); w.placed[j.Ticket] == nil {
+	if w.finishOne(same); w.Placed[j.Ticket] == nil {
 		t.Fatal("it waits behind the others' requests")
 	}
 }
@@ -142,12 +142,12 @@ func TestPriorities(t *testing.T) {
 		j := w.do(low)
 		w.do(high)
 		w.do(high)
-		began, served := w.now, []string{}
-		for w.placed[j.Ticket] == nil {
+		began, served := w.Now(), []string{}
+		for w.Placed[j.Ticket] == nil {
 			if x := w.finishOne(same); x.Namespace == "high" {
 				w.do(high)
 			}
-			for _, x := range w.placed {
+			for _, x := range w.Placed {
 				served = append(served, x.Namespace)
 			}
 			if len(served) > 100 {
@@ -155,7 +155,7 @@ func TestPriorities(t *testing.T) {
 			}
 		}
 		// Each request takes a second, and one that runs is not cut.
-		if took := w.now - began; len(served) < 5 || took < 10*time.Second || took > 13*time.Second {
+		if took := w.Now() - began; len(served) < 5 || took < 10*time.Second || took > 13*time.Second {
 			t.Errorf("own identity %v: the low one waited %s, served before: %v", own, took, served)
 		}
 	}
@@ -185,10 +185,10 @@ func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 		for _, r := range c.queue {
 			w.do(r)
 		}
-		before := len(w.queued)
+		before := len(w.Queued)
 		j := w.do(c.comes)
 		left := map[string]int{}
-		for _, q := range w.queued {
+		for _, q := range w.Queued {
 			left[q.Namespace]++
 		}
 		for _, r := range c.queue {
@@ -198,8 +198,8 @@ func TestWhoMakesRoomInAFullQueue(t *testing.T) {
 			left[c.comes.Namespace]--
 		}
 		switch {
-		case (j != nil) != (c.victim != "") || len(w.queued) != before:
-			t.Errorf("%s: admitted %v, %d wait", name, j != nil, len(w.queued))
+		case (j != nil) != (c.victim != "") || len(w.Queued) != before:
+			t.Errorf("%s: admitted %v, %d wait", name, j != nil, len(w.Queued))
 		case j != nil && left[c.victim] != -1:
 			t.Errorf("%s: gone are %v", name, left)
 		}
@@ -214,25 +214,25 @@ func TestWhoPushesItsOwnFlowOut(t *testing.T) {
 	low.Priority = -1
 	w.do(low)
 	j := w.do(of("y", 1))
-	w.up(0, 1, "gpu")
-	if w.decide(); w.placed[j.Ticket] == nil {
+	w.Up(0, 1, "gpu")
+	if w.Decide(); w.Placed[j.Ticket] == nil {
 		t.Error("it waits though a worker is idle")
 	}
 }
 
 // flood keeps a worker of eight slots busy with one identity, for so long, and
 // returns how many requests it finished. Answers take from one to three seconds.
-func (w *world) flood(r Request, span time.Duration, more func()) (finished int) {
+func (w *checked) flood(r Request, span time.Duration, more func()) (finished int) {
 	ends := map[Ticket]Time{}
-	for until := w.now + span; w.now < until; w.now += 100 * time.Millisecond {
-		for len(w.queued) < 12 {
+	for until := w.Now() + span; w.Now() < until; w.Pass(100 * time.Millisecond) {
+		for len(w.Queued) < 12 {
 			w.do(r)
 		}
-		for ticket, j := range w.placed {
+		for ticket, j := range w.Placed {
 			if ends[ticket] == 0 {
-				ends[ticket] = w.now + time.Second + time.Duration(ticket%20)*100*time.Millisecond
+				ends[ticket] = w.Now() + time.Second + time.Duration(ticket%20)*100*time.Millisecond
 			}
-			if ends[ticket] <= w.now {
+			if ends[ticket] <= w.Now() {
 				w.finish(j, Usage{Completion: 10})
 				finished++
 			}
@@ -249,7 +249,7 @@ func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
 		var got [2]int
 		for i := range got {
 			w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
-			w.up(0, 8, "gpu")
+			w.Up(0, 8, "gpu")
 			high := Request{Identity: "x", Namespace: "high", Priority: priority}
 			w.do(high)
 			var low *job
@@ -257,10 +257,10 @@ func TestLowPriorityDoesNotDrainOthersInVain(t *testing.T) {
 				low = w.do(Request{Identity: "y", Namespace: "low"})
 			}
 			got[i] = w.flood(high, time.Duration(priority)*10*time.Second-time.Second, func() {})
-			if i == 1 && w.queued[low.Ticket] == nil {
+			if i == 1 && w.Queued[low.Ticket] == nil {
 				t.Errorf("priority %d: it does not wait for the head start", priority)
 			}
-			if w.flood(high, 15*time.Second, func() {}); i == 1 && w.queued[low.Ticket] != nil {
+			if w.flood(high, 15*time.Second, func() {}); i == 1 && w.Queued[low.Ticket] != nil {
 				t.Errorf("priority %d: it still waits after the head start", priority)
 			}
 		}
@@ -275,14 +275,14 @@ func TestSamePriorityIsNone(t *testing.T) {
 	waited := map[int]time.Duration{}
 	for _, priority := range []int{-10, -1, 0, 5} {
 		w := newWorld(t, Options{Quantum: time.Second, Queue: 100, Aging: 10 * time.Second})
-		w.up(0, 8, "gpu")
+		w.Up(0, 8, "gpu")
 		r := Request{Identity: "x", Priority: priority}
 		w.flood(r, 5*time.Second, func() {})
 		other := w.do(Request{Identity: "y", Priority: priority})
-		asked := w.now
+		asked := w.Now()
 		w.flood(r, 20*time.Second, func() {
-			if w.queued[other.Ticket] == nil && waited[priority] == 0 {
-				waited[priority] = w.now - asked
+			if w.Queued[other.Ticket] == nil && waited[priority] == 0 {
+				waited[priority] = w.Now() - asked
 			}
 		})
 		if waited[priority] == 0 || waited[priority] != waited[-10] {
@@ -334,7 +334,7 @@ func TestWhatIsCutIsNotFree(t *testing.T) {
 	}
 	before := lane("cuts").given + lane("reads").given
 	for range 5 {
-		w.up(0, 1, "gpu")
+		w.Up(0, 1, "gpu")
 		w.do(of("reads", 1))
 	}
 	if after := lane("cuts").given + lane("reads").given; after > before+2*w.s.queue.usualCost {

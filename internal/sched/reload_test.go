@@ -14,21 +14,22 @@ import (
 // shop is a world whose workers load adapters: processes start and end as the
 // scheduler says, and take their time.
 type shop struct {
-	*world
-	starts map[int]Time // when the members' processes come up
+	*checked
 	breaks map[File]bool
-	missed map[Ticket]bool
-	memory int64 // of each worker, in bytes of files; 0 is no end
+	takes  time.Duration // to start a process
+	memory int64         // of each worker, in bytes of files; 0 is no end
 }
 
 const startTime = 400 * time.Millisecond
 
 // newShop returns a shop whose workers are starting.
 func newShop(t testing.TB, opts Options, stock ...Stock) *shop {
-	sh := &shop{world: newWorld(t, opts), starts: map[int]Time{}, breaks: map[File]bool{}, missed: map[Ticket]bool{}}
+	sh := &shop{checked: newWorld(t, opts), breaks: map[File]bool{}}
+	sh.takes = startTime
+	sh.OnStart, sh.OnCome = func(int, []File) time.Duration { return sh.takes }, sh.come
 	sh.s.SetStock(stock, 0)
 	for id := range opts.Workers {
-		sh.begin(id)
+		sh.Begin(id)
 	}
 	return sh
 }
@@ -36,102 +37,54 @@ func newShop(t testing.TB, opts Options, stock ...Stock) *shop {
 // open returns a shop whose workers are up with what they load first.
 func open(t testing.TB, opts Options, stock ...Stock) *shop {
 	sh := newShop(t, opts, stock...)
-	sh.run(func() bool { return len(sh.starts) == 0 })
+	sh.run(func() bool { return len(sh.Starting) == 0 })
 	return sh
-}
-
-// begin starts a member's process, if it is to have one.
-func (sh *shop) begin(id int) {
-	if _, ok := sh.s.Plan(id, sh.now); ok {
-		sh.starts[id] = sh.now + startTime
-	}
 }
 
 func (sh *shop) come(id int) {
 	files := sh.s.status().Members[id].Planned
-	delete(sh.starts, id)
 	if sh.memory > 0 && sh.s.bytesOf(files) > sh.memory {
-		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.now) {
+		if _, learned := sh.s.TooMuch(id); !learned && !sh.s.Failed(id, sh.Now()) {
 			sh.t.Fatalf("%v do not fit, and will be tried again", files)
 		}
-		for ticket, j := range sh.queued { // as the pool does
+		for _, j := range sh.Queued { // as the pool does
 			if !sh.s.Room(j.Files) {
-				delete(sh.queued, ticket)
-				sh.s.Leave(ticket, sh.now)
+				sh.Leave(j)
 			}
 		}
-		sh.begin(id)
+		sh.Begin(id)
 		return
 	}
 	if slices.ContainsFunc(files, func(f File) bool { return sh.breaks[f] }) {
-		if !sh.s.Failed(id, sh.now) {
+		if !sh.s.Failed(id, sh.Now()) {
 			sh.t.Fatalf("nothing is suspected though %v breaks", files)
 		}
-		sh.begin(id)
+		sh.Begin(id)
 		return
 	}
-	sh.up(id, 2, "gpu")
-}
-
-// carry carries the actions out that concern processes, and returns the others.
-func (sh *shop) carry(actions []Action) {
-	for _, a := range actions {
-		switch a.Kind {
-		case Reload, Retire:
-			if len(sh.on(a.Worker)) > 0 {
-				sh.t.Fatalf("%+v ends a process with requests", a)
-			}
-			sh.down(a.Worker)
-			sh.begin(a.Worker)
-		case Start:
-			sh.begin(a.Worker)
-		default:
-			sh.missed[a.Ticket] = a.Missed
-			sh.carryOut(a)
-		}
-	}
+	sh.Up(id, 2, "gpu")
 }
 
 // step decides, then goes to the next thing that happens by itself.
 func (sh *shop) step() {
-	actions, wake := sh.s.Decide(sh.now)
-	if sh.carry(actions); slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == Retire }) {
-		return // a worker went down: there is more to decide
-	}
-	sh.check()
-	next, who := wake, -1
-	for id, at := range sh.starts {
-		if at < next {
-			next, who = at, id
-		}
-	}
-	if next == Never {
-		if len(sh.placed) > 0 {
-			return // the test finishes them
-		}
+	sh.Decide()
+	if sh.Next() == Never && len(sh.Placed) == 0 { // what runs the test finishes
 		sh.t.Fatalf("nothing happens any more: %s", sh)
 	}
-	sh.now = max(next, sh.now)
-	if who >= 0 {
-		sh.come(who)
-	}
+	sh.Step()
 }
 
 // run lets things happen until done.
 func (sh *shop) run(done func() bool) {
 	sh.t.Helper()
 	for range 10000 {
-		actions, _ := sh.s.Decide(sh.now)
-		sh.carry(actions)
-		sh.check()
+		sh.Decide()
 		if done() {
 			return
 		}
-		if more := first(sh.s.Decide(sh.now)); len(more) > 0 { // of what done did, before time goes on
-			sh.carry(more)
-			continue
+		if len(sh.Decide()) == 0 { // of what done did, before time goes on
+			sh.step()
 		}
-		sh.step()
 	}
 	sh.t.Fatalf("it does not end: %s", sh)
 }
@@ -140,7 +93,7 @@ func (sh *shop) run(done func() bool) {
 func (sh *shop) String() string {
 	s := sh.s
 	var waiting []string
-	for _, j := range sh.queued {
+	for _, j := range sh.Queued {
 		waiting = append(waiting, fmt.Sprint(j.Files))
 	}
 	st := s.status()
@@ -151,7 +104,7 @@ func (sh *shop) String() string {
 		}
 	}
 	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), starting %v, forced %v, members %+v, lacking %t, loaded %v\n%s",
-		sh.now, waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, sh.starts, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
+		sh.Now(), waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, sh.Starting, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
 }
 
 // loaded returns what every worker that is up has loaded.
@@ -168,13 +121,12 @@ func (sh *shop) wants(files ...File) *job {
 	return sh.arrive(Request{Identity: Identity(fmt.Sprint(files)), Files: files})
 }
 
-func (sh *shop) served(j *job) func() bool { return func() bool { return sh.placed[j.Ticket] != nil } }
+func (sh *shop) served(j *job) func() bool { return func() bool { return sh.Placed[j.Ticket] != nil } }
 
 func (sh *shop) done(j *job) {
 	sh.t.Helper()
 	sh.run(sh.served(j))
-	delete(sh.placed, j.Ticket)
-	sh.s.Finish(j.Ticket, Usage{Completion: 10}, sh.now)
+	sh.Finish(j, Usage{Completion: 10})
 }
 
 func stockOf(n int) (list []Stock) {
@@ -198,7 +150,7 @@ func TestAllIsLoadedWhereItFits(t *testing.T) {
 		}
 	}
 	// A new file comes to all, one worker after the other, without anyone asking.
-	sh.s.SetStock(stockOf(6), sh.now)
+	sh.s.SetStock(stockOf(6), sh.Now())
 	fewest := 2
 	sh.run(func() bool {
 		fewest = min(fewest, len(sh.s.fleet.list))
@@ -208,9 +160,9 @@ func TestAllIsLoadedWhereItFits(t *testing.T) {
 		t.Errorf("down to %d workers at a time", fewest)
 	}
 	// One that is gone costs nothing.
-	sh.s.SetStock(stockOf(5), sh.now)
+	sh.s.SetStock(stockOf(5), sh.Now())
 	reloads := sh.s.Counts().Reloads
-	sh.pass(time.Minute)
+	sh.Pass(time.Minute)
 	if now := sh.s.Counts().Reloads; now != reloads {
 		t.Errorf("%d reloads because a file went", now-reloads)
 	}
@@ -234,8 +186,8 @@ func TestMissIsLoadedInPlaceOfTheLeastRecentlyUsed(t *testing.T) {
 	if got := fmt.Sprint(sh.loaded()[0]); got != "[f01 f02 f04]" {
 		t.Errorf("loaded %s", got)
 	}
-	if c := sh.s.Counts(); !sh.missed[j.Ticket] || c.Misses != 1 || c.Hits != 3 {
-		t.Errorf("missed %v, counts %+v", sh.missed[j.Ticket], c)
+	if c := sh.s.Counts(); !j.Missed || c.Misses != 1 || c.Hits != 3 {
+		t.Errorf("missed %v, counts %+v", j.Missed, c)
 	}
 }
 
@@ -246,7 +198,7 @@ func TestNewcomersShareOneRestart(t *testing.T) {
 	sh.wants("f06", "f07")
 	sh.run(func() bool {
 		sh.finishAll()
-		return len(sh.queued)+len(sh.placed) == 0
+		return len(sh.Queued)+len(sh.Placed) == 0
 	})
 	if n := sh.s.Counts().Reloads; n != 1 {
 		t.Errorf("%d reloads", n)
@@ -292,29 +244,28 @@ func TestMemoryBoundsWhatIsLoaded(t *testing.T) {
 func TestReloadsAreRateLimited(t *testing.T) {
 	sh := open(t, bounded(1, 4), stockOf(100)...)
 	sh.done(sh.wants("f00"))
-	begun := sh.now
+	begun := sh.Now()
 	for i := 10; i < 60; i++ {
 		sh.wants(File(fmt.Sprintf("f%02d", i)))
 	}
 	hot, asked := 0, Time(-1)
 	sh.run(func() bool {
-		for _, j := range sh.placed {
-			delete(sh.placed, j.Ticket)
-			sh.s.Finish(j.Ticket, Usage{Completion: 1}, sh.now)
+		for _, j := range sh.Placed {
+			sh.Finish(j, Usage{Completion: 1})
 			if j.Files[0] == "f00" {
 				hot++
 			}
 		}
-		waits := slices.ContainsFunc(slices.Collect(maps.Values(sh.queued)), func(j *job) bool { return j.Files[0] == "f00" })
-		if !waits && asked != sh.now {
+		waits := slices.ContainsFunc(slices.Collect(maps.Values(sh.Queued)), func(j *job) bool { return j.Files[0] == "f00" })
+		if !waits && asked != sh.Now() {
 			sh.wants("f00")
-			asked = sh.now
+			asked = sh.Now()
 		}
-		return len(sh.queued) <= 1
+		return len(sh.Queued) <= 1
 	})
 	reloads := int(sh.s.Counts().Reloads)
-	if least := Time(reloads-1) * (time.Second + startTime); sh.now-begun < least {
-		t.Errorf("%d reloads within %s", reloads, sh.now-begun)
+	if least := Time(reloads-1) * (time.Second + startTime); sh.Now()-begun < least {
+		t.Errorf("%d reloads within %s", reloads, sh.Now()-begun)
 	}
 	if hot < reloads/2 {
 		t.Errorf("the one in use was served %d times during %d reloads", hot, reloads)
@@ -331,19 +282,16 @@ func TestLoadedOnesDoNotWaitForReloads(t *testing.T) {
 		miss := sh.wants(list[i].File)
 		sh.run(func() bool {
 			j := sh.wants("f00")
-			actions, _ := sh.s.Decide(sh.now)
-			sh.carry(actions)
-			if sh.placed[j.Ticket] == nil && len(sh.s.fleet.list) > 0 && !sh.s.fleet.workers[sh.s.fleet.list[0].id].reloading {
+			sh.Decide()
+			if sh.Placed[j.Ticket] == nil && len(sh.s.fleet.list) > 0 && !sh.s.fleet.workers[sh.s.fleet.list[0].id].reloading {
 				t.Fatalf("waits though worker %d has it", sh.s.fleet.list[0].id)
 			}
-			if sh.placed[j.Ticket] != nil {
-				delete(sh.placed, j.Ticket)
-				sh.s.Finish(j.Ticket, Usage{Completion: 1}, sh.now)
+			if sh.Placed[j.Ticket] != nil {
+				sh.Finish(j, Usage{Completion: 1})
 			}
 			return sh.served(miss)()
 		})
-		delete(sh.placed, miss.Ticket)
-		sh.s.Finish(miss.Ticket, Usage{}, sh.now)
+		sh.Finish(miss, Usage{})
 	}
 }
 
@@ -365,8 +313,7 @@ func TestSpareComesBeforeTheOldOneGoes(t *testing.T) {
 			}
 			return sh.served(j)()
 		})
-		delete(sh.placed, j.Ticket)
-		sh.s.Finish(j.Ticket, Usage{}, sh.now)
+		sh.Finish(j, Usage{})
 	}
 	sh.run(func() bool { return len(sh.s.fleet.list) == 2 && sh.s.status().Phase == residency.None })
 }
@@ -378,7 +325,7 @@ func TestBadFilesAreFound(t *testing.T) {
 		o.Spares = spares
 		sh := open(t, o, stockOf(4)...)
 		sh.breaks["f07"], sh.breaks["f13"] = true, true
-		sh.s.SetStock(stockOf(20), sh.now)
+		sh.s.SetStock(stockOf(20), sh.Now())
 		var found []File
 		sh.run(func() bool {
 			found = append(found, sh.s.NewlyQuarantined()...)
@@ -406,32 +353,29 @@ func TestForcedRestart(t *testing.T) {
 	sh := open(t, bounded(2, 0), stockOf(2)...)
 	j := sh.wants("f00")
 	sh.run(sh.served(j))
-	sh.s.Restart(j.worker)
-	sh.decide()
-	if sh.slots[j.worker] == 0 {
+	sh.s.Restart(j.Worker)
+	sh.Decide()
+	if sh.Workers[j.Worker] == nil {
 		t.Fatal("restarted under a request")
 	}
-	delete(sh.placed, j.Ticket)
-	sh.s.Finish(j.Ticket, Usage{}, sh.now)
-	sh.carry(first(sh.s.Decide(sh.now)))
-	if sh.slots[j.worker] != 0 {
+	sh.Finish(j, Usage{})
+	sh.Decide()
+	if sh.Workers[j.Worker] != nil {
 		t.Error("still up")
 	}
 	sh.run(func() bool { return len(sh.s.fleet.list) == 2 })
 }
 
-func first[A, B any](a A, _ B) A { return a }
-
 func TestDrainedWorkerTakesNothing(t *testing.T) {
 	sh := open(t, bounded(1, 0), stockOf(2)...)
-	sh.s.Drain(0, true, sh.now)
-	sh.up(0, 2, "gpu") // it stays so through a restart
+	sh.s.Drain(0, true, sh.Now())
+	sh.Up(0, 2, "gpu") // it stays so through a restart
 	j := sh.wants("f00")
-	sh.decide()
-	if sh.placed[j.Ticket] != nil {
+	sh.Decide()
+	if sh.Placed[j.Ticket] != nil {
 		t.Fatal("a drained worker took a request")
 	}
-	sh.s.Drain(0, false, sh.now)
+	sh.s.Drain(0, false, sh.Now())
 	sh.run(sh.served(j))
 }
 
@@ -453,15 +397,15 @@ func TestReloadsLoseNothing(t *testing.T) {
 			sh.wants(files...)
 			for range rng.IntN(4) {
 				sh.randomly(rng.IntN(40))
-				sh.carry(first(sh.s.Decide(sh.now)))
-				if len(sh.starts) > 0 || len(sh.placed) == 0 && len(sh.queued) > 0 {
+				sh.Decide()
+				if len(sh.Starting) > 0 || len(sh.Placed) == 0 && len(sh.Queued) > 0 {
 					sh.step()
 				}
 			}
 		}
 		sh.run(func() bool {
 			sh.finishAll()
-			return len(sh.queued)+len(sh.placed) == 0
+			return len(sh.Queued)+len(sh.Placed) == 0
 		})
 		if sh.s.queue.missing.Len() > 0 || sh.s.queue.anyWaits() || len(sh.s.running) > 0 {
 			t.Fatalf("seed %d: something is left", i)
@@ -470,9 +414,18 @@ func TestReloadsLoseNothing(t *testing.T) {
 }
 
 func (sh *shop) finishAll() {
-	for ticket := range sh.placed {
-		delete(sh.placed, ticket)
-		sh.s.Finish(ticket, Usage{Completion: 5}, sh.now)
+	for _, j := range sh.Placed {
+		sh.Finish(j, Usage{Completion: 5})
+	}
+}
+
+// again lets what ran on a process that died run elsewhere.
+func (sh *shop) again(lost []*job) {
+	for _, j := range lost {
+		r := j.Request
+		if r.Again = true; !slices.ContainsFunc(r.Files, sh.s.Quarantined) {
+			sh.arrive(r)
+		}
 	}
 }
 
@@ -481,14 +434,9 @@ func (sh *shop) randomly(n int) {
 	case n < 10:
 		sh.finishAll()
 	case n == 10:
-		for id := range sh.slots {
-			for _, j := range sh.on(id) {
-				again := j.Request
-				again.Again = true
-				defer sh.arrive(again)
-			}
-			sh.down(id)
-			sh.begin(id)
+		for id := range sh.Workers {
+			sh.again(sh.Down(id))
+			sh.Begin(id)
 			return
 		}
 	}
@@ -510,7 +458,7 @@ func TestFirstProcessLoadsFew(t *testing.T) {
 	if !slices.Contains(sh.s.status().Members[0].Planned, "7") || !slices.Contains(sh.s.status().Members[0].Planned, "8") {
 		t.Errorf("what is pinned is not among %v", sh.s.status().Members[0].Planned)
 	}
-	sh.run(func() bool { return len(sh.s.status().Members[0].Had) == 9 && len(sh.starts) == 0 })
+	sh.run(func() bool { return len(sh.s.status().Members[0].Had) == 9 && len(sh.Starting) == 0 })
 	if n := sh.s.counts.Reloads; n != 1 {
 		t.Errorf("%d reloads, want one", n)
 	}

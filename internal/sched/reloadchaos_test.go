@@ -75,21 +75,15 @@ func (c *chaos) disturb() {
 	id := c.rng.IntN(c.members)
 	switch c.rng.IntN(16) {
 	case 0: // a process dies; what ran on it runs again
-		if c.slots[id] == 0 {
-			return
+		if c.Workers[id] != nil {
+			lost := c.Down(id)
+			c.Begin(id)
+			c.again(lost)
 		}
-		for _, j := range c.on(id) {
-			again := j.Request
-			if again.Again = true; !slices.ContainsFunc(again.Files, c.s.Quarantined) {
-				defer c.arrive(again)
-			}
-		}
-		c.down(id)
-		c.begin(id)
 	case 1:
-		c.s.Drain(id, true, c.now)
+		c.s.Drain(id, true, c.Now())
 	case 2:
-		c.s.Drain(id, false, c.now)
+		c.s.Drain(id, false, c.Now())
 	case 3:
 		c.s.Restart(id)
 	case 4: // a file comes or goes
@@ -116,23 +110,22 @@ func (c *chaos) setStock() {
 			now = append(now, s)
 		}
 	}
-	c.s.SetStock(now, c.now)
+	c.s.SetStock(now, c.Now())
 }
 
 // turnAway does what the pool does with requests for a file that is not loaded
 // any more.
 func (c *chaos) turnAway(f File) {
-	for ticket, j := range c.queued {
+	for _, j := range c.Queued {
 		if slices.Contains(j.Files, f) {
-			delete(c.queued, ticket)
-			c.s.Leave(ticket, c.now)
+			c.Leave(j)
 		}
 	}
 }
 
 // move lets what is due happen, and a little more.
 func (c *chaos) move() {
-	c.carry(first(c.s.Decide(c.now)))
+	c.Decide()
 	for _, f := range c.s.NewlyQuarantined() {
 		if !c.breaks[f] {
 			c.t.Fatalf("%s is convicted, and is innocent", f)
@@ -140,7 +133,7 @@ func (c *chaos) move() {
 		c.turnAway(f)
 	}
 	c.checkOne()
-	if len(c.starts) > 0 && c.rng.IntN(2) == 0 {
+	if len(c.Starting) > 0 && c.rng.IntN(2) == 0 {
 		c.step()
 	}
 }
@@ -170,7 +163,7 @@ func (c *chaos) checkOne() {
 // calm lets every worker serve and all requests end.
 func (c *chaos) calm() {
 	for id := range c.members {
-		c.s.Drain(id, false, c.now)
+		c.s.Drain(id, false, c.Now())
 	}
 	settled := func() bool {
 		c.finishAll()
@@ -178,7 +171,7 @@ func (c *chaos) calm() {
 			c.turnAway(f)
 		}
 		c.checkOne()
-		return len(c.queued)+len(c.placed)+len(c.starts) == 0 && c.s.status().Phase == residency.None && len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
+		return len(c.Queued)+len(c.Placed)+len(c.Starting) == 0 && c.s.status().Phase == residency.None && len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
 	}
 	c.run(settled)
 	if up := len(c.s.fleet.list); up != c.s.opts.Workers {

@@ -9,12 +9,12 @@ func TestAWorkerIsOpenedAgainWhenNobodyWaitsAnyMore(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	w.ask("a")
 	b := w.ask("b")
-	w.pass(3 * time.Second)
+	w.Pass(3 * time.Second)
 	if !w.s.fleet.workers[0].preempted {
 		t.Fatal("not preempted")
 	}
 	w.leave(b)
-	if j := w.ask("a"); j.worker != 0 {
+	if j := w.ask("a"); j.Worker != 0 {
 		t.Error("the worker still drains for a request that left")
 	}
 }

@@ -13,8 +13,8 @@ func TestLeastRecentlyUsedWorkerIsSwapped(t *testing.T) {
 	w.finish(b, Usage{})
 	w.finish(a, Usage{})
 	c := w.ask("c")
-	if c.worker != b.worker {
-		t.Errorf("c swapped worker %d, which was used last", c.worker)
+	if c.Worker != b.Worker {
+		t.Errorf("c swapped worker %d, which was used last", c.Worker)
 	}
 }
 
@@ -23,18 +23,18 @@ func TestOldestWaitingIdentityFirst(t *testing.T) {
 	running := w.ask("a")
 	var line []*job
 	for i := range 5 {
-		w.pass(100 * time.Millisecond)
+		w.Pass(100 * time.Millisecond)
 		line = append(line, w.ask(Identity(fmt.Sprint("b", i))))
 		w.ask("a")
 	}
-	w.pass(3 * time.Second)
+	w.Pass(3 * time.Second)
 	for i, next := range line {
 		w.finish(running, Usage{})
-		if next.worker != 0 {
+		if next.Worker != 0 {
 			t.Fatalf("%s is not the next, running %q", next.Identity, w.running())
 		}
 		running = next
-		w.pass(3 * time.Second)
+		w.Pass(3 * time.Second)
 		_ = i
 	}
 }

@@ -30,15 +30,15 @@ func TestMaxConcurrency(t *testing.T) {
 	first := w.do(limited)
 	w.do(limited)
 	third := w.do(limited)
-	if third.worker >= 0 {
+	if third.Worker >= 0 {
 		t.Fatal("a third runs")
 	}
-	w.pass(time.Minute)
-	if b := w.ask("b"); b.worker < 0 {
+	w.Pass(time.Minute)
+	if b := w.ask("b"); b.Worker < 0 {
 		t.Error("b does not run beside them")
 	}
 	w.finish(first, Usage{})
-	if third.worker < 0 {
+	if third.Worker < 0 {
 		t.Error("the third does not run after the first")
 	}
 }
@@ -47,20 +47,20 @@ func TestExclusiveRequests(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	a := w.ask("a")
 	exclusive := w.do(Request{Identity: "a", Exclusive: true})
-	if exclusive.worker >= 0 {
+	if exclusive.Worker >= 0 {
 		t.Fatal("runs beside another")
 	}
-	w.pass(quick.Quantum)
+	w.Pass(quick.Quantum)
 	w.finish(a, Usage{})
-	if exclusive.worker != 0 || exclusive.kind != Serve {
+	if exclusive.Worker != 0 || exclusive.Kind != Serve {
 		t.Fatalf("%+v: should run without a swap", exclusive)
 	}
 	beside := w.ask("a")
-	if beside.worker >= 0 {
+	if beside.Worker >= 0 {
 		t.Fatal("joined a worker that is lent exclusively")
 	}
 	w.finish(exclusive, Usage{})
-	if beside.worker != 0 {
+	if beside.Worker != 0 {
 		t.Error("does not run after it")
 	}
 	if last := w.log[len(w.log)-1]; !slices.Equal(last.Erase, []int{last.Slot}) {
@@ -72,21 +72,21 @@ func TestRequestsThatAskToBeAlone(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	a := w.ask("a")
 	alone := w.do(Request{Identity: "a", Alone: true})
-	if alone.worker >= 0 {
+	if alone.Worker >= 0 {
 		t.Fatal("runs beside another")
 	}
-	w.pass(quick.Quantum)
+	w.Pass(quick.Quantum)
 	w.finish(a, Usage{})
-	if alone.worker != 0 || alone.slot == NoSlot {
+	if alone.Worker != 0 || alone.Slot == NoSlot {
 		t.Fatalf("%+v: should run in a slot", alone)
 	}
 	beside := w.ask("a")
-	if beside.worker >= 0 {
+	if beside.Worker >= 0 {
 		t.Fatal("joined one that asked to be alone")
 	}
-	w.s.Prove(alone.Ticket, w.now)
-	w.decide()
-	if beside.worker != 0 {
+	w.s.Prove(alone.Ticket, w.Now())
+	w.Decide()
+	if beside.Worker != 0 {
 		t.Error("does not join one that did no harm")
 	}
 }

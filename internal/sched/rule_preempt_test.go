@@ -9,25 +9,25 @@ func TestNewcomersWaitForTheQuantumAndTheDrain(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	a1, a2 := w.ask("a"), w.ask("a")
 	b := w.ask("b")
-	w.pass(time.Second)
+	w.Pass(time.Second)
 	w.finish(a1, Usage{})
 	a3 := w.ask("a") // the quantum is not over
-	if a3.worker != 0 {
+	if a3.Worker != 0 {
 		t.Fatal("a's own request does not run in a's turn")
 	}
-	w.pass(time.Second)
+	w.Pass(time.Second)
 	w.finish(a2, Usage{})
 	a4 := w.ask("a") // the quantum is over and b waits
-	if a4.worker >= 0 {
+	if a4.Worker >= 0 {
 		t.Fatal("a request joined a worker that is closing")
 	}
 	w.finish(a3, Usage{})
-	if b.worker != 0 || a4.worker >= 0 {
-		t.Fatalf("after the drain b is on %d, a on %d", b.worker, a4.worker)
+	if b.Worker != 0 || a4.Worker >= 0 {
+		t.Fatalf("after the drain b is on %d, a on %d", b.Worker, a4.Worker)
 	}
-	w.pass(3 * time.Second)
+	w.Pass(3 * time.Second)
 	w.finish(b, Usage{})
-	if a4.worker != 0 {
+	if a4.Worker != 0 {
 		t.Error("a does not get its next turn")
 	}
 }
@@ -35,8 +35,8 @@ func TestNewcomersWaitForTheQuantumAndTheDrain(t *testing.T) {
 func TestNobodyIsPreemptedWhenNobodyWaits(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	w.ask("a")
-	w.pass(time.Hour)
-	if j := w.ask("a"); j.worker != 0 {
+	w.Pass(time.Hour)
+	if j := w.ask("a"); j.Worker != 0 {
 		t.Error("a lone adapter lost its worker after its quantum")
 	}
 }
@@ -45,11 +45,11 @@ func TestWeightsStretchTurns(t *testing.T) {
 	w := withWorkers(t, 1, 4)
 	w.do(Request{Identity: "heavy", Weight: 3})
 	w.ask("b")
-	w.pass(3 * quick.Quantum / 2)
+	w.Pass(3 * quick.Quantum / 2)
 	if w.s.fleet.workers[0].preempted {
 		t.Error("preempted after one quantum and a half, its weight is 3")
 	}
-	w.pass(3 * quick.Quantum / 2)
+	w.Pass(3 * quick.Quantum / 2)
 	if !w.s.fleet.workers[0].preempted {
 		t.Error("not preempted after three quanta")
 	}
@@ -62,18 +62,18 @@ func TestTokensAreTheCurrency(t *testing.T) {
 	long := w.ask("long")
 	w.ask("long")
 	short := w.ask("short")
-	w.pass(30 * time.Second) // its quantum, and 28 seconds of drain
+	w.Pass(30 * time.Second) // its quantum, and 28 seconds of drain
 	w.finish(long, Usage{Completion: 1000})
 	w.ask("long")
 	w.finish(w.oldest(0), Usage{Completion: 1000})
-	if short.worker != 0 {
+	if short.Worker != 0 {
 		t.Fatal("short does not run")
 	}
-	w.pass(5 * quick.Quantum)
+	w.Pass(5 * quick.Quantum)
 	if w.s.fleet.workers[0].preempted {
 		t.Error("short's worker is preempted: long has not made up for it")
 	}
-	w.pass(28*time.Second - 5*quick.Quantum)
+	w.Pass(28*time.Second - 5*quick.Quantum)
 	if !w.s.fleet.workers[0].preempted {
 		t.Error("long stands back for longer than its drain took")
 	}

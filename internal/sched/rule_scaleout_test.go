@@ -4,9 +4,9 @@ import "testing"
 
 func TestScaleOutOverDevicesAtOnce(t *testing.T) {
 	w := newWorld(t, quick)
-	w.up(0, 2, "gpu0")
-	w.up(1, 2, "gpu0")
-	w.up(2, 2, "gpu1")
+	w.Up(0, 2, "gpu0")
+	w.Up(1, 2, "gpu0")
+	w.Up(2, 2, "gpu1")
 	for range 3 {
 		w.ask("a")
 	}
@@ -19,7 +19,7 @@ func TestScaleOutOnOneDeviceOnlyAfterAWhile(t *testing.T) {
 		w.ask("a")
 	}
 	w.expect("0/0 a", "0/1 a")
-	w.pass(quick.ScaleOutAfter)
+	w.Pass(quick.ScaleOutAfter)
 	w.expect("0/0 a", "0/1 a", "1/0 a")
 	// Taken back: the fuller worker is filled first, the other becomes idle.
 	w.finish(w.oldest(0), Usage{})

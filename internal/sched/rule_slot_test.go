@@ -14,19 +14,19 @@ func talk(name uint64, n int) PrefixHashes {
 	return prefixes
 }
 
-func (w *world) say(id Identity, name uint64, messages int) *job {
+func (w *checked) say(id Identity, name uint64, messages int) *job {
 	return w.do(Request{Identity: id, PrefixHashes: talk(name, messages)})
 }
 
 // turn says something and finishes at once; it returns the slot.
-func (w *world) turn(id Identity, name uint64, messages int) (worker, slot int) {
+func (w *checked) turn(id Identity, name uint64, messages int) (worker, slot int) {
 	w.t.Helper()
 	j := w.say(id, name, messages)
-	if j.worker < 0 {
+	if j.Worker < 0 {
 		w.t.Fatalf("%q waits", id)
 	}
 	w.finish(j, Usage{Prompt: 100 * messages, Completion: 50})
-	return j.worker, j.slot
+	return j.Worker, j.Slot
 }
 
 func TestConversationReturnsToItsSlot(t *testing.T) {
@@ -72,7 +72,7 @@ func TestConversationWaitsForNoSlot(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	busy := w.say("a", 1, 1)
 	again := w.say("a", 1, 3) // the client did not wait for the answer
-	if again.worker < 0 || again.slot == busy.slot {
+	if again.Worker < 0 || again.Slot == busy.Slot {
 		t.Errorf("%+v beside %+v", again, busy)
 	}
 }
@@ -107,13 +107,13 @@ func TestSharedHeadDoesNotTakeAConversation(t *testing.T) {
 	first := w.do(Request{Identity: "a", PrefixHashes: long})
 	w.finish(first, Usage{})
 	other := w.do(Request{Identity: "a", PrefixHashes: append(talk(1, 1), PrefixHash{Hash: 8, Bytes: 1500})})
-	if other.slot == first.slot {
+	if other.Slot == first.Slot {
 		t.Error("took the slot of a long conversation for its system prompt")
 	}
 	w.finish(other, Usage{})
 	// A short tail is worth less than the head that both share.
 	third := w.do(Request{Identity: "a", PrefixHashes: append(talk(1, 1), PrefixHash{Hash: 9, Bytes: 1500})})
-	if third.slot != other.slot {
+	if third.Slot != other.Slot {
 		t.Error("read the shared head again to save a short tail")
 	}
 }
@@ -132,7 +132,7 @@ func TestTaintedSlotsBelongToNobody(t *testing.T) {
 func TestRestartForgetsWarmKV(t *testing.T) {
 	w := withWorkers(t, 1, 2)
 	w.turn("a", 1, 1)
-	w.up(0, 2, "gpu")
+	w.Up(0, 2, "gpu")
 	w.turn("a", 1, 3)
 	if last := w.log[len(w.log)-1]; last.Warm != 0 || last.Kind != Swap {
 		t.Errorf("%+v after a restart", last)
@@ -145,16 +145,16 @@ func TestWarmKVIsNotWaitedFor(t *testing.T) {
 	w := withWorkers(t, 2, 1)
 	home, _ := w.turn("a", 1, 3)
 	other := w.ask("b")
-	if other.worker == home {
+	if other.Worker == home {
 		t.Fatal("b took the worker that was used last")
 	}
 	w.ask("a") // takes a's slot
 	w.finish(other, Usage{})
-	w.pass(quick.ScaleOutAfter)
+	w.Pass(quick.ScaleOutAfter)
 	j := w.say("a", 1, 5)
-	w.pass(quick.ScaleOutAfter)
-	if j.worker != other.worker {
-		t.Errorf("on worker %d: waits for its warm slot though another worker is free", j.worker)
+	w.Pass(quick.ScaleOutAfter)
+	if j.Worker != other.Worker {
+		t.Errorf("on worker %d: waits for its warm slot though another worker is free", j.Worker)
 	}
 }
 
@@ -179,17 +179,17 @@ func TestAdjacentSlotsStayInOneRow(t *testing.T) {
 	opts := quick
 	opts.Adjacent = true
 	w := newWorld(t, opts)
-	w.up(0, 4, "gpu")
+	w.Up(0, 4, "gpu")
 	first := w.say("a", 1, 1)
 	second := w.say("a", 2, 1)
 	w.finish(second, Usage{Prompt: 100, Completion: 50})
 	third := w.ask("a")
-	if first.slot != 0 || third.slot != 1 {
-		t.Errorf("in slots %d and %d: a second row begins", first.slot, third.slot)
+	if first.Slot != 0 || third.Slot != 1 {
+		t.Errorf("in slots %d and %d: a second row begins", first.Slot, third.Slot)
 	}
 	w.finish(first, Usage{})
 	w.finish(third, Usage{})
-	if alone := w.say("a", 3, 1); alone.slot != 2 {
-		t.Errorf("in slot %d, though slot 2 has no use and no row is to be kept", alone.slot)
+	if alone := w.say("a", 3, 1); alone.Slot != 2 {
+		t.Errorf("in slot %d, though slot 2 has no use and no row is to be kept", alone.Slot)
 	}
 }

@@ -24,12 +24,12 @@ func TestScanDoesNotDriveOutWhatIsInUse(t *testing.T) {
 			s.open()
 			s.run()
 			t.Logf("%d of %d requests for what is in use missed; %d scanned with %d reloads in %s",
-				s.misses, s.asked, s.scanned, s.s.Counts().Reloads, s.now)
+				s.misses, s.asked, s.scanned, s.s.Counts().Reloads, s.Now())
 			if rate := float64(s.misses) / float64(s.asked); rate > c.missed {
 				t.Errorf("%.1f %% of the requests for what is in use missed", 100*rate)
 			}
-			if least := Time(s.s.Counts().Reloads-1) * townInterval; s.now < least {
-				t.Errorf("%d reloads in %s", s.s.Counts().Reloads, s.now)
+			if least := Time(s.s.Counts().Reloads-1) * townInterval; s.Now() < least {
+				t.Errorf("%d reloads in %s", s.s.Counts().Reloads, s.Now())
 			}
 		})
 	}
@@ -49,11 +49,11 @@ const warmUp = 30 * time.Second
 func newScan(t *testing.T, o Options, hot int) *scan {
 	s := &scan{town: plainTown(t, seeds(1)[0], o), hot: hot}
 	s.all = stockOf(1000)
-	s.stop, s.length, s.arrives = 5*time.Minute, 200*time.Millisecond, s.next
+	s.stop, s.longest, s.arrives = 5*time.Minute, 200*time.Millisecond, s.next
 	s.plans = func(id int, files []File) {
 		for _, st := range s.all[:hot] {
-			if w := s.s.status().Members[id].Had; s.now > warmUp && slices.Contains(w, st.File) && !slices.Contains(files, st.File) {
-				t.Errorf("at %s worker %d has to make room for %v with %s, which is in use", s.now, id, files, st.File)
+			if w := s.s.status().Members[id].Had; s.Now() > warmUp && slices.Contains(w, st.File) && !slices.Contains(files, st.File) {
+				t.Errorf("at %s worker %d has to make room for %v with %s, which is in use", s.Now(), id, files, st.File)
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func newScan(t *testing.T, o Options, hot int) *scan {
 }
 
 func (s *scan) next() {
-	s.arrival = s.now + 300*time.Millisecond
+	s.arrival = s.At(s.Now()+300*time.Millisecond, s.next)
 	n := s.hot + s.scanned
 	if s.rng.IntN(3) == 0 {
 		n = s.rng.IntN(s.hot)
@@ -72,7 +72,7 @@ func (s *scan) next() {
 	switch {
 	case n >= s.hot:
 		s.scanned++
-	case s.now > warmUp:
+	case s.Now() > warmUp:
 		if s.asked++; missed {
 			s.misses++
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func (w *world) expect(want ...string) {
+func (w *checked) expect(want ...string) {
 	w.t.Helper()
 	if got := w.running(); !slices.Equal(got, want) {
 		w.t.Errorf("running %q, want %q", got, want)
@@ -19,8 +19,8 @@ func TestRequestThatRunsAgainKeepsItsPlace(t *testing.T) {
 	a := w.ask("a")
 	w.ask("a")
 	early := Request{Identity: "a", Ticket: 99, Since: -1, Again: true}
-	w.s.Arrive(early, w.now)
-	w.queued[99] = &job{Request: early, worker: -1}
+	w.s.Arrive(early, w.Now())
+	w.Queued[99] = &job{Request: early, Worker: -1}
 	w.finish(a, Usage{})
 	if w.oldest(0).Ticket != 99 {
 		t.Error("a newer request went first")
@@ -33,11 +33,11 @@ func TestRetryAfterReflectsTheQueue(t *testing.T) {
 		w.ask("a")
 	}
 	for range 10 { // two a second
-		w.pass(500 * time.Millisecond)
+		w.Pass(500 * time.Millisecond)
 		w.finish(w.oldest(0), Usage{})
 	}
 	// Eleven wait; the rate is smoothed over 10 s, of which 5 have passed.
-	if got := w.s.RetryAfter(w.now); got < 5*time.Second || got > 15*time.Second {
+	if got := w.s.RetryAfter(w.Now()); got < 5*time.Second || got > 15*time.Second {
 		t.Errorf("retry after %s, want about 5 to 15 s", got)
 	}
 }

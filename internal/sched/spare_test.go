@@ -19,21 +19,20 @@ func TestSpareThatCannotStart(t *testing.T) {
 	}
 	spare := 1 - sh.s.fleet.list[0].id
 	fails := func() {
-		if _, starting := sh.starts[spare]; starting {
-			delete(sh.starts, spare)
-			if sh.s.Failed(spare, sh.now) {
+		if sh.Abort(spare) {
+			if sh.s.Failed(spare, sh.Now()) {
 				t.Error("proven files are suspected")
 			}
-			sh.begin(spare)
+			sh.Begin(spare)
 		}
 	}
-	begun := sh.now
+	begun := sh.Now()
 	for _, f := range []File{"f01", "f02"} {
 		j := sh.wants(f)
-		sh.run(func() bool { fails(); return sh.placed[j.Ticket] != nil })
+		sh.run(func() bool { fails(); return sh.Placed[j.Ticket] != nil })
 		sh.end(j)
-		if j.worker == spare || !sh.s.Vacant(spare) {
-			t.Errorf("%s was served by worker %d", f, j.worker)
+		if j.Worker == spare || !sh.s.Vacant(spare) {
+			t.Errorf("%s was served by worker %d", f, j.Worker)
 		}
 	}
 	if sh.s.status().SpareBroken < begun+trouble-time.Minute {
@@ -42,8 +41,8 @@ func TestSpareThatCannotStart(t *testing.T) {
 	sh.wait(trouble)
 	j := sh.wants("f00")
 	sh.done(j)
-	if j.worker != spare {
-		t.Errorf("served by worker %d after the spare works again", j.worker)
+	if j.Worker != spare {
+		t.Errorf("served by worker %d after the spare works again", j.Worker)
 	}
 }
 
@@ -56,23 +55,23 @@ func TestVictimThatDiesUnderTheSpare(t *testing.T) {
 		sh := open(t, o, stockOf(2)...)
 		old := sh.s.fleet.list[0].id
 		j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[old][0]])
-		sh.run(func() bool { return len(sh.starts) == 1 && sh.s.status().Phase == residency.Restarting })
+		sh.run(func() bool { return len(sh.Starting) == 1 && sh.s.status().Phase == residency.Restarting })
 		spare := sh.s.status().Next
-		sh.down(old)
+		sh.Down(old)
 		switch after {
 		case startTime:
-			sh.begin(old)
-			sh.starts[old] = sh.starts[spare] + 1
+			sh.takes = startTime + 1
+			sh.Begin(old)
 		case startTime / 4:
-			sh.begin(old)
-			sh.starts[old] = sh.now + after
+			sh.takes = after
+			sh.Begin(old)
 		}
 		sh.done(j)
 		if after > startTime {
-			sh.begin(old)
+			sh.Begin(old)
 		}
 		sh.run(func() bool {
-			return len(sh.starts) == 0 && len(sh.s.fleet.list) == 1 && sh.s.status().Phase == residency.None
+			return len(sh.Starting) == 0 && len(sh.s.fleet.list) == 1 && sh.s.status().Phase == residency.None
 		})
 		if sh.s.fleet.list[0].id != spare || !sh.s.Vacant(old) {
 			t.Errorf("after %s: worker %d is up, the spare was %d", after, sh.s.fleet.list[0].id, spare)
@@ -85,10 +84,10 @@ func TestDrainedSpareIsNotUsed(t *testing.T) {
 	o := bounded(1, 1)
 	o.Spares = 1
 	sh := open(t, o, stockOf(2)...)
-	sh.s.Drain(1, true, sh.now)
+	sh.s.Drain(1, true, sh.Now())
 	j := sh.wants(map[File]File{"f00": "f01", "f01": "f00"}[sh.loaded()[0][0]])
 	sh.done(j)
-	if j.worker != 0 {
-		t.Errorf("served by worker %d", j.worker)
+	if j.Worker != 0 {
+		t.Errorf("served by worker %d", j.Worker)
 	}
 }

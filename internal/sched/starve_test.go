@@ -14,41 +14,26 @@ import (
 // end finishes a job that runs.
 func (sh *shop) end(j *job) {
 	sh.t.Helper()
-	if sh.placed[j.Ticket] == nil {
+	if sh.Placed[j.Ticket] == nil {
 		sh.t.Fatalf("%v does not run", j.Files)
 	}
-	delete(sh.placed, j.Ticket)
-	sh.s.Finish(j.Ticket, Usage{Completion: 10}, sh.now)
+	sh.Finish(j, Usage{Completion: 10})
 }
 
 // wait lets so much time pass, and what happens by itself happen, and ends what
 // runs at once.
 func (sh *shop) wait(d time.Duration) {
 	sh.t.Helper()
-	until := sh.now + d
-	for {
-		actions, wake := sh.s.Decide(sh.now)
-		sh.carry(actions)
-		sh.check()
-		if len(sh.placed) > 0 {
+	for until := sh.Now() + d; ; {
+		switch actions := sh.Decide(); {
+		case len(sh.Placed) > 0:
 			sh.finishAll()
-			continue
-		}
-		if len(actions) > 0 {
-			continue
-		}
-		next, who := wake, -1
-		for id, at := range sh.starts {
-			if at < next {
-				next, who = at, id
-			}
-		}
-		if next > until {
-			sh.now = until
+		case len(actions) > 0:
+		case sh.Next() > until:
+			sh.Pass(until - sh.Now())
 			return
-		}
-		if sh.now = max(next, sh.now); who >= 0 {
-			sh.come(who)
+		default:
+			sh.Step()
 		}
 	}
 }
@@ -66,47 +51,22 @@ func TestFloodsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 		sh.wants("f00")
 		sh.wants("f01")
 	}
-	sh.carry(first(sh.s.Decide(sh.now)))
-	begun := sh.now
+	sh.length, sh.ended = func(*job) time.Duration { return time.Second }, sh.end
+	sh.Decide()
+	begun := sh.Now()
 	late := sh.wants("f02")
-	ends := map[Ticket]Time{}
-	for sh.placed[late.Ticket] == nil {
-		actions, wake := sh.s.Decide(sh.now)
-		sh.carry(actions)
-		next := wake
-		for ticket := range sh.placed {
-			if ends[ticket] == 0 {
-				ends[ticket] = sh.now + time.Second
-			}
-			next = min(next, ends[ticket])
-		}
-		who := -1
-		for id, at := range sh.starts {
-			if at <= next {
-				next, who = at, id
-			}
-		}
-		if len(actions) > 0 {
-			continue
-		}
-		if sh.now = next; who >= 0 {
-			sh.come(who)
-		}
-		for ticket, j := range sh.placed {
-			if ends[ticket] <= sh.now {
-				sh.end(j)
-			}
-		}
+	for sh.Placed[late.Ticket] == nil {
+		sh.step()
 	}
 	// A turn of each of those before it, and the reload.
-	if took, limit := sh.now-begun, 2*(quick.Quantum+time.Second)+time.Second+2*startTime; took > limit {
-		t.Errorf("the newcomer waited for %s, more than %s; %d others still wait", took, limit, len(sh.queued))
+	if took, limit := sh.Now()-begun, 2*(quick.Quantum+time.Second)+time.Second+2*startTime; took > limit {
+		t.Errorf("the newcomer waited for %s, more than %s; %d others still wait", took, limit, len(sh.Queued))
 	}
 }
 
 func TestAlternatingFilesAreServedAtTheIntervalsPace(t *testing.T) {
 	sh := open(t, bounded(1, 1), stockOf(2)...)
-	begun, reloads := sh.now, sh.s.Counts().Reloads
+	begun, reloads := sh.Now(), sh.s.Counts().Reloads
 	for i := range 20 {
 		sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%2))))
 	}
@@ -114,7 +74,7 @@ func TestAlternatingFilesAreServedAtTheIntervalsPace(t *testing.T) {
 	if n != 19 && n != 20 {
 		t.Errorf("%d reloads for 20 requests in turn", n)
 	}
-	if took := sh.now - begun; took < (n-1)*time.Second || took > n*(time.Second+startTime) {
+	if took := sh.Now() - begun; took < (n-1)*time.Second || took > n*(time.Second+startTime) {
 		t.Errorf("20 requests took %s and %d reloads", took, n)
 	}
 }
@@ -182,11 +142,11 @@ func TestStockComesUnderAScan(t *testing.T) {
 	sh.run(sh.served(busy))
 	n := 10
 	scan := func() {
-		for len(sh.queued) < 6 {
+		for len(sh.Queued) < 6 {
 			sh.wants(list[n].File)
 			n = 10 + (n+1)%80
 		}
-		for _, j := range sh.placed {
+		for _, j := range sh.Placed {
 			if j != busy {
 				sh.end(j)
 			}
@@ -197,16 +157,16 @@ func TestStockComesUnderAScan(t *testing.T) {
 		sh.step()
 	}
 	list[7].Pin, list[8].Preload = true, true
-	sh.s.SetStock(list, sh.now)
-	begun := sh.now
+	sh.s.SetStock(list, sh.Now())
+	begun := sh.Now()
 	sh.run(func() bool {
 		scan()
-		if sh.placed[busy.Ticket] != nil && sh.s.fleet.workers[busy.worker].reloading {
+		if sh.Placed[busy.Ticket] != nil && sh.s.fleet.workers[busy.Worker].reloading {
 			sh.end(busy)
 		}
 		return sh.has(0, "f07") && sh.has(1, "f07") && sh.s.Loaded("f08")
 	})
-	if took := sh.now - begun; took > 20*time.Second {
+	if took := sh.Now() - begun; took > 20*time.Second {
 		t.Errorf("it took %s", took)
 	}
 }
@@ -216,7 +176,7 @@ func TestStockComesUnderAScan(t *testing.T) {
 func TestDrainedWorkersDoNotCount(t *testing.T) {
 	sh := open(t, bounded(2, 2), stockOf(4)...)
 	only := sh.loaded()[0][0]
-	sh.s.Drain(0, true, sh.now)
+	sh.s.Drain(0, true, sh.Now())
 	if sh.s.Loaded(only) {
 		t.Error("what is on a drained worker counts as loaded")
 	}
@@ -225,18 +185,18 @@ func TestDrainedWorkersDoNotCount(t *testing.T) {
 	}
 	j := sh.wants(only)
 	sh.done(j)
-	if j.worker != 1 || !sh.missed[j.Ticket] {
-		t.Errorf("served by worker %d, missed %v", j.worker, sh.missed[j.Ticket])
+	if j.Worker != 1 || !j.Missed {
+		t.Errorf("served by worker %d, missed %v", j.Worker, j.Missed)
 	}
 	// It is back as it was, and what came meanwhile is loaded.
 	list := stockOf(4)
 	list[3].Pin = true
-	sh.s.SetStock(list, sh.now)
+	sh.s.SetStock(list, sh.Now())
 	sh.wait(time.Minute)
 	if sh.has(0, "f03") || !sh.has(1, "f03") {
 		t.Fatalf("loaded %v", sh.loaded())
 	}
-	sh.s.Drain(0, false, sh.now)
+	sh.s.Drain(0, false, sh.Now())
 	sh.wait(time.Minute)
 	if !sh.has(0, "f03") {
 		t.Errorf("loaded %v: the worker that is back lacks what is pinned", sh.loaded())
@@ -251,16 +211,16 @@ func TestDrainedVictim(t *testing.T) {
 		sh.run(sh.served(j))
 	}
 	j := sh.wants("f02")
-	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.Decide()
 	if sh.s.status().Phase != residency.Draining {
 		t.Fatalf("phase %d", sh.s.status().Phase)
 	}
-	sh.s.Drain(sh.s.status().Victim, true, sh.now)
+	sh.s.Drain(sh.s.status().Victim, true, sh.Now())
 	for _, r := range runs {
 		sh.end(r)
 	}
 	sh.done(j)
-	if sh.s.status().Members[j.worker].Drained {
+	if sh.s.status().Members[j.Worker].Drained {
 		t.Error("a drained worker took it")
 	}
 }
@@ -273,25 +233,25 @@ func TestIdleWorkerIsGivenUpInPlaceOfABusyOne(t *testing.T) {
 	sh.run(sh.served(a))
 	sh.run(sh.served(b))
 	j := sh.wants("f02")
-	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.Decide()
 	v := sh.s.status().Victim
 	if sh.s.status().Phase != residency.Draining {
 		t.Fatalf("phase %d", sh.s.status().Phase)
 	}
 	stays, goes := a, b
-	if b.worker == v {
+	if b.Worker == v {
 		stays, goes = b, a
 	}
-	sh.pass(futility)
+	sh.Pass(futility)
 	sh.end(goes)
 	sh.done(j)
-	if j.worker == v {
+	if j.Worker == v {
 		t.Error("the worker with the long request was restarted")
 	}
 	again := sh.wants(stays.Files[0])
 	sh.done(again)
-	if again.worker != v || sh.missed[again.Ticket] {
-		t.Errorf("the other one does not take requests again: %d, missed %v", again.worker, sh.missed[again.Ticket])
+	if again.Worker != v || again.Missed {
+		t.Errorf("the other one does not take requests again: %d, missed %v", again.Worker, again.Missed)
 	}
 	sh.end(stays)
 }
@@ -305,17 +265,17 @@ func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 	sh.run(sh.served(long))
 	for range 5 {
 		sh.done(sh.wants("f00"))
-		sh.pass(time.Second)
+		sh.Pass(time.Second)
 	}
 	j := sh.wants("f02")
-	sh.carry(first(sh.s.Decide(sh.now)))
-	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != long.worker {
+	sh.Decide()
+	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != long.Worker {
 		t.Fatalf("phase %d for worker %d", sh.s.status().Phase, sh.s.status().Victim)
 	}
-	begun := sh.now
+	begun := sh.Now()
 	sh.run(sh.served(j))
-	if took := sh.now - begun; j.worker == long.worker || took > quick.Quantum+2*startTime {
-		t.Errorf("served by worker %d after %s", j.worker, took)
+	if took := sh.Now() - begun; j.Worker == long.Worker || took > quick.Quantum+2*startTime {
+		t.Errorf("served by worker %d after %s", j.Worker, took)
 	}
 	sh.end(long)
 }
@@ -325,14 +285,14 @@ func TestLongRequestsDoNotKeepOthersFromBeingLoaded(t *testing.T) {
 func TestIdleWorkersTakeOverAtOnce(t *testing.T) {
 	sh := open(t, bounded(2, 0), stockOf(1)...)
 	jobs := []*job{sh.wants("f00"), sh.wants("f00"), sh.wants("f00")}
-	sh.carry(first(sh.s.Decide(sh.now)))
-	if sh.placed[jobs[2].Ticket] != nil {
+	sh.Decide()
+	if sh.Placed[jobs[2].Ticket] != nil {
 		t.Fatal("a worker with two slots runs three requests, or it was spread at once")
 	}
-	sh.s.Restart(jobs[0].worker)
-	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.s.Restart(jobs[0].Worker)
+	sh.Decide()
 	sh.check()
-	if sh.placed[jobs[2].Ticket] == nil {
+	if sh.Placed[jobs[2].Ticket] == nil {
 		t.Error("it waits though a worker is idle")
 	}
 }
@@ -342,11 +302,11 @@ func TestOperatorsRestartIsNotReconsidered(t *testing.T) {
 	sh := open(t, bounded(2, 1), stockOf(4)...)
 	a := sh.wants("f00")
 	sh.run(sh.served(a))
-	sh.s.Restart(a.worker)
+	sh.s.Restart(a.Worker)
 	sh.wants("f02")
-	sh.carry(first(sh.s.Decide(sh.now)))
-	sh.carry(first(sh.s.Decide(sh.now + time.Second)))
-	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != a.worker {
+	sh.Decide()
+	sh.Pass(time.Second)
+	if sh.s.status().Phase != residency.Draining || sh.s.status().Victim != a.Worker {
 		t.Errorf("phase %d for worker %d", sh.s.status().Phase, sh.s.status().Victim)
 	}
 	sh.end(a)
@@ -359,7 +319,7 @@ func TestRestartOfAWorkerThatRestartsAnyway(t *testing.T) {
 	sh.run(sh.served(a))
 	other := map[File]File{"f00": "f01", "f01": "f00"}[a.Files[0]]
 	j := sh.wants(other)
-	sh.carry(first(sh.s.Decide(sh.now)))
+	sh.Decide()
 	sh.s.Restart(0)
 	sh.end(a)
 	sh.done(j)
@@ -377,10 +337,10 @@ func TestOthersGoOnWhenARestartFails(t *testing.T) {
 	}
 	sh.wait(10 * time.Second)
 	j := sh.wants("f02")
-	sh.run(func() bool { return len(sh.starts) == 1 })
+	sh.run(func() bool { return len(sh.Starting) == 1 })
 	victim := sh.s.status().Next
-	delete(sh.starts, victim)
-	if sh.s.Failed(victim, sh.now) {
+	sh.Abort(victim)
+	if sh.s.Failed(victim, sh.Now()) {
 		t.Fatal("proven files are suspected")
 	}
 	sh.wants("f03")
@@ -388,11 +348,11 @@ func TestOthersGoOnWhenARestartFails(t *testing.T) {
 	if len(sh.s.fleet.list) != 1 || sh.s.status().Phase != residency.None {
 		t.Fatalf("the last worker was given up, too: %s", sh)
 	}
-	sh.begin(victim) // it works again
+	sh.Begin(victim) // it works again
 	sh.done(j)
 	sh.wait(time.Minute)
-	if len(sh.queued) != 0 {
-		t.Errorf("%d wait", len(sh.queued))
+	if len(sh.Queued) != 0 {
+		t.Errorf("%d wait", len(sh.Queued))
 	}
 }
 
@@ -400,13 +360,13 @@ func TestOthersGoOnWhenARestartFails(t *testing.T) {
 // death does not keep the others from reloading for ever.
 func TestAllIsServedByThoseThatAreLeft(t *testing.T) {
 	sh := open(t, bounded(2, 1), stockOf(4)...)
-	sh.down(0)
-	died := sh.now
+	sh.Down(0)
+	died := sh.Now()
 	for _, f := range []File{"f03", "f02"} {
 		j := sh.wants(f)
 		sh.done(j)
-		if sh.now-died < patience {
-			t.Errorf("the last worker was given up after %s", sh.now-died)
+		if sh.Now()-died < patience {
+			t.Errorf("the last worker was given up after %s", sh.Now()-died)
 		}
 	}
 }

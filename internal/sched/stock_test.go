@@ -13,7 +13,7 @@ func TestSumOfUnprovenFilesIsLoaded(t *testing.T) {
 	sh := open(t, bounded(1, 3), stockOf(3)...)
 	list := stockOf(7)
 	sh.breaks["f05"] = true
-	sh.s.SetStock(list, sh.now)
+	sh.s.SetStock(list, sh.Now())
 	sum := sh.wants("f03", "f04")
 	bad := sh.wants("f05")
 	sh.run(func() bool {
@@ -24,7 +24,7 @@ func TestSumOfUnprovenFilesIsLoaded(t *testing.T) {
 			sh.leave(bad)
 			bad = nil
 		}
-		if sum != nil && sh.placed[sum.Ticket] != nil {
+		if sum != nil && sh.Placed[sum.Ticket] != nil {
 			sh.end(sum)
 			sum = nil
 		}
@@ -39,11 +39,11 @@ func TestFileThatComesBackGetsAnotherChance(t *testing.T) {
 	j := sh.wants("f01")
 	sh.run(sh.served(j))
 	sh.s.Quarantine("f01")
-	sh.s.SetStock(stockOf(1), sh.now)
+	sh.s.SetStock(stockOf(1), sh.Now())
 	if !sh.s.Quarantined("f01") || !sh.s.residency.Used()["f01"] {
 		t.Error("it is forgotten though it is in use")
 	}
-	sh.s.SetStock(stockOf(2), sh.now)
+	sh.s.SetStock(stockOf(2), sh.Now())
 	if sh.s.Quarantined("f01") {
 		t.Error("it is still taken for bad")
 	}
@@ -100,7 +100,7 @@ func TestRoom(t *testing.T) {
 	for i := range 3 {
 		list[i+3].Pin = true
 	}
-	sh.s.SetStock(list, sh.now)
+	sh.s.SetStock(list, sh.Now())
 	if !sh.s.Room([]File{"f00", "f01"}) {
 		t.Error("no room for what is loaded")
 	}
@@ -120,8 +120,8 @@ func TestMemoryThatRunsOut(t *testing.T) {
 	for name, before := range map[string]int{"from the start": 20, "when more comes": 4} {
 		sh := newShop(t, bounded(2, 0), stockOf(before)...)
 		sh.memory = 65 // six files
-		sh.run(func() bool { return len(sh.starts) == 0 && len(sh.s.fleet.list) == 2 })
-		sh.s.SetStock(stockOf(20), sh.now)
+		sh.run(func() bool { return len(sh.Starting) == 0 && len(sh.s.fleet.list) == 2 })
+		sh.s.SetStock(stockOf(20), sh.Now())
 		sh.wait(time.Minute)
 		for i := range 40 {
 			sh.done(sh.wants(File(fmt.Sprintf("f%02d", i%20))))
@@ -137,7 +137,7 @@ func TestMemoryThatRunsOut(t *testing.T) {
 		}
 		// What breaks workers by its content is found all the same.
 		sh.breaks["f20"] = true
-		sh.s.SetStock(stockOf(21), sh.now)
+		sh.s.SetStock(stockOf(21), sh.Now())
 		j := sh.wants("f20")
 		sh.run(func() bool { return sh.s.Quarantined("f20") })
 		sh.leave(j)

@@ -8,30 +8,29 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/residency"
+	"github.com/loragate/loragate/internal/sched/world"
 )
 
 // town is a world of adapters with everything that a pool lives through, at random
 // moments of virtual time: requests that take their time, processes that start
 // slowly or not at all, deaths, operators, and a stock that changes.
 type town struct {
-	*world
+	*checked
 	rng    *rand.Rand
 	all    []Stock       // all files that there ever are
 	out    map[File]bool // of stock
 	breaks map[File]bool // files that end the processes which load them
 	weak   map[int]bool  // members whose processes do not start, whatever they load
 
-	ends     map[Ticket]Time
-	starts   map[int]Time // when processes that start are up, or fail
-	pauses   map[int]Time // when members are started again that failed
-	arrival  Time
-	trouble  Time // the next; Never in a peaceful town
-	stop     Time // no arrivals, and no trouble, after it
+	pauses   map[int]*world.Event // when members are started again that failed
+	arrival  *world.Event
+	trouble  *world.Event // the next; nil in a peaceful town
+	stop     Time         // no arrivals, and no trouble, after it
 	members  int
 	peaceful bool
 
 	arrives  func()                     // lets something arrive
-	length   time.Duration              // of the longest generation
+	longest  time.Duration              // of the longest generation
 	plans    func(id int, files []File) // is told what members are to load
 	reloaded Time                       // when the last reload ended
 	forced   map[int]bool               // an operator wants these restarted
@@ -60,7 +59,7 @@ func newTown(t testing.TB, rng *rand.Rand, peaceful bool) *town {
 		})
 	}
 	if !peaceful {
-		c.trouble = c.soon(time.Second)
+		c.trouble = c.At(c.soon(time.Second), c.disturb)
 		for _, st := range c.all {
 			c.breaks[st.File] = rng.IntN(12) == 0
 		}
@@ -72,116 +71,61 @@ func newTown(t testing.TB, rng *rand.Rand, peaceful bool) *town {
 // plainTown returns a town without stock, which is closed yet.
 func plainTown(t testing.TB, rng *rand.Rand, o Options) *town {
 	c := &town{
-		world: newWorld(t, o), rng: rng, out: map[File]bool{}, breaks: map[File]bool{}, weak: map[int]bool{},
-		ends: map[Ticket]Time{}, starts: map[int]Time{}, pauses: map[int]Time{}, trouble: Never, stop: time.Minute,
+		checked: newWorld(t, o), rng: rng, out: map[File]bool{}, breaks: map[File]bool{}, weak: map[int]bool{},
+		pauses: map[int]*world.Event{}, stop: time.Minute,
 		members: o.Workers + o.Spares, peaceful: true, forced: map[int]bool{}, waits: map[flowKey]*wait{},
 	}
-	c.arrives, c.plans, c.length = c.request, func(int, []File) {}, longest
+	c.arrives, c.plans, c.longest = c.request, func(int, []File) {}, longest
+	c.ended = func(j *job) { c.Finish(j, Usage{Prompt: 100, Completion: 20}) }
+	c.length = func(*job) time.Duration { return swapTime + Time(c.rng.Float64()*float64(c.longest-swapTime)) }
+	c.OnStart, c.OnCome, c.OnProcess, c.OnSettled = c.start, c.come, c.process, c.settled
 	return c
 }
 
 func (c *town) open() {
 	c.stockUp()
 	for id := range c.s.opts.Workers {
-		c.begin(id)
+		c.Begin(id)
 	}
+	c.arrival = c.At(0, c.arrives)
+	c.At(c.stop+1, c.calm) // what arrives at that moment is the last
 }
 
 // soon is a moment after so much time, on average.
 func (c *town) soon(mean time.Duration) Time {
-	return c.now + 1 + Time(c.rng.ExpFloat64()*float64(mean))
+	return c.Now() + 1 + Time(c.rng.ExpFloat64()*float64(mean))
 }
 
 // run lives until nothing is left to do.
 func (c *town) run() {
-	c.settle()
-	for c.step() {
-		c.settle()
+	for c.Decide(); c.Next() <= time.Hour && c.Step(); {
 	}
-	if len(c.queued) > 0 || len(c.placed) > 0 {
-		c.t.Fatalf("%d wait and %d run at the end: %s", len(c.queued), len(c.placed), c)
+	if len(c.Queued) > 0 || len(c.Placed) > 0 {
+		c.t.Fatalf("%d wait and %d run at the end: %s", len(c.Queued), len(c.Placed), c)
 	}
 }
 
-// step goes to the next thing that happens; false is the end.
-func (c *town) step() bool {
-	next, what := c.wake, func() {}
-	at := func(t Time, f func()) {
-		if t < next {
-			next, what = t, f
-		}
+// settled checks what was decided.
+func (c *town) settled() {
+	c.check()
+	c.checkTown()
+	if c.peaceful {
+		c.follow(c.log)
 	}
-	at(c.arrival, c.arrives)
-	at(c.trouble, c.disturb)
-	at(c.stop, c.calm)
-	for ticket, end := range c.ends {
-		at(end, func() { c.end(ticket) })
-	}
-	for id, up := range c.starts {
-		at(up, func() { c.come(id) })
-	}
-	for id, again := range c.pauses {
-		at(again, func() {
-			delete(c.pauses, id)
-			c.begin(id)
-		})
-	}
-	if next == Never || next > time.Hour {
-		return false
-	}
-	c.now = max(c.now, next)
-	what()
-	return true
+	c.log = c.log[:0]
 }
 
-// settle decides until nothing is left to decide, carries that out and checks it.
-func (c *town) settle() {
-	c.t.Helper()
-	for again := true; again; {
-		again = false
-		actions, wake := c.s.Decide(c.now)
-		if wake <= c.now {
-			c.t.Fatalf("asked to be woken at %s, it is %s", wake, c.now)
-		}
-		c.wake = wake
-		var served []Action
-		for _, a := range actions {
-			switch a.Kind {
-			case Reload, Retire:
-				c.replace(a)
-				again = true
-			case Start:
-				c.checkPause(a)
-				if c.s.status().Members[a.Worker].Starting || c.slots[a.Worker] > 0 {
-					c.t.Fatalf("%+v starts what is there", a)
-				}
-				c.begin(a.Worker)
-			default:
-				c.carryOut(a)
-				served = append(served, a)
-				c.ends[a.Ticket] = c.now + swapTime + Time(c.rng.Float64()*float64(c.length-swapTime))
-			}
-		}
-		if !again {
-			c.check()
-			c.checkTown()
-		}
-		if c.peaceful {
-			c.follow(served)
-		}
-	}
-}
-
-func (c *town) replace(a Action) {
-	if len(c.on(a.Worker)) > 0 || c.slots[a.Worker] == 0 {
-		c.t.Fatalf("%+v ends a process with %d requests", a, len(c.on(a.Worker)))
-	}
-	if a.Kind == Reload {
+// process checks that a process may be ended or started now.
+func (c *town) process(a Action) {
+	if a.Kind != Retire {
 		c.checkPause(a)
 	}
-	delete(c.forced, a.Worker)
-	c.down(a.Worker)
-	c.begin(a.Worker)
+	if a.Kind == Start && c.s.status().Members[a.Worker].Starting {
+		c.t.Fatalf("%+v starts what is there", a)
+	}
+	if a.Kind != Start {
+		delete(c.forced, a.Worker)
+	}
 }
 
 // checkPause checks that reloads keep their distance.
@@ -189,36 +133,38 @@ func (c *town) checkPause(a Action) {
 	if c.forced[a.Worker] || c.reloaded == 0 {
 		return
 	}
-	if c.now < c.reloaded+townInterval {
-		c.t.Fatalf("%+v at %s, the last reload ended at %s", a, c.now, c.reloaded)
+	if c.Now() < c.reloaded+townInterval {
+		c.t.Fatalf("%+v at %s, the last reload ended at %s", a, c.Now(), c.reloaded)
 	}
 }
 
-// begin starts a member's process, if it is to have one.
-func (c *town) begin(id int) {
-	delete(c.starts, id)
-	if files, ok := c.s.Plan(id, c.now); ok {
-		c.plans(id, files)
-		c.starts[id] = c.now + longestStart/9 + Time(c.rng.Float64()*float64(longestStart*8/9))
-	}
+// start says how long a process takes to start.
+func (c *town) start(id int, files []File) time.Duration {
+	c.plans(id, files)
+	return longestStart/9 + Time(c.rng.Float64()*float64(longestStart*8/9))
+}
+
+// pause has a member started again after a while.
+func (c *town) pause(id int, mean time.Duration) {
+	c.Cancel(c.pauses[id])
+	c.pauses[id] = c.At(c.soon(mean), func() { c.Begin(id) })
 }
 
 // come ends a member's start, for good or bad.
 func (c *town) come(id int) {
-	delete(c.starts, id)
 	reload := c.s.status().Phase == residency.Restarting && c.s.status().Next == id
 	bad := slices.ContainsFunc(c.s.status().Members[id].Planned, func(f File) bool { return c.breaks[f] })
 	if bad || c.weak[id] {
-		if c.s.Failed(id, c.now) {
-			c.begin(id)
+		if c.s.Failed(id, c.Now()) {
+			c.Begin(id)
 		} else if !c.s.Vacant(id) {
-			c.pauses[id] = c.soon(2 * time.Second)
+			c.pause(id, 2*time.Second)
 		}
 		return
 	}
-	c.up(id, 1+c.rng.IntN(3), fmt.Sprint(id%2))
+	c.Up(id, 1+c.rng.IntN(3), fmt.Sprint(id%2))
 	if reload {
-		c.reloaded = c.now
+		c.reloaded = c.Now()
 	}
 	c.refuse()
 }
@@ -230,10 +176,9 @@ func (c *town) refuse() {
 			c.t.Fatalf("%s is innocent", f)
 		}
 	}
-	for ticket, j := range c.queued {
+	for _, j := range c.Queued {
 		if slices.ContainsFunc(j.Files, c.s.Quarantined) || !c.s.Room(j.Files) {
-			delete(c.queued, ticket)
-			c.s.Leave(ticket, c.now)
+			c.Leave(j)
 			c.turned++
 		}
 	}
@@ -241,7 +186,7 @@ func (c *town) refuse() {
 
 // request queues one, unless it would be turned away.
 func (c *town) request() {
-	c.arrival = c.soon(150 * time.Millisecond)
+	c.arrival = c.At(c.soon(150*time.Millisecond), c.arrives)
 	var files []File
 	switch n := c.rng.IntN(10); {
 	case n == 0: // the base
@@ -266,25 +211,20 @@ func (c *town) pick() File {
 	}
 }
 
-func (c *town) end(ticket Ticket) {
-	delete(c.ends, ticket)
-	delete(c.placed, ticket)
-	c.s.Finish(ticket, Usage{Prompt: 100, Completion: 20}, c.now)
-}
-
 // disturb does one bad thing by chance.
 func (c *town) disturb() {
-	c.trouble = c.soon(time.Second)
+	c.trouble = c.At(c.soon(time.Second), c.disturb)
+	c.Changed()
 	id := c.rng.IntN(c.members)
 	switch c.rng.IntN(9) {
 	case 0:
 		c.kill(id)
 	case 1:
-		c.s.Drain(id, true, c.now)
+		c.s.Drain(id, true, c.Now())
 	case 2, 3:
-		c.s.Drain(id, false, c.now)
+		c.s.Drain(id, false, c.Now())
 	case 4:
-		if c.slots[id] > 0 {
+		if c.Workers[id] != nil {
 			c.forced[id] = true
 			c.s.Restart(id)
 		}
@@ -303,14 +243,12 @@ func (c *town) disturb() {
 
 // kill ends a process; what ran on it runs again elsewhere.
 func (c *town) kill(id int) {
-	if c.slots[id] == 0 {
+	if c.Workers[id] == nil {
 		return
 	}
-	lost := c.on(id)
-	c.down(id)
-	c.pauses[id] = c.soon(500 * time.Millisecond)
+	lost := c.Down(id)
+	c.pause(id, 500*time.Millisecond)
 	for _, j := range lost {
-		delete(c.ends, j.Ticket)
 		again := j.Request
 		again.Again = true
 		c.arrive(again)
@@ -338,15 +276,17 @@ func (c *town) change() {
 }
 
 func (c *town) stockUp() {
-	c.s.SetStock(slices.DeleteFunc(slices.Clone(c.all), func(st Stock) bool { return c.out[st.File] }), c.now)
+	c.s.SetStock(slices.DeleteFunc(slices.Clone(c.all), func(st Stock) bool { return c.out[st.File] }), c.Now())
 }
 
 // calm ends all trouble.
 func (c *town) calm() {
-	c.arrival, c.trouble, c.stop = Never, Never, Never
+	c.Cancel(c.arrival)
+	c.Cancel(c.trouble)
+	c.Changed()
 	clear(c.weak)
 	for id := range c.members {
-		c.s.Drain(id, false, c.now)
+		c.s.Drain(id, false, c.Now())
 	}
 }
 
@@ -389,7 +329,7 @@ func (c *town) checkTown() {
 func (c *town) follow(served []Action) {
 	given := map[flowKey]bool{}
 	for _, a := range served {
-		key := flowKey{c.placed[a.Ticket].Identity, c.placed[a.Ticket].Exclusive}
+		key := flowKey{c.Placed[a.Ticket].Identity, c.Placed[a.Ticket].Exclusive}
 		given[key] = true
 		for other, w := range c.waits {
 			if other != key {
@@ -401,7 +341,7 @@ func (c *town) follow(served []Action) {
 		f := c.s.queue.flows[key]
 		if given[key] || f == nil || f.waiting == 0 || f.running > 0 {
 			limit := time.Duration(2+len(w.ahead)) * (c.s.opts.Quantum + 2*longest + longestStart + townInterval)
-			if took := c.now - w.since; took > limit {
+			if took := c.Now() - w.since; took > limit {
 				c.t.Fatalf("%q waited %s behind %d others, the bound is %s", key.identity, took, len(w.ahead), limit)
 			}
 			delete(c.waits, key)
@@ -409,14 +349,14 @@ func (c *town) follow(served []Action) {
 	}
 	for key, f := range c.s.queue.flows {
 		if f.waiting > 0 && f.running == 0 && c.waits[key] == nil {
-			c.waits[key] = &wait{since: c.now, ahead: map[flowKey]bool{}}
+			c.waits[key] = &wait{since: c.Now(), ahead: map[flowKey]bool{}}
 		}
 	}
 }
 
 // String is the whole state, for failures.
 func (c *town) String() string {
-	return (&shop{world: c.world, starts: c.starts}).String()
+	return (&shop{checked: c.checked}).String()
 }
 
 // checkEnd checks where files are in the end.

@@ -23,6 +23,7 @@ var below = map[string][]string{
 	"internal/sched/cost":      {},
 	"internal/sched/heap":      {},
 	"internal/sched/task":      {"internal/residency/stock"},
+	"internal/sched/world":     {"internal/residency/stock", "internal/sched/heap", "internal/sched/task"},
 	"internal/catalog":         {"internal/lora", "internal/state"},
 	"internal/config":          {"internal/httpkit", "internal/lora", "internal/rawjson"},
 	"internal/front":           {"internal/framing"},
