@@ -3,16 +3,10 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/loragate/loragate/internal/sched"
-)
-
-type jobState int
-
-const (
-	waits       jobState = iota // in the policy's queue
-	placedState                 // in a slot, or on its way there
-	isDone                      // its client has what it gets
+	"github.com/loragate/loragate/internal/sched/world"
 )
 
 type outcome int
@@ -27,13 +21,11 @@ const (
 // job is one request on its way.
 type job struct {
 	Request
-	ticket sched.Ticket
-	chain  sched.PrefixHashes
-	state  jobState
+	in     *world.Job // nil if it was refused
 	result outcome
 	gone   bool // its client went away
 
-	server *server
+	server *server // nil while it waits
 	slot   int
 	warm   int // bytes
 	unread int // tokens of the prompt
@@ -45,41 +37,52 @@ type job struct {
 	seen overtaking
 }
 
-// engine runs one policy through one load.
+// engine runs one policy through one load, in a world whose workers are modelled
+// llama-servers.
 type engine struct {
+	*world.World
 	opts    *Options
-	now     sched.Time
 	end     sched.Time // of arrivals, and of the run unless it drains
-	events  eventQueue
 	policy  policy
+	ours    bool // the policy is the gateway's
 	source  source
 	chains  chains
 	devices []*device
 	servers []*server
 	idle    []*server // that may begin an iteration at this moment
-	wakeAt  sched.Time
-	changed bool // since the last decision
-	jobs    []*job
+	jobs    []*job    // by ticket, from 1 on
+	open    int       // requests that are to arrive, wait or run
 	rec     *recorder
 	clock   *stopwatch
+	err     error
 }
 
 func newEngine(name string, o *Options) (*engine, error) {
-	p, err := newPolicy(name, o)
+	c, err := newContest(name, o)
 	if err != nil {
 		return nil, err
 	}
 	e := &engine{
-		opts: o, policy: p, chains: chains{}, wakeAt: sched.Never, clock: &stopwatch{},
+		opts: o, policy: c.policy, ours: name == Ours, source: newSource(o), chains: chains{}, clock: &stopwatch{},
 		end: o.Seconds.time(), rec: newRecorder(o.Timeline),
 	}
-	e.source = newSource(o)
+	e.World = world.New(timed{c.policy, e.clock}, func(format string, args ...any) {
+		e.err = fmt.Errorf("at %v the policy %s", e.Now(), fmt.Sprintf(format, args...))
+	})
+	e.OnPlace, e.OnProcess = e.place, e.process
+	e.OnSettled = func() { e.rec.sample(e.Now(), c.Waiting()) }
+	e.OnStart = func(int, []sched.File) time.Duration { return o.Start.time() }
+	e.OnCome = e.come
 	for range o.Devices {
-		e.devices = append(e.devices, &device{})
+		e.devices = append(e.devices, &device{id: len(e.devices)})
 	}
-	list := p.servers(o)
-	for i, kind := range list {
-		e.servers = append(e.servers, newServer(i, e.devices[i*o.Devices/len(list)], kind, o))
+	for i, kind := range c.servers {
+		e.Mixed = kind.raw
+		e.servers = append(e.servers, newServer(i, e.devices[min(i, c.up-1)*o.Devices/c.up], kind, o))
+	}
+	for i := range c.up {
+		e.Plan(i)
+		e.come(i)
 	}
 	return e, nil
 }
@@ -90,23 +93,7 @@ func (e *engine) run() error {
 	for _, r := range e.source.first() {
 		e.schedule(r)
 	}
-	for {
-		at := e.events.at()
-		if at == sched.Never || at > e.end && !e.opts.Drain {
-			break
-		}
-		if at < e.now {
-			return fmt.Errorf("time runs backwards from %v to %v", e.now, at)
-		}
-		e.now = at
-		for e.events.at() == at {
-			e.handle(e.events.next())
-		}
-		if e.changed {
-			if err := e.decide(); err != nil {
-				return err
-			}
-		}
+	for e.goesOn() && e.Step() {
 		for len(e.idle) > 0 {
 			s := e.idle[len(e.idle)-1]
 			e.idle = e.idle[:len(e.idle)-1]
@@ -114,10 +101,17 @@ func (e *engine) run() error {
 			e.iterate(s)
 		}
 	}
-	if !e.opts.Drain {
-		e.now = e.end
+	if e.err == nil && !e.opts.Drain {
+		e.Pass(e.end - e.Now())
 	}
-	return nil
+	return e.err
+}
+
+func (e *engine) goesOn() bool {
+	if e.opts.Drain {
+		return e.open > 0
+	}
+	return e.Next() <= e.end
 }
 
 func newSource(o *Options) source {
@@ -132,24 +126,8 @@ func newSource(o *Options) source {
 
 func (e *engine) schedule(r Request) {
 	if at := r.At.time(); at <= e.end || len(e.opts.Trace) > 0 {
-		e.events.add(event{at: at, kind: arrives, req: r})
-	}
-}
-
-func (e *engine) handle(ev *event) {
-	switch ev.kind {
-	case arrives:
-		e.arrive(ev.req)
-	case cancels:
-		e.cancel(ev.job)
-	case joins:
-		e.join(ev.job)
-	case samples:
-		e.token(ev.job)
-	case iterated:
-		e.iterated(ev.server)
-	case wakes:
-		e.changed = e.changed || ev.at == e.wakeAt
+		e.open++
+		e.At(at, func() { e.arrive(r) })
 	}
 }
 
@@ -157,35 +135,41 @@ func (e *engine) arrive(r Request) {
 	for _, n := range e.source.next(r) {
 		e.schedule(n)
 	}
-	j := &job{
-		Request: r, ticket: sched.Ticket(len(e.jobs) + 1), chain: e.chains.of(&r),
-		begun: -1, first: -1, ended: -1,
-	}
+	j := &job{Request: r, begun: -1, first: -1, ended: -1}
 	e.jobs = append(e.jobs, j)
-	e.changed = true
-	e.rec.arrive(j, e.now)
-	stop := e.clock.start()
-	evicted, admitted := e.policy.arrive(j, e.now)
-	stop()
+	e.rec.arrive(j, e.Now())
+	in, evicted := e.Arrive(e.ask(&r))
+	j.in = in
 	if evicted != nil {
-		e.over(evicted, rejected)
+		e.over(e.jobs[evicted.Ticket-1], rejected)
 	}
-	if !admitted {
+	if in == nil {
 		e.over(j, rejected)
 		return
 	}
 	if j.CancelAfter > 0 {
-		e.events.add(event{at: e.now + j.CancelAfter.time(), kind: cancels, job: j})
+		e.At(e.Now()+j.CancelAfter.time(), func() { e.cancel(j) })
 	}
+}
+
+// ask puts a request into the scheduler's words.
+func (e *engine) ask(r *Request) sched.Request {
+	q := sched.Request{
+		Identity: sched.Identity(r.Adapter), PrefixHashes: e.chains.of(r), Exclusive: e.ours && r.Whole,
+		Weight: r.Weight, MaxConcurrency: r.MaxConcurrency,
+		Namespace: r.Tenant, NamespaceWeight: r.TenantWeight, Priority: r.Priority,
+	}
+	if e.ours && e.opts.bounded() && r.Adapter != "" {
+		q.Files = []sched.File{sched.File(r.Adapter)}
+	}
+	return q
 }
 
 func (e *engine) cancel(j *job) {
 	switch {
-	case j.state == isDone:
-	case j.state == waits:
-		e.changed = true
-		j.state = isDone // queues pass over it
-		e.policy.leave(j, e.now)
+	case j.ended >= 0:
+	case j.server == nil:
+		e.Leave(j.in)
 		e.over(j, cancelled)
 	default:
 		j.gone = true // at the end of the iteration, or of what it waits for
@@ -198,14 +182,15 @@ func (e *engine) cancel(j *job) {
 
 // over ends a request for its client.
 func (e *engine) over(j *job, how outcome) {
-	j.state, j.result, j.ended = isDone, how, e.now
-	e.rec.end(j, e.now)
-	next, ok := e.source.ended(j.Request, e.now)
+	j.result, j.ended = how, e.Now()
+	e.open--
+	e.rec.end(j, e.Now())
+	next, ok := e.source.ended(j.Request, e.Now())
 	if !ok {
 		return
 	}
 	if how == rejected { // clients do as Retry-After says
-		next.At += seconds(max(e.policy.retryAfter(e.now), minRetry))
+		next.At += seconds(max(e.policy.RetryAfter(e.Now()), minRetry))
 	}
 	e.schedule(next)
 }
@@ -214,47 +199,53 @@ func (e *engine) over(j *job, how outcome) {
 const minRetry = sched.Time(1e9)
 
 func (e *engine) finish(j *job, how outcome) {
-	e.changed = true
-	stop := e.clock.start()
-	e.policy.finish(j, e.now)
-	stop()
+	e.Finish(j.in, e.usage(j))
 	e.over(j, how)
 	e.wake(j.server)
 }
 
-// decide asks the policy and carries out what it says.
-func (e *engine) decide() error {
-	e.changed = false
-	stop := e.clock.start()
-	placed, wake := e.policy.decide(e.now)
-	stop()
-	e.clock.decided()
-	for _, p := range placed {
-		if p.job == nil {
-			return fmt.Errorf("at %v the policy placed a request that does not wait", e.now)
-		}
-		e.place(p)
+// usage is what llama-server tells of a request that ends now.
+func (e *engine) usage(j *job) sched.Usage {
+	u := sched.Usage{Completion: j.tokens}
+	if j.tokens > 0 {
+		u.Prompt, u.Cached = j.PromptTokens, j.PromptTokens-max(1, j.PromptTokens-j.warm/bytesPerToken)
 	}
-	if wake != e.wakeAt && wake != sched.Never && wake > e.now {
-		e.events.add(event{at: wake, kind: wakes})
+	if j.tokens >= j.AnswerTokens { // of one that was cut off llama-server tells no times
+		u.Reading, u.Generating = j.first-j.begun, e.Now()-j.first
 	}
-	e.wakeAt = wake
-	e.rec.sample(e.now, e.policy.waiting())
-	return nil
+	return u
+}
+
+// come has a server serve that has started.
+func (e *engine) come(id int) {
+	s := e.servers[id]
+	s.reset()
+	e.Up(id, len(s.held), fmt.Sprint("device", s.device.id))
+}
+
+// process counts a reload; a process that replaces another is on its device.
+func (e *engine) process(a sched.Action) {
+	switch a.Kind {
+	case sched.Start:
+		e.servers[a.Worker].device = e.servers[a.InPlaceOf].device
+		e.rec.reloads++
+	case sched.Reload:
+		e.rec.reloads++
+	}
 }
 
 // place sends a request to its server, after the calls that it takes to drop KV and
 // to put its adapter in force.
-func (e *engine) place(p placement) {
-	j, s := p.job, e.servers[p.server]
-	j.state, j.server, j.slot, j.warm = placedState, s, p.slot, p.warm
+func (e *engine) place(in *world.Job, a sched.Action) {
+	j, s := e.jobs[in.Ticket-1], e.servers[a.Worker]
+	j.server, j.slot, j.warm = s, max(0, a.Slot), a.Warm
 	j.unread = max(1, j.PromptTokens-j.warm/bytesPerToken) // the last token is always read
-	took := s.costs.Call + Seconds(p.erase)*s.costs.Erase
-	if p.swap {
-		s.ready = e.now + (took + s.costs.Call).time()
-		e.rec.swap(s, j, e.now, s.ready+s.costs.Change.time())
+	took := s.costs.Call + Seconds(len(a.Erase))*s.costs.Erase
+	if a.Kind == sched.Swap {
+		s.ready = e.Now() + (took + s.costs.Call).time()
+		e.rec.swap(s, j, e.Now(), s.ready+s.costs.Change.time())
 	}
-	e.events.add(event{at: max(e.now+took.time(), s.ready), kind: joins, job: j})
+	e.At(max(e.Now()+took.time(), s.ready), func() { e.join(j) })
 }
 
 // join hands a request to its server.
@@ -285,30 +276,30 @@ func (e *engine) iterate(s *server) {
 	}
 	for _, r := range it.reading {
 		if j := r.job; j.begun < 0 {
-			j.begun = e.now
-			e.rec.begin(j, e.now)
+			j.begun = e.Now()
+			e.rec.begin(j, e.Now())
 			s.hold(j.slot, j.PromptTokens+j.AnswerTokens)
 		}
 	}
 	s.busy = true
-	s.device.begin(e.now)
+	s.device.begin(e.Now())
 	n, w := max(1, len(it.sampled)), s.work()
 	took := w.alone() + e.opts.beside(&s.costs, n, s.device.busy, w.rest)
-	end := e.now + max(1, Seconds(took).time())
+	end := e.Now() + max(1, Seconds(took).time())
 	// Tokens are drawn one after the other, slot by slot, at the iteration's end.
 	each := Seconds(s.costs.sampling(n) * took / w.alone()).time()
 	for i, j := range it.sampled {
-		e.events.add(event{at: max(e.now, end-each*sched.Time(n-1-i)), kind: samples, job: j})
+		e.At(end-each*sched.Time(n-1-i), func() { e.token(j) })
 	}
-	e.events.add(event{at: end, kind: iterated, server: s})
+	e.At(end, func() { e.iterated(s) })
 }
 
 func (e *engine) iterated(s *server) {
 	s.busy = false
-	s.device.end(e.now)
+	s.device.end(e.Now())
 	for _, r := range s.present.reading {
 		r.job.unread -= r.tokens
-		if r.job.gone && r.job.state != isDone {
+		if r.job.gone && r.job.ended < 0 {
 			e.complete(r.job, cancelled)
 		}
 	}
@@ -320,7 +311,7 @@ func (e *engine) token(j *job) {
 	j.tokens++
 	e.rec.token(j)
 	if j.first < 0 {
-		j.first = e.now
+		j.first = e.Now()
 	}
 	switch {
 	case j.tokens >= j.AnswerTokens:

@@ -34,12 +34,19 @@ type Stream struct {
 	Zipf     float64 `json:"zipf"`
 	// Prefix begins the adapters' names. Streams with the same one share adapters.
 	Prefix string `json:"prefix,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"` // of each adapter's file
 
 	Prompt Dist `json:"prompt"` // tokens that a turn adds
 	Answer Dist `json:"answer"` // tokens
 	// Turns makes conversations: each turn's prompt has all before it as its
 	// beginning. None is requests that continue nothing.
 	Turns Dist `json:"turns,omitzero"`
+
+	// Tenant is whose requests they are, TenantWeight its share of an adapter's turns;
+	// a step of Priority counts as Options.Aging that they have waited longer.
+	Tenant       string  `json:"tenant,omitempty"`
+	TenantWeight float64 `json:"tenant_weight,omitempty"`
+	Priority     int     `json:"priority,omitempty"`
 
 	Weight         float64 `json:"weight,omitempty"`
 	MaxConcurrency int     `json:"max_concurrency,omitempty"`
@@ -50,6 +57,9 @@ type Stream struct {
 	CancelShare float64 `json:"cancel_share,omitempty"`
 	CancelAfter Seconds `json:"cancel_after,omitempty"`
 }
+
+// adapter returns the name of the n-th adapter.
+func (s *Stream) adapter(n int) string { return fmt.Sprint(s.Prefix, n) }
 
 func (s *Stream) check() error {
 	if s.Adapters < 1 || s.Zipf < 0 {
@@ -193,8 +203,9 @@ func (st *stream) gap(now sched.Time) sched.Time {
 func (st *stream) begin(rng *rand.Rand, client int, at sched.Time) Request {
 	r := Request{
 		Stream:  st.Name,
-		Adapter: fmt.Sprintf("%s%d", st.Prefix, st.zipf.draw(rng)),
-		Weight:  st.Weight, MaxConcurrency: st.MaxConcurrency,
+		Adapter: st.adapter(st.zipf.draw(rng)), Bytes: st.Bytes,
+		Weight: st.Weight, MaxConcurrency: st.MaxConcurrency,
+		Tenant: st.Tenant, TenantWeight: st.TenantWeight, Priority: st.Priority,
 		client: client,
 	}
 	if st.Turns.Kind != "" {

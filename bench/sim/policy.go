@@ -2,10 +2,11 @@ package sim
 
 import (
 	"fmt"
-	"math"
 	"slices"
+	"time"
 
 	"github.com/loragate/loragate/internal/sched"
+	"github.com/loragate/loragate/internal/sched/world"
 )
 
 // Names of the policies.
@@ -21,19 +22,21 @@ const (
 // Policies lists the policies' names.
 func Policies() []string { return []string{Raw, RawTuned, LRU, Ours} }
 
-// policy decides what runs where. It is told of everything before decide is
-// called, once for each moment at which something happened.
+// policy decides what runs where: the gateway's own scheduler, or what stands in its place.
+// All but that have every adapter loaded, and do not know of requests that need a worker for
+// themselves.
 type policy interface {
-	// servers says what the policy wants to drive; the servers are spread over the
-	// devices evenly.
-	servers(o *Options) []serverKind
-	// arrive queues a request. It may refuse it, or push out another one.
-	arrive(j *job, now sched.Time) (evicted *job, admitted bool)
-	leave(j *job, now sched.Time)  // a request that waits goes away
-	finish(j *job, now sched.Time) // a request that was placed has ended
-	decide(now sched.Time) (placed []placement, wake sched.Time)
-	waiting() int
-	retryAfter(now sched.Time) sched.Time
+	world.Scheduler
+	Waiting() int
+	RetryAfter(now sched.Time) time.Duration
+}
+
+// contest is a policy and the servers that it drives, which are spread over the devices
+// evenly.
+type contest struct {
+	policy
+	servers []serverKind
+	up      int // of them, from the first on; the others wait to be started
 }
 
 // serverKind says what a server is like.
@@ -43,103 +46,85 @@ type serverKind struct {
 	raw   bool // it gets requests of several adapters at once
 }
 
-// workers are the servers of a gateway.
-func workers(o *Options) []serverKind {
-	return slices.Repeat([]serverKind{{slots: o.Slots, kv: o.KV}}, o.Workers)
-}
-
-// placement puts a request into a slot.
-type placement struct {
-	job    *job
-	server int
-	slot   int
-	swap   bool
-	erase  int // slots
-	warm   int // bytes of the prompt that the slot holds
-}
-
-func newPolicy(name string, o *Options) (policy, error) {
+func newContest(name string, o *Options) (*contest, error) {
+	worker := serverKind{slots: o.Slots, kv: o.KV}
 	switch name {
 	case Ours:
-		return newOurs(o), nil
-	case Raw:
-		return newRaw(o, Split), nil
-	case RawTuned:
-		return newRaw(o, Unified), nil
+		return &contest{newScheduler(o), slices.Repeat([]serverKind{worker}, o.Workers+o.Spare), o.Workers}, nil
 	case LRU:
-		return newLRU(o), nil
+		return &contest{newLRU(o), slices.Repeat([]serverKind{worker}, o.Workers), o.Workers}, nil
+	case Raw, RawTuned:
+		bare := serverKind{slots: o.RawSlots, kv: Split, raw: true}
+		if name == RawTuned {
+			bare.kv = Unified
+		}
+		if bare.slots == 0 {
+			bare.slots = o.Workers * o.Slots / o.Devices
+		}
+		return &contest{&raw{newSimple(o)}, slices.Repeat([]serverKind{bare}, o.Devices), o.Devices}, nil
 	}
 	return nil, fmt.Errorf("no policy %q: there are %v", name, Policies())
 }
 
-// ours drives the gateway's scheduler.
-type ours struct {
-	s    *sched.Scheduler
-	jobs map[sched.Ticket]*job
-}
-
-func newOurs(o *Options) *ours {
+// newScheduler returns the gateway's scheduler, as the pool sets it up.
+func newScheduler(o *Options) *sched.Scheduler {
 	s := sched.New(sched.Options{
-		Quantum: o.Quantum.time(), ScaleOutAfter: o.Spread.time(), Queue: o.Queue, Together: o.MPS, Adjacent: o.KV == Split,
+		Quantum: o.Quantum.time(), ScaleOutAfter: o.Spread.time(), Queue: o.Queue, Aging: o.Aging.time(),
+		Together: o.MPS, Adjacent: o.KV == Split,
+		Workers: o.Workers, Spares: o.Spare, ReloadInterval: o.ReloadInterval.time(),
+		MaxLoaded: o.MaxLoaded, Memory: o.AdapterMemory,
 	})
-	for i := range o.Workers {
-		s.Up(i, o.Slots, fmt.Sprint("device", o.deviceOf(i)), 0)
+	if o.bounded() {
+		s.SetStock(o.stock(), 0)
 	}
-	return &ours{s: s, jobs: make(map[sched.Ticket]*job)}
+	return s
 }
 
-func (p *ours) servers(o *Options) []serverKind { return workers(o) }
+// bounded reports whether workers cannot have every adapter loaded.
+func (o *Options) bounded() bool { return o.MaxLoaded > 0 || o.AdapterMemory > 0 }
 
-func (p *ours) arrive(j *job, now sched.Time) (*job, bool) {
-	evicted, admitted := p.s.Arrive(sched.Request{
-		Ticket:         j.ticket,
-		Identity:       sched.Identity(j.Adapter),
-		Exclusive:      j.Whole,
-		PrefixHashes:   j.chain,
-		Weight:         j.Weight,
-		MaxConcurrency: j.MaxConcurrency,
-		Since:          now,
-	}, now)
-	if !admitted {
-		return nil, false
-	}
-	p.jobs[j.ticket] = j
-	victim := p.jobs[evicted]
-	delete(p.jobs, evicted)
-	return victim, true
-}
-
-func (p *ours) leave(j *job, now sched.Time) {
-	p.s.Leave(j.ticket, now)
-	delete(p.jobs, j.ticket)
-}
-
-func (p *ours) finish(j *job, now sched.Time) {
-	u := sched.Usage{Completion: j.tokens}
-	if j.tokens > 0 {
-		u.Prompt, u.Cached = j.PromptTokens, j.PromptTokens-max(1, j.PromptTokens-j.warm/bytesPerToken)
-	}
-	if j.tokens >= j.AnswerTokens { // of one that was cut off llama-server tells no times
-		u.Reading, u.Generating = j.first-j.begun, now-j.first
-	}
-	p.s.Finish(j.ticket, u, now)
-	delete(p.jobs, j.ticket)
-}
-
-func (p *ours) decide(now sched.Time) ([]placement, sched.Time) {
-	actions, wake := p.s.Decide(now)
-	placed := make([]placement, len(actions))
-	for i, a := range actions {
-		placed[i] = placement{
-			job: p.jobs[a.Ticket], server: a.Worker, slot: max(0, a.Slot),
-			swap: a.Kind == sched.Swap, erase: len(a.Erase), warm: a.Warm,
+// stock lists the adapters' files: those of the streams, or of the trace.
+func (o *Options) stock() (list []sched.Stock) {
+	seen := map[string]bool{"": true}
+	add := func(adapter string, bytes int64) {
+		if !seen[adapter] {
+			seen[adapter] = true
+			list = append(list, sched.Stock{File: sched.File(adapter), Bytes: bytes})
 		}
 	}
-	return placed, wake
+	for _, r := range o.Trace {
+		add(r.Adapter, r.Bytes)
+	}
+	if len(o.Trace) == 0 {
+		for i := range o.Streams {
+			for n := range o.Streams[i].Adapters {
+				add(o.Streams[i].adapter(n), o.Streams[i].Bytes)
+			}
+		}
+	}
+	return list
 }
 
-func (p *ours) waiting() int                         { return p.s.Waiting() }
-func (p *ours) retryAfter(now sched.Time) sched.Time { return p.s.RetryAfter(now) }
+// timed measures the real time that a policy takes.
+type timed struct {
+	policy
+	clock *stopwatch
+}
 
-// never is the wake-up time of policies that only wait for events.
-const never sched.Time = math.MaxInt64
+func (t timed) Arrive(r sched.Request, now sched.Time) (sched.Ticket, bool) {
+	defer t.clock.start()()
+	return t.policy.Arrive(r, now)
+}
+
+func (t timed) Finish(ticket sched.Ticket, u sched.Usage, now sched.Time) {
+	defer t.clock.start()()
+	t.policy.Finish(ticket, u, now)
+}
+
+func (t timed) Decide(now sched.Time) (actions []sched.Action, wake sched.Time) {
+	stop := t.clock.start()
+	actions, wake = t.policy.Decide(now)
+	stop()
+	t.clock.decided()
+	return actions, wake
+}

@@ -22,7 +22,7 @@ func H200() Model {
 // Presets are named scenarios.
 func Presets() map[string]Options {
 	list := []Options{
-		mixed(), mixedInTurns(), single(), flood(), longShort(), conversations(), scale(), timelineScenario(),
+		mixed(), mixedInTurns(), single(), flood(), longShort(), conversations(), scale(), reloads(), tenants(), timelineScenario(),
 	}
 	presets := make(map[string]Options, len(list))
 	for _, o := range list {
@@ -115,6 +115,31 @@ func scale() Options {
 		Name: "all", Arrivals: "poisson", Rate: 1000, Adapters: 10000, Zipf: 1, Prefix: "a",
 		Prompt: Fixed(32), Answer: Dist{Kind: "uniform", Min: 4, Max: 12},
 	}}
+	return o
+}
+
+func reloads() Options {
+	o := base("reloads", "64 clients without pause, 400 adapters by Zipf's law of which each of 8 workers may load 32, starts of 4 s, 1 spare")
+	o.MaxLoaded, o.ReloadInterval, o.Start, o.Spare = 32, 1, 4, 1
+	o.Streams = []Stream{{
+		Name: "clients", Arrivals: "closed", Clients: 64, Adapters: 400, Zipf: 1, Prefix: "a",
+		Prompt: Fixed(mixedPrompt), Answer: Fixed(64),
+	}}
+	return o
+}
+
+func tenants() Options {
+	o := inTurns(base("tenants", "one adapter for a tenant with 48 clients without pause, one of 4 times its weight, and one of a higher priority, 1 worker of 16 slots"))
+	o.Workers, o.Slots, o.Aging = 1, 16, 10
+	crowd := Stream{
+		Name: "crowd", Arrivals: "closed", Clients: 48, Adapters: 1, Prefix: "shared", Tenant: "crowd",
+		Prompt: Fixed(64), Answer: Dist{Kind: "uniform", Min: 50, Max: 150},
+	}
+	heavy, urgent := crowd, crowd
+	heavy.Name, heavy.Tenant, heavy.TenantWeight = "heavy", "heavy", 4
+	urgent.Name, urgent.Tenant, urgent.Priority = "urgent", "urgent", 1
+	urgent.Arrivals, urgent.Clients, urgent.Rate = "poisson", 0, 0.5
+	o.Streams = []Stream{crowd, heavy, urgent}
 	return o
 }
 

@@ -27,7 +27,7 @@ type recorder struct {
 	adapters     map[string]*tally
 	tokens       int
 	turns, begun int // turns of adapters on servers, prompts begun
-	swaps        int
+	reloads      int
 	timeline     *Timeline // nil if nobody wants it
 }
 
@@ -94,7 +94,6 @@ func (r *recorder) turn(adapter string) {
 }
 
 func (r *recorder) swap(s *server, j *job, from, to sched.Time) {
-	r.swaps++
 	r.turn(j.Adapter)
 	if r.timeline != nil {
 		r.timeline.swap(s.id, j.Adapter, from, to)

@@ -35,6 +35,10 @@ type Result struct {
 	Latency Spread `json:"latency"`
 
 	Swaps int `json:"swaps"` // on one raw server: times it took up an adapter
+	// Reloads is how often a worker restarted to load other adapters, MissRate the share
+	// of the begun requests whose adapter nobody had loaded when they came.
+	Reloads  int     `json:"reloads,omitempty"`
+	MissRate float64 `json:"miss_rate,omitempty"`
 	// KVHitRate is the share of the begun prompts' bytes that slots held already.
 	KVHitRate float64 `json:"kv_hit_rate"`
 	// Fairness is Jain's index, (sum x)^2 / (n sum x^2), where x is the tokens
@@ -96,6 +100,7 @@ type sums struct {
 	cancelled, running, waiting int
 	tokens                      int
 	warm, prompt                int
+	begun, missed               int
 	seen                        overtaking
 }
 
@@ -124,6 +129,10 @@ func (s *sums) add(j *job, now sched.Time) {
 	}
 	if j.begun >= 0 {
 		s.wait = append(s.wait, since(j.begun))
+		s.begun++
+		if j.in.Missed {
+			s.missed++
+		}
 		s.warm += j.warm
 		s.prompt += j.PromptTokens * bytesPerToken
 	}
@@ -140,27 +149,28 @@ func (e *engine) result(scenario, name string) *Result {
 	trace := make([]Request, 0, len(e.jobs))
 	for _, j := range e.jobs {
 		if j.result == unfinished && j.begun < 0 {
-			e.rec.noLongerWaits(j, e.now)
+			e.rec.noLongerWaits(j, e.Now())
 		}
-		all.add(j, e.now)
+		all.add(j, e.Now())
 		if byStream[j.Stream] == nil {
 			byStream[j.Stream] = &sums{}
 		}
-		byStream[j.Stream].add(j, e.now)
+		byStream[j.Stream].add(j, e.Now())
 		trace = append(trace, j.Request)
 	}
-	took := float64(seconds(e.now))
+	took := float64(seconds(e.Now()))
 	r := &Result{
 		Scenario: scenario, Policy: name, Seconds: took,
 		Finished: all.finished, Cancelled: all.cancelled, Rejected: all.rejected,
 		Running: all.running, Waiting: all.waiting, Arrived: all.arrived,
 		TokensPerSecond: ratio(float64(e.rec.tokens), took), RequestsPerSecond: ratio(float64(all.finished), took),
 		TTFT: spread(all.ttft), Wait: spread(all.wait), Latency: spread(all.latency),
-		Swaps: e.rec.turns, KVHitRate: ratio(float64(all.warm), float64(all.prompt)),
+		Swaps: e.rec.turns, Reloads: e.rec.reloads, MissRate: ratio(float64(all.missed), float64(all.begun)),
+		KVHitRate:    ratio(float64(all.warm), float64(all.prompt)),
 		ForeignTurns: all.seen.turns, ForeignRequests: all.seen.begun,
 		Overhead: e.clock.overhead(len(e.jobs)), Trace: trace, Timeline: e.rec.timeline,
 	}
-	r.Fairness, r.FairAmong = e.rec.fairness(e.now)
+	r.Fairness, r.FairAmong = e.rec.fairness(e.Now())
 	r.Utilisation = e.utilisation()
 	for stream, s := range byStream {
 		r.Streams = append(r.Streams, StreamResult{
@@ -187,10 +197,10 @@ func (e *engine) utilisation() float64 {
 	for _, d := range e.devices {
 		busy += d.busyTime
 		if d.busy > 0 {
-			busy += e.now - d.busySince
+			busy += e.Now() - d.busySince
 		}
 	}
-	return ratio(float64(busy), float64(e.now)*float64(len(e.devices)))
+	return ratio(float64(busy), float64(e.Now())*float64(len(e.devices)))
 }
 
 func (r *recorder) fairness(now sched.Time) (index float64, among int) {

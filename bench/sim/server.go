@@ -9,6 +9,7 @@ import (
 
 // device is a GPU, or a host's processors. Servers on it share its speed.
 type device struct {
+	id        int
 	busy      int // servers in an iteration
 	busySince sched.Time
 	busyTime  sched.Time
@@ -56,6 +57,12 @@ func newServer(id int, d *device, kind serverKind, o *Options) *server {
 		id: id, device: d, kv: kind.kv, raw: kind.raw, held: make([]int, kind.slots),
 		costs: o.Model.costs(kind.kv, kind.slots*o.Context),
 	}
+}
+
+// reset forgets what an earlier process held.
+func (s *server) reset() {
+	clear(s.held)
+	s.ready, s.holds, s.adapter = 0, 0, ""
 }
 
 func (s *server) add(j *job) {

@@ -9,6 +9,9 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/loragate/loragate/internal/sched"
 )
 
 // Options says what to simulate.
@@ -36,6 +39,17 @@ type Options struct {
 
 	Quantum AutoSeconds `json:"quantum"` // of the gateway's scheduler, as is Spread
 	Spread  AutoSeconds `json:"spread"`
+	Aging   Seconds     `json:"aging,omitempty"` // what a step of priority is worth
+
+	// MaxLoaded is how many adapters a worker of the gateway may have loaded, and
+	// AdapterMemory how many bytes of their files; 0 is no bound. With one, workers
+	// reload: not before ReloadInterval has passed since the last one, which takes Start,
+	// and with a Spare the other process starts first.
+	MaxLoaded      int     `json:"max_loaded,omitempty"`
+	AdapterMemory  int64   `json:"adapter_memory,omitempty"`
+	ReloadInterval Seconds `json:"reload_interval,omitempty"`
+	Start          Seconds `json:"start,omitempty"`
+	Spare          int     `json:"spare,omitempty"`
 
 	Model   Model    `json:"model"`
 	Streams []Stream `json:"streams,omitempty"`
@@ -72,6 +86,12 @@ func (o *Options) check() error {
 		return errors.New("context must be positive, raw_slots and trace_clients not negative")
 	case o.Quantum != Auto && o.Quantum <= 0 || o.Spread != Auto && o.Spread < 0:
 		return errors.New("quantum must be positive, spread not negative, or auto")
+	case o.MaxLoaded < 0 || o.AdapterMemory < 0 || o.ReloadInterval < 0 || o.Spare < 0 || o.Spare > 1 || o.Aging < 0:
+		return errors.New("max_loaded, adapter_memory, reload_interval and aging must not be negative, spare 0 or 1")
+	case o.bounded() && o.Start <= 0:
+		return errors.New("with max_loaded or adapter_memory workers reload: start must be positive")
+	case o.AdapterMemory > 0 && slices.ContainsFunc(o.stock(), func(st sched.Stock) bool { return st.Bytes > o.AdapterMemory }):
+		return errors.New("an adapter has more bytes than adapter_memory")
 	case o.Seconds <= 0 && len(o.Trace) == 0:
 		return errors.New("seconds must be positive")
 	case len(o.Streams) == 0 && len(o.Trace) == 0:

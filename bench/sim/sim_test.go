@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -268,14 +269,17 @@ func TestOptionsAreJSON(t *testing.T) {
 
 func TestBadOptionsAreNamed(t *testing.T) {
 	for want, spoil := range map[string]func(*Options){
-		"quantum":   func(o *Options) { o.Quantum = 0 },
-		"devices":   func(o *Options) { o.Devices = 9 },
-		"adapters":  func(o *Options) { o.Streams[0].Adapters = 0 },
-		"weibull":   func(o *Options) { o.Streams[0].Answer.Kind = "weibull" },
-		"steps":     func(o *Options) { o.Model.Split.Steps = nil },
-		"mps true":  func(o *Options) { o.Model.MPS = nil },
-		"sideways":  func(o *Options) { o.KV = "sideways" },
-		"sometimes": func(o *Options) { o.Streams[0].Arrivals = "sometimes" },
+		"quantum":    func(o *Options) { o.Quantum = 0 },
+		"devices":    func(o *Options) { o.Devices = 9 },
+		"adapters":   func(o *Options) { o.Streams[0].Adapters = 0 },
+		"weibull":    func(o *Options) { o.Streams[0].Answer.Kind = "weibull" },
+		"steps":      func(o *Options) { o.Model.Split.Steps = nil },
+		"mps true":   func(o *Options) { o.Model.MPS = nil },
+		"max_loaded": func(o *Options) { o.MaxLoaded = -1 },
+		"start":      func(o *Options) { o.MaxLoaded = 1 },
+		"an adapter": func(o *Options) { o.AdapterMemory, o.Start, o.Streams[0].Bytes = 1, 1, 2 },
+		"sideways":   func(o *Options) { o.KV = "sideways" },
+		"sometimes":  func(o *Options) { o.Streams[0].Arrivals = "sometimes" },
 	} {
 		o := preset(t, "mixed", 1)
 		spoil(&o)
@@ -323,5 +327,62 @@ func TestTableHasEveryRun(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "flood "); n < 2+4 {
 		t.Errorf("%d rows:\n%s", n, out.String())
+	}
+}
+
+// TestReloads: workers that hold less reload more and miss more, and nothing is lost.
+func TestReloads(t *testing.T) {
+	missed := 2.0
+	for _, most := range []int{8, 32, 400} {
+		o := preset(t, "reloads", 30)
+		o.MaxLoaded, o.Drain = most, true
+		r, err := RunPolicy(o, Ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Finished != r.Arrived || r.MissRate >= missed || (most == 400) != (r.Reloads == 0) {
+			t.Errorf("with %d loaded %d of %d are served, %.3f missed, %d reloads",
+				most, r.Finished, r.Arrived, r.MissRate, r.Reloads)
+		}
+		missed = r.MissRate
+	}
+	if missed != 0 {
+		t.Errorf("where all is loaded a share of %.3f misses", missed)
+	}
+}
+
+// TestMemoryIsABound: as many adapters are loaded as fit, by their sizes.
+func TestMemoryIsABound(t *testing.T) {
+	count := preset(t, "reloads", 20)
+	bytes := count
+	bytes.MaxLoaded, bytes.AdapterMemory = 0, 100*int64(count.MaxLoaded)
+	bytes.Streams = slices.Clone(count.Streams)
+	bytes.Streams[0].Bytes = 100
+	a, err := RunPolicy(count, Ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := RunPolicy(bytes, Ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Finished != b.Finished || a.Reloads != b.Reloads {
+		t.Errorf("%d served with %d reloads by count, %d with %d by bytes", a.Finished, a.Reloads, b.Finished, b.Reloads)
+	}
+}
+
+// TestTenantsShareByWeight: four times the weight is four times the tokens, and a higher
+// priority does not wait for either.
+func TestTenantsShareByWeight(t *testing.T) {
+	r, err := RunPolicy(preset(t, "tenants", 60), Ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crowd, heavy, urgent := r.stream(t, "crowd"), r.stream(t, "heavy"), r.stream(t, "urgent")
+	if ratio := heavy.TokensPerSecond / crowd.TokensPerSecond; ratio < 3.5 || ratio > 4.5 {
+		t.Errorf("heavy got %.1f times the tokens", ratio)
+	}
+	if urgent.Wait.P99 > heavy.Wait.P50/4 {
+		t.Errorf("urgent waited %.2f s, heavy %.2f s in median", urgent.Wait.P99, heavy.Wait.P50)
 	}
 }

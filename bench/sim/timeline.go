@@ -47,13 +47,13 @@ func (t *Timeline) sample(now sched.Time, waiting int) {
 
 // close ends what goes on at the end of a run.
 func (t *Timeline) close(e *engine, policy string) {
-	t.Policy, t.Seconds = policy, float64(seconds(e.now))
+	t.Policy, t.Seconds = policy, float64(seconds(e.Now()))
 	for _, s := range e.servers {
 		t.Rows = append(t.Rows, len(s.held))
 	}
 	for _, j := range e.jobs {
 		if j.result == unfinished && j.begun >= 0 {
-			t.span(j, e.now)
+			t.span(j, e.Now())
 		}
 	}
 	t.findDrains()

@@ -14,12 +14,16 @@ type Request struct {
 	At           Seconds `json:"at"` // since the start
 	Stream       string  `json:"stream,omitempty"`
 	Adapter      string  `json:"adapter"`
-	PromptTokens int     `json:"prompt_tokens"` // the whole prompt, earlier turns included
+	Bytes        int64   `json:"bytes,omitempty"` // of the adapter's file
+	PromptTokens int     `json:"prompt_tokens"`   // the whole prompt, earlier turns included
 	AnswerTokens int     `json:"answer_tokens"`
 	// Conversation tells conversations apart; none is a request that continues
 	// nothing. Turn counts from 0.
 	Conversation   string  `json:"conversation,omitempty"`
 	Turn           int     `json:"turn,omitempty"`
+	Tenant         string  `json:"tenant,omitempty"`
+	TenantWeight   float64 `json:"tenant_weight,omitempty"` // 0 is 1
+	Priority       int     `json:"priority,omitempty"`
 	Weight         float64 `json:"weight,omitempty"` // 0 is 1
 	MaxConcurrency int     `json:"max_concurrency,omitempty"`
 	Whole          bool    `json:"whole,omitempty"` // needs a worker for itself

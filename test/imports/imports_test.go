@@ -72,7 +72,7 @@ var below = map[string][]string{
 	"bench/plot":            {"bench/mixed", "bench/report"},
 	"bench/randgguf":        {"internal/randgguf"},
 	"bench/report":          {},
-	"bench/sim":             {"bench/load", "bench/mixed/calibrate", "bench/report", "internal/sched"},
+	"bench/sim":             {"bench/load", "bench/mixed/calibrate", "bench/report", "internal/sched", "internal/sched/world"},
 }
 
 // only says which packages alone may import a library.
