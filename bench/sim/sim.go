@@ -62,9 +62,6 @@ type Options struct {
 	Timeline bool `json:"-"`
 }
 
-// deviceOf returns which device a worker is on.
-func (o *Options) deviceOf(worker int) int { return worker * o.Devices / o.Workers }
-
 // capacity is the most tokens a second that the workers can generate.
 func (o *Options) capacity() float64 {
 	perDevice := max(1, o.Workers/o.Devices)

@@ -12,6 +12,14 @@ import (
 	"testing"
 )
 
+// long is a length for tests of which a part shows much already: a quarter of it with -short.
+func long(length Seconds) Seconds {
+	if testing.Short() {
+		return length / 4
+	}
+	return length
+}
+
 // preset returns a named scenario, cut to so many seconds.
 func preset(t *testing.T, name string, length Seconds) Options {
 	t.Helper()
@@ -38,7 +46,7 @@ func compare(t *testing.T, o Options) map[string]*Result {
 
 // oneAdapter has a full batch at all times and nothing else to pay for.
 func oneAdapter(t *testing.T, clients int) Options {
-	o := preset(t, "single", 60)
+	o := preset(t, "single", long(60))
 	o.Workers, o.Slots, o.RawSlots = 1, clients, clients
 	for _, c := range []*Costs{&o.Model.Split, &o.Model.Unified} {
 		c.Reading, c.Token, c.Call, c.Erase = c.Steps[0].Seconds, 0, 0, 0
@@ -49,6 +57,7 @@ func oneAdapter(t *testing.T, clients int) Options {
 }
 
 func TestOneAdapterHasTheModelsThroughput(t *testing.T) {
+	t.Parallel()
 	for _, clients := range []int{1, 8, 20} {
 		o := oneAdapter(t, clients)
 		want := float64(clients) / o.Model.Split.step(clients)
@@ -65,6 +74,7 @@ func TestOneAdapterHasTheModelsThroughput(t *testing.T) {
 }
 
 func TestEveryRequestIsAccountedForOnce(t *testing.T) {
+	t.Parallel()
 	for name := range Presets() {
 		for _, drain := range []bool{false, true} {
 			o := preset(t, name, 2)
@@ -95,8 +105,9 @@ func numbers(r *Result) Result {
 }
 
 func TestSameSeedSameResult(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"conversations", "flood", "timeline"} {
-		o := preset(t, name, 20)
+		o := preset(t, name, long(20))
 		first, again := compare(t, o), compare(t, o)
 		o.Seed++
 		other := compare(t, o)
@@ -112,9 +123,10 @@ func TestSameSeedSameResult(t *testing.T) {
 }
 
 func TestTraceReplaysExactly(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"conversations", "mixed-in-turns", "flood"} {
 		for _, policy := range Policies() {
-			o := preset(t, name, 15)
+			o := preset(t, name, long(15))
 			o.Timeline = true
 			recorded, err := RunPolicy(o, policy)
 			if err != nil {
@@ -168,6 +180,7 @@ func (r *Result) stream(t *testing.T, name string) StreamResult {
 // TestFlood: the flooded server starves others, the scheduler bounds their wait
 // by all adapters' quanta and longest generations.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	o := preset(t, "flood", 60)
 	results := compare(t, o)
 	for _, name := range []string{Raw, RawTuned, LRU} {
@@ -235,6 +248,7 @@ func TestConversationsKeepTheirKV(t *testing.T) {
 }
 
 func TestLoads(t *testing.T) {
+	t.Parallel()
 	for _, arrivals := range []string{"poisson", "bursty"} {
 		o := preset(t, "scale", 20)
 		o.Workers, o.Devices = 4, 4
@@ -332,6 +346,7 @@ func TestTableHasEveryRun(t *testing.T) {
 
 // TestReloads: workers that hold less reload more and miss more, and nothing is lost.
 func TestReloads(t *testing.T) {
+	t.Parallel()
 	missed := 2.0
 	for _, most := range []int{8, 32, 400} {
 		o := preset(t, "reloads", 30)

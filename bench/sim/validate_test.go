@@ -223,6 +223,7 @@ const tolerance = 0.2
 // all figures, and tells of the others how far off it is. The gateway's rows depend
 // on the scheduler as well: one that decides differently must be measured anew.
 func TestPredictsWhatWasMeasured(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("testdata/mixed-h200.json")
 	if err != nil {
 		t.Fatal(err)

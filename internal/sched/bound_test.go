@@ -185,6 +185,7 @@ func (tr *traffic) bound(r Request, ahead int) time.Duration {
 // TestNothingIsLost lets workers come and go and clients leave: every request
 // ends, and the scheduler's books are empty at the end.
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	for i, rng := range seeds(100) {
 		tr := newTraffic(t, rng, []Options{fixed, auto, mps}[i%3], 3, []int{200, 1 + i%12}[i%2]) // where it is short, somebody is pushed out all the time
 		tr.cancels = 0.2

@@ -7,7 +7,6 @@ import (
 
 // checkLanes compares a flow's lanes with its queue.
 func (f *flow) checkLanes(t testing.TB) {
-	t.Helper()
 	if place, leads := f.reckon(); f.waiting > 0 && (f.position != place || f.leads != leads) {
 		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.position, f.leads, place, leads)
 	}

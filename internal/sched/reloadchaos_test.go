@@ -22,6 +22,7 @@ type chaos struct {
 // In the end every request was served or turned away, and what is pinned or
 // preloaded is where it should be.
 func TestReloadsSurviveChaos(t *testing.T) {
+	t.Parallel()
 	for i, rng := range seeds(150) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			o := bounded(1+rng.IntN(3), 3+rng.IntN(4))

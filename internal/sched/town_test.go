@@ -292,7 +292,6 @@ func (c *town) calm() {
 
 // checkTown checks what must hold at every moment.
 func (c *town) checkTown() {
-	c.t.Helper()
 	leaving, serving := 0, 0
 	for _, w := range c.s.fleet.list {
 		if w.reloading {
@@ -401,6 +400,7 @@ func (c *town) checkEnd() {
 // are served or turned away, nobody waits for longer than his turn, and reloads
 // keep to their rules.
 func TestTown(t *testing.T) {
+	t.Parallel()
 	for _, peaceful := range []bool{true, false} {
 		var counts Counts
 		turned := 0

@@ -85,9 +85,9 @@ func (w *checked) on(worker int) []*job {
 	return nil
 }
 
-// check compares the scheduler's indexes with what is true.
+// check compares the scheduler's indexes with what is true. It and what it calls are run so
+// often that marking them as helpers would take a third of the tests' time.
 func (w *checked) check() {
-	w.t.Helper()
 	if w.s.Waiting() != len(w.Queued) || len(w.s.running) != len(w.Placed) {
 		w.t.Fatalf("%d wait and %d run, the scheduler has %d and %d", len(w.Queued), len(w.Placed), w.s.Waiting(), len(w.s.running))
 	}
@@ -120,7 +120,6 @@ func (w *checked) check() {
 
 // checkFlow checks that a flow is in line where it should be, and waits for a reason.
 func (w *checked) checkFlow(f *flow) {
-	w.t.Helper()
 	inLine := f.waiting > 0 && len(f.open) == 0 && !f.capped()
 	for _, p := range f.spots {
 		if inLine != (p.index != 0) {
@@ -140,7 +139,6 @@ func (w *checked) checkFlow(f *flow) {
 }
 
 func checkHeap[T any](t testing.TB, h *heap.Heap[T]) {
-	t.Helper()
 	if !h.Check() {
 		t.Fatalf("heap broken: %v", h.Items())
 	}
