@@ -227,7 +227,7 @@ func runs(pid int) bool {
 	if len(fields) < 18 {
 		return true
 	}
-	state, threads := fields[3-3], fields[20-3]
+	state, threads := fields[0], fields[17] // the third and the twentieth of the whole line
 	over := state == "Z" || state == "X"
 	return !over || threads != "0" && threads != "1"
 }
