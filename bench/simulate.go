@@ -54,7 +54,8 @@ func runSimulate(args []string, out, errOut io.Writer) error {
 	}
 	f.StringVar(&s.scenario, "scenario", "mixed", "the `name` of a scenario")
 	f.StringVar(&s.file, "file", "", "a scenario as a JSON `file` instead")
-	f.StringVar(&s.model, "model", "", "the model of a worker in this JSON `file`, which fit printed, instead of the scenario's")
+	f.StringVar(&s.model, "model", "", "the model of a worker in this JSON `file`, which fit printed, instead of the "+
+		"scenario's")
 	f.Var(&s.policies, "policies", "which `policies` to compare")
 	f.DurationVar(&s.quantum, "quantum", 0, "the scheduler's quantum, instead of the scenario's")
 	f.Uint64Var(&s.seed, "seed", 0, "the seed of the random numbers, instead of the scenario's")

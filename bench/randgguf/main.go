@@ -39,7 +39,8 @@ func parse(args []string, out io.Writer) (options, error) {
 	flags := flag.NewFlagSet("randgguf", flag.ContinueOnError)
 	flags.SetOutput(out)
 	shape := flags.String("shape", randgguf.Tiny.Name, "tiny, 3b, 8b, or gemma-tiny, which has a sliding window")
-	modules := flags.String("modules", "", "which modules adapters change: qv, attention or all; qv if left out, of 8b all")
+	modules := flags.String("modules", "", "which modules adapters change: qv, attention or all; "+
+		"qv if left out, of 8b all")
 	flags.StringVar(&o.dir, "dir", ".", "where base.gguf, adapter-00.gguf and so on go")
 	flags.IntVar(&o.adapters, "adapters", 0, "how many adapters")
 	flags.IntVar(&o.rank, "rank", 0, "of the adapters; 0 is 8, of 8b 16")

@@ -29,9 +29,11 @@ text{font:11px system-ui,sans-serif;fill:#333}
 .head{font-weight:600}.small{font-size:10px;fill:#666}
 .row{fill:#8883}.drain{fill:url(#drain)}.hatch{stroke:#555}.swap{fill:#d00000}
 .axis{stroke:#8888}.queue{fill:#8886;stroke:#777}
-@media(prefers-color-scheme:dark){text{fill:#ddd}.small{fill:#aaa}.hatch{stroke:#ccc}.swap{fill:#ff6b6b}.queue{stroke:#aaa}}
+@media(prefers-color-scheme:dark){
+text{fill:#ddd}.small{fill:#aaa}.hatch{stroke:#ccc}.swap{fill:#ff6b6b}.queue{stroke:#aaa}}
 </style>
-<defs><pattern id="drain" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line class="hatch" y2="5"/></pattern></defs>
+<defs><pattern id="drain" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<line class="hatch" y2="5"/></pattern></defs>
 `
 
 // drawing is an SVG that grows downwards.
@@ -74,7 +76,8 @@ func DrawTimelines(w io.Writer, runs []*Result) error {
 		return errors.New("a run of no time cannot be drawn")
 	}
 	d.scale = (drawWidth - drawLeft - drawRight) / d.seconds
-	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="Which adapter ran on which worker when">`+"\n", drawWidth, height)
+	fmt.Fprintf(d.out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" `+
+		`aria-label="Which adapter ran on which worker when">`+"\n", drawWidth, height)
 	d.out.WriteString(drawStyle)
 	d.legend(names)
 	for _, t := range list {

@@ -40,9 +40,11 @@ const small = `{"version":1,"slots":4,"context_tokens":100,
 "first_tokens":[{"mode":"split","ms":10},{"mode":"split","changed":true,"ms":25},
  {"mode":"unified","ms":10},{"mode":"unified","changed":true,"ms":50}],
 "prefills":[{"mode":"split","tokens":100,"ms":15},{"mode":"split","tokens":500,"ms":35},
- {"mode":"unified","tokens":100,"ms":25},{"mode":"unified","tokens":500,"ms":45},{"mode":"unified","tokens":8000,"ms":9000}],
+ {"mode":"unified","tokens":100,"ms":25},{"mode":"unified","tokens":500,"ms":45},
+ {"mode":"unified","tokens":8000,"ms":9000}],
 "calls":[{"mode":"split","name":"apply","ms":0.5},{"mode":"split","name":"erase","ms":0.25}],
-"shares":[{"servers":2,"requests":1,"alone_ms":3,"together_ms":5},{"servers":2,"mps":true,"requests":1,"alone_ms":3,"together_ms":4}]}`
+"shares":[{"servers":2,"requests":1,"alone_ms":3,"together_ms":5},
+ {"servers":2,"mps":true,"requests":1,"alone_ms":3,"together_ms":4}]}`
 
 func TestFit(t *testing.T) {
 	m, err := Fit(strings.NewReader(small))

@@ -252,7 +252,8 @@ func (c chains) of(r *Request) sched.PrefixHashes {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s\x00%d", r.Conversation, r.Turn)
 	before := c[r.Conversation]
-	chain := append(before[:len(before):len(before)], sched.PrefixHash{Hash: h.Sum64(), Bytes: r.PromptTokens * bytesPerToken})
+	chain := append(before[:len(before):len(before)],
+		sched.PrefixHash{Hash: h.Sum64(), Bytes: r.PromptTokens * bytesPerToken})
 	c[r.Conversation] = chain
 	return chain
 }

@@ -22,7 +22,8 @@ func H200() Model {
 // Presets are named scenarios.
 func Presets() map[string]Options {
 	list := []Options{
-		mixed(), mixedInTurns(), single(), flood(), longShort(), conversations(), scale(), reloads(), tenants(), timelineScenario(),
+		mixed(), mixedInTurns(), single(), flood(), longShort(), conversations(), scale(), reloads(), tenants(),
+		timelineScenario(),
 	}
 	presets := make(map[string]Options, len(list))
 	for _, o := range list {
@@ -51,7 +52,8 @@ func inTurns(o Options) Options {
 const mixedPrompt = 244
 
 func mixed() Options {
-	o := base("mixed", "32 clients without pause, 16 adapters by Zipf's law, answers of 64 tokens, 8 workers of 16 slots under MPS")
+	o := base("mixed", "32 clients without pause, 16 adapters by Zipf's law, answers of 64 tokens, 8 workers of 16 "+
+		"slots under MPS")
 	o.RawSlots = 32
 	o.Streams = []Stream{{
 		Name: "clients", Arrivals: "closed", Clients: 32, Adapters: 16, Zipf: 1, Prefix: "a",
@@ -74,7 +76,8 @@ func single() Options {
 }
 
 func flood() Options {
-	o := inTurns(base("flood", "one adapter at 4 times the capacity, 8 others at 0.25 requests/s each, 2 workers of 32 slots without MPS"))
+	o := inTurns(base("flood", "one adapter at 4 times the capacity, 8 others at 0.25 requests/s each, 2 workers of 32 "+
+		"slots without MPS"))
 	o.Queue = 256
 	o.Streams = []Stream{
 		{Name: "flood", Arrivals: "poisson", Capacity: 4, Adapters: 1, Prefix: "hot",
@@ -86,7 +89,8 @@ func flood() Options {
 }
 
 func longShort() Options {
-	o := base("long-short", "an adapter with answers of 2000 tokens and one with 20, 8 clients without pause each, 1 worker of 16 slots")
+	o := base("long-short", "an adapter with answers of 2000 tokens and one with 20, 8 clients without pause each, 1 "+
+		"worker of 16 slots")
 	o.Workers, o.Context = 1, 4096
 	o.Streams = []Stream{
 		{Name: "long", Arrivals: "closed", Clients: 8, Adapters: 1, Prefix: "long",
@@ -98,7 +102,8 @@ func longShort() Options {
 }
 
 func conversations() Options {
-	o := base("conversations", "40 clients in conversations of about 6 turns with pauses, 16 adapters, 8 workers of 16 slots under MPS")
+	o := base("conversations", "40 clients in conversations of about 6 turns with pauses, 16 adapters, 8 workers of 16 "+
+		"slots under MPS")
 	o.Context = 8192
 	o.Streams = []Stream{{
 		Name: "clients", Arrivals: "closed", Clients: 40, Adapters: 16, Zipf: 1, Prefix: "a",
@@ -119,7 +124,8 @@ func scale() Options {
 }
 
 func reloads() Options {
-	o := base("reloads", "64 clients without pause, 400 adapters by Zipf's law of which each of 8 workers may load 32, starts of 4 s, 1 spare")
+	o := base("reloads", "64 clients without pause, 400 adapters by Zipf's law of which each of 8 workers may load 32, "+
+		"starts of 4 s, 1 spare")
 	o.MaxLoaded, o.ReloadInterval, o.Start, o.Spare = 32, 1, 4, 1
 	o.Streams = []Stream{{
 		Name: "clients", Arrivals: "closed", Clients: 64, Adapters: 400, Zipf: 1, Prefix: "a",
@@ -129,7 +135,8 @@ func reloads() Options {
 }
 
 func tenants() Options {
-	o := inTurns(base("tenants", "one adapter for a tenant with 48 clients without pause, one of 4 times its weight, and one of a higher priority, 1 worker of 16 slots"))
+	o := inTurns(base("tenants", "one adapter for a tenant with 48 clients without pause, one of 4 times its weight, "+
+		"and one of a higher priority, 1 worker of 16 slots"))
 	o.Workers, o.Slots, o.Aging = 1, 16, 10
 	crowd := Stream{
 		Name: "crowd", Arrivals: "closed", Clients: 48, Adapters: 1, Prefix: "shared", Tenant: "crowd",

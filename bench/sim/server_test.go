@@ -47,7 +47,8 @@ func TestFirstBusySlotDecides(t *testing.T) {
 	for slot, adapter := range []string{"a", "b", "a", "b"} {
 		s.add(&job{Request: Request{Adapter: adapter}, slot: slot, unread: 10})
 	}
-	if s.jobs[3].tokens = 5; !s.begin() || s.adapter != "b" || len(s.present.generating) != 1 || len(s.present.reading) != 1 {
+	if s.jobs[3].tokens = 5; !s.begin() || s.adapter != "b" || len(s.present.generating) != 1 ||
+		len(s.present.reading) != 1 {
 		t.Errorf("with b generating: %s, %+v", s.adapter, s.present)
 	}
 	s.remove(s.jobs[3])

@@ -87,7 +87,8 @@ func (o *Options) check() error {
 		return errors.New("max_loaded, adapter_memory, reload_interval and aging must not be negative, spare 0 or 1")
 	case o.bounded() && o.Start <= 0:
 		return errors.New("with max_loaded or adapter_memory workers reload: start must be positive")
-	case o.AdapterMemory > 0 && slices.ContainsFunc(o.stock(), func(st sched.Stock) bool { return st.Bytes > o.AdapterMemory }):
+	case o.AdapterMemory > 0 && slices.ContainsFunc(o.stock(),
+		func(st sched.Stock) bool { return st.Bytes > o.AdapterMemory }):
 		return errors.New("an adapter has more bytes than adapter_memory")
 	case o.Seconds <= 0 && len(o.Trace) == 0:
 		return errors.New("seconds must be positive")

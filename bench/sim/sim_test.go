@@ -227,7 +227,8 @@ func TestRawServerDrains(t *testing.T) {
 		{"one", took(Raw, "a", "a", "a", "a", "a", "a", "a", "a"), 200 * step(8)},
 		{"eight", took(Raw, "a", "b", "c", "d", "e", "f", "g", "h"), 8 * 200 * step(1)},
 		{"two, side by side", took(Raw, "a", "a", "a", "a", "b", "b", "b", "b"), 2 * 200 * step(4)},
-		{"two, in turns of slots", took(Raw, "a", "b", "a", "b", "a", "b", "a", "b"), 2 * 200 * (step(4) + 3*float64(m.Split.Pass))},
+		{"two, in turns of slots", took(Raw, "a", "b", "a", "b", "a", "b", "a", "b"),
+			2 * 200 * (step(4) + 3*float64(m.Split.Pass))},
 		{"two in one buffer", took(RawTuned, "a", "b", "a", "b", "a", "b", "a", "b"), 2 * 200 * m.Unified.step(4)},
 	} {
 		if more := c.got/c.want - 1; more < 0 || more > 0.1 { // the prompts and the changes

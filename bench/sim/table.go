@@ -30,7 +30,8 @@ func overall(results []*Result) *report.Table {
 			{Key: "ttft p50", Unit: "ms"}, {Key: "p90", Unit: "ms"}, {Key: "p99", Unit: "ms"}, {Key: "max", Unit: "ms"},
 			{Key: "wait p50", Unit: "ms"}, {Key: "wait p99", Unit: "ms"}, {Key: "wait max", Unit: "ms"},
 			{Key: "latency p50", Unit: "ms"}, {Key: "latency p99", Unit: "ms"},
-			{Key: "swaps"}, {Key: "reloads"}, {Key: "misses", Unit: "%"}, {Key: "KV hits", Unit: "%"}, {Key: "fairness"}, {Key: "among"}, {Key: "busy", Unit: "%"},
+			{Key: "swaps"}, {Key: "reloads"}, {Key: "misses", Unit: "%"}, {Key: "KV hits", Unit: "%"}, {Key: "fairness"},
+			{Key: "among"}, {Key: "busy", Unit: "%"},
 			{Key: "rejected"}, {Key: "foreign turns"}, {Key: "foreign requests"},
 			{Key: "decision", Unit: "us"}, {Key: "decision p99", Unit: "us"}, {Key: "per request", Unit: "us"},
 		},
@@ -43,8 +44,9 @@ func overall(results []*Result) *report.Table {
 			"latency p50": 1e3 * r.Latency.P50, "latency p99": 1e3 * r.Latency.P99,
 			"swaps": float64(r.Swaps), "reloads": float64(r.Reloads), "misses": 100 * r.MissRate, "KV hits": 100 * r.KVHitRate,
 			"fairness": r.Fairness, "among": float64(r.FairAmong), "busy": 100 * r.Utilisation,
-			"rejected": float64(r.Rejected), "foreign turns": float64(r.ForeignTurns), "foreign requests": float64(r.ForeignRequests),
-			"decision": r.Overhead.Mean, "decision p99": r.Overhead.P99, "per request": r.Overhead.Request,
+			"rejected": float64(r.Rejected), "foreign turns": float64(r.ForeignTurns),
+			"foreign requests": float64(r.ForeignRequests),
+			"decision":         r.Overhead.Mean, "decision p99": r.Overhead.P99, "per request": r.Overhead.Request,
 		})
 	}
 	return t
@@ -55,7 +57,8 @@ func byStream(results []*Result) *report.Table {
 		Name: "streams", About: "what each kind of traffic got", Labels: []string{"scenario", "policy", "stream"},
 		Columns: []report.Column{
 			{Key: "tokens", Unit: "/s"}, {Key: "arrived"}, {Key: "finished"}, {Key: "rejected"},
-			{Key: "ttft p50", Unit: "ms"}, {Key: "ttft p99", Unit: "ms"}, {Key: "wait p99", Unit: "ms"}, {Key: "wait max", Unit: "ms"},
+			{Key: "ttft p50", Unit: "ms"}, {Key: "ttft p99", Unit: "ms"}, {Key: "wait p99", Unit: "ms"},
+			{Key: "wait max", Unit: "ms"},
 		},
 	}
 	for _, r := range results {
@@ -64,8 +67,10 @@ func byStream(results []*Result) *report.Table {
 		}
 		for _, s := range r.Streams {
 			t.Add([]string{r.Scenario, r.Policy, s.Name}, map[string]float64{
-				"tokens": s.TokensPerSecond, "arrived": float64(s.Arrived), "finished": float64(s.Finished), "rejected": float64(s.Rejected),
-				"ttft p50": 1e3 * s.TTFT.P50, "ttft p99": 1e3 * s.TTFT.P99, "wait p99": 1e3 * s.Wait.P99, "wait max": 1e3 * s.Wait.Max,
+				"tokens": s.TokensPerSecond, "arrived": float64(s.Arrived), "finished": float64(s.Finished),
+				"rejected": float64(s.Rejected),
+				"ttft p50": 1e3 * s.TTFT.P50, "ttft p99": 1e3 * s.TTFT.P99, "wait p99": 1e3 * s.Wait.P99,
+				"wait max": 1e3 * s.Wait.Max,
 			})
 		}
 	}

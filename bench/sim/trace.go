@@ -63,7 +63,8 @@ func ReadTrace(r io.Reader) ([]Request, error) {
 func checkTrace(trace []Request) error {
 	for i, r := range trace {
 		if r.At < 0 || r.CancelAfter < 0 || r.AnswerTokens < 1 || r.PromptTokens < 0 {
-			return fmt.Errorf("trace: request %d: at, cancel_after and prompt_tokens must not be negative, answer_tokens must be positive", i)
+			return fmt.Errorf("trace: request %d: at, cancel_after and prompt_tokens must not be negative, "+
+				"answer_tokens must be positive", i)
 		}
 	}
 	return nil

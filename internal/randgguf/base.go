@@ -67,7 +67,8 @@ func baseTensors(s Shape) []tensor {
 		}
 		for _, m := range Modules {
 			in, out := s.size(m)
-			tensors = append(tensors, tensor{name: block + m + ".weight", quant: s.Quant, cols: in, rows: out, spread: perInput(in)})
+			tensors = append(tensors, tensor{name: block + m + ".weight", quant: s.Quant, cols: in, rows: out,
+				spread: perInput(in)})
 		}
 	}
 	return tensors

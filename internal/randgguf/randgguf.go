@@ -113,7 +113,8 @@ func (s Shape) check() error {
 	case s.Quant.fill == nil:
 		return fmt.Errorf("shape %q: no quantisation", s.Name)
 	case s.Embedding%s.Heads != 0 || s.Heads%s.KVHeads != 0:
-		return fmt.Errorf("shape %q: %d embedding, %d heads and %d KV heads do not divide", s.Name, s.Embedding, s.Heads, s.KVHeads)
+		return fmt.Errorf("shape %q: %d embedding, %d heads and %d KV heads do not divide", s.Name, s.Embedding, s.Heads,
+			s.KVHeads)
 	case s.Embedding%32 != 0 || s.FeedForward%32 != 0:
 		return fmt.Errorf("shape %q: rows must be multiples of 32 to be quantised", s.Name)
 	case s.Vocab < minVocab:

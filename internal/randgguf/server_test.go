@@ -34,7 +34,8 @@ func start(t *testing.T, shape randgguf.Shape, args ...string) *llamatest.Server
 		}
 		adapters = append(adapters, path)
 	}
-	return llamatest.StartPlain(t, append([]string{"--model", base, "--lora", strings.Join(adapters, ","), "--lora-init-without-apply",
+	return llamatest.StartPlain(t, append([]string{"--model", base, "--lora", strings.Join(adapters, ","),
+		"--lora-init-without-apply",
 		"--cache-ram", "0", "--parallel", "1", "--ctx-size", "1024"}, args...)...)
 }
 
@@ -104,7 +105,8 @@ func answersGoOnAndAreWords(t *testing.T, s *llamatest.Server) {
 	t.Helper()
 	for adapter := -1; adapter < 3; adapter++ {
 		c := complete(t, s, adapter, object{"temperature": 1, "seed": 1, "n_predict": 200})
-		if len(c.Tokens) != 200 || strings.Count(c.Content, " ") != 200 || strings.Trim(c.Content, " abcdefghijklmnopqrstuvwxyz") != "" {
+		if len(c.Tokens) != 200 || strings.Count(c.Content, " ") != 200 ||
+			strings.Trim(c.Content, " abcdefghijklmnopqrstuvwxyz") != "" {
 			t.Errorf("adapter %d: %d tokens in %q", adapter, len(c.Tokens), c.Content)
 		}
 		var again struct{ Tokens []int }
@@ -131,7 +133,8 @@ func TestChat(t *testing.T) {
 		"messages":   []object{{"role": "system", "content": "é"}, {"role": "user", "content": " a"}},
 		"max_tokens": 20, "temperature": 0,
 	}, &reply)
-	if len(reply.Choices) != 1 || len(strings.Fields(reply.Choices[0].Message.Content)) != 20 || reply.Choices[0].FinishReason != "length" || reply.Usage.Completion != 20 {
+	if len(reply.Choices) != 1 || len(strings.Fields(reply.Choices[0].Message.Content)) != 20 ||
+		reply.Choices[0].FinishReason != "length" || reply.Usage.Completion != 20 {
 		t.Errorf("got %+v", reply)
 	}
 	// bos, system, two bytes, end, user, the word " a", end, assistant
@@ -148,7 +151,8 @@ func TestGemmaTinyHasASlidingWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`n_swa += 64\n`, `layer +4 .*is_swa = 1`, `layer +5 .*is_swa = 0`, `created context checkpoint`} {
+	for _, want := range []string{`n_swa += 64\n`, `layer +4 .*is_swa = 1`, `layer +5 .*is_swa = 0`,
+		`created context checkpoint`} {
 		if !regexp.MustCompile(want).Match(text) {
 			t.Errorf("llama-server does not say %q", want)
 		}

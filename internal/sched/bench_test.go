@@ -46,11 +46,13 @@ func BenchmarkDecide(b *testing.B) {
 			for i := range b.N {
 				now += time.Second / perSecond
 				for len(running) > 0 && running[0].at <= now {
-					s.Finish(running[0].ticket, Usage{Prompt: 100, Completion: 20, Reading: load.holds / 5, Generating: load.holds * 4 / 5}, now)
+					s.Finish(running[0].ticket, Usage{Prompt: 100, Completion: 20, Reading: load.holds / 5,
+						Generating: load.holds * 4 / 5}, now)
 					running = running[1:]
 					place()
 				}
-				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now, PrefixHashes: talk(rng.Uint64N(1000), 3)}, now)
+				s.Arrive(Request{Ticket: Ticket(i + 1), Identity: names[zipf.Uint64()], Since: now,
+					PrefixHashes: talk(rng.Uint64N(1000), 3)}, now)
 				place()
 			}
 			b.ReportMetric(float64(s.Waiting()), "waiting")
@@ -62,7 +64,8 @@ func BenchmarkDecide(b *testing.B) {
 // holds 100: processes come and go all the time.
 func BenchmarkDecideWithReloads(b *testing.B) {
 	const workers, slots, files, perSecond, holds = 64, 8, 10_000, 1000, 50 * time.Millisecond
-	s := New(Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+	s := New(Options{Quantum: 2 * time.Second, ScaleOutAfter: 200 * time.Millisecond, Queue: 100_000, MaxLoaded: 100,
+		ReloadInterval: time.Second, Workers: workers})
 	list := stockOf(files)
 	s.SetStock(list, 0)
 	for id := range workers {
@@ -122,7 +125,8 @@ func BenchmarkGiveUp(b *testing.B) {
 	const workers, slots, files = 64, 8, 10_000
 	for _, futile := range []bool{false, true} {
 		b.Run(fmt.Sprintf("futile=%v", futile), func(b *testing.B) {
-			s := New(Options{Quantum: 2 * time.Second, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second, Workers: workers})
+			s := New(Options{Quantum: 2 * time.Second, Queue: 100_000, MaxLoaded: 100, ReloadInterval: time.Second,
+				Workers: workers})
 			list := stockOf(2 * files)
 			s.SetStock(list, 0)
 			for id := range workers {

@@ -187,7 +187,8 @@ func (tr *traffic) bound(r Request, ahead int) time.Duration {
 func TestNothingIsLost(t *testing.T) {
 	t.Parallel()
 	for i, rng := range seeds(100) {
-		tr := newTraffic(t, rng, []Options{fixed, auto, mps}[i%3], 3, []int{200, 1 + i%12}[i%2]) // where it is short, somebody is pushed out all the time
+		tr := newTraffic(t, rng, []Options{fixed, auto, mps}[i%3], 3,
+			[]int{200, 1 + i%12}[i%2]) // where it is short, somebody is pushed out all the time
 		tr.cancels = 0.2
 		for tr.step() || tr.resumeAll() {
 			switch id := rng.IntN(len(tr.Workers)); rng.IntN(60) {
@@ -200,7 +201,8 @@ func TestNothingIsLost(t *testing.T) {
 			}
 			tr.Decide()
 		}
-		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.queue.anyWaits() || tr.s.queue.missing.Len() > 0 || tr.s.queue.longest.Len() > 0 {
+		if tr.s.Waiting() > 0 || len(tr.s.running) > 0 || tr.s.queue.anyWaits() || tr.s.queue.missing.Len() > 0 ||
+			tr.s.queue.longest.Len() > 0 {
 			t.Fatalf("seed %d: %d wait, %d run at the end", i, tr.s.Waiting(), len(tr.s.running))
 		}
 		for _, w := range tr.s.fleet.list {

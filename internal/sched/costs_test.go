@@ -34,7 +34,8 @@ type generation struct {
 	begun   Time    // its generating
 }
 
-func newEngine(t *testing.T, opts Options, workers, slots int, step func(n, m int) float64, next func() Identity) *engine {
+func newEngine(t *testing.T, opts Options, workers, slots int, step func(n, m int) float64,
+	next func() Identity) *engine {
 	e := &engine{w: newWorld(t, opts), step: step, swap: 0.04, first: 0.01, tokens: 64, next: next,
 		active: map[*job]*generation{}, workers: map[int]bool{}, changed: map[int]Time{}}
 	for id := range workers {

@@ -8,12 +8,14 @@ import (
 // checkLanes compares a flow's lanes with its queue.
 func (f *flow) checkLanes(t testing.TB) {
 	if place, leads := f.reckon(); f.waiting > 0 && (f.position != place || f.leads != leads) {
-		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.position, f.leads, place, leads)
+		t.Fatalf("flow %q: its place is %s by priority %d, and should be %s by %d", f.key.identity, f.position, f.leads,
+			place, leads)
 	}
 	in, last := 0, map[*lane]*request{}
 	for r := f.head; r != nil; r = r.next {
 		l := r.lane
-		if before := last[l]; before != nil && before.Since > r.Since || l.namespace != r.Namespace || l.priority != r.Priority || l.inBand == 0 {
+		if before := last[l]; before != nil && before.Since > r.Since || l.namespace != r.Namespace ||
+			l.priority != r.Priority || l.inBand == 0 {
 			t.Fatalf("flow %q: %+v is in the lane %+v", f.key.identity, r.Request, l.laneKey)
 		}
 		last[l] = r
@@ -98,7 +100,8 @@ func TestNamespacesShareByWeightAndTokens(t *testing.T) {
 		j := w.finishOne(tokens)
 		w.do(j.Request)
 	}
-	if long, short, heavy := given["long"], given["short"], given["heavy"]; abs(long-short) > 80 || abs(heavy-2*short) > 80 {
+	if long, short, heavy := given["long"], given["short"], given["heavy"]; abs(long-short) > 80 ||
+		abs(heavy-2*short) > 80 {
 		t.Errorf("long answers got %d tokens, short ones %d, those of double weight %d", long, short, heavy)
 	}
 }

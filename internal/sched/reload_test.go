@@ -103,8 +103,10 @@ func (sh *shop) String() string {
 			odd = append(odd, fmt.Sprintf("%+v", it))
 		}
 	}
-	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), starting %v, forced %v, members %+v, lacking %t, loaded %v\n%s",
-		sh.Now(), waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, sh.Starting, st.Forced, st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
+	return fmt.Sprintf("at %s wait %v, missing %d, phase %d (%d for %d), %d starting, forced %v, members %+v, "+
+		"lacking %t, loaded %v\n%s",
+		sh.Now(), waiting, s.queue.missing.Len(), st.Phase, st.Next, st.Victim, len(sh.Starting), st.Forced,
+		st.Members, st.Lacking, sh.loaded(), strings.Join(odd, "\n"))
 }
 
 // loaded returns what every worker that is up has loaded.
@@ -171,7 +173,8 @@ func TestAllIsLoadedWhereItFits(t *testing.T) {
 func TestWorkersLoadDifferentFiles(t *testing.T) {
 	sh := open(t, bounded(2, 3), stockOf(6)...)
 	got := sh.loaded()
-	if slices.ContainsFunc(got[0], func(f File) bool { return slices.Contains(got[1], f) }) || len(got[0])+len(got[1]) != 6 {
+	if slices.ContainsFunc(got[0], func(f File) bool { return slices.Contains(got[1], f) }) ||
+		len(got[0])+len(got[1]) != 6 {
 		t.Errorf("loaded %v", got)
 	}
 }
@@ -452,7 +455,8 @@ func TestFirstProcessLoadsFew(t *testing.T) {
 		return list
 	}
 	sh := newShop(t, Options{Workers: 2, First: 3}, stock()...)
-	if first, second := len(sh.s.status().Members[0].Planned), len(sh.s.status().Members[1].Planned); first != 3 || second != 9 {
+	if first, second := len(sh.s.status().Members[0].Planned), len(sh.s.status().Members[1].Planned); first != 3 ||
+		second != 9 {
 		t.Errorf("the first loads %d files, the second %d; want 3 and 9", first, second)
 	}
 	if !slices.Contains(sh.s.status().Members[0].Planned, "7") || !slices.Contains(sh.s.status().Members[0].Planned, "8") {

@@ -152,7 +152,8 @@ func (c *chaos) checkOne() {
 			bytes += c.s.known(f).Bytes
 		}
 		// Where memory ends the bound is learned, perhaps while a worker with more comes up.
-		if o := c.s.opts; c.memory == 0 && o.Memory > 0 && bytes > o.Memory || c.memory > 0 && bytes > c.memory || o.MaxLoaded > 0 && len(w.line.set.Files()) > o.MaxLoaded {
+		if o := c.s.opts; c.memory == 0 && o.Memory > 0 && bytes > o.Memory || c.memory > 0 && bytes > c.memory ||
+			o.MaxLoaded > 0 && len(w.line.set.Files()) > o.MaxLoaded {
 			c.t.Fatalf("worker %d has %d files of %d bytes", w.id, len(w.line.set.Files()), bytes)
 		}
 	}
@@ -172,7 +173,8 @@ func (c *chaos) calm() {
 			c.turnAway(f)
 		}
 		c.checkOne()
-		return len(c.Queued)+len(c.Placed)+len(c.Starting) == 0 && c.s.status().Phase == residency.None && len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
+		return len(c.Queued)+len(c.Placed)+len(c.Starting) == 0 && c.s.status().Phase == residency.None &&
+			len(c.s.status().Forced) == 0 && !c.s.status().Lacking && c.s.status().Again == Never
 	}
 	c.run(settled)
 	if up := len(c.s.fleet.list); up != c.s.opts.Workers {

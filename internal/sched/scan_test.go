@@ -52,7 +52,8 @@ func newScan(t *testing.T, o Options, hot int) *scan {
 	s.stop, s.longest, s.arrives = 5*time.Minute, 200*time.Millisecond, s.next
 	s.plans = func(id int, files []File) {
 		for _, st := range s.all[:hot] {
-			if w := s.s.status().Members[id].Had; s.Now() > warmUp && slices.Contains(w, st.File) && !slices.Contains(files, st.File) {
+			if w := s.s.status().Members[id].Had; s.Now() > warmUp && slices.Contains(w, st.File) &&
+				!slices.Contains(files, st.File) {
 				t.Errorf("at %s worker %d has to make room for %v with %s, which is in use", s.Now(), id, files, st.File)
 			}
 		}

@@ -75,11 +75,14 @@ func TestRoom(t *testing.T) {
 		want   map[string]bool // by files
 	}{
 		{"no bounds", 0, 0, list, map[string]bool{"f03 f04 f05": true}},
-		{"beside pins", 4, 0, list, map[string]bool{"": true, "f00": true, "f03": true, "f03 f04": false, "f00 f01 f03": true, "f03 f03": true}},
+		{"beside pins", 4, 0, list, map[string]bool{"": true, "f00": true, "f03": true, "f03 f04": false,
+			"f00 f01 f03": true, "f03 f03": true}},
 		{"pins that fill everything", 3, 0, list, map[string]bool{"": true, "f00 f02": true, "f03": false, "f00 f03": false}},
-		{"more pins than room", 2, 0, list, map[string]bool{"f00": true, "f01": true, "f00 f01": true, "f02": false, "f05": false}},
+		{"more pins than room", 2, 0, list, map[string]bool{"f00": true, "f01": true, "f00 f01": true, "f02": false,
+			"f05": false}},
 		{"by bytes", 0, 45, list, map[string]bool{"f03": true, "f03 f04": false, "f02": true}},
-		{"larger than the bound", 0, 25, []Stock{{File: "big", Bytes: 26}, {File: "small", Bytes: 25}}, map[string]bool{"big": false, "small": true}},
+		{"larger than the bound", 0, 25, []Stock{{File: "big", Bytes: 26}, {File: "small", Bytes: 25}},
+			map[string]bool{"big": false, "small": true}},
 	} {
 		o := bounded(1, c.loaded)
 		o.Memory = c.memory

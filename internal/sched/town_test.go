@@ -55,7 +55,8 @@ func newTown(t testing.TB, rng *rand.Rand, peaceful bool) *town {
 	c.peaceful = peaceful
 	for i := range 3 + rng.IntN(30) {
 		c.all = append(c.all, Stock{
-			File: File(fmt.Sprintf("f%02d", i)), Bytes: int64(5 + rng.IntN(20)), Pin: rng.IntN(15) == 0, Preload: rng.IntN(8) == 0,
+			File: File(fmt.Sprintf("f%02d", i)), Bytes: int64(5 + rng.IntN(20)), Pin: rng.IntN(15) == 0,
+			Preload: rng.IntN(8) == 0,
 		})
 	}
 	if !peaceful {
@@ -391,7 +392,9 @@ func (c *town) checkEnd() {
 	if room > 0 {
 		c.t.Errorf("something that is preloaded is nowhere, though there is room: %s", c)
 	}
-	if s, st := c.s, c.s.status(); s.queue.missing.Len()+s.queue.longest.Len()+len(s.running)+len(st.Forced)+s.starting() > 0 || st.Phase != residency.None || s.queue.anyWaits() {
+	s, st := c.s, c.s.status()
+	left := s.queue.missing.Len() + s.queue.longest.Len() + len(s.running) + len(st.Forced) + s.starting()
+	if left > 0 || st.Phase != residency.None || s.queue.anyWaits() {
 		c.t.Errorf("something is left: %s", c)
 	}
 }

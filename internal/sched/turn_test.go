@@ -17,7 +17,8 @@ func TestMadeUpIdentitiesShareATurn(t *testing.T) {
 	ask := func(identity Identity, namespace, turn string) {
 		last++
 		owner[last] = namespace
-		if _, ok := s.Arrive(Request{Ticket: last, Identity: identity, Namespace: namespace, Turn: turn, Since: now}, now); !ok {
+		if _, ok := s.Arrive(Request{Ticket: last, Identity: identity, Namespace: namespace, Turn: turn, Since: now},
+			now); !ok {
 			t.Fatal("refused")
 		}
 	}
@@ -50,7 +51,8 @@ func TestMadeUpIdentitiesShareATurn(t *testing.T) {
 func TestMadeUpIdentitiesCountTogether(t *testing.T) {
 	s := New(Options{Quantum: quick.Quantum, ScaleOutAfter: quick.ScaleOutAfter, Queue: 10})
 	for i := range 10 {
-		s.Arrive(Request{Ticket: Ticket(i + 1), Identity: Identity(fmt.Sprint("sum-", i)), Namespace: "many", Turn: "many"}, 0)
+		s.Arrive(Request{Ticket: Ticket(i + 1), Identity: Identity(fmt.Sprint("sum-", i)), Namespace: "many",
+			Turn: "many"}, 0)
 	}
 	if evicted, ok := s.Arrive(Request{Ticket: 11, Identity: "sum-11", Namespace: "many", Turn: "many"}, 0); ok {
 		t.Errorf("one more of theirs is let in for %d", evicted)

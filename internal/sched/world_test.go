@@ -89,7 +89,8 @@ func (w *checked) on(worker int) []*job {
 // often that marking them as helpers would take a third of the tests' time.
 func (w *checked) check() {
 	if w.s.Waiting() != len(w.Queued) || len(w.s.running) != len(w.Placed) {
-		w.t.Fatalf("%d wait and %d run, the scheduler has %d and %d", len(w.Queued), len(w.Placed), w.s.Waiting(), len(w.s.running))
+		w.t.Fatalf("%d wait and %d run, the scheduler has %d and %d", len(w.Queued), len(w.Placed), w.s.Waiting(),
+			len(w.s.running))
 	}
 	w.checks++
 	known := 0
