@@ -29,7 +29,8 @@ func options(t *testing.T) Options {
 		t.Fatal(err)
 	}
 	gateway := filepath.Join(t.TempDir(), "gateway")
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", gateway, "github.com/loragate/loragate/cmd/gateway")
+	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", gateway, "./cmd/gateway")
+	build.Dir = filepath.Join("..", "..") // of the other module
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
