@@ -85,15 +85,15 @@ func TestValuesAreBounded(t *testing.T) {
 	for body, refused := range map[string]bool{
 		`{"messages":[{"role":"assistant","tool_calls":` + list(20_000, call) + `}]}`:                 true,
 		`{"messages":[{"role":"user","content":` + list(100_000, `{"type":"text","text":""}`) + `}]}`: true,
-		`{"messages":[{"role":"user","content":"x","y":` + list(2_000_000, "1") + `}]}`:               true,
+		`{"messages":[{"role":"user","content":"x","y":` + list(1_100_000, "1") + `}]}`:               true,
 		`{"messages":` + list(5000, turn) + `}`:                                                       false,
-		`{"functions":` + list(2_000_000, "1") + `}`:                                                  true,
-		`{"functions":` + list(2_000_000, "1") + `,"functions":1}`:                                    true,
-		`{"messages":[],"input":` + list(2, list(1_000_000, "1")) + `}`:                               true,
-		`{"prompt":` + list(2_000_000, "1") + `}`:                                                     false,
+		`{"functions":` + list(1_100_000, "1") + `}`:                                                  true,
+		`{"functions":` + list(1_100_000, "1") + `,"functions":1}`:                                    true,
+		`{"messages":[],"input":` + list(2, list(600_000, "1")) + `}`:                                 true,
+		`{"prompt":` + list(1_100_000, "1") + `}`:                                                     false,
 		`{"prompt":` + list(64, list(30_000, "1")) + `}`:                                              false,
 		`{"prompt":[1,` + list(200_000, `""`) + `]}`:                                                  true,
-		`{"prompt":[{},` + list(2_000_000, "1") + `]}`:                                                true,
+		`{"prompt":[{},` + list(1_100_000, "1") + `]}`:                                                true,
 		`{` + strings.Repeat(`"":1,`, 200_000) + `"a":1}`:                                             true,
 	} {
 		object, err := rawjson.Parse([]byte(body))
