@@ -4,10 +4,8 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -201,6 +199,7 @@ func (p *Proxy) Awaited() bool { return p.probes.pollers.waiting(time.Now()) }
 // observe gives every request its id and its line in the log, and every error
 // its envelope.
 func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	next = httpkit.Protect(next)
 	return func(c echo.Context) error {
 		rec := newRecord(c, &p.answers)
 		c = rec
@@ -214,7 +213,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		// For bodies that no handler reads, too: the server reads them to their end
 		// before it answers.
 		_ = http.NewResponseController(c.Response()).SetReadDeadline(rec.start.Add(p.bodies.timeout))
-		err := protect(next, c)
+		err := next(c)
 		status := c.Response().Status
 		if err != nil {
 			status = p.fail(c, asAPIError(err))
@@ -223,30 +222,12 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if rec.completion {
 			p.observer.Finished(rec.report(status, err))
 		}
-		var bug *panicError
+		var bug *httpkit.PanicError
 		if errors.As(err, &bug) && c.Response().Committed || status == failure.StatusClientClosed && !c.Response().Committed {
 			panic(http.ErrAbortHandler) // or half an answer would look like a whole one, or none like an empty one
 		}
 		return nil
 	}
-}
-
-// panicError is a handler's panic.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
-
-// protect turns a panic of a handler into a *panicError.
-func protect(next echo.HandlerFunc, c echo.Context) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-	}()
-	return next(c)
 }
 
 // fail answers with the error, unless an answer has begun already or nobody is
