@@ -19,7 +19,7 @@ type decoder struct {
 func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Principal) (r *request, err error) {
 	r = &request{endpoint: e}
 	r.Renamer.API, r.Body = e.API, body
-	if r.Model, err = d.names.asked(body, e.anonymous); err != nil {
+	if err = d.names.asked(body, e.anonymous, &r.Model); err != nil {
 		return nil, err
 	}
 	if r.model, err = d.names.resolve(principal, r.Model); err != nil {

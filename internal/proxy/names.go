@@ -37,22 +37,23 @@ func (n *names) ruleFor(name string) *Rule {
 	return nil
 }
 
-// asked returns the name that a body has. Without one the default is meant, if there
+// asked stores the name that a body has. Without one the default is meant, if there
 // is one, or, in llama-server's own API, which knows only one, the base: its requests may be
 // anonymous.
-func (n *names) asked(body rawjson.Object, anonymous bool) (name string, err error) {
-	given, err := body.Decode("model", &name)
+func (n *names) asked(body rawjson.Object, anonymous bool, name *string) error {
+	given, err := body.Decode("model", name)
 	switch {
 	case err != nil:
-		return "", httpkit.Invalid("model", "The field \"model\" must be a string.")
-	case given && name != "":
-		return name, nil
+		return httpkit.Invalid("model", "The field \"model\" must be a string.")
+	case given && *name != "":
 	case n.fallback != "":
-		return n.fallback, nil
+		*name = n.fallback
 	case anonymous:
-		return n.alias, nil
+		*name = n.alias
+	default:
+		return httpkit.Invalid("model", "The field \"model\" is missing: name a model, as GET /v1/models lists them.")
 	}
-	return "", httpkit.Invalid("model", "The field \"model\" is missing: name a model, as GET /v1/models lists them.")
+	return nil
 }
 
 // resolve returns the model that a tenant means by a name. One that it may not use

@@ -199,7 +199,6 @@ func (p *Proxy) Awaited() bool { return p.probes.pollers.waiting(time.Now()) }
 // observe gives every request its id and its line in the log, and every error
 // its envelope.
 func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
-	next = httpkit.Protect(next)
 	return func(c echo.Context) error {
 		rec := newRecord(c, &p.answers)
 		c = rec
@@ -213,7 +212,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		// For bodies that no handler reads, too: the server reads them to their end
 		// before it answers.
 		_ = http.NewResponseController(c.Response()).SetReadDeadline(rec.start.Add(p.bodies.timeout))
-		err := next(c)
+		err := httpkit.Call(next, c)
 		status := c.Response().Status
 		if err != nil {
 			status = p.fail(c, asAPIError(err))

@@ -55,8 +55,8 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 		if err := s.checker.Check(body, ""); err != nil {
 			return err
 		}
-		asked, err := s.names.asked(body, true)
-		if err != nil {
+		var asked string
+		if err := s.names.asked(body, true, &asked); err != nil {
 			return err
 		}
 		if err := s.checkTokens(path, body); err != nil {
