@@ -90,7 +90,8 @@ func bodyTooLarge(limit int64) *httpkit.Error {
 func overloaded() *httpkit.Error {
 	return &httpkit.Error{
 		Status: http.StatusServiceUnavailable, Type: httpkit.TypeServer, Code: "overloaded",
-		Message: "The gateway holds as much of requests as its memory allows.", RetryAfter: time.Second, Cause: bounds.ErrFull,
+		Message: "The gateway holds as much of requests as its memory allows.", RetryAfter: time.Second,
+		Cause: bounds.ErrFull,
 	}
 }
 

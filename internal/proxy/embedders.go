@@ -146,7 +146,8 @@ func (e *embedding) ask(body rawjson.Object) ([]byte, error) {
 	}
 	outcome := pool.Cut
 	defer func() { lease.Release(outcome, e.account.Usage()) }()
-	resp, err := lease.Worker.Forward(ctx, e.API.Path, body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(e.Model)}))
+	resp, err := lease.Worker.Forward(ctx, e.API.Path,
+		body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(e.Model)}))
 	if err != nil {
 		outcome = pool.Failed
 		return nil, e.failed(err)

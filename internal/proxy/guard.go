@@ -62,7 +62,8 @@ func (g *guard) mayAsk(r *http.Request) error {
 	case g.local && !g.names(r.Host):
 		return &httpkit.Error{
 			Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "host_not_allowed",
-			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, not to the host %q (auth.hosts).", httpkit.Shorten(r.Host)),
+			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, "+
+				"not to the host %q (auth.hosts).", httpkit.Shorten(r.Host)),
 		}
 	case httpkit.CrossOrigin(r) && !g.welcome(r.Header.Get("Origin")):
 		return &httpkit.Error{

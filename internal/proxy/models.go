@@ -14,11 +14,16 @@ import (
 // is particular to adapters.
 type modelObject struct {
 	openai.Model
-	Permission *struct{} `json:"permission,omitempty"`  // not a thing here; hides the embedded one
-	Kind       string    `json:"kind"`                  // "base", "adapter", "composition", "alias", "embedding" or "reranking"
-	Base       string    `json:"base"`                  // the base model's name
-	About      string    `json:"description,omitempty"` // what it is good for, in its owner's words
-	Digest     string    `json:"digest,omitempty"`      // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
+
+	// Kind is "base", "adapter", "composition", "alias", "embedding" or "reranking"
+	Kind string `json:"kind"`
+
+	Base  string `json:"base"`                  // the base model's name
+	About string `json:"description,omitempty"` // what it is good for, in its owner's words
+
+	// Digest is the SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+	Digest string `json:"digest,omitempty"`
 
 	// What clients look for to know how much they may send, as OpenRouter and vLLM
 	// tell it, and what, as OpenRouter does. Not there until a worker has been up.
@@ -99,7 +104,8 @@ func (s *models) list(c echo.Context) error {
 func (s *models) describeEmbedder(name string) modelObject {
 	e := s.embedders.all[name]
 	o := modelObject{
-		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(e.Kind), Base: name,
+		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(e.Kind),
+		Base: name,
 	}
 	o.tell(e.Pool.Facts(), map[EmbedderKind]string{Embedding: "embeddings", Reranking: "scores"}[e.Kind])
 	return o

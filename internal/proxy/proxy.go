@@ -149,7 +149,8 @@ func (p *Proxy) route(opts Options) {
 	}
 	utilities := utilities{
 		gate: &p.gate, names: &p.names, checker: checker, worker: opts.Pool.Any,
-		vocabulary: opts.Vocabulary, maxBody: opts.MaxBody, maxText: opts.MaxText, beside: make(chan struct{}, maxBeside),
+		vocabulary: opts.Vocabulary, maxBody: opts.MaxBody, maxText: opts.MaxText,
+		beside: make(chan struct{}, maxBeside),
 	}
 	for _, path := range utilityPaths {
 		p.echo.POST(path, utilities.serve(path))
@@ -159,7 +160,8 @@ func (p *Proxy) route(opts Options) {
 	p.echo.GET("/v1/models/*", models.show)
 	if opts.Adapters != nil {
 		adapters := adapters{
-			changed: opts.Adapters, token: opts.AdminToken, gate: &p.gate, bodies: &p.bodies, answers: &p.answers, limit: opts.MaxBody,
+			changed: opts.Adapters, token: opts.AdminToken, gate: &p.gate, bodies: &p.bodies, answers: &p.answers,
+			limit: opts.MaxBody,
 		}
 		p.echo.POST("/v1/load_lora_adapter", adapters.load)
 		p.echo.POST("/v1/unload_lora_adapter", adapters.unload)
@@ -170,7 +172,8 @@ func (p *Proxy) route(opts Options) {
 
 // exposed are the headers of answers that scripts of web pages may read.
 var exposed = []string{
-	"X-Request-Id", "Request-Id", "X-Adapter", "X-Adapter-Digest", "X-Adapter-State", "X-Worker", "X-Queue-Ms", "Retry-After", "X-Should-Retry",
+	"X-Request-Id", "Request-Id", "X-Adapter", "X-Adapter-Digest", "X-Adapter-State", "X-Worker", "X-Queue-Ms",
+	"Retry-After", "X-Should-Retry",
 	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
 	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
 }
@@ -222,7 +225,8 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			p.observer.Finished(rec.report(status, err))
 		}
 		var bug *httpkit.PanicError
-		if errors.As(err, &bug) && c.Response().Committed || status == failure.StatusClientClosed && !c.Response().Committed {
+		if errors.As(err, &bug) && c.Response().Committed ||
+			status == failure.StatusClientClosed && !c.Response().Committed {
 			panic(http.ErrAbortHandler) // or half an answer would look like a whole one, or none like an empty one
 		}
 		return nil

@@ -139,7 +139,8 @@ const Adhoc = "(adhoc)"
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
-		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start), Usage: rec.account.Total(),
+		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start),
+		Usage:  rec.account.Total(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
@@ -179,7 +180,8 @@ func (rec *record) access(log slog.Handler, status int, err error) {
 		slog.Int64("bytes_out", rec.Response().Size),
 	)
 	if rec.model != "" {
-		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target), slog.Bool("stream", rec.stream))
+		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target),
+			slog.Bool("stream", rec.stream))
 	}
 	if rec.key != "" {
 		attrs = append(attrs, slog.String("tenant", rec.tenant), slog.String("key", rec.key))
@@ -195,7 +197,8 @@ func (rec *record) access(log slog.Handler, status int, err error) {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
 	if t := rec.account.Total(); t != (pool.Usage{}) {
-		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached), slog.Int("completion_tokens", t.Completion))
+		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached),
+			slog.Int("completion_tokens", t.Completion))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

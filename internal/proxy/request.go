@@ -36,7 +36,8 @@ func (r *request) readFields() error {
 	}
 	n := 0
 	if r.Prompts, n = r.readPrompts(); n > maxPrompts {
-		return httpkit.Invalid("prompt", "There are %d prompts, more than the %d that one request may have.", n, maxPrompts)
+		return httpkit.Invalid("prompt", "There are %d prompts, more than the %d that one request may have.", n,
+			maxPrompts)
 	}
 	asked, _ := r.Body.Raw("return_progress")
 	r.Progress = r.Stream && string(asked) != "true"

@@ -88,7 +88,9 @@ func (s *adapters) load(c echo.Context) error {
 	old, exists := s.changed.Get(r.name)
 	// What was refused before was never loaded.
 	if exists && !r.inPlace && (old.Active != nil || old.State == catalog.Downloading) {
-		return httpkit.Invalid("lora_name", "The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.", r.name)
+		return httpkit.Invalid("lora_name",
+			"The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.",
+			r.name)
 	}
 	if _, err := s.changed.Put(c.Request().Context(), r.spec(old), true); err != nil {
 		return fromChange(err)
@@ -140,7 +142,8 @@ func (s *adapters) mayChange(r *http.Request) error {
 		refusal.Code, refusal.Message = "cross_origin", "Pages of other origins may not change adapters."
 	case token == "" && s.gate.keyless() && !httpkit.Loopback(httpkit.Host(r.Host)):
 		refusal.Code = "host_not_allowed"
-		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", httpkit.Shorten(r.Host))
+		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, "+
+			"not through the host %q.", httpkit.Shorten(r.Host))
 	case !s.gate.keyless() && token == "", token != "" && !httpkit.Shows(r, token):
 		refusal.Status, refusal.Code = http.StatusUnauthorized, "invalid_api_key"
 		refusal.Message = "Changing adapters needs the admin token as a bearer token."
@@ -167,9 +170,11 @@ func fromChange(err error) *httpkit.Error {
 	case errors.Is(err, context.Canceled):
 		return failure.ClientLeft(err)
 	default:
-		return &httpkit.Error{Status: http.StatusInternalServerError, Type: httpkit.TypeServer, Message: "The adapter could not be changed.", Cause: err}
+		return &httpkit.Error{Status: http.StatusInternalServerError, Type: httpkit.TypeServer,
+			Message: "The adapter could not be changed.", Cause: err}
 	}
-	e := &httpkit.Error{Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(refusal.Code), Message: refusal.Message, Cause: refusal.Cause}
+	e := &httpkit.Error{Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(refusal.Code),
+		Message: refusal.Message, Cause: refusal.Cause}
 	switch {
 	case refusal.Code == catalog.NotFound:
 		e.Status = http.StatusNotFound

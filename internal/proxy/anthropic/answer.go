@@ -52,7 +52,8 @@ func (u *chatUsage) usage() usage {
 }
 
 // stopReasons are OpenAI's finish reasons in Anthropic's words.
-var stopReasons = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+var stopReasons = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use",
+	"content_filter": "refusal"}
 
 func stopReason(finish string) *string {
 	reason, ok := stopReasons[finish]
@@ -229,7 +230,8 @@ func (s *Stream) event(kind string, fields map[string]any) {
 
 // errorTypes are Anthropic's types of errors, by status.
 var errorTypes = map[int]string{
-	400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
+	400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+	404: "not_found_error",
 	413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
 }
 

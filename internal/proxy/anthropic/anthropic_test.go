@@ -109,7 +109,8 @@ func TestAnswers(t *testing.T) {
 	if !ok {
 		t.Fatal("refused")
 	}
-	same(t, got, `{"id":"msg_7","type":"message","role":"assistant","model":"coding","stop_reason":"tool_use","stop_sequence":null,
+	same(t, got,
+		`{"id":"msg_7","type":"message","role":"assistant","model":"coding","stop_reason":"tool_use","stop_sequence":null,
 		"content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"I"},{"type":"tool_use","id":"1","name":"f","input":{"a":1}},{"type":"tool_use","id":"2","name":"g","input":{}}],
 		"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3}}`)
 	for _, text := range []string{`{}`, `[]`, `{"choices":[]}`, `no`} {
@@ -173,9 +174,11 @@ func TestStreams(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for status, kind := range map[int]string{
-		400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 413: "request_too_large", 415: "invalid_request_error",
+		400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 413: "request_too_large",
+		415: "invalid_request_error",
 		429: "rate_limit_error", 500: "api_error", 502: "api_error", 503: "overloaded_error",
 	} {
-		same(t, Error(status, "m", "req_1"), `{"type":"error","request_id":"req_1","error":{"type":"`+kind+`","message":"m"}}`)
+		same(t, Error(status, "m", "req_1"),
+			`{"type":"error","request_id":"req_1","error":{"type":"`+kind+`","message":"m"}}`)
 	}
 }

@@ -105,6 +105,12 @@ type chatFunction struct {
 	Arguments string `json:"arguments"`
 }
 
+// messagesOnly are fields of the Messages API that a chat completion does not have, or has
+// another meaning for.
+var messagesOnly = []string{
+	"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl",
+}
+
 // Chat returns the body of a chat completion that asks for the same. Fields that
 // neither API gives another meaning stay as they are. The error is a
 // *RequestError.
@@ -120,7 +126,8 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	for _, f := range []struct {
 		key string
 		to  any
-	}{{"messages", &r.messages}, {"system", &r.system}, {"tools", &r.tools}, {"tool_choice", &r.choice}, {"max_tokens", &r.limit}, {"stream", &r.stream}} {
+	}{{"messages", &r.messages}, {"system", &r.system}, {"tools", &r.tools}, {"tool_choice", &r.choice},
+		{"max_tokens", &r.limit}, {"stream", &r.stream}} {
 		if _, err := body.Decode(f.key, f.to); err != nil {
 			return nil, wrong(f.key, "is not what the Messages API takes there")
 		}
@@ -136,7 +143,7 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		return nil, err
 	}
 	edits := []rawjson.Edit{{Key: "messages", Value: encode(messages)}}
-	for _, gone := range []string{"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl"} {
+	for _, gone := range messagesOnly {
 		edits = append(edits, rawjson.Edit{Key: gone})
 	}
 	set := func(key string, value any) {
@@ -188,7 +195,8 @@ func thinking(body rawjson.Object, set func(key string, value any)) error {
 	if !ok {
 		return wrong("chat_template_kwargs", "must be an object")
 	}
-	set("chat_template_kwargs", json.RawMessage(own.Apply(rawjson.Edit{Key: "enable_thinking", Value: encode(t.Type != "disabled")})))
+	set("chat_template_kwargs",
+		json.RawMessage(own.Apply(rawjson.Edit{Key: "enable_thinking", Value: encode(t.Type != "disabled")})))
 	return nil
 }
 
@@ -214,7 +222,8 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 		return wrong("output_config.format", "must be of the type json_schema and have a schema")
 	}
 	set("response_format", map[string]any{
-		"type": "json_schema", "json_schema": map[string]any{"name": "output", "strict": true, "schema": c.Format.Schema},
+		"type":        "json_schema",
+		"json_schema": map[string]any{"name": "output", "strict": true, "schema": c.Format.Schema},
 	})
 	return nil
 }
@@ -250,7 +259,8 @@ func chatTools(tools []tool) ([]any, error) {
 	list := make([]any, len(tools))
 	for i, t := range tools {
 		if t.Type != "" && t.Type != "custom" {
-			return nil, wrong(fmt.Sprintf("tools[%d].type", i), "%q runs at Anthropic, and is not to be had here", t.Type)
+			return nil, wrong(fmt.Sprintf("tools[%d].type", i),
+				"%q runs at Anthropic, and is not to be had here", t.Type)
 		}
 		if t.Name == "" {
 			return nil, wrong(fmt.Sprintf("tools[%d].name", i), "is required")
@@ -360,7 +370,8 @@ func fromAssistant(blocks content, at string) ([]chatMessage, error) {
 			if input == "" {
 				input = "{}"
 			}
-			m.ToolCalls = append(m.ToolCalls, chatCall{ID: b.ID, Type: "function", Function: chatFunction{Name: b.Name, Arguments: input}})
+			m.ToolCalls = append(m.ToolCalls,
+				chatCall{ID: b.ID, Type: "function", Function: chatFunction{Name: b.Name, Arguments: input}})
 		default:
 			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)
 		}

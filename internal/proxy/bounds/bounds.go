@@ -29,8 +29,8 @@ type Limits struct {
 	RemoteMedia bool
 }
 
-// Checker checks requests. It is safe for concurrent use. It remembers what it has found of grammars and schemas: those
-// of tools come again with every turn of a conversation.
+// Checker checks requests. It remembers what it has found of grammars and schemas: those
+// of tools come again with every turn of a conversation. It is safe for concurrent use.
 type Checker struct {
 	limits Limits
 
@@ -47,7 +47,8 @@ func New(limits Limits) *Checker {
 }
 
 // Check refuses a request that could hurt a worker. The body must be what llama-server
-// gets, after every change but for what the gateway adds of its own. The field ids is where numbers are tokens, which have a bound of their own.
+// gets, after every change but for what the gateway adds of its own. The field ids is where
+// numbers are tokens, which have a bound of their own.
 func (c *Checker) Check(body rawjson.Object, ids string) error {
 	if !c.limits.RemoteMedia {
 		if err := checkMedia(body); err != nil {
@@ -62,7 +63,8 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 	for _, key := range slices.Compact(slices.Sorted(slices.Values(body.Keys()))) {
 		raw, _ := body.Raw(key)
 		if grammar.Depth(raw) > grammar.MaxDepth {
-			return httpkit.Invalid(key, "The field %q is nested deeper than %d.", httpkit.Shorten(key), grammar.MaxDepth)
+			return httpkit.Invalid(key, "The field %q is nested deeper than %d.", httpkit.Shorten(key),
+				grammar.MaxDepth)
 		}
 		if string(raw) == "null" {
 			continue
@@ -81,7 +83,9 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 		}
 	}
 	if rest > c.limits.Fields {
-		return httpkit.Invalid(largest, "The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).", rest, httpkit.Shorten(largest), size, c.limits.Fields)
+		return httpkit.Invalid(largest,
+			"The fields beside texts and tools take %d bytes, of which %q has %d; %d are allowed (limits.fields).",
+			rest, httpkit.Shorten(largest), size, c.limits.Fields)
 	}
 	return nil
 }
@@ -112,7 +116,9 @@ func countValues(body rawjson.Object, ids string) error {
 			return left >= 0
 		})
 		if left < 0 {
-			return httpkit.Invalid(key, "The request has too many values, up to the field %q: %d are allowed, of numbers %d times as many.", httpkit.Shorten(key), maxValues, numbersEach)
+			return httpkit.Invalid(key,
+				"The request has too many values, up to the field %q: %d are allowed, of numbers %d times as many.",
+				httpkit.Shorten(key), maxValues, numbersEach)
 		}
 	}
 	return nil
@@ -282,7 +288,8 @@ func (c *Checker) tools(raw []byte) error {
 		return fmt.Errorf("has %d entries, more than %d", len(list), maxTools)
 	}
 	if total := int64(len(raw)); total > toolsFactor*c.limits.Grammar {
-		return fmt.Errorf("has %d bytes, more than %d (%d times limits.grammar)", total, toolsFactor*c.limits.Grammar, toolsFactor)
+		return fmt.Errorf("has %d bytes, more than %d (%d times limits.grammar)", total, toolsFactor*c.limits.Grammar,
+			toolsFactor)
 	}
 	for i, one := range list {
 		if err := c.tool(one); err != nil {

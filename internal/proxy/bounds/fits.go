@@ -36,7 +36,8 @@ func (v Vocabulary) CheckFits(body rawjson.Object, keys []string, several bool, 
 		if least > context {
 			return &httpkit.Error{
 				Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: "context_length_exceeded", Param: key,
-				Message: fmt.Sprintf("request (at least %d tokens) exceeds the available context size (%d tokens)", least, context),
+				Message: fmt.Sprintf("request (at least %d tokens) exceeds the available context size (%d tokens)",
+					least, context),
 			}
 		}
 		return nil

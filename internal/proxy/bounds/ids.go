@@ -46,7 +46,8 @@ func (v Vocabulary) noToken(key string, raw []byte) error {
 	if v.Tokens > 0 {
 		last = v.Tokens - 1
 	}
-	return httpkit.Invalid(key, "The field %q has %s where a token is expected: a whole number from 0 to %d.", key, httpkit.Shorten(string(raw)), last)
+	return httpkit.Invalid(key, "The field %q has %s where a token is expected: a whole number from 0 to %d.", key,
+		httpkit.Shorten(string(raw)), last)
 }
 
 // CheckIDs refuses the fields with a number that is none of the vocabulary's tokens.

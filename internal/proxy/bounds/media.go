@@ -22,7 +22,9 @@ func checkMedia(body rawjson.Object) error {
 			continue
 		}
 		if url := remoteIn(raw); url != "" {
-			return httpkit.Invalid(field, "Media must be in the request itself, as a data: URL; %q would have to be fetched (limits.remote_media).", httpkit.Shorten(url))
+			return httpkit.Invalid(field,
+				"Media must be in the request itself, as a data: URL; %q would have to be fetched (limits.remote_media).",
+				httpkit.Shorten(url))
 		}
 	}
 	return nil

@@ -37,16 +37,20 @@ type API struct {
 var (
 	Chat = &API{Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Failure: errorEvent}
 	Text = &API{
-		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts, Failure: errorEvent,
+		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts,
+		Failure: errorEvent,
 	}
 	Responses = &API{
-		Path: "/v1/responses", Prompts: []string{"input"}, Shape: whole.Response, Format: "text", Failure: responseError,
+		Path: "/v1/responses", Prompts: []string{"input"}, Shape: whole.Response, Format: "text",
+		Failure: responseError,
 	}
 	Messages = &API{
-		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true, Format: "output_config", Failure: messageError,
+		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true, Format: "output_config",
+		Failure: messageError,
 	}
 	Native = &API{
-		Path: "/completion", Prompts: []string{"prompt"}, Shape: whole.Native, Merge: pieces.MergeNative, Failure: errorEvent,
+		Path: "/completion", Prompts: []string{"prompt"}, Shape: whole.Native, Merge: pieces.MergeNative,
+		Failure: errorEvent,
 	}
 	Infill = &API{
 		Path: "/infill", Prompts: []string{"input_extra", "input_prefix"}, Shape: whole.Native, Failure: errorEvent,

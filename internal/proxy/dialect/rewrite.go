@@ -22,7 +22,8 @@ const (
 )
 
 // Rewriter gives the events of one stream the model's name that the client asked
-// for, and counts what they tell. It remembers the sse.Frame of the last event that it has looked at, theirs and ours.
+// for, and counts what they tell. It remembers the sse.Frame of the last event that it has
+// looked at, theirs and ours.
 type Rewriter struct {
 	*Renamer
 	Asked     failure.Asked

@@ -37,7 +37,8 @@ func moveFormat(body rawjson.Object) (rawjson.Object, error) {
 	}
 	edit := rawjson.Edit{Key: "response_format", Value: []byte(text.Format)}
 	if kind, _ := format.Raw("type"); string(kind) == `"json_schema"` {
-		edit.Value = slices.Concat([]byte(`{"type":"json_schema","json_schema":`), format.Apply(rawjson.Edit{Key: "type"}), []byte("}"))
+		edit.Value = slices.Concat([]byte(`{"type":"json_schema","json_schema":`),
+			format.Apply(rawjson.Edit{Key: "type"}), []byte("}"))
 	}
 	return rawjson.Parse(body.Apply(edit))
 }

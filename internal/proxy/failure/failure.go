@@ -47,7 +47,8 @@ func Ended(ctx context.Context, cause error) *httpkit.Error {
 
 // ClientLeft ends the request of a client that is gone: nobody reads it.
 func ClientLeft(cause error) *httpkit.Error {
-	return &httpkit.Error{Status: StatusClientClosed, Type: httpkit.TypeInvalid, Code: "client_closed", Message: "The client left.", Cause: cause}
+	return &httpkit.Error{Status: StatusClientClosed, Type: httpkit.TypeInvalid, Code: "client_closed",
+		Message: "The client left.", Cause: cause}
 }
 
 // WorkerDied is what a client gets when its request could not be run again.
@@ -57,7 +58,8 @@ func WorkerDied(cause error) *httpkit.Error {
 		Message: "The model's process ended while it was answering.", Cause: cause,
 	}
 	if end, _ := pool.EndOf(cause); end == pool.EndMemory {
-		e.Message = "The model's process was ended while it was answering: the request made it take more memory than it may."
+		e.Message = "The model's process was ended while it was answering: " +
+			"the request made it take more memory than it may."
 	}
 	return e
 }
@@ -94,7 +96,8 @@ func FromPool(model string, err error) *httpkit.Error {
 	var room *pool.NoRoomError
 	switch {
 	case errors.As(err, &room):
-		return httpkit.Invalid("model", "The model %q needs more adapters at once than a worker may have loaded.", httpkit.Shorten(model))
+		return httpkit.Invalid("model", "The model %q needs more adapters at once than a worker may have loaded.",
+			httpkit.Shorten(model))
 	case errors.As(err, &quarantined):
 		return Unavailable(model, err)
 	case errors.As(err, &busy) && busy.Reason == pool.ReasonNoWorker:
@@ -135,5 +138,6 @@ func Of(err error) *httpkit.Error {
 
 // Internal is for what is nobody's fault but the gateway's.
 func Internal(cause error) *httpkit.Error {
-	return &httpkit.Error{Status: http.StatusInternalServerError, Type: httpkit.TypeServer, Message: "Internal error.", Cause: cause}
+	return &httpkit.Error{Status: http.StatusInternalServerError, Type: httpkit.TypeServer,
+		Message: "Internal error.", Cause: cause}
 }

@@ -71,7 +71,8 @@ var (
 
 var faults = []fault{
 	{says: "failed to parse grammar", fields: grammarFields, means: "makes no grammar that llama-server can read"},
-	{says: "Unexpected empty grammar stack", fields: grammarFields, means: "leaves no way to go on: the answer came to where no token is allowed"},
+	{says: "Unexpected empty grammar stack", fields: grammarFields,
+		means: "leaves no way to go on: the answer came to where no token is allowed"},
 	{says: "JSON schema conversion failed", fields: grammarFields[1:]},
 	{says: "JSON schema error", fields: grammarFields[1:]},
 	{says: "Cannot use both json_schema and grammar", fields: grammarFields},

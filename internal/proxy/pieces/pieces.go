@@ -30,7 +30,9 @@ func CheckShared(body rawjson.Object, lists ...string) error {
 		}
 	}
 	if size > maxShared {
-		return httpkit.Invalid(largest, "The fields beside the list take %d bytes, of which %q has %d; %d are allowed.", size, httpkit.Shorten(largest), most, maxShared)
+		return httpkit.Invalid(largest,
+			"The fields beside the list take %d bytes, of which %q has %d; %d are allowed.", size,
+			httpkit.Shorten(largest), most, maxShared)
 	}
 	return nil
 }
@@ -47,7 +49,8 @@ func elementsOrOne(text []byte) [][]byte {
 // tokens or an object; nil if it is one text, or no more than one.
 func severalTexts(raw []byte) [][]byte {
 	texts := elementsOrOne(raw)
-	if len(texts) < 2 || slices.ContainsFunc(texts, func(text []byte) bool { return bytes.IndexByte([]byte(`"[{`), text[0]) < 0 }) {
+	if len(texts) < 2 ||
+		slices.ContainsFunc(texts, func(text []byte) bool { return bytes.IndexByte([]byte(`"[{`), text[0]) < 0 }) {
 		return nil // numbers are tokens, and strings beside them text, of one prompt
 	}
 	return texts

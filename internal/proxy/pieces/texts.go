@@ -48,7 +48,8 @@ func (t *Texts) Bodies(body rawjson.Object) ([]rawjson.Object, error) {
 	if t.ranking {
 		given, err := body.Decode("top_n", &t.top)
 		if err != nil || given && (t.top < 0 || t.top > math.MaxInt32) {
-			return nil, httpkit.Invalid("top_n", "The field \"top_n\" must be a whole number from 0 to %d.", math.MaxInt32)
+			return nil, httpkit.Invalid("top_n",
+				"The field \"top_n\" must be a whole number from 0 to %d.", math.MaxInt32)
 		}
 	}
 	if t.key == "" {
@@ -89,7 +90,8 @@ func (t *Texts) Merge(answers [][]byte) ([]byte, bool) {
 	edits := []rawjson.Edit{{Key: where, Value: rawjson.List(all)}}
 	if usage, ok := object.Inner("usage"); ok {
 		edits = append(edits, rawjson.Edit{Key: "usage", Value: usage.Apply(
-			rawjson.Edit{Key: "prompt_tokens", Value: rawjson.Int(used)}, rawjson.Edit{Key: "total_tokens", Value: rawjson.Int(used)})})
+			rawjson.Edit{Key: "prompt_tokens", Value: rawjson.Int(used)},
+			rawjson.Edit{Key: "total_tokens", Value: rawjson.Int(used)})})
 	}
 	return object.Apply(edits...), true
 }

@@ -150,7 +150,8 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 			return pool.Done, nil
 		case dialect.Failed:
 			j.told = true
-			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", httpkit.Shorten(string(event)))
+			told := httpkit.Shorten(string(event))
+			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", told)
 		}
 		event, kind, err = a.next(&events, &w)
 		switch {

@@ -83,7 +83,8 @@ func (g *generation) takeStock(ctx context.Context) *pool.Usage {
 	if g.before != nil {
 		if now, err := tally.Meter(ctx, g.worker); err == nil {
 			ended := tally.Since(*g.before, now)
-			u.Prompt, u.Cached, u.Completion = max(u.Prompt, ended.Prompt), max(u.Cached, ended.Cached), u.Completion+ended.Completion
+			u.Prompt, u.Cached, u.Completion = max(u.Prompt, ended.Prompt), max(u.Cached, ended.Cached),
+				u.Completion+ended.Completion
 		}
 	}
 	return &u

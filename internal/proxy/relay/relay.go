@@ -88,8 +88,9 @@ func (rl *Relay) run(c call, r *Request) error {
 func (rl *Relay) convicted(c call, r *Request, cause error) error {
 	digest := r.digest()
 	rl.quarantine.Add(digest, time.Now())
-	c.Log.Error("a request ended two workers: its body is refused for a while", append(c.client.LogAttrs(), "model", r.Model,
-		"body_digest", hex.EncodeToString(digest[:8]), "refused_for", suspect.Refused, "error", cause)...)
+	c.Log.Error("a request ended two workers: its body is refused for a while",
+		append(c.client.LogAttrs(), "model", r.Model, "body_digest", hex.EncodeToString(digest[:8]),
+			"refused_for", suspect.Refused, "error", cause)...)
 	return failure.WorkerDied(cause)
 }
 

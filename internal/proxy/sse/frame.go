@@ -10,7 +10,8 @@ type Frame struct{ head, tail []byte }
 // textKeys begin the text of an event: a chat's and of llama-server's own API, that
 // of a chat's reasoning, a completion's, a response's, a tool call's.
 var textKeys = [][]byte{
-	[]byte(`"content":"`), []byte(`"reasoning_content":"`), []byte(`"text":"`), []byte(`"delta":"`), []byte(`"arguments":"`),
+	[]byte(`"content":"`), []byte(`"reasoning_content":"`), []byte(`"text":"`), []byte(`"delta":"`),
+	[]byte(`"arguments":"`),
 }
 
 // TextAt returns where the first text in an event begins that is not empty, or 0.

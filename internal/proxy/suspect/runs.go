@@ -31,9 +31,9 @@ const (
 )
 
 // Failed takes notice of a run whose worker failed before the client had a byte of the
-// answer, on the lease. begun says that llama-server had begun to answer: a request that ends workers
-// does so before, when it is parsed, when its grammar is compiled, or when its prompt is
-// read.
+// answer, on the lease. begun says that llama-server had begun to answer: a request that
+// ends workers does so before, when it is parsed, when its grammar is compiled, or when its
+// prompt is read.
 func (rs *Runs) Failed(cause error, l *pool.Lease, begun bool, now time.Time) Verdict {
 	rs.count++
 	end, ended := pool.EndOf(cause)

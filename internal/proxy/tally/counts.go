@@ -57,8 +57,9 @@ func (c *counts) took(key string) time.Duration {
 // usage is a `usage`, in the words of chat completions or in those of responses.
 func (c *counts) usage() pool.Usage {
 	return pool.Usage{
-		Prompt:     c.of("prompt_tokens") + c.of("input_tokens"),
-		Cached:     c.inside("prompt_tokens_details", "cached_tokens") + c.inside("input_tokens_details", "cached_tokens"),
+		Prompt: c.of("prompt_tokens") + c.of("input_tokens"),
+		Cached: c.inside("prompt_tokens_details", "cached_tokens") +
+			c.inside("input_tokens_details", "cached_tokens"),
 		Completion: c.of("completion_tokens") + c.of("output_tokens"),
 	}
 }
@@ -85,7 +86,8 @@ func WithUsage(text []byte, u pool.Usage) []byte {
 	}
 	count := func(key string, n int) rawjson.Edit { return rawjson.Edit{Key: key, Value: rawjson.Int(n)} }
 	edits := []rawjson.Edit{
-		count("prompt_tokens", u.Prompt), count("completion_tokens", u.Completion), count("total_tokens", u.Prompt+u.Completion),
+		count("prompt_tokens", u.Prompt), count("completion_tokens", u.Completion),
+		count("total_tokens", u.Prompt+u.Completion),
 	}
 	const detailsKey = "prompt_tokens_details"
 	if details, ok := usage.Inner(detailsKey); ok {

@@ -37,5 +37,6 @@ func Meter(ctx context.Context, w Metered) (u pool.Usage, err error) {
 
 // Since is what a meter has counted from one reading to the next.
 func Since(before, now pool.Usage) pool.Usage {
-	return pool.Usage{Prompt: now.Prompt - before.Prompt, Cached: now.Cached - before.Cached, Completion: now.Completion - before.Completion}
+	return pool.Usage{Prompt: now.Prompt - before.Prompt, Cached: now.Cached - before.Cached,
+		Completion: now.Completion - before.Completion}
 }

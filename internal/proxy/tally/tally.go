@@ -114,7 +114,8 @@ func (t *Tally) all() (u pool.Usage, parts int) {
 		if (p.index < 0) != (t.unnamed > 0) {
 			continue
 		}
-		u.Prompt, u.Cached, u.Completion = u.Prompt+p.usage.Prompt, u.Cached+p.usage.Cached, u.Completion+p.usage.Completion
+		u.Prompt, u.Cached, u.Completion = u.Prompt+p.usage.Prompt, u.Cached+p.usage.Cached,
+			u.Completion+p.usage.Completion
 		parts++
 	}
 	return u, parts
@@ -193,7 +194,8 @@ type Account struct {
 func (a *Account) Total() pool.Usage {
 	u := a.Usage()
 	return pool.Usage{
-		Prompt: a.spent.Prompt + u.Prompt, Cached: a.spent.Cached + u.Cached, Completion: a.spent.Completion + u.Completion,
+		Prompt: a.spent.Prompt + u.Prompt, Cached: a.spent.Cached + u.Cached,
+		Completion: a.spent.Completion + u.Completion,
 	}
 }
 

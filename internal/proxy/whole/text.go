@@ -96,7 +96,8 @@ func (a *Assembly) native(d *draft, last rawjson.Object) []byte {
 		edits = append(edits, rawjson.Edit{Key: "tokens", Value: rawjson.List(d.tokens)})
 	}
 	if settings, ok := last.Inner(settingsKey); ok {
-		edits = append(edits, rawjson.Edit{Key: settingsKey, Value: settings.Apply(rawjson.Edit{Key: "stream", Value: []byte("false")})})
+		edits = append(edits,
+			rawjson.Edit{Key: settingsKey, Value: settings.Apply(rawjson.Edit{Key: "stream", Value: []byte("false")})})
 	}
 	if len(d.probs) > 0 {
 		edits = append(edits, rawjson.Edit{Key: probsKey, Value: rawjson.List(d.probs)})
