@@ -130,6 +130,7 @@ var wholeRequests = map[string][]string{
 }
 
 func TestWholeAnswersAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	template := filepath.Join(t.TempDir(), "thinker.jinja")
 	if err := os.WriteFile(template, []byte(thinker), 0o600); err != nil {
 		t.Fatal(err)
@@ -275,6 +276,7 @@ func unvarying(text []byte) []byte {
 }
 
 func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	all := make([]string, 21)
 	for i := range all {
 		all[i] = fmt.Sprintf("%q", strings.Repeat("a text of words ", i%5)+fmt.Sprint("and ", i))
