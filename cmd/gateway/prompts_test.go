@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -117,20 +116,7 @@ func TestWhoLeavesStreamedPromptsStopsTheWork(t *testing.T) {
 	before := g.metric(url, `llamacpp:tokens_predicted_total{worker="0"}`)
 	const prompts, each = 60, 30
 	body := fmt.Sprintf(`{"model":"coding","stream":true,"max_tokens":%d,"ignore_eos":true,"prompt":["Hi"%s]}`, each, strings.Repeat(`,"Hi there"`, prompts-1))
-	ctx, leave := context.WithCancel(t.Context())
-	defer leave()
-	req, err := http.NewRequestWithContext(ctx, "POST", g.url+"/v1/completions", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan() && !strings.Contains(lines.Text(), `"index":1`); {
-	}
-	leave()
+	llamatest.LeaveAt(t, g.url+"/v1/completions", body, `"index":1`)
 	g.settles(url)
 	if made := g.metric(url, `llamacpp:tokens_predicted_total{worker="0"}`) - before; made < each || made > 10*each {
 		t.Errorf("%d tokens were generated, of %d prompts with %d each", made, prompts, each)

@@ -4,7 +4,7 @@ import (
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/gguf"
 	"github.com/loragate/loragate/internal/hostmem"
-	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/proxy/bounds"
 )
 
 const (
@@ -30,10 +30,10 @@ func bodyMemory(cfg *config.Config, root string) int64 {
 
 // vocabulary is what prompts that cannot fit are known by, and tokens that are none. As far
 // as the model's file does not tell, they are the workers' to refuse.
-func (g *gateway) vocabulary(model string) proxy.Vocabulary {
+func (g *gateway) vocabulary(model string) bounds.Vocabulary {
 	v, err := gguf.ReadVocabulary(model)
 	if err != nil {
 		g.log.Debug("a model's vocabulary cannot be read", "model", model, "error", err)
 	}
-	return proxy.Vocabulary(v)
+	return bounds.Vocabulary(v)
 }

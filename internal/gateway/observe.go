@@ -10,6 +10,7 @@ import (
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/usage"
 )
 
@@ -146,7 +147,7 @@ func (o observer) Finished(r proxy.Report) {
 	case r.Refused != "":
 		outcome = metrics.Rejected
 		o.Rejected(r.Refused)
-	case r.Status == proxy.StatusClientClosed:
+	case r.Status == failure.StatusClientClosed:
 		outcome = metrics.ClientGone
 	case r.Err || r.Status >= http.StatusBadRequest:
 		outcome = metrics.Failed

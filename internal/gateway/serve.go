@@ -22,6 +22,7 @@ import (
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/proxy/bounds"
 	"github.com/loragate/loragate/internal/state"
 	"github.com/loragate/loragate/internal/usage"
 	"github.com/loragate/loragate/internal/worker"
@@ -217,9 +218,11 @@ func (g *gateway) startPool() {
 	g.catalogChanged() // it may have, meanwhile
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
-		Bounds:  proxy.Bounds{Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields},
+		Bounds: bounds.Limits{
+			Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields, RemoteMedia: cfg.Limits.RemoteMedia,
+		},
 		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"), Vocabulary: g.vocabulary(cfg.Model.Path), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
-		Generation: cfg.Limits.Generation, RemoteMedia: cfg.Limits.RemoteMedia, Adapters: g.vllm(), AdminToken: g.token.value,
+		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
 		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded,
 		Observer: observer{g.metrics, g.usage, g.finished}, Log: g.log,

@@ -8,7 +8,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/loragate/loragate/internal/config"
-	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/proxy/failure"
 )
 
 const (
@@ -39,7 +39,7 @@ func (g *gateway) drain(signals <-chan os.Signal, cut context.CancelCauseFunc, f
 	defer stop()
 	limit, cancel := context.WithTimeout(hurry, g.cfg.Limits.Drain)
 	defer cancel()
-	defer context.AfterFunc(limit, func() { cut(proxy.ErrStopped) })()
+	defer context.AfterFunc(limit, func() { cut(failure.ErrStopped) })()
 	first(hurry)
 	g.shut(limit)
 	if hurry.Err() != nil && g.pool != nil {
@@ -107,7 +107,7 @@ func later(ctx context.Context, after time.Duration) (context.Context, context.C
 // fail is stop after a failure: nothing can be waited for, but who waits is told.
 func (g *gateway) fail(cut context.CancelCauseFunc) {
 	g.refuse()
-	cut(proxy.ErrStopped)
+	cut(failure.ErrStopped)
 	limit, cancel := context.WithCancel(context.Background())
 	cancel()
 	g.shut(limit)

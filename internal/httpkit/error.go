@@ -1,7 +1,9 @@
 package httpkit
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -23,6 +25,11 @@ const (
 	TypeRateLimit      = "rate_limit_error"
 	TypeAuthentication = "authentication_error"
 )
+
+// Invalid is a mistake of the client's in a field of its request; "" is none of them.
+func Invalid(param, format string, args ...any) *Error {
+	return &Error{Status: http.StatusBadRequest, Type: TypeInvalid, Param: param, Message: fmt.Sprintf(format, args...)}
+}
 
 func (e *Error) Error() string {
 	if e.Cause != nil {
@@ -55,6 +62,15 @@ func (e *Error) Answer() ErrorAnswer {
 		return &s
 	}
 	return ErrorAnswer{ErrorDetail{Message: e.Message, Type: e.Type, Param: orNull(e.Param), Code: orNull(e.Code)}}
+}
+
+// JSON renders the answer.
+func (e *Error) JSON() []byte {
+	text, err := json.Marshal(e.Answer())
+	if err != nil {
+		panic(err) // strings always encode
+	}
+	return text
 }
 
 // shown bounds how many bytes of a client's words an error or a line of the log repeats.

@@ -1,13 +1,15 @@
 // Package httpkit has what both listeners of the gateway, its configuration and its command
-// line share of HTTP: what is local, who shows which token, and the form of errors.
+// line share of HTTP: what is local, who shows which token, bodies, and the form of errors.
 package httpkit
 
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -51,3 +53,22 @@ var crossOrigin = http.NewCrossOriginProtection()
 // CrossOrigin reports whether a browser sends the request, which could change something,
 // for a page of another origin.
 func CrossOrigin(r *http.Request) bool { return crossOrigin.Check(r) != nil }
+
+// ReadAll is io.ReadAll for a body that says how long it is, or -1. It is not taken at its
+// word for more than a common body: memory is for what has come.
+func ReadAll(r io.Reader, length int64) ([]byte, error) {
+	const least, most = 512, 64 << 10
+	text := make([]byte, 0, min(max(length+1, least), most)) // one more, for the read that finds the end
+	for {
+		n, err := r.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		switch {
+		case err == io.EOF: // itself: what wraps it is no end
+			return text, nil
+		case err != nil:
+			return text, err
+		case len(text) == cap(text):
+			text = slices.Grow(text, len(text))
+		}
+	}
+}

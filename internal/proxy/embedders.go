@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -10,7 +9,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/dialect"
+	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/relay"
+	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -27,7 +33,7 @@ const (
 type Embedder struct {
 	Kind       EmbedderKind
 	Pool       Pool
-	Vocabulary Vocabulary
+	Vocabulary bounds.Vocabulary
 }
 
 // embedderPaths are the endpoints of each kind; the second is llama-server's own
@@ -36,124 +42,136 @@ var embedderPaths = map[string]EmbedderKind{
 	"/v1/embeddings": Embedding, "/v1/rerank": Reranking, "/v1/reranking": Reranking,
 }
 
-// embed serves one of them.
-func (p *Proxy) embed(path string) echo.HandlerFunc {
-	return p.accounted(func(c echo.Context, principal *auth.Principal) error {
-		body, err := p.readObject(c, p.opts.MaxBody)
+// embedders serves the endpoints for embeddings and rankings.
+type embedders struct {
+	all     map[string]*Embedder // by name
+	gate    *gate
+	checker *bounds.Checker
+	limit   int64 // bytes of a body
+}
+
+// embedding is a request for embeddings or a ranking.
+type embedding struct {
+	*record
+	dialect.Renamer
+	body     rawjson.Object
+	embedder *Embedder
+}
+
+// serve returns the handler of one.
+func (s *embedders) serve(path string) echo.HandlerFunc {
+	return s.gate.accounted(s.limit, func(rec *record, principal *auth.Principal, body rawjson.Object) error {
+		if err := s.checker.Check(body, ""); err != nil {
+			return err
+		}
+		name, err := s.asked(body, principal, embedderPaths[path])
 		if err != nil {
 			return err
 		}
-		if err := p.checkBody(body, ""); err != nil {
+		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: name}
+		e := embedding{record: rec, Renamer: rename, body: body, embedder: s.all[name]}
+		if err := e.embedder.Vocabulary.CheckIDs(body, "input", "content", "documents", "texts"); err != nil {
 			return err
 		}
-		r := &request{endpoint: &endpoint{path: path}, body: body, principal: principal}
-		embedder, err := p.embedderFor(r)
-		if err != nil {
-			return err
-		}
-		if err := r.checkIDs(embedder.Vocabulary, "input", "content", "documents", "texts"); err != nil {
-			return err
-		}
-		rec := recordOf(c)
-		rec.model, rec.target = r.asked, r.asked
-		return p.askEmbedder(c, r, embedder)
+		e.model, e.target = name, name
+		return e.run()
 	})
 }
 
-// embedderFor returns the embedder that a request means: the only one of its kind,
+// asked returns the name of the embedder that a body means: the only one of its kind,
 // if it names none.
-func (p *Proxy) embedderFor(r *request) (*Embedder, error) {
-	kind := embedderPaths[r.endpoint.path]
-	names := p.embedders(r.principal, kind)
+func (s *embedders) asked(body rawjson.Object, principal *auth.Principal, kind EmbedderKind) (name string, err error) {
+	names := s.names(principal, kind)
 	if len(names) == 0 {
-		return nil, &apiError{
-			Status: http.StatusNotImplemented, Type: typeInvalid, Code: "not_implemented",
+		return "", &httpkit.Error{
+			Status: http.StatusNotImplemented, Type: httpkit.TypeInvalid, Code: "not_implemented",
 			Message: fmt.Sprintf("This gateway has no model for %s.", kind),
 		}
 	}
-	given, err := r.body.Decode("model", &r.asked)
+	given, err := body.Decode("model", &name)
 	switch {
 	case err != nil:
-		return nil, invalid("model", "The field \"model\" must be a string.")
+		return "", httpkit.Invalid("model", "The field \"model\" must be a string.")
 	case !given && len(names) == 1:
-		r.asked = names[0]
+		return names[0], nil
 	case !given:
-		return nil, invalid("model", "The field \"model\" is missing: name one of %v.", names)
-	case !slices.Contains(names, r.asked):
-		return nil, modelNotFound(r.asked)
+		return "", httpkit.Invalid("model", "The field \"model\" is missing: name one of %v.", names)
+	case !slices.Contains(names, name):
+		return "", modelNotFound(name)
 	}
-	return p.opts.Embedders[r.asked], nil
+	return name, nil
 }
 
-// embedders returns the names of those of a kind that a tenant may use.
-func (p *Proxy) embedders(principal *auth.Principal, kind EmbedderKind) (names []string) {
-	for _, name := range slices.Sorted(maps.Keys(p.opts.Embedders)) {
-		if p.opts.Embedders[name].Kind == kind && principal.May(name) {
+// names returns the names of those of a kind that a tenant may use.
+func (s *embedders) names(principal *auth.Principal, kind EmbedderKind) (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(s.all)) {
+		if s.all[name].Kind == kind && principal.May(name) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// askEmbedder runs a request, in pieces if it has many texts.
-func (p *Proxy) askEmbedder(c echo.Context, r *request, e *Embedder) error {
-	list := textsOf(r.body, e.Kind)
-	pieces, err := list.pieces(r.body)
+// run answers, in pieces if it has many texts.
+func (e *embedding) run() error {
+	list := pieces.TextsOf(e.body, e.embedder.Kind == Reranking)
+	bodies, err := list.Bodies(e.body)
 	if err != nil {
 		return err
 	}
-	answers, size := make([][]byte, len(pieces)), 0
-	for i, piece := range pieces {
-		if answers[i], err = p.askPiece(c, r, e, piece); err != nil {
+	answers, size := make([][]byte, len(bodies)), 0
+	for i, piece := range bodies {
+		if answers[i], err = e.ask(piece); err != nil {
 			return err
 		}
-		recordOf(c).settle()
-		if size += len(answers[i]); size > maxAnswer {
-			return errAnswerTooLong
+		e.account.Next()
+		if size += len(answers[i]); size > whole.MaxAnswer {
+			return whole.ErrTooLong
 		}
 	}
-	text, ok := list.merge(answers)
+	text, ok := list.Merge(answers)
 	if !ok {
-		return workerDied(errNotOfEndpoint)
+		return failure.WorkerDied(failure.ErrNotOfEndpoint)
 	}
-	return p.write(c, http.StatusOK, text)
+	return e.write(text)
 }
 
-// askPiece runs one piece, with a lease of its own. The KV of one is nothing to
+// ask runs one piece, with a lease of its own. The KV of one is nothing to
 // another: there are no adapters, and llama-server picks the slot.
-func (p *Proxy) askPiece(c echo.Context, r *request, e *Embedder, body rawjson.Object) ([]byte, error) {
-	ctx := c.Request().Context()
-	lease, err := e.Pool.Acquire(ctx, pool.Request{Target: pool.Target{Identity: pool.Base}})
+func (e *embedding) ask(body rawjson.Object) ([]byte, error) {
+	ctx := e.Request().Context()
+	lease, err := e.embedder.Pool.Acquire(ctx, pool.Request{Target: pool.Target{Identity: pool.Base}})
 	if err != nil {
-		return nil, fromPool(r.asked, err)
+		return nil, failure.FromPool(e.Model, err)
 	}
 	outcome := pool.Cut
-	defer func() { lease.Release(outcome, recordOf(c).tally.usage()) }()
-	resp, err := lease.Worker.Forward(ctx, r.endpoint.path, body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(r.asked)}))
+	defer func() { lease.Release(outcome, e.account.Usage()) }()
+	resp, err := lease.Worker.Forward(ctx, e.API.Path,
+		body.Apply(rawjson.Edit{Key: "model", Value: rawjson.String(e.Model)}))
 	if err != nil {
 		outcome = pool.Failed
-		return nil, p.embedderFailed(c, err)
+		return nil, e.failed(err)
 	}
 	defer resp.Body.Close()
-	text, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
+	text, err := relay.ReadAnswer(resp)
 	if err != nil {
 		outcome = pool.Failed
-		return nil, p.embedderFailed(c, err)
+		return nil, e.failed(err)
 	}
 	if resp.Status != http.StatusOK {
-		return nil, fromWorker(r, resp.Status, text)
+		return nil, failure.FromWorker(e.API.Asked(e.body), resp.Status, text)
 	}
 	outcome = pool.Done
-	text, ok := r.renameAll(recordOf(c), text)
+	text, ok := e.RenameAll(&e.account.Tally, text)
 	if !ok {
-		return nil, workerDied(errNotOfEndpoint)
+		return nil, failure.WorkerDied(failure.ErrNotOfEndpoint)
 	}
 	return text, nil
 }
 
-func (p *Proxy) embedderFailed(c echo.Context, err error) error {
-	if c.Request().Context().Err() != nil {
-		return ended(c.Request().Context(), err)
+func (e *embedding) failed(err error) error {
+	if e.Request().Context().Err() != nil {
+		return failure.Ended(e.Request().Context(), err)
 	}
-	return workerDied(err)
+	return failure.WorkerDied(err)
 }

@@ -12,17 +12,24 @@ import (
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
-// guard refuses what browsers send for pages that nobody has let in, as long as no
-// keys are asked for: whoever reaches the gateway may do everything then, and a page
-// reaches it through its visitor's browser. With keys it needs no guard, for pages
+// guard says from where a request may come; see Options.
+type guard struct {
+	gate           *gate
+	local          bool
+	hosts, origins []string
+}
+
+// around is a middleware that refuses what browsers send for pages that nobody has let in,
+// as long as no keys are asked for: whoever reaches the gateway may do everything then, and
+// a page reaches it through its visitor's browser. With keys it needs no guard, for pages
 // have none.
-func (p *Proxy) guard(next echo.HandlerFunc) echo.HandlerFunc {
+func (g *guard) around(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := framed(c); err != nil {
 			return err
 		}
-		if p.keyless() {
-			if err := p.mayAsk(c.Request()); err != nil {
+		if g.gate.keyless() {
+			if err := g.mayAsk(c.Request()); err != nil {
 				return err
 			}
 		}
@@ -44,37 +51,38 @@ func framed(c echo.Context) error {
 		}
 	case conn.framing.Ambiguous():
 		c.Response().Header().Set("Connection", "close")
-		return invalid("", "The request has both Content-Length and Transfer-Encoding.")
+		return httpkit.Invalid("", "The request has both Content-Length and Transfer-Encoding.")
 	}
 	return nil
 }
 
 // mayAsk returns why a request without a key is not served, or nil.
-func (p *Proxy) mayAsk(r *http.Request) error {
+func (g *guard) mayAsk(r *http.Request) error {
 	switch {
-	case p.opts.Local && !p.names(r.Host):
-		return &apiError{
-			Status: http.StatusForbidden, Type: typeInvalid, Code: "host_not_allowed",
-			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, not to the host %q (auth.hosts).", httpkit.Shorten(r.Host)),
+	case g.local && !g.names(r.Host):
+		return &httpkit.Error{
+			Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "host_not_allowed",
+			Message: fmt.Sprintf("Without keys this address answers only requests to localhost, "+
+				"not to the host %q (auth.hosts).", httpkit.Shorten(r.Host)),
 		}
-	case httpkit.CrossOrigin(r) && !p.welcome(r.Header.Get("Origin")):
-		return &apiError{
-			Status: http.StatusForbidden, Type: typeInvalid, Code: "cross_origin",
+	case httpkit.CrossOrigin(r) && !g.welcome(r.Header.Get("Origin")):
+		return &httpkit.Error{
+			Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "cross_origin",
 			Message: "Pages of other origins are not served without keys (cors.origins).",
 		}
 	}
 	return nil
 }
 
-// names reports whether a Host header means this machine, or what Options.Hosts says.
+// names reports whether a Host header means this machine, or what guard.hosts says.
 // A request without one is no browser's.
-func (p *Proxy) names(host string) bool {
+func (g *guard) names(host string) bool {
 	host = httpkit.Host(host)
 	named := func(known string) bool { return strings.EqualFold(known, host) }
-	return host == "" || httpkit.Loopback(host) || slices.ContainsFunc(p.opts.Hosts, named)
+	return host == "" || httpkit.Loopback(host) || slices.ContainsFunc(g.hosts, named)
 }
 
 // welcome reports whether pages of an origin may call.
-func (p *Proxy) welcome(origin string) bool {
-	return slices.ContainsFunc(p.opts.Origins, func(glob string) bool { return auth.Match(glob, origin) })
+func (g *guard) welcome(origin string) bool {
+	return slices.ContainsFunc(g.origins, func(glob string) bool { return auth.Match(glob, origin) })
 }

@@ -9,6 +9,7 @@ import (
 // TestPagesAreNotServedWithoutKeys sends what a browser sends for a page of somebody
 // else, and for one whose name was made to point here.
 func TestPagesAreNotServedWithoutKeys(t *testing.T) {
+	t.Parallel()
 	closed := start(t, func(s *settings) { s.local, s.hosts = true, []string{"llm.lan"} })
 	open := start(t, func(s *settings) { s.origins = []string{"https://*.example"} })
 	all := start(t, func(s *settings) { s.origins = []string{"*"} })

@@ -1,15 +1,13 @@
 package proxy_test
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/llamatest"
 	"github.com/loragate/loragate/internal/pool"
 )
 
@@ -21,6 +19,7 @@ func streamOf(orders ...string) string {
 
 // TestStreamedPromptsRunOneByOne looks at the events of a stream that pieces make up.
 func TestStreamedPromptsRunOneByOne(t *testing.T) {
+	t.Parallel()
 	const (
 		done    = "[DONE]"
 		failure = `"code":null}}`
@@ -39,6 +38,7 @@ func TestStreamedPromptsRunOneByOne(t *testing.T) {
 		"a later one fails first": {[]string{"chunks=1", "fail-at=0"}, []string{`"index":0`, failure}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := start(t, nil)
 			resp, text := s.post("/v1/completions", streamOf(c.orders...))
 			list := events(t, strings.NewReader(text))
@@ -56,6 +56,7 @@ func TestStreamedPromptsRunOneByOne(t *testing.T) {
 		})
 	}
 	t.Run("the first is refused", func(t *testing.T) {
+		t.Parallel()
 		resp, text := start(t, nil).post("/v1/completions", streamOf("refuse=400", "chunks=1"))
 		if resp.StatusCode != 400 || !strings.Contains(text, "context_length_exceeded") {
 			t.Errorf("%d %s", resp.StatusCode, text)
@@ -65,23 +66,11 @@ func TestStreamedPromptsRunOneByOne(t *testing.T) {
 
 // TestWhoLeavesStreamedPromptsStopsThem: no prompt begins behind the one that ran.
 func TestWhoLeavesStreamedPromptsStopsThem(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.slots = 1 })
 	later := filepath.Join(t.TempDir(), "later")
-	ctx, leave := context.WithCancel(t.Context())
-	defer leave()
-	req, err := http.NewRequestWithContext(ctx, "POST", s.url+"/v1/completions", strings.NewReader(streamOf("chunks=1", "idle=1", "die-once="+later)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan() && !strings.Contains(lines.Text(), `"index":1`); {
-	}
-	leave()
-	if line := s.access(resp.Header.Get("X-Request-Id")); line["status"] != 499.0 {
+	head := llamatest.LeaveAt(t, s.url+"/v1/completions", streamOf("chunks=1", "idle=1", "die-once="+later), `"index":1`)
+	if line := s.access(head.Get("X-Request-Id")); line["status"] != 499.0 {
 		t.Errorf("the log says %v", line)
 	}
 	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight == 0 })

@@ -3,19 +3,30 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/auth"
-	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/rawjson"
 )
 
+// gate lets requests in: it knows whose they are, and whether any are served. It is safe for
+// concurrent use.
+type gate struct {
+	auth     *auth.Auth // nil lets everybody do everything
+	bodies   *bodies
+	draining atomic.Bool // new requests are refused
+}
+
 // identify tells whose request it is.
-func (p *Proxy) identify(c echo.Context) (*auth.Principal, error) {
-	if p.opts.Auth == nil {
+func (g *gate) identify(c echo.Context) (*auth.Principal, error) {
+	if g.auth == nil {
 		return &auth.Principal{}, nil
 	}
-	principal, err := p.opts.Auth.Authenticate(c.Request())
+	principal, err := g.auth.Authenticate(c.Request())
 	if err != nil {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="gateway"`)
 		return nil, fromAuth(err)
@@ -26,38 +37,45 @@ func (p *Proxy) identify(c echo.Context) (*auth.Principal, error) {
 }
 
 // keyless reports whether no keys are asked for.
-func (p *Proxy) keyless() bool { return p.opts.Auth == nil || !p.opts.Auth.Required() }
+func (g *gate) keyless() bool { return g.auth == nil || !g.auth.Required() }
 
-// admitted serves requests that count against their tenant's limits, until the
-// gateway stops.
-func (p *Proxy) admitted(serve func(c echo.Context, principal *auth.Principal) error) echo.HandlerFunc {
+// open returns why no new request is served, or nil.
+func (g *gate) open() error {
+	if g.draining.Load() {
+		return failure.Stopping()
+	}
+	return nil
+}
+
+// serve answers a request from its body.
+type serve func(rec *record, principal *auth.Principal, body rawjson.Object) error
+
+// accounted serves requests that generate, or cost as if they did, until the gateway stops:
+// they count against their tenant's limits, and also those that are refused are in the
+// metrics of completions. Their bodies have at most so many bytes.
+func (g *gate) accounted(limit int64, serve serve) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if p.draining.Load() {
-			return stopping()
+		recordOf(c).completion = true
+		if err := g.open(); err != nil {
+			return err
 		}
-		principal, leave, err := p.enter(c)
+		principal, leave, err := g.enter(c)
 		if err != nil {
 			return err
 		}
 		defer leave()
-		return serve(c, principal)
-	}
-}
-
-// accounted is admitted for requests that generate, or cost as if they did: also
-// those that are refused are in the metrics of completions.
-func (p *Proxy) accounted(serve func(c echo.Context, principal *auth.Principal) error) echo.HandlerFunc {
-	admitted := p.admitted(serve)
-	return func(c echo.Context) error {
-		recordOf(c).completion = true
-		return admitted(c)
+		body, err := g.bodies.readObject(c, limit)
+		if err != nil {
+			return err
+		}
+		return serve(recordOf(c), principal, body)
 	}
 }
 
 // enter is identify for a request that counts against limits. leave must be called
 // when it has ended.
-func (p *Proxy) enter(c echo.Context) (principal *auth.Principal, leave func(), err error) {
-	if principal, err = p.identify(c); err != nil {
+func (g *gate) enter(c echo.Context) (principal *auth.Principal, leave func(), err error) {
+	if principal, err = g.identify(c); err != nil {
 		return nil, nil, err
 	}
 	admission, err := principal.Admit()
@@ -70,45 +88,24 @@ func (p *Proxy) enter(c echo.Context) (principal *auth.Principal, leave func(), 
 	}
 	admission.SetHeaders(c.Response().Header())
 	return principal, func() {
-		u := recordOf(c).usage()
+		u := recordOf(c).account.Total()
 		admission.End(u.Prompt + u.Completion)
 	}, nil
 }
 
-// resolve returns the model that a tenant means by a name. One that it may not use
-// does not exist for it.
-func (p *Proxy) resolve(principal *auth.Principal, asked string) (*catalog.Model, error) {
-	name := principal.Name(asked, p.opts.Alias)
-	m, err := p.opts.Catalog.Resolve(name)
-	if errors.Is(err, catalog.ErrUnknown) {
-		if rule := p.ruleFor(asked); rule != nil && rule.Model != "" {
-			name = principal.Name(rule.Model, p.opts.Alias)
-			m, err = p.opts.Catalog.Resolve(name)
-		}
-	}
-	switch {
-	case err == nil && m.Adhoc && m.NearBase() && !principal.May(p.opts.Alias): // "chat@0" is the base by another name
-	case err == nil && (principal.May(asked) || principal.May(name) || principal.May(m.Target)):
-		return m, nil
-	case err != nil && principal.May(name):
-		return nil, fromCatalog(asked, err)
-	}
-	return nil, modelNotFound(asked)
-}
-
 // fromAuth turns a refusal into OpenAI's words.
-func fromAuth(err error) *apiError {
+func fromAuth(err error) *httpkit.Error {
 	var refusal *auth.Refusal
 	if !errors.As(err, &refusal) {
-		return &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "Internal error.", Cause: err}
+		return failure.Internal(err)
 	}
-	e := &apiError{
+	e := &httpkit.Error{
 		Status: http.StatusTooManyRequests, Type: string(refusal.Reason), Code: "rate_limit_exceeded",
 		Message: refusal.Message, RetryAfter: refusal.RetryAfter,
 	}
 	switch refusal.Reason {
 	case auth.NoKey, auth.BadKey:
-		e.Status, e.Type, e.Code = http.StatusUnauthorized, typeInvalid, "invalid_api_key"
+		e.Status, e.Type, e.Code = http.StatusUnauthorized, httpkit.TypeInvalid, "invalid_api_key"
 	case auth.Concurrency:
 		e.Type = string(auth.Requests)
 	case auth.Budget:

@@ -1,31 +1,22 @@
 package proxy
 
 import (
-	"bytes"
-	"fmt"
 	"runtime"
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/auth"
-	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/prefix"
 	"github.com/loragate/loragate/internal/rawjson"
 )
-
-// knowing is a pool that tells the context, and nothing else.
-type knowing struct {
-	Pool
-	context int
-}
-
-func (k knowing) Facts() pool.Facts { return pool.Facts{Context: k.context} }
 
 // TestBodiesAreNotUnfolded looks at bodies of many small values: what is looked up in
 // them takes a part of their own size, not many times that.
 func TestBodiesAreNotUnfolded(t *testing.T) {
 	const size = 1 << 20
 	many := func(one string) string { return "[" + one + strings.Repeat(","+one, size/(len(one)+1)) + "]" }
-	p := New(Options{Pool: knowing{context: 1 << 30}, Vocabulary: Vocabulary{Longest: 16}})
+	vocabulary, checker := bounds.Vocabulary{Longest: 16}, bounds.New(bounds.Limits{})
 	for path, bodies := range map[string][]string{
 		"/v1/completions":      {`{"prompt":` + many("1") + `}`, `{"prompt":` + many(`"x"`) + `}`, `{"prompt":` + many("[1]") + `}`, `{"prompt":` + many("{}") + `}`},
 		"/v1/chat/completions": {`{"messages":` + many("1") + `,"x":"source"}`, `{"messages":` + many(`{"source":[]}`) + `}`, `{"messages":[` + many(`"_url"`) + `]}`},
@@ -39,19 +30,14 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := &request{body: body, principal: &auth.Principal{}}
-			for _, e := range endpoints {
-				if e.path == path {
-					r.endpoint = e
-				}
-			}
-			_ = p.checkMedia(body)
-			if r.endpoint.messages && r.translate() != nil {
+			_ = checker.Check(body, "")
+			r := requestFor(path, body)
+			if r.Body, err = r.API.Translate(r.Body); err != nil && r.API.Messages {
 				continue
 			}
 			if r.readFields() == nil {
-				r.prefixes()
-				_ = p.checkFits(r)
+				prefix.Hashes("", r.Body, r.API.Prompts)
+				_ = vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, 1<<30)
 			}
 			runtime.ReadMemStats(&after)
 			if took := after.TotalAlloc - before.TotalAlloc; took > 6*size {
@@ -63,7 +49,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 
 // TestPromptsThatCannotFit are known without a worker; those that might are left to it.
 func TestPromptsThatCannotFit(t *testing.T) {
-	p := New(Options{Pool: knowing{context: 10}, Vocabulary: Vocabulary{Longest: 4}})
+	vocabulary := bounds.Vocabulary{Longest: 4}
 	word := func(n int) string { return strings.Repeat("x", n) }
 	ids := func(n int) string { return strings.TrimSuffix(strings.Repeat("1,", n), ",") }
 	for _, c := range []struct {
@@ -90,62 +76,27 @@ func TestPromptsThatCannotFit(t *testing.T) {
 		if err != nil {
 			t.Fatal(c.body, err)
 		}
-		r := &request{body: body}
-		for _, e := range endpoints {
-			if e.path == c.path {
-				r.endpoint = e
-			}
-		}
+		r := requestFor(c.path, body)
 		if err := r.readFields(); err != nil {
 			t.Fatal(c.body, err)
 		}
-		err = p.checkFits(r)
-		if (err != nil) != c.refused || c.refused && err.(*apiError).Code != "context_length_exceeded" {
+		err = vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, 10)
+		if (err != nil) != c.refused || c.refused && err.(*httpkit.Error).Code != "context_length_exceeded" {
 			t.Errorf("%s %s: %v", c.path, c.body, err)
 		}
 	}
-	for name, opts := range map[string]Options{"no vocabulary": {Pool: knowing{context: 10}}, "no worker yet": {Pool: knowing{}, Vocabulary: Vocabulary{Longest: 4}}} {
-		body, _ := rawjson.Parse([]byte(`{"prompt":"` + word(1000) + `"}`))
-		if err := New(opts).checkFits(&request{body: body, endpoint: endpoints[1]}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+	body, _ := rawjson.Parse([]byte(`{"prompt":"` + word(1000) + `"}`))
+	if err := (bounds.Vocabulary{}).CheckFits(body, []string{"prompt"}, false, 10); err != nil {
+		t.Errorf("no vocabulary: %v", err)
+	}
+	if err := vocabulary.CheckFits(body, []string{"prompt"}, false, 0); err != nil {
+		t.Errorf("no worker yet: %v", err)
 	}
 }
 
-// TestRoomForBodies counts.
-func TestRoomForBodies(t *testing.T) {
-	p := New(Options{Memory: factor * 1000})
-	read := func(n int, length int64) (*record, error) {
-		rec := &record{}
-		text, err := p.readHeld(rec, bytes.NewReader(make([]byte, n)), length)
-		if err == nil && len(text) != n {
-			t.Errorf("%d of %d bytes", len(text), n)
-		}
-		return rec, err
-	}
-	for _, known := range []bool{true, false} {
-		length := func(n int64) int64 {
-			if known {
-				return n
-			}
-			return -1
-		}
-		first, err := read(600, length(600))
-		if err != nil || first.held != 600 {
-			t.Fatal(first.held, err)
-		}
-		second, err := read(401, length(401))
-		if err != errFull {
-			t.Errorf("over it: %v", err)
-		}
-		p.bodies.give(second.held)
-		third, err := read(400, length(400))
-		if err != nil {
-			t.Error(err)
-		}
-		p.bodies.give(first.held + third.held)
-		if now := p.bodies.now.Load(); now != 0 {
-			t.Error(fmt.Sprint(now, " bytes are left"))
-		}
-	}
+// requestFor is a request of which no more is known than where it came and its body.
+func requestFor(path string, body rawjson.Object) *request {
+	r := &request{endpoint: endpointAt(path)}
+	r.Renamer.API, r.Body = r.endpoint.API, body
+	return r
 }

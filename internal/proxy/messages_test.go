@@ -12,6 +12,7 @@ const messagesPath = "/v1/messages"
 
 // TestMessagesThatFail tells Anthropic's clients of failures as Anthropic does.
 func TestMessagesThatFail(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	for what, want := range map[string]string{
 		"die-at=3":  `{"error":{"message":"The model's process ended while it was answering.","type":"api_error"}`,
@@ -37,6 +38,7 @@ func TestMessagesThatFail(t *testing.T) {
 
 // TestMessagesGoThroughTheSameMill looks at what the worker gets.
 func TestMessagesGoThroughTheSameMill(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, text := s.post(messagesPath, chat("gpt-4o-mini", "echo", `,"max_tokens":9,"id_slot":7,"lora":[{"id":9,"scale":5}],"min_p":0.10`))
 	if resp.StatusCode != 200 || resp.Header.Get("X-Adapter") != "coding" {
@@ -55,6 +57,7 @@ func TestMessagesGoThroughTheSameMill(t *testing.T) {
 // TestAnyWorkerAnswersUtilities refuses what makes no sense; cmd/gateway has the
 // rest, on the real llama-server.
 func TestAnyWorkerAnswersUtilities(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	if resp, text := s.post("/tokenize", `{"model":"nobody","content":"x"}`); resp.StatusCode != 404 {
 		t.Errorf("%d %s", resp.StatusCode, text)
@@ -67,6 +70,7 @@ func TestAnyWorkerAnswersUtilities(t *testing.T) {
 
 // TestRulesGiveNamesMeaning asks by names that only rules know.
 func TestRulesGiveNamesMeaning(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	s.proxy.SetRules([]*proxy.Rule{
 		{Match: "gpt-4o*", Model: "coding", Set: []rawjson.Edit{{Key: "top_k", Value: []byte("7")}}},

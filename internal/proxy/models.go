@@ -1,9 +1,6 @@
 package proxy
 
 import (
-	"bytes"
-	"encoding/json"
-	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -17,11 +14,16 @@ import (
 // is particular to adapters.
 type modelObject struct {
 	openai.Model
-	Permission *struct{} `json:"permission,omitempty"`  // not a thing here; hides the embedded one
-	Kind       string    `json:"kind"`                  // "base", "adapter", "composition", "alias", "embedding" or "reranking"
-	Base       string    `json:"base"`                  // the base model's name
-	About      string    `json:"description,omitempty"` // what it is good for, in its owner's words
-	Digest     string    `json:"digest,omitempty"`      // SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+	Permission *struct{} `json:"permission,omitempty"` // not a thing here; hides the embedded one
+
+	// Kind is "base", "adapter", "composition", "alias", "embedding" or "reranking"
+	Kind string `json:"kind"`
+
+	Base  string `json:"base"`                  // the base model's name
+	About string `json:"description,omitempty"` // what it is good for, in its owner's words
+
+	// Digest is the SHA-256 of the adapter's file; of a composition those of its parts, with their scales
+	Digest string `json:"digest,omitempty"`
 
 	// What clients look for to know how much they may send, as OpenRouter and vLLM
 	// tell it, and what, as OpenRouter does. Not there until a worker has been up.
@@ -48,8 +50,17 @@ func (o *modelObject) tell(f pool.Facts, output string) {
 	}
 }
 
-func (p *Proxy) describe(m *catalog.Model, facts pool.Facts) modelObject {
-	base := p.opts.Catalog.Base().Name
+// models tells which models there are.
+type models struct {
+	gate      *gate
+	names     *names
+	answers   *answers
+	facts     func() pool.Facts // of the base
+	embedders *embedders
+}
+
+func (s *models) describe(m *catalog.Model, facts pool.Facts) modelObject {
+	base := s.names.catalog.Base().Name
 	o := modelObject{
 		Model: openai.Model{
 			ID: m.Name, Object: "model", CreatedAt: m.Created.Unix(), OwnedBy: "loragate",
@@ -65,62 +76,54 @@ func (p *Proxy) describe(m *catalog.Model, facts pool.Facts) modelObject {
 	return o
 }
 
-func (p *Proxy) listModels(c echo.Context) error {
-	principal, err := p.identify(c)
+// list serves GET /v1/models.
+func (s *models) list(c echo.Context) error {
+	principal, err := s.gate.identify(c)
 	if err != nil {
 		return err
 	}
-	models, facts := p.opts.Catalog.Models(), p.opts.Pool.Facts()
+	models, facts := s.names.catalog.Models(), s.facts()
 	list := struct {
 		Object string        `json:"object"`
 		Data   []modelObject `json:"data"`
 	}{"list", make([]modelObject, 0, len(models))}
 	for _, m := range models {
 		if principal.May(m.Name) || principal.May(m.Target) {
-			list.Data = append(list.Data, p.describe(m, facts))
+			list.Data = append(list.Data, s.describe(m, facts))
 		}
 	}
 	for _, kind := range []EmbedderKind{Embedding, Reranking} {
-		for _, name := range p.embedders(principal, kind) {
-			list.Data = append(list.Data, p.describeEmbedder(name))
+		for _, name := range s.embedders.names(principal, kind) {
+			list.Data = append(list.Data, s.describeEmbedder(name))
 		}
 	}
-	return p.writeJSON(c, list)
+	return s.answers.writeJSON(c, list)
 }
 
 // describeEmbedder is describe for a model that has nothing to do with the base.
-func (p *Proxy) describeEmbedder(name string) modelObject {
-	e := p.opts.Embedders[name]
+func (s *models) describeEmbedder(name string) modelObject {
+	e := s.embedders.all[name]
 	o := modelObject{
-		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(e.Kind), Base: name,
+		Model: openai.Model{ID: name, Object: "model", OwnedBy: "loragate", Root: name}, Kind: string(e.Kind),
+		Base: name,
 	}
 	o.tell(e.Pool.Facts(), map[EmbedderKind]string{Embedding: "embeddings", Reranking: "scores"}[e.Kind])
 	return o
 }
 
-// showModel serves GET /v1/models/{id}; ids may hold slashes.
-func (p *Proxy) showModel(c echo.Context) error {
-	principal, err := p.identify(c)
+// show serves GET /v1/models/{id}; ids may hold slashes.
+func (s *models) show(c echo.Context) error {
+	principal, err := s.gate.identify(c)
 	if err != nil {
 		return err
 	}
 	name := strings.TrimPrefix(c.Request().URL.Path, "/v1/models/")
-	if e := p.opts.Embedders[name]; e != nil && principal.May(name) {
-		return p.writeJSON(c, p.describeEmbedder(name))
+	if e := s.embedders.all[name]; e != nil && principal.May(name) {
+		return s.answers.writeJSON(c, s.describeEmbedder(name))
 	}
-	m, err := p.resolve(principal, name)
+	m, err := s.names.resolve(principal, name)
 	if err != nil {
 		return err
 	}
-	return p.writeJSON(c, p.describe(m, p.opts.Pool.Facts()))
-}
-
-func (p *Proxy) writeJSON(c echo.Context, v any) error {
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // there is no HTML around it, but "text->text" in it
-	if err := encoder.Encode(v); err != nil {
-		return err
-	}
-	return p.write(c, http.StatusOK, text.Bytes())
+	return s.answers.writeJSON(c, s.describe(m, s.facts()))
 }

@@ -13,6 +13,7 @@ import (
 // would take is refused before it is read, a small one is not, and there is room again
 // when the first has gone.
 func TestBodiesShareTheMemory(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.body, s.memory = 1<<20, 3<<20 })
 	begin := func(length int) (net.Conn, int) {
 		c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))

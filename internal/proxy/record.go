@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +15,9 @@ import (
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/sse"
+	"github.com/loragate/loragate/internal/proxy/tally"
 )
 
 // record is what the access log tells of one request. The request's handler
@@ -20,21 +25,20 @@ import (
 type record struct {
 	echo.Context // of the request; handlers get the record in its place
 
-	id     string
-	start  time.Time
-	model  string // as the client named it
-	target string // what answered: the adapter's or the base's name
-	adhoc  bool   // target is an expression, of which there is no end
-	stream bool
-	worker int
-	state  pool.AdapterState // "" until a lease was had
-	queued time.Duration
+	answers *answers
+	id      string
+	start   time.Time
+	model   string // as the client named it
+	target  string // what answered: the adapter's or the base's name
+	adhoc   bool   // target is an expression, of which there is no end
+	stream  bool
+	worker  int
+	state   pool.AdapterState // "" until a lease was had
+	queued  time.Duration
 	// swapped is the part of it in which workers were made ready.
 	swapped time.Duration
 	first   time.Duration // from arrival to the first byte of the answer; 0 is none
-	tally   tally
-	lease   *pool.Lease // that runs it at the moment, or ran it last
-	spent   pool.Usage  // by the request's pieces that have ended
+	account tally.Account // of what it takes
 
 	held int64 // bytes of its body that memory is taken for
 
@@ -45,15 +49,66 @@ type record struct {
 	digest string // of the bytes that answer
 }
 
-// begin says that something of the answer has come from the worker.
-func (rec *record) begin() {
-	if rec.tally.begun {
-		return
+// recordOf returns the record that observe has made.
+func recordOf(c echo.Context) *record { return c.(*record) }
+
+func newRecord(c echo.Context, a *answers) *record {
+	rec := &record{Context: c, answers: a, id: c.Request().Header.Get("X-Request-Id"), start: time.Now()}
+	if !isRequestID(rec.id) {
+		rec.id = newRequestID()
 	}
-	rec.tally.begun = true
-	if rec.lease != nil {
-		rec.lease.Prove()
+	return rec
+}
+
+// isRequestID knows what a client may send as its X-Request-Id.
+func isRequestID(id string) bool {
+	for i := range len(id) {
+		letter, digit := 'a' <= id[i]|0x20 && id[i]|0x20 <= 'z', '0' <= id[i] && id[i] <= '9'
+		if !letter && !digit && strings.IndexByte("._-", id[i]) < 0 {
+			return false
+		}
 	}
+	return 0 < len(id) && len(id) <= 128
+}
+
+func newRequestID() string {
+	var random [12]byte
+	rand.Read(random[:]) // never fails, by its contract
+	return string(hex.AppendEncode([]byte("req_"), random[:]))
+}
+
+// Leased implements relay.Client: it tells the client and the log who answers.
+func (rec *record) Leased(l *pool.Lease) {
+	rec.worker, rec.state, rec.queued = l.Member, l.State, rec.queued+l.Queued
+	rec.swapped += l.Prepared
+	h := rec.Response().Header()
+	h.Set("X-Adapter", rec.target)
+	if rec.digest != "" {
+		h.Set("X-Adapter-Digest", rec.digest)
+	}
+	h.Set("X-Worker", strconv.Itoa(l.Member))
+	h.Set("X-Adapter-State", string(l.State))
+	h.Set("X-Queue-Ms", strconv.FormatInt(rec.queued.Milliseconds(), 10))
+}
+
+// write sends a whole JSON answer that is no error.
+func (rec *record) write(text []byte) error { return rec.answers.write(rec, http.StatusOK, text) }
+
+// SendWhole implements relay.Client.
+func (rec *record) SendWhole(text []byte) error {
+	rec.first = time.Since(rec.start)
+	return rec.write(text)
+}
+
+// BeginStream implements relay.Client.
+func (rec *record) BeginStream() *sse.Sender {
+	rec.first = time.Since(rec.start)
+	return rec.answers.beginStream(rec)
+}
+
+// LogAttrs implements relay.Client.
+func (rec *record) LogAttrs() []any {
+	return []any{"request_id", rec.id, "tenant", rec.tenant, "key", rec.key, "path", rec.Request().URL.Path}
 }
 
 // Report is what became of one completion request.
@@ -84,59 +139,23 @@ const Adhoc = "(adhoc)"
 func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
-		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start), Usage: rec.usage(),
+		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start),
+		Usage:  rec.account.Total(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
 		r.Model = Adhoc
 	}
-	r.Stopped = errors.Is(err, ErrStopped)
-	var refusal *apiError
+	r.Stopped = errors.Is(err, failure.ErrStopped)
+	var refusal *httpkit.Error
 	if rec.state == "" && errors.As(err, &refusal) && refusal.RetryAfter > 0 {
 		r.Refused = refusal.Code
 	}
 	return r
 }
 
-// usage is what the request has taken so far.
-func (rec *record) usage() pool.Usage {
-	u := rec.tally.usage()
-	return pool.Usage{Prompt: rec.spent.Prompt + u.Prompt, Cached: rec.spent.Cached + u.Cached, Completion: rec.spent.Completion + u.Completion}
-}
-
-// settle ends a piece of the request.
-func (rec *record) settle() { rec.spent, rec.tally = rec.usage(), tally{} }
-
-// recordOf returns the record that observe has made.
-func recordOf(c echo.Context) *record { return c.(*record) }
-
-func newRecord(c echo.Context) *record {
-	rec := &record{Context: c, id: c.Request().Header.Get("X-Request-Id"), start: time.Now()}
-	if !isRequestID(rec.id) {
-		rec.id = newRequestID()
-	}
-	return rec
-}
-
-// isRequestID knows what a client may send as its X-Request-Id.
-func isRequestID(id string) bool {
-	for i := range len(id) {
-		letter, digit := 'a' <= id[i]|0x20 && id[i]|0x20 <= 'z', '0' <= id[i] && id[i] <= '9'
-		if !letter && !digit && strings.IndexByte("._-", id[i]) < 0 {
-			return false
-		}
-	}
-	return 0 < len(id) && len(id) <= 128
-}
-
-func newRequestID() string {
-	var random [12]byte
-	rand.Read(random[:]) // never fails, by its contract
-	return string(hex.AppendEncode([]byte("req_"), random[:]))
-}
-
-// access writes the one line that a request leaves in the log.
-func (p *Proxy) access(rec *record, status int, err error) {
+// access writes the one line that the request leaves in the log.
+func (rec *record) access(log slog.Handler, status int, err error) {
 	level, now := slog.LevelInfo, time.Now()
 	switch {
 	case status >= 500:
@@ -148,7 +167,6 @@ func (p *Proxy) access(rec *record, status int, err error) {
 	if req.URL.Path == "/health" || req.URL.Path == "/ready" {
 		level = slog.LevelDebug // probes come every few seconds
 	}
-	log := p.opts.Log.Handler()
 	if !log.Enabled(context.Background(), level) {
 		return
 	}
@@ -162,7 +180,8 @@ func (p *Proxy) access(rec *record, status int, err error) {
 		slog.Int64("bytes_out", rec.Response().Size),
 	)
 	if rec.model != "" {
-		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target), slog.Bool("stream", rec.stream))
+		attrs = append(attrs, slog.String("model", rec.model), slog.String("adapter", rec.target),
+			slog.Bool("stream", rec.stream))
 	}
 	if rec.key != "" {
 		attrs = append(attrs, slog.String("tenant", rec.tenant), slog.String("key", rec.key))
@@ -177,8 +196,9 @@ func (p *Proxy) access(rec *record, status int, err error) {
 	if rec.first > 0 {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
-	if t := rec.usage(); t != (pool.Usage{}) {
-		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached), slog.Int("completion_tokens", t.Completion))
+	if t := rec.account.Total(); t != (pool.Usage{}) {
+		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached),
+			slog.Int("completion_tokens", t.Completion))
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

@@ -12,6 +12,7 @@ import (
 )
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.body = 2000 })
 	tests := []struct {
 		name, method, path, body string
@@ -57,6 +58,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestTooLargeWithoutALength(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.body = 2000 })
 	body := io.MultiReader(strings.NewReader(chat("base", strings.Repeat("x", 3000), ""))) // chunked
 	resp, err := http.Post(s.url+chatPath, "application/json", body)
@@ -69,6 +71,7 @@ func TestTooLargeWithoutALength(t *testing.T) {
 }
 
 func TestBodyThatBreaksOff(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -106,6 +109,7 @@ func (s *stack) seen(body string) map[string]json.RawMessage {
 }
 
 func TestWorkerGetsTheLeasesAdapterAndSlot(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	tests := []struct {
 		name, body, lora string
@@ -137,6 +141,7 @@ func TestWorkerGetsTheLeasesAdapterAndSlot(t *testing.T) {
 }
 
 func TestTransparent(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	got := s.seen(chat("coding", "echo", `,"temperature":0,"unknown":{"b":1,"a":0.10},"big":123456789012345678901234567890,"none":null`))
 	for key, want := range map[string]string{
@@ -155,6 +160,7 @@ func TestTransparent(t *testing.T) {
 }
 
 func TestHeadersAndAccessLine(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, _ := s.post(chatPath, chat("gpt-4o-mini", "hi", ""))
 	for key, want := range map[string]string{"X-Adapter": "coding", "X-Worker": "0", "X-Adapter-State": "swap"} {
@@ -181,6 +187,7 @@ func TestHeadersAndAccessLine(t *testing.T) {
 }
 
 func TestRequestID(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	for given, kept := range map[string]bool{"my-id.1": true, "": false, "a b": false, strings.Repeat("x", 129): false} {
 		req, _ := http.NewRequestWithContext(t.Context(), "GET", s.url+"/health", nil)
@@ -197,6 +204,7 @@ func TestRequestID(t *testing.T) {
 }
 
 func TestModels(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	get := func(path string) map[string]any {
 		resp, err := http.Get(s.url + path)

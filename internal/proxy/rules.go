@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -20,43 +19,26 @@ type Rule struct {
 	Strip   []string       // fields that are taken out
 }
 
-// ruleFor returns the first rule that fits a name, or nil.
-func (p *Proxy) ruleFor(name string) *Rule {
-	for _, r := range p.rules.Load().list {
-		if auth.Match(r.Match, name) {
-			return r
-		}
-	}
-	return nil
-}
-
-// rules are replaced as a whole.
-type rules struct{ list []*Rule }
-
-// SetRules replaces the rules; requests that have been read keep theirs.
-func (p *Proxy) SetRules(list []*Rule) { p.rules.Store(&rules{list}) }
-
-// apply changes the request as the rule says. It is done before anything is read of
-// it but the model.
-func (r *request) apply(rule *Rule) {
+// apply returns the body of a request to an endpoint changed as the rule says. It is done
+// before anything is read of it but the model.
+func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 	var edits []rawjson.Edit
 	for _, key := range rule.Strip {
 		edits = append(edits, rawjson.Edit{Key: key})
 	}
 	for _, e := range rule.Default {
-		if raw, given := r.body.Raw(e.Key); !given || string(raw) == "null" {
+		if raw, given := body.Raw(e.Key); !given || string(raw) == "null" {
 			edits = append(edits, e)
 		}
 	}
 	edits = append(edits, rule.Set...)
 	if rule.System != "" {
-		if e, ok := r.prompted(rule.System); ok {
+		if e, ok := prompted(body, path, rule.System); ok {
 			edits = append(edits, e)
 		}
 	}
-	if body, ok := rawjson.Scan(r.body.Apply(last(edits)...)); ok { // it is: an edited object stays one
-		r.body = body
-	}
+	changed, _ := rawjson.Scan(body.Apply(last(edits)...)) // an edited object stays one
+	return changed
 }
 
 // last keeps the last edit of each key: what is set wins over what is stripped.
@@ -74,18 +56,18 @@ func last(edits []rawjson.Edit) (list []rawjson.Edit) {
 }
 
 // prompted returns the edit that puts a system prompt before the request's own.
-func (r *request) prompted(system string) (rawjson.Edit, bool) {
-	switch r.endpoint.path {
+func prompted(body rawjson.Object, path, system string) (rawjson.Edit, bool) {
+	switch path {
 	case "/v1/responses":
-		return rawjson.Edit{Key: "instructions", Value: prefixed(r.body, "instructions", system)}, true
+		return rawjson.Edit{Key: "instructions", Value: prefixed(body, "instructions", system)}, true
 	case "/v1/messages":
-		if raw, ok := r.body.Raw("system"); ok && bytes.HasPrefix(raw, []byte{'['}) {
+		if raw, ok := body.Raw("system"); ok && bytes.HasPrefix(raw, []byte{'['}) {
 			first := encodeJSON(map[string]string{"type": "text", "text": system})
 			return rawjson.Edit{Key: "system", Value: withFirst(first, raw)}, true
 		}
-		return rawjson.Edit{Key: "system", Value: prefixed(r.body, "system", system)}, true
+		return rawjson.Edit{Key: "system", Value: prefixed(body, "system", system)}, true
 	}
-	raw, ok := r.body.Raw("messages")
+	raw, ok := body.Raw("messages")
 	if !ok {
 		return rawjson.Edit{}, false
 	}

@@ -13,33 +13,6 @@ func edit(key, value string) rawjson.Edit {
 }
 
 // TestRulesChangeRequests applies rules to bodies of every API.
-// TestFormatOfResponses: the Responses API has the schema of an answer in another
-// place than llama-server looks for it.
-func TestFormatOfResponses(t *testing.T) {
-	for body, want := range map[string]string{
-		`{"input":"x"}`:                                      `{"input":"x"}`,
-		`{"text":null,"input":"x"}`:                          `{"text":null,"input":"x"}`,
-		`{"text":{"verbosity":"low"}}`:                       `{"text":{"verbosity":"low"}}`,
-		`{"text":{"format":{"type":"text"}}}`:                `{"text":{"format":{"type":"text"}},"response_format":{"type":"text"}}`,
-		`{"text":{"format":{"type":"json_object"}},"a":0.0}`: `{"text":{"format":{"type":"json_object"}},"a":0.0,"response_format":{"type":"json_object"}}`,
-		`{"text":{"format":{"type":"json_schema","name":"n","schema":{"b":1.0}}}}`: `{"text":{"format":{"type":"json_schema","name":"n","schema":{"b":1.0}}},` +
-			`"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"b":1.0}}}}`,
-	} {
-		object, err := rawjson.Parse([]byte(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := request{body: object}
-		if err := r.moveFormat(); err != nil || string(r.body.Apply()) != want {
-			t.Errorf("%s became %s, %v", body, r.body.Apply(), err)
-		}
-	}
-	object, _ := rawjson.Parse([]byte(`{"text":"x"}`))
-	if err := (&request{body: object}).moveFormat(); err == nil {
-		t.Error("a text that is no object is accepted")
-	}
-}
-
 func TestRulesChangeRequests(t *testing.T) {
 	params := &Rule{Set: []rawjson.Edit{edit("temperature", "0.2")}, Default: []rawjson.Edit{edit("max_tokens", "512"), edit("seed", "1")}, Strip: []string{"logit_bias", "temperature"}}
 	system := &Rule{System: "Be brief."}
@@ -63,21 +36,14 @@ func TestRulesChangeRequests(t *testing.T) {
 		{system, "/v1/messages", `{"system":[{"type":"text","text":"x"}]}`, `{"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"x"}]}`},
 		{&Rule{}, "/v1/completions", `{ "a" : 1 }`, `{ "a" : 1 }`},
 	} {
-		var e *endpoint
-		for _, x := range endpoints {
-			if x.path == c.path {
-				e = x
-			}
-		}
 		body, err := rawjson.Parse([]byte(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &request{endpoint: e, body: body}
-		r.apply(c.rule)
+		changed := c.rule.apply(body, c.path)
 		var got, want any
-		if json.Unmarshal(r.body.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("%s %s became %s, want %s", c.path, c.body, r.body.Apply(), c.want)
+		if json.Unmarshal(changed.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s %s became %s, want %s", c.path, c.body, changed.Apply(), c.want)
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (s *stack) raw(text string) string {
 // TestSmuggledRequestsAreRefused sends requests whose end two servers could see in
 // different places: each is refused, and nothing behind it is read as another.
 func TestSmuggledRequestsAreRefused(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	const hidden = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := chat("coding", "hi", "")
@@ -53,6 +54,7 @@ func TestSmuggledRequestsAreRefused(t *testing.T) {
 }
 
 func TestHeadersThatAreTooLarge(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	answer := s.raw("GET /health HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", 1<<20) + "\r\n\r\n")
 	if !strings.HasPrefix(answer, "HTTP/1.1 431") {
@@ -63,6 +65,7 @@ func TestHeadersThatAreTooLarge(t *testing.T) {
 // TestHeadersThatClientsMakeUp: what the gateway says of itself in answers is not
 // the client's to say, and the log has the address that the connection comes from.
 func TestHeadersThatClientsMakeUp(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath, strings.NewReader(chat("coding", "echo", "")))
 	if err != nil {
@@ -92,6 +95,7 @@ func TestHeadersThatClientsMakeUp(t *testing.T) {
 // TestLogsOfNamesThatBreakLines: what a client names stays within its line, in both
 // formats.
 func TestLogsOfNamesThatBreakLines(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	name := "x\nlevel=INFO msg=forged\r\n\x1b[31m"
 	body, err := json.Marshal(map[string]any{"model": name, "messages": []string{}})
@@ -111,6 +115,7 @@ func TestLogsOfNamesThatBreakLines(t *testing.T) {
 
 // TestHostileJSON: bodies that parsers choke on, or see in different ways.
 func TestHostileJSON(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.body = 8 << 20 })
 	for name, c := range map[string]struct {
 		body   string
@@ -149,6 +154,7 @@ func TestHostileJSON(t *testing.T) {
 
 // TestCORS: web pages may call only if their origin is configured.
 func TestCORS(t *testing.T) {
+	t.Parallel()
 	ask := func(s *stack, method, origin string) *http.Response {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, s.url+"/v1/models", nil)
@@ -190,6 +196,7 @@ func TestCORS(t *testing.T) {
 
 // TestPromptsAreLoggedOnDemand, and keys are not even then.
 func TestPromptsAreLoggedOnDemand(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.logPrompts = true })
 	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath, strings.NewReader(chat("coding", "a secret wish", "")))
 	if err != nil {
@@ -210,6 +217,7 @@ func TestPromptsAreLoggedOnDemand(t *testing.T) {
 // TestHalfClosedConnection: to a client that has closed its side the request is
 // over. It gets no answer, and not an empty one, which would look like success.
 func TestHalfClosedConnection(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	body := chat("coding", "chunks=100000", "")
 	if answer := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(body), body)); answer != "" {
@@ -220,6 +228,7 @@ func TestHalfClosedConnection(t *testing.T) {
 
 // TestRemoteMediaIsRefused in every way to name it; text may have addresses.
 func TestRemoteMediaIsRefused(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	part := func(text string) string {
 		return `{"model":"coding","max_tokens":4,"messages":[{"role":"user","content":[` + text + `]}]}`
@@ -274,6 +283,7 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 
 // TestGrammarsAreBounded: some end llama-server, or keep it at work for ever.
 func TestGrammarsAreBounded(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.body = 8 << 20 })
 	nested := func(n int) string { return "root ::= " + strings.Repeat("(", n) + "[a]" + strings.Repeat(")", n) }
 	schema := func(n int) string { return strings.Repeat(`{"items":`, n) + "{}" + strings.Repeat("}", n) }

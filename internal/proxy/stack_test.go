@@ -22,6 +22,7 @@ import (
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
+	"github.com/loragate/loragate/internal/proxy/bounds"
 	"github.com/loragate/loragate/internal/state"
 	"github.com/loragate/loragate/internal/worker"
 )
@@ -76,10 +77,10 @@ func start(t *testing.T, change func(*settings)) *stack {
 		s.adapters = models
 	}
 	st.proxy = proxy.New(proxy.Options{
-		Bounds:   proxy.Bounds{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
+		Bounds:   bounds.Limits{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
 		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
-		MaxBody: s.body, Memory: s.memory, Vocabulary: proxy.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		MaxBody: s.body, Memory: s.memory, Vocabulary: bounds.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = proxy.NewServer(context.Background(), st.proxy, log)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/loragate/loragate/internal/proxy/failure"
 )
 
 // Starting answers in a gateway's place while it starts: that it is alive, and, to all
@@ -49,10 +51,10 @@ func (s *Starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	select {
 	case <-s.Stopped():
-		e = stopping()
+		e = failure.Stopping()
 	default:
 	}
 	setRetryAfter(w.Header(), e)
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(envelope(e)) // whoever left needs none
+	_, _ = w.Write(e.JSON()) // whoever left needs none
 }

@@ -37,6 +37,7 @@ func events(t *testing.T, body io.Reader) []string {
 }
 
 func TestStream(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, text := s.post(chatPath, chat("gpt-4o-mini", "chunks=4", `,"stream":true`))
 	if got := resp.Header.Get("Content-Type"); got != "text/event-stream" {
@@ -56,6 +57,7 @@ func TestStream(t *testing.T) {
 // TestEventsAreFlushedAsTheyCome reads an event of a stream that then stands
 // still: it can only arrive if nothing holds it back.
 func TestEventsAreFlushedAsTheyCome(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	resp := s.open(ctx, chat("coding", "idle=2", `,"stream":true`))
@@ -77,6 +79,7 @@ func TestEventsAreFlushedAsTheyCome(t *testing.T) {
 }
 
 func TestStreamThatTheWorkerFails(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, text := s.post(chatPath, chat("coding", "fail-at=2", `,"stream":true`))
 	list := events(t, strings.NewReader(text))
@@ -88,6 +91,7 @@ func TestStreamThatTheWorkerFails(t *testing.T) {
 }
 
 func TestWholeAnswerThatTheWorkerFails(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, text := s.post("/v1/completions", `{"model":"coding","prompt":"fail-at=2"}`)
 	if resp.StatusCode != 500 || text != `{"error":{"message":"failed as told","type":"server_error","param":null,"code":null}}` {
@@ -125,6 +129,7 @@ func (s *stack) leave(path, body string) {
 }
 
 func TestWhoLeavesAWholeAnswerFreesItsSlot(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.slots = 1 })
 	s.leave(chatPath, chat("coding", "idle=1", ""))
 	s.leave("/v1/completions", `{"model":"coding","prompt":"idle=3"}`)
@@ -140,6 +145,7 @@ func TestWhoLeavesAWholeAnswerFreesItsSlot(t *testing.T) {
 }
 
 func TestWorkerDiesInMidStream(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, text := s.post(chatPath, chat("coding", "die-at=3", `,"stream":true`))
 	list := events(t, strings.NewReader(text))
@@ -159,6 +165,7 @@ func TestWorkerDiesInMidStream(t *testing.T) {
 // TestAnswerThatTakesTooLong: it ends, its worker lives, and it does not run
 // again.
 func TestAnswerThatTakesTooLong(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.generation = 100 * time.Millisecond })
 	resp, text := s.post(chatPath, chat("coding", "hang", ""))
 	if resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(text, `"generation_timeout"`) {
@@ -176,6 +183,7 @@ func TestAnswerThatTakesTooLong(t *testing.T) {
 }
 
 func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
+	t.Parallel()
 	for _, stream := range []string{"", `,"stream":true`} {
 		s := start(t, func(s *settings) { s.workers = 2 })
 		marker := filepath.Join(t.TempDir(), "died")
@@ -195,6 +203,7 @@ func TestWorkerDiesBeforeTheFirstByte(t *testing.T) {
 // TestPoisonousRequest sends a request that ends every worker it runs on, beside others:
 // it gets two workers, the others get their answers, and sent again it gets none.
 func TestPoisonousRequest(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.workers = 3 })
 	var group sync.WaitGroup
 	for range 12 {
@@ -231,6 +240,7 @@ func TestPoisonousRequest(t *testing.T) {
 }
 
 func TestQueueFullAndWaitedTooLong(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.slots, s.queue, s.maxWait = 1, 1, 2*time.Second })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -257,6 +267,7 @@ func TestQueueFullAndWaitedTooLong(t *testing.T) {
 }
 
 func TestClientThatLeavesTheQueueFreesItsPlace(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.slots = 1 })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -281,6 +292,7 @@ func TestClientThatLeavesTheQueueFreesItsPlace(t *testing.T) {
 }
 
 func TestDrainRefusesNewRequests(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	s.proxy.Drain()
 	resp, text := s.post(chatPath, chat("coding", "hi", ""))
@@ -297,6 +309,7 @@ func TestDrainRefusesNewRequests(t *testing.T) {
 }
 
 func TestSlowBodyIsEnded(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.readTimeout = 50 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -316,6 +329,7 @@ func TestSlowBodyIsEnded(t *testing.T) {
 // TestBodyThatNobodyReadsDoesNotHoldTheConnection: the server reads a body to its
 // end before it answers, also on routes that have no use for one.
 func TestBodyThatNobodyReadsDoesNotHoldTheConnection(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.readTimeout = 50 * time.Millisecond })
 	for _, line := range []string{"POST /v1/nope", "GET /health"} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
@@ -333,6 +347,7 @@ func TestBodyThatNobodyReadsDoesNotHoldTheConnection(t *testing.T) {
 // TestClientThatDoesNotReadIsDropped lets a stream run into a client that reads
 // nothing: its buffers fill up, and it must not keep the slot.
 func TestClientThatDoesNotReadIsDropped(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.writeTimeout = 50 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -350,6 +365,7 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 // TestConnectionOutlivesTheWriteDeadline uses a connection again when the write
 // deadline of its last answer is over.
 func TestConnectionOutlivesTheWriteDeadline(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(s *settings) { s.writeTimeout = 300 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -377,8 +393,12 @@ func TestConnectionOutlivesTheWriteDeadline(t *testing.T) {
 // TestIdleStreamsLeaveNothingBehind holds 1,000 streams open that stand still
 // and lets them all go: the requests end, in the log and in the pool, and no
 // file descriptor stays. goleak checks the goroutines when all tests are over.
+// It counts what the whole process has open, and so runs beside no other test.
 func TestIdleStreamsLeaveNothingBehind(t *testing.T) {
-	const clients = 1000
+	clients := 1000
+	if testing.Short() {
+		clients = 100
+	}
 	s := start(t, func(s *settings) { s.slots, s.queue = clients, clients })
 	before := descriptors(t)
 	ctx, leave := context.WithCancel(t.Context())
@@ -421,6 +441,7 @@ func descriptors(t *testing.T) int {
 }
 
 func TestLogHoldsNoPrompt(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	resp, _ := s.post(chatPath, chat("coding", "my-secret-word", ""))
 	s.access(resp.Header.Get("X-Request-Id"))

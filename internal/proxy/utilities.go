@@ -1,18 +1,22 @@
 package proxy
 
 import (
-	"io"
 	"net/http"
 	"slices"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/relay"
+	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// utilities are endpoints of llama-server that use no slot and no adapter: any
+// utilityPaths are endpoints of llama-server that use no slot and no adapter: any
 // worker answers them at once.
-var utilities = []string{
+var utilityPaths = []string{
 	"/tokenize", "/detokenize", "/apply-template",
 	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
 }
@@ -25,81 +29,88 @@ const (
 	maxBeside = 4
 )
 
-// utilityLimit is how long the body for one of them may be.
-func (p *Proxy) utilityLimit(path string) int64 {
-	limit := min(p.opts.MaxBody, maxUtility)
-	if p.opts.MaxText > 0 && slices.Contains(utilities[:3], path) { // the others may have pictures
-		limit = min(limit, p.opts.MaxText)
+// utilities serves them.
+type utilities struct {
+	gate             *gate
+	names            *names
+	checker          *bounds.Checker
+	worker           func() (pool.Runner, error) // any that is up
+	vocabulary       bounds.Vocabulary
+	maxBody, maxText int64         // bytes of a body, see Options
+	beside           chan struct{} // has room for as many as may run at once
+}
+
+// limit is how long the body for one of them may be.
+func (s *utilities) limit(path string) int64 {
+	limit := min(s.maxBody, maxUtility)
+	if s.maxText > 0 && slices.Contains(utilityPaths[:3], path) { // the others may have pictures
+		limit = min(limit, s.maxText)
 	}
 	return limit
 }
 
-// utility serves one of them. A model that the client names must exist.
-func (p *Proxy) utility(path string) echo.HandlerFunc {
-	return p.accounted(func(c echo.Context, principal *auth.Principal) error {
-		body, err := p.readObject(c, p.utilityLimit(path))
-		if err != nil {
+// serve returns the handler of one. A model that the client names must exist.
+func (s *utilities) serve(path string) echo.HandlerFunc {
+	return s.gate.accounted(s.limit(path), func(rec *record, principal *auth.Principal, body rawjson.Object) error {
+		if err := s.checker.Check(body, ""); err != nil {
 			return err
 		}
-		if err := p.checkBody(body, ""); err != nil {
+		var asked string
+		if err := s.names.asked(body, true, &asked); err != nil {
 			return err
 		}
-		r := &request{endpoint: &endpoint{path: path, anonymous: true}, body: body}
-		if err := r.readModel(p.opts.DefaultModel, p.opts.Alias); err != nil {
+		if err := s.checkTokens(path, body); err != nil {
 			return err
 		}
-		if err := p.checkUtility(r); err != nil {
-			return err
-		}
-		rec := recordOf(c)
-		rec.model, rec.target = r.asked, p.opts.Alias
+		rec.model, rec.target = asked, s.names.alias
 		if _, given := body.Raw("model"); given {
-			model, err := p.resolve(principal, r.asked)
+			model, err := s.names.resolve(principal, asked)
 			if err != nil {
 				return err
 			}
 			rec.target, rec.adhoc = model.Target, model.Adhoc
 		}
 		select {
-		case p.beside <- struct{}{}:
-			defer func() { <-p.beside }()
-		case <-c.Request().Context().Done():
-			return clientLeft(c.Request().Context().Err())
+		case s.beside <- struct{}{}:
+			defer func() { <-s.beside }()
+		case <-rec.Request().Context().Done():
+			return failure.ClientLeft(rec.Request().Context().Err())
 		}
-		return p.askAny(c, r)
+		return s.askAny(rec, path, body)
 	})
 }
 
-// checkUtility refuses numbers that are no tokens.
-func (p *Proxy) checkUtility(r *request) error {
-	switch r.endpoint.path {
+// checkTokens refuses numbers that are no tokens.
+func (s *utilities) checkTokens(path string, body rawjson.Object) error {
+	switch path {
 	case "/detokenize":
-		return r.checkTokens(p.opts.Vocabulary, "tokens")
+		return s.vocabulary.CheckList(body, "tokens")
 	case "/tokenize":
-		return r.checkIDs(p.opts.Vocabulary, "content")
+		return s.vocabulary.CheckIDs(body, "content")
 	}
 	return nil
 }
 
 // askAny passes a request on to whichever worker is up.
-func (p *Proxy) askAny(c echo.Context, r *request) error {
-	worker, err := p.opts.Pool.Any()
+func (s *utilities) askAny(rec *record, path string, body rawjson.Object) error {
+	worker, err := s.worker()
 	if err != nil {
-		return fromPool(r.asked, err)
+		return failure.FromPool(rec.model, err)
 	}
-	resp, err := worker.Forward(c.Request().Context(), r.endpoint.at(), r.body.Apply())
+	ctx := rec.Request().Context()
+	resp, err := worker.Forward(ctx, path, body.Apply())
 	if err != nil {
-		return workerDied(err)
+		return failure.WorkerDied(err)
 	}
 	defer resp.Body.Close()
-	answer, err := readAll(io.LimitReader(resp.Body, maxAnswer), resp.ContentLength)
+	answer, err := relay.ReadAnswer(resp)
 	switch {
-	case c.Request().Context().Err() != nil:
-		return ended(c.Request().Context(), err)
+	case ctx.Err() != nil:
+		return failure.Ended(ctx, err)
 	case err != nil:
-		return workerDied(err)
+		return failure.WorkerDied(err)
 	case resp.Status != http.StatusOK:
-		return fromWorker(r, resp.Status, answer)
+		return failure.FromWorker(failure.Asked{Body: body}, resp.Status, answer)
 	}
-	return p.write(c, http.StatusOK, answer)
+	return rec.write(answer)
 }

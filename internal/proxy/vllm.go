@@ -14,6 +14,7 @@ import (
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
+	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -22,6 +23,16 @@ type Adapters interface {
 	Get(name string) (catalog.Record, bool)
 	Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error)
 	Remove(name string) error
+}
+
+// adapters serves vLLM's endpoints for adapters.
+type adapters struct {
+	changed Adapters
+	token   func() string // of the admin API; nil, or "": there is none
+	gate    *gate
+	bodies  *bodies
+	answers *answers
+	limit   int64 // bytes of a body
 }
 
 // loraRequest is the body of vLLM's endpoints. Further fields, such as
@@ -38,14 +49,14 @@ func (r *loraRequest) read(body rawjson.Object, needed ...string) error {
 		to  *string
 	}{{"lora_name", &r.name}, {"lora_path", &r.path}} {
 		if _, err := body.Decode(field.key, field.to); err != nil {
-			return invalid(field.key, "The field %q must be a string.", field.key)
+			return httpkit.Invalid(field.key, "The field %q must be a string.", field.key)
 		}
 		if *field.to == "" && slices.Contains(needed, field.key) {
-			return invalid(field.key, "The field %q is missing.", field.key)
+			return httpkit.Invalid(field.key, "The field %q is missing.", field.key)
 		}
 	}
 	if _, err := body.Decode("load_inplace", &r.inPlace); err != nil {
-		return invalid("load_inplace", "The field \"load_inplace\" must be true or false.")
+		return httpkit.Invalid("load_inplace", "The field \"load_inplace\" must be true or false.")
 	}
 	return nil
 }
@@ -67,46 +78,48 @@ func (r *loraRequest) spec(old catalog.Record) catalog.Spec {
 	return spec
 }
 
-// loadAdapter serves POST /v1/load_lora_adapter: it answers when the adapter can
+// load serves POST /v1/load_lora_adapter: it answers when the adapter can
 // be asked for. If the client leaves before, loading goes on.
-func (p *Proxy) loadAdapter(c echo.Context) error {
-	r, err := p.decodeLoRA(c, "lora_name", "lora_path")
+func (s *adapters) load(c echo.Context) error {
+	r, err := s.decode(c, "lora_name", "lora_path")
 	if err != nil {
 		return err
 	}
-	old, exists := p.opts.Adapters.Get(r.name)
+	old, exists := s.changed.Get(r.name)
 	// What was refused before was never loaded.
 	if exists && !r.inPlace && (old.Active != nil || old.State == catalog.Downloading) {
-		return invalid("lora_name", "The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.", r.name)
+		return httpkit.Invalid("lora_name",
+			"The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.",
+			r.name)
 	}
-	if _, err := p.opts.Adapters.Put(c.Request().Context(), r.spec(old), true); err != nil {
+	if _, err := s.changed.Put(c.Request().Context(), r.spec(old), true); err != nil {
 		return fromChange(err)
 	}
-	return p.say(c, "Success: LoRA adapter '%s' added successfully.", r.name)
+	return s.say(c, "Success: LoRA adapter '%s' added successfully.", r.name)
 }
 
-// unloadAdapter serves POST /v1/unload_lora_adapter.
-func (p *Proxy) unloadAdapter(c echo.Context) error {
-	r, err := p.decodeLoRA(c, "lora_name")
+// unload serves POST /v1/unload_lora_adapter.
+func (s *adapters) unload(c echo.Context) error {
+	r, err := s.decode(c, "lora_name")
 	if err != nil {
 		return err
 	}
-	if err := p.opts.Adapters.Remove(r.name); err != nil {
+	if err := s.changed.Remove(r.name); err != nil {
 		return fromChange(err)
 	}
-	return p.say(c, "Success: LoRA adapter '%s' removed successfully.", r.name)
+	return s.say(c, "Success: LoRA adapter '%s' removed successfully.", r.name)
 }
 
-// decodeLoRA reads the body of a client that may change adapters. The fields
+// decode reads the body of a client that may change adapters. The fields
 // that are needed must be in it.
-func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err error) {
-	if p.draining.Load() {
-		return r, stopping()
-	}
-	if err := p.mayChange(c.Request()); err != nil {
+func (s *adapters) decode(c echo.Context, needed ...string) (r loraRequest, err error) {
+	if err := s.gate.open(); err != nil {
 		return r, err
 	}
-	body, err := p.readObject(c, p.opts.MaxBody)
+	if err := s.mayChange(c.Request()); err != nil {
+		return r, err
+	}
+	body, err := s.bodies.readObject(c, s.limit)
 	if err != nil {
 		return r, err
 	}
@@ -118,19 +131,20 @@ func (p *Proxy) decodeLoRA(c echo.Context, needed ...string) (r loraRequest, err
 // either whoever is on this machine may (the configuration sees to it that nobody
 // else reaches the gateway then), but for web pages there: those of other origins,
 // and those whose own name was made to point here, which the host gives away.
-func (p *Proxy) mayChange(r *http.Request) error {
+func (s *adapters) mayChange(r *http.Request) error {
 	token := ""
-	if p.opts.AdminToken != nil {
-		token = p.opts.AdminToken()
+	if s.token != nil {
+		token = s.token()
 	}
-	refusal := &apiError{Status: http.StatusForbidden, Type: typeInvalid}
+	refusal := &httpkit.Error{Status: http.StatusForbidden, Type: httpkit.TypeInvalid}
 	switch {
 	case httpkit.CrossOrigin(r):
 		refusal.Code, refusal.Message = "cross_origin", "Pages of other origins may not change adapters."
-	case token == "" && p.keyless() && !httpkit.Loopback(httpkit.Host(r.Host)):
+	case token == "" && s.gate.keyless() && !httpkit.Loopback(httpkit.Host(r.Host)):
 		refusal.Code = "host_not_allowed"
-		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, not through the host %q.", httpkit.Shorten(r.Host))
-	case !p.keyless() && token == "", token != "" && !httpkit.Shows(r, token):
+		refusal.Message = fmt.Sprintf("Without an admin token adapters are changed only through localhost, "+
+			"not through the host %q.", httpkit.Shorten(r.Host))
+	case !s.gate.keyless() && token == "", token != "" && !httpkit.Shows(r, token):
 		refusal.Status, refusal.Code = http.StatusUnauthorized, "invalid_api_key"
 		refusal.Message = "Changing adapters needs the admin token as a bearer token."
 	default:
@@ -140,25 +154,27 @@ func (p *Proxy) mayChange(r *http.Request) error {
 }
 
 // say answers in plain text, as vLLM does.
-func (p *Proxy) say(c echo.Context, format string, args ...any) error {
-	p.extend(c)
+func (s *adapters) say(c echo.Context, format string, args ...any) error {
+	s.answers.extend(c)
 	return c.String(http.StatusOK, fmt.Sprintf(format, args...))
 }
 
 // fromChange turns the catalog's refusal of a change into an answer. As with vLLM
 // a source that is not there is a 404.
-func fromChange(err error) *apiError {
+func fromChange(err error) *httpkit.Error {
 	var refusal *catalog.Error
 	switch {
 	case errors.As(err, &refusal):
-	case errors.Is(err, ErrStopped):
-		return stopping()
+	case errors.Is(err, failure.ErrStopped):
+		return failure.Stopping()
 	case errors.Is(err, context.Canceled):
-		return clientLeft(err)
+		return failure.ClientLeft(err)
 	default:
-		return &apiError{Status: http.StatusInternalServerError, Type: typeServer, Message: "The adapter could not be changed.", Cause: err}
+		return &httpkit.Error{Status: http.StatusInternalServerError, Type: httpkit.TypeServer,
+			Message: "The adapter could not be changed.", Cause: err}
 	}
-	e := &apiError{Status: http.StatusBadRequest, Type: typeInvalid, Code: string(refusal.Code), Message: refusal.Message, Cause: refusal.Cause}
+	e := &httpkit.Error{Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(refusal.Code),
+		Message: refusal.Message, Cause: refusal.Cause}
 	switch {
 	case refusal.Code == catalog.NotFound:
 		e.Status = http.StatusNotFound
@@ -167,9 +183,9 @@ func fromChange(err error) *apiError {
 	case refusal.Code == catalog.Failed && errors.Is(err, fs.ErrNotExist):
 		e.Status, e.Code, e.Param = http.StatusNotFound, string(catalog.NotFound), "lora_path"
 	case refusal.Code == catalog.Full:
-		e.Status, e.Type = http.StatusInsufficientStorage, typeServer
+		e.Status, e.Type = http.StatusInsufficientStorage, httpkit.TypeServer
 	case refusal.Code == catalog.Failed:
-		e.Status, e.Type = http.StatusBadGateway, typeServer
+		e.Status, e.Type = http.StatusBadGateway, httpkit.TypeServer
 	}
 	return e
 }

@@ -54,6 +54,7 @@ const (
 
 // TestVLLMEndpoints loads and unloads adapters as clients of vLLM do.
 func TestVLLMEndpoints(t *testing.T) {
+	t.Parallel()
 	st := start(t, func(s *settings) { s.vllm = true })
 	file := filepath.Join(t.TempDir(), "new.gguf")
 	if err := os.WriteFile(file, []byte("GGUF new"), 0o600); err != nil {
@@ -104,6 +105,7 @@ func TestVLLMEndpoints(t *testing.T) {
 }
 
 func TestVLLMEndpointsAskForTheToken(t *testing.T) {
+	t.Parallel()
 	st := start(t, func(s *settings) { s.vllm, s.adminToken = true, "0123456789abcdef" })
 	for header, want := range map[string]int{
 		"": 401, "Bearer wrong": 401, "0123456789abcdef": 401, "Basic 0123456789abcdef": 401, "Bearer 0123456789abcde": 401,
@@ -127,6 +129,7 @@ func TestVLLMEndpointsAskForTheToken(t *testing.T) {
 // TestVLLMEndpointsAreLocal without a token: a page whose name was made to point
 // here is of the same origin.
 func TestVLLMEndpointsAreLocal(t *testing.T) {
+	t.Parallel()
 	st := start(t, func(s *settings) { s.vllm = true })
 	for host, want := range map[string]int{
 		"127.0.0.1:8080": 404, "127.0.0.1": 404, "localhost:8080": 404, "LOCALHOST": 404, "[::1]:8080": 404, "[::1]": 404,
@@ -172,6 +175,7 @@ func (a *fakeAdapters) Remove(string) error { return a.err }
 
 // TestVLLMSources is how vLLM's paths are understood.
 func TestVLLMSources(t *testing.T) {
+	t.Parallel()
 	fake := &fakeAdapters{}
 	st := start(t, func(s *settings) { s.adapters = fake })
 	for path, want := range map[string]string{
@@ -188,6 +192,7 @@ func TestVLLMSources(t *testing.T) {
 
 // TestVLLMStates is what a name that is there already means.
 func TestVLLMStates(t *testing.T) {
+	t.Parallel()
 	active := &lora.Version{Number: 1}
 	for _, c := range []struct {
 		name   string
@@ -217,6 +222,7 @@ func TestVLLMStates(t *testing.T) {
 
 // TestVLLMRefusals maps every code of the catalog, and shows no cause.
 func TestVLLMRefusals(t *testing.T) {
+	t.Parallel()
 	fake := &fakeAdapters{}
 	st := start(t, func(s *settings) { s.adapters = fake })
 	secret := errors.New("/secret/path")
@@ -246,6 +252,7 @@ func TestVLLMRefusals(t *testing.T) {
 
 // TestVLLMClientThatLeaves ends the wait, which is nobody's fault.
 func TestVLLMClientThatLeaves(t *testing.T) {
+	t.Parallel()
 	fake := &fakeAdapters{waiting: make(chan context.Context)}
 	st := start(t, func(s *settings) { s.adapters = fake })
 	ctx, leave := context.WithCancel(t.Context())
@@ -274,6 +281,7 @@ func TestVLLMClientThatLeaves(t *testing.T) {
 
 // TestVLLMEndpointsWhileDraining change nothing any more.
 func TestVLLMEndpointsWhileDraining(t *testing.T) {
+	t.Parallel()
 	st := start(t, func(s *settings) { s.vllm = true })
 	st.proxy.Drain()
 	for _, path := range []string{load, unload} {
@@ -284,6 +292,7 @@ func TestVLLMEndpointsWhileDraining(t *testing.T) {
 }
 
 func TestVLLMEndpointsAreOff(t *testing.T) {
+	t.Parallel()
 	st := start(t, nil)
 	for _, path := range []string{load, unload} {
 		if status, text := st.lora(path, `{"lora_name":"coding"}`); status != 404 {

@@ -14,6 +14,11 @@ import (
 
 	"github.com/loragate/loragate/internal/llamatest"
 	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/relay"
+	"github.com/loragate/loragate/internal/proxy/sse"
+	"github.com/loragate/loragate/internal/proxy/tally"
+	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 	"github.com/loragate/loragate/internal/upstream"
 )
@@ -125,6 +130,7 @@ var wholeRequests = map[string][]string{
 }
 
 func TestWholeAnswersAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	template := filepath.Join(t.TempDir(), "thinker.jinja")
 	if err := os.WriteFile(template, []byte(thinker), 0o600); err != nil {
 		t.Fatal(err)
@@ -176,7 +182,7 @@ func (b bare) post(t *testing.T, path string, body []byte) (int, []byte) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	text, err := readAll(resp.Body, resp.ContentLength)
+	text, err := relay.ReadAnswer(resp)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,50 +197,52 @@ func (b bare) gather(t *testing.T, path, text string) (gathers bool, status int,
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &request{endpoint: endpointAt(path), body: body}
+	r := requestFor(path, body)
 	if err := r.readFields(); err != nil {
 		t.Skip("refused before: ", err)
 	}
-	if len(r.prompts) > 0 {
-		answers := make([][]byte, len(r.prompts))
+	if len(r.Prompts) > 0 {
+		answers := make([][]byte, len(r.Prompts))
 		for i := range answers {
-			gathers, status, answers[i] = b.gather(t, path, string(r.piece(i, nil).body.Apply()))
+			gathers, status, answers[i] = b.gather(t, path, string(pieces.Prompt(body, r.Prompts[i]).Apply()))
 		}
-		answer, ok := r.endpoint.shape.(merger).merge(answers, r.choices)
+		answer, ok := r.API.Merge(answers, r.Choices)
 		if !ok {
 			t.Errorf("no answers: %s", answers)
 		}
 		return gathers, status, answer
 	}
-	if !r.gathers {
+	if !r.Gathers {
 		status, answer := b.post(t, path, []byte(text))
 		return false, status, answer
 	}
-	resp, err := b.Forward(t.Context(), path, r.body.Apply(r.asStream()...))
+	resp, err := b.Forward(t.Context(), path, r.Body.Apply(r.API.AsStream(r.Body)...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if !isStream(resp) {
-		text, err := readAll(resp.Body, resp.ContentLength)
+	if !strings.HasPrefix(resp.ContentType, "text/event-stream") {
+		text, err := relay.ReadAnswer(resp)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return true, resp.Status, text
 	}
-	a := assembly{r: r, rec: &record{tally: tally{choices: r.choices}}, exact: true}
-	err = a.read(&eventReader{r: resp.Body})
+	want := whole.Want{Asked: r.API.Asked(r.Body), Fields: r.Fields}
+	a := whole.New(&r.API.Shape, want, &tally.Tally{Choices: r.Choices})
+	a.Exact = true
+	err = a.Read(&sse.Reader{From: resp.Body}, func() {})
 	if err == nil {
-		err = a.complement(t.Context(), b)
+		err = a.Complement(t.Context(), b)
 	}
-	if errors.Is(err, errNotFromStream) {
+	if errors.Is(err, whole.ErrNotFromStream) {
 		status, answer := b.post(t, path, []byte(text))
 		return true, status, answer
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return true, resp.Status, r.endpoint.shape.build(&a)
+	return true, resp.Status, a.Build()
 }
 
 func endpointAt(path string) *endpoint {
@@ -268,22 +276,23 @@ func unvarying(text []byte) []byte {
 }
 
 func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
+	t.Parallel()
 	all := make([]string, 21)
 	for i := range all {
 		all[i] = fmt.Sprintf("%q", strings.Repeat("a text of words ", i%5)+fmt.Sprint("and ", i))
 	}
 	many := "[" + strings.Join(all, ",") + "]"
 	for name, c := range map[string]struct {
-		kind   EmbedderKind
-		args   []string
-		path   string
-		bodies []string
+		ranking bool
+		args    []string
+		path    string
+		bodies  []string
 	}{
-		"embeddings": {Embedding, []string{"--embeddings", "--pooling", "mean"}, "/v1/embeddings", []string{
+		"embeddings": {false, []string{"--embeddings", "--pooling", "mean"}, "/v1/embeddings", []string{
 			`{"model":"m","input":` + many + `}`, `{"model":"m","input":` + many + `,"encoding_format":"base64"}`,
 			`{"content":` + many + `}`, `{"input":[1,2,3,4,5,6,7,8,9,10]}`, `{"input":[[1,2],"a",[3],[4],[5],[6],[7],[8],[9]]}`,
 		}},
-		"ranking": {Reranking, []string{"--reranking"}, "/v1/rerank", []string{
+		"ranking": {true, []string{"--reranking"}, "/v1/rerank", []string{
 			`{"query":"which?","documents":` + many + `}`, `{"query":"which?","documents":` + many + `,"top_n":5}`,
 			`{"query":"which?","texts":` + many + `,"return_text":true}`, `{"query":"which?","documents":["a","b"],"top_n":1}`,
 		}},
@@ -294,7 +303,7 @@ func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
 			t.Cleanup(client.Close)
 			for _, body := range c.bodies {
 				_, want := bare{client: client}.post(t, c.path, []byte(body))
-				if got := (bare{client: client}).merged(t, c.path, c.kind, body); !bytes.Equal(got, want) {
+				if got := (bare{client: client}).merged(t, c.path, c.ranking, body); !bytes.Equal(got, want) {
 					t.Errorf("%s\n got %s\nwant %s", body, got, want)
 				}
 			}
@@ -303,25 +312,25 @@ func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
 }
 
 // merged asks for the pieces of a request and merges the answers.
-func (b bare) merged(t *testing.T, path string, kind EmbedderKind, text string) []byte {
+func (b bare) merged(t *testing.T, path string, ranking bool, text string) []byte {
 	t.Helper()
 	body, err := rawjson.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := textsOf(body, kind)
-	pieces, err := list.pieces(body)
+	list := pieces.TextsOf(body, ranking)
+	bodies, err := list.Bodies(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := make([][]byte, len(pieces))
-	for i, piece := range pieces {
+	answers := make([][]byte, len(bodies))
+	for i, piece := range bodies {
 		var status int
 		if status, answers[i] = b.post(t, path, piece.Apply()); status != http.StatusOK {
 			t.Fatalf("%d %s", status, answers[i])
 		}
 	}
-	merged, ok := list.merge(answers)
+	merged, ok := list.Merge(answers)
 	if !ok {
 		t.Fatalf("no answers: %s", answers)
 	}

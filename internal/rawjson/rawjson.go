@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 )
 
 // Object is a JSON object's text and where its top-level members lie in it. It
@@ -105,6 +106,12 @@ func (o Object) Raw(key string) (json.RawMessage, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Given reports whether key is there and says more than its default does.
+func (o Object) Given(key string) bool {
+	raw, _ := o.Raw(key)
+	return !slices.Contains([]string{"", "null", "false", "0", "[]", `""`}, string(raw))
 }
 
 // Inner returns the object that is the value of key. It reports false for any other value.

@@ -1,0 +1,252 @@
+package anthropic
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// chatAnswer is what counts of a chat completion, or of a chunk of one.
+type chatAnswer struct {
+	ID      string `json:"id"`
+	Model   string `json:"model"`
+	Choices []struct {
+		Message      chatDelta `json:"message"`
+		Delta        chatDelta `json:"delta"`
+		FinishReason string    `json:"finish_reason"`
+	} `json:"choices"`
+	Usage *chatUsage `json:"usage"`
+}
+
+type chatDelta struct {
+	Content   string `json:"content"`
+	Reasoning string `json:"reasoning_content"`
+	ToolCalls []struct {
+		Index    int          `json:"index"`
+		ID       string       `json:"id"`
+		Function chatFunction `json:"function"`
+	} `json:"tool_calls"`
+}
+
+type chatUsage struct {
+	Prompt     int `json:"prompt_tokens"`
+	Completion int `json:"completion_tokens"`
+	Details    struct {
+		Cached int `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
+}
+
+// usage is what a message took, in tokens; the cached ones are not among the
+// input's.
+type usage struct {
+	Input  int `json:"input_tokens"`
+	Cached int `json:"cache_read_input_tokens"`
+	Output int `json:"output_tokens"`
+}
+
+func (u *chatUsage) usage() usage {
+	if u == nil {
+		return usage{}
+	}
+	return usage{Input: u.Prompt - u.Details.Cached, Cached: u.Details.Cached, Output: u.Completion}
+}
+
+// stopReasons are OpenAI's finish reasons in Anthropic's words.
+var stopReasons = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use",
+	"content_filter": "refusal"}
+
+func stopReason(finish string) *string {
+	reason, ok := stopReasons[finish]
+	if !ok {
+		return nil
+	}
+	return &reason
+}
+
+// envelope is a message without its content.
+type envelope struct {
+	ID           string  `json:"id"`
+	Type         string  `json:"type"`
+	Role         string  `json:"role"`
+	Model        string  `json:"model"`
+	Content      []any   `json:"content"`
+	StopReason   *string `json:"stop_reason"`
+	StopSequence *string `json:"stop_sequence"` // llama-server does not tell which
+	Usage        usage   `json:"usage"`
+}
+
+func (a *chatAnswer) envelope() envelope {
+	return envelope{
+		ID: "msg_" + strings.TrimPrefix(a.ID, "chatcmpl-"), Type: "message", Role: "assistant", Model: a.Model,
+		Content: []any{}, Usage: a.Usage.usage(),
+	}
+}
+
+type textBlock struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+type thinkingBlock struct {
+	Type      string `json:"type"`
+	Thinking  string `json:"thinking"`
+	Signature string `json:"signature"`
+}
+
+type toolBlock struct {
+	Type  string          `json:"type"`
+	ID    string          `json:"id"`
+	Name  string          `json:"name"`
+	Input json.RawMessage `json:"input"`
+}
+
+// Answer returns a chat completion as a message. It reports false for what is no
+// chat completion.
+func Answer(text []byte) ([]byte, bool) {
+	var a chatAnswer
+	if json.Unmarshal(text, &a) != nil || len(a.Choices) == 0 {
+		return nil, false
+	}
+	m, choice := a.envelope(), a.Choices[0]
+	m.StopReason = stopReason(choice.FinishReason)
+	if choice.Message.Reasoning != "" {
+		m.Content = append(m.Content, thinkingBlock{Type: "thinking", Thinking: choice.Message.Reasoning})
+	}
+	if choice.Message.Content != "" {
+		m.Content = append(m.Content, textBlock{"text", choice.Message.Content})
+	}
+	for _, call := range choice.Message.ToolCalls {
+		input := json.RawMessage(call.Function.Arguments)
+		if !json.Valid(input) {
+			input = json.RawMessage("{}") // cut by max_tokens
+		}
+		m.Content = append(m.Content, toolBlock{"tool_use", call.ID, call.Function.Name, input})
+	}
+	return encode(m), true
+}
+
+// Stream turns a chat completion's chunks into a message's events.
+type Stream struct {
+	started bool
+	index   int    // of the block that is open, or is next
+	open    string // its type; "" is none
+	tool    int    // the index of the tool call in it
+	finish  string
+	usage   *chatUsage
+	out     bytes.Buffer
+}
+
+// Prompt says how many tokens of the prompt have been read, and how many of them
+// came out of a cache. The first event tells it.
+func (s *Stream) Prompt(read, cached int) {
+	s.usage = &chatUsage{Prompt: read}
+	s.usage.Details.Cached = cached
+}
+
+// Chunk returns the events that stand for one chunk, none perhaps; they are valid
+// until the next call. Text that is no chunk has none.
+func (s *Stream) Chunk(text []byte) []byte {
+	s.out.Reset()
+	var a chatAnswer
+	if json.Unmarshal(text, &a) != nil {
+		return nil
+	}
+	if !s.started {
+		s.started = true
+		m := a.envelope()
+		m.Usage = s.usage.usage()
+		s.event("message_start", map[string]any{"message": m})
+	}
+	if a.Usage != nil {
+		s.usage = a.Usage
+	}
+	if len(a.Choices) == 0 {
+		return s.out.Bytes()
+	}
+	delta := a.Choices[0].Delta
+	if delta.Reasoning != "" {
+		s.begin("thinking", 0, thinkingBlock{Type: "thinking"})
+		s.delta(map[string]string{"type": "thinking_delta", "thinking": delta.Reasoning})
+	}
+	if delta.Content != "" {
+		s.begin("text", 0, textBlock{Type: "text"})
+		s.delta(map[string]string{"type": "text_delta", "text": delta.Content})
+	}
+	for _, call := range delta.ToolCalls {
+		s.begin("tool_use", call.Index, toolBlock{"tool_use", call.ID, call.Function.Name, json.RawMessage("{}")})
+		if call.Function.Arguments != "" {
+			s.delta(map[string]string{"type": "input_json_delta", "partial_json": call.Function.Arguments})
+		}
+	}
+	if finish := a.Choices[0].FinishReason; finish != "" {
+		s.finish = finish
+	}
+	return s.out.Bytes()
+}
+
+// End returns the events that complete the message.
+func (s *Stream) End() []byte {
+	s.out.Reset()
+	s.close()
+	var stop struct {
+		Reason   *string `json:"stop_reason"`
+		Sequence *string `json:"stop_sequence"`
+	}
+	stop.Reason = stopReason(s.finish)
+	s.event("message_delta", map[string]any{"delta": stop, "usage": s.usage.usage()})
+	s.event("message_stop", map[string]any{})
+	return s.out.Bytes()
+}
+
+// begin opens a block, unless the open one goes on.
+func (s *Stream) begin(kind string, tool int, block any) {
+	if s.open == kind && s.tool == tool {
+		return
+	}
+	s.close()
+	s.open, s.tool = kind, tool
+	s.event("content_block_start", map[string]any{"index": s.index, "content_block": block})
+}
+
+func (s *Stream) close() {
+	if s.open == "" {
+		return
+	}
+	s.event("content_block_stop", map[string]any{"index": s.index})
+	s.open = ""
+	s.index++
+}
+
+func (s *Stream) delta(delta map[string]string) {
+	s.event("content_block_delta", map[string]any{"index": s.index, "delta": delta})
+}
+
+func (s *Stream) event(kind string, fields map[string]any) {
+	fields["type"] = kind
+	s.out.WriteString("event: " + kind + "\ndata: ")
+	s.out.Write(encode(fields))
+	s.out.WriteString("\n\n")
+}
+
+// errorTypes are Anthropic's types of errors, by status.
+var errorTypes = map[int]string{
+	400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error",
+	404: "not_found_error",
+	413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
+}
+
+// Error renders an error as the Messages API does, for an answer of that status.
+func Error(status int, message, requestID string) []byte {
+	kind := errorTypes[status]
+	switch {
+	case kind != "":
+	case status < 500:
+		kind = "invalid_request_error"
+	default:
+		kind = "api_error"
+	}
+	return encode(map[string]any{
+		"type": "error", "request_id": requestID,
+		"error": map[string]string{"type": kind, "message": message},
+	})
+}

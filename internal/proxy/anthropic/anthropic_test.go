@@ -1,0 +1,184 @@
+package anthropic
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// same compares JSON.
+func same(t *testing.T, got []byte, want string) {
+	t.Helper()
+	var g, w any
+	if err := json.Unmarshal(got, &g); err != nil {
+		t.Fatalf("%v in %s", err, got)
+	}
+	if err := json.Unmarshal([]byte(want), &w); err != nil {
+		t.Fatalf("%v in %s", err, want)
+	}
+	if !reflect.DeepEqual(g, w) {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func chat(t *testing.T, body string) ([]byte, error) {
+	t.Helper()
+	o, err := rawjson.Parse([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Chat(o)
+}
+
+func TestRequests(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}`: `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}`,
+
+		// What neither API gives another meaning stays.
+		`{"model":"m","max_tokens":5,"top_k":3,"min_p":0.10,"big":12345678901234567890,"metadata":{"user_id":"u"},"n":3,"stream":true,
+			"system":[{"type":"text","text":"Be"},{"type":"text","text":"brief","cache_control":{"type":"ephemeral"}}],"stop_sequences":["x"],
+			"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"assistant","content":"c"}]}`: `{"model":"m","max_tokens":5,"top_k":3,"min_p":0.10,"big":12345678901234567890,"stream":true,"stream_options":{"include_usage":true},"stop":["x"],
+			"messages":[{"role":"system","content":"Be\nbrief"},{"role":"user","content":"a\nb"},{"role":"assistant","content":"c"}]}`,
+
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"What?"},
+			{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}},{"type":"image","source":{"type":"url","url":"https://x/y"}}]}]}`: `{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"What?"},
+			{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}},{"type":"image_url","image_url":{"url":"https://x/y"}}]}]}`,
+
+		`{"max_tokens":5,"tools":[{"name":"f","description":"d","input_schema":{"type":"object"}},{"type":"custom","name":"g"}],
+			"tool_choice":{"type":"any","disable_parallel_tool_use":true},"thinking":{"type":"disabled"},"messages":[
+			{"role":"user","content":"Do"},
+			{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"s"},{"type":"text","text":"I"},{"type":"tool_use","id":"1","name":"f","input":{"a":1}},{"type":"tool_use","id":"2","name":"g"}]},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"out"},{"type":"tool_result","tool_use_id":"2","is_error":true,"content":[{"type":"text","text":"no"}]},{"type":"text","text":"Go on"}]}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object"}}},{"type":"function","function":{"name":"g","description":""}}],
+			"tool_choice":"required","parallel_tool_calls":false,"chat_template_kwargs":{"enable_thinking":false},"messages":[
+			{"role":"user","content":"Do"},
+			{"role":"assistant","content":"I","reasoning_content":"hm","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}},{"id":"2","type":"function","function":{"name":"g","arguments":"{}"}}]},
+			{"role":"tool","tool_call_id":"1","content":"out"},{"role":"tool","tool_call_id":"2","content":"Error: no"},{"role":"user","content":"Go on"}]}`,
+
+		`{"max_tokens":5,"output_config":{"effort":"low","format":{"type":"json_schema","schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"reasoning_effort":"low",
+			"response_format":{"type":"json_schema","json_schema":{"name":"output","strict":true,"schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`,
+
+		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"f"},"thinking":{"type":"enabled","budget_tokens":9},"chat_template_kwargs":{"x":1},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"f","description":""}}],"tool_choice":{"type":"function","function":{"name":"f"}},
+			"chat_template_kwargs":{"x":1,"enable_thinking":true},"messages":[{"role":"user","content":"Do"}]}`,
+	} {
+		got, err := chat(t, body)
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			continue
+		}
+		same(t, got, want)
+	}
+}
+
+func TestRequestsThatAreRefused(t *testing.T) {
+	for body, field := range map[string]string{
+		`{"max_tokens":5}`: "messages",
+		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`:                                                   "messages[0].content",
+		`{"max_tokens":5,"messages":[]}`:                                                                                 "messages",
+		`{"max_tokens":5,"messages":"Hi"}`:                                                                               "messages",
+		`{"messages":[{"role":"user","content":"Hi"}]}`:                                                                  "max_tokens",
+		`{"max_tokens":1.5,"messages":[{"role":"user","content":""}]}`:                                                   "max_tokens",
+		`{"max_tokens":5,"messages":[{"role":"system","content":"Hi"}]}`:                                                 "messages[0].role",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"document"}]}]}`:                                  "messages[0].content[0].type",
+		`{"max_tokens":5,"messages":[{"role":"assistant","content":[{"type":"image"}]}]}`:                                "messages[0].content[0].type",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"file"}}]}]}`:            "messages[0].content[0].source",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image"}]}]}`:                                     "messages[0].content[0].source",
+		`{"max_tokens":5,"tools":[{"type":"web_search_20250305","name":"s"}],"messages":[{"role":"user","content":""}]}`: "tools[0].type",
+		`{"max_tokens":5,"tools":[{"input_schema":{}}],"messages":[{"role":"user","content":""}]}`:                       "tools[0].name",
+		`{"max_tokens":5,"tool_choice":{"type":"some"},"messages":[{"role":"user","content":""}]}`:                       "tool_choice.type",
+		`{"max_tokens":5,"tool_choice":"auto","messages":[{"role":"user","content":""}]}`:                                "tool_choice",
+		`{"max_tokens":5,"output_config":{"format":{"type":"xml"}},"messages":[{"role":"user","content":""}]}`:           "output_config.format",
+		`{"max_tokens":5,"output_config":7,"messages":[{"role":"user","content":""}]}`:                                   "output_config",
+		`{"max_tokens":5,"thinking":true,"messages":[{"role":"user","content":""}]}`:                                     "thinking",
+	} {
+		_, err := chat(t, body)
+		var wrong *RequestError
+		if !errors.As(err, &wrong) || wrong.Field != field || !strings.HasPrefix(wrong.Message, field+": ") {
+			t.Errorf("%s: %v, want it at %s", body, err, field)
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	got, ok := Answer([]byte(`{"id":"chatcmpl-7","model":"coding","choices":[{"finish_reason":"tool_calls","message":{"content":"I","reasoning_content":"hm",
+		"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"a\":1}"}},{"id":"2","function":{"name":"g","arguments":"{\"cut"}}]}}],
+		"usage":{"prompt_tokens":10,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}}`))
+	if !ok {
+		t.Fatal("refused")
+	}
+	same(t, got,
+		`{"id":"msg_7","type":"message","role":"assistant","model":"coding","stop_reason":"tool_use","stop_sequence":null,
+		"content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"I"},{"type":"tool_use","id":"1","name":"f","input":{"a":1}},{"type":"tool_use","id":"2","name":"g","input":{}}],
+		"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3}}`)
+	for _, text := range []string{`{}`, `[]`, `{"choices":[]}`, `no`} {
+		if _, ok := Answer([]byte(text)); ok {
+			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+// TestStreams goes through every kind of block.
+func TestStreams(t *testing.T) {
+	var s Stream
+	var all strings.Builder
+	for _, chunk := range []string{
+		`{"id":"chatcmpl-7","model":"m","choices":[{"delta":{"role":"assistant","content":null}}]}`,
+		`{"choices":[{"delta":{"reasoning_content":"hm"}}]}`,
+		`{"choices":[{"delta":{"content":"I"}}]}`, `{"choices":[{"delta":{"content":" do"}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"1","function":{"name":"f","arguments":""}}]}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"a\""}}]}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":":1}"}}]}}]}`,
+		`{"choices":[{"delta":{"tool_calls":[{"index":1,"id":"2","function":{"name":"g","arguments":"{}"}}]}}]}`,
+		`{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}`,
+		`{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}}`,
+		`nonsense`,
+	} {
+		all.Write(s.Chunk([]byte(chunk)))
+	}
+	all.Write(s.End())
+	want := []string{
+		`{"type":"message_start","message":{"id":"msg_7","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}`,
+		`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`,
+		`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}`,
+		`{"type":"content_block_stop","index":0}`,
+		`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}`,
+		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"I"}}`,
+		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":" do"}}`,
+		`{"type":"content_block_stop","index":1}`,
+		`{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"1","name":"f","input":{}}}`,
+		`{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\""}}`,
+		`{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":":1}"}}`,
+		`{"type":"content_block_stop","index":2}`,
+		`{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"2","name":"g","input":{}}}`,
+		`{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{}"}}`,
+		`{"type":"content_block_stop","index":3}`,
+		`{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3}}`,
+		`{"type":"message_stop"}`,
+	}
+	events := strings.Split(strings.TrimSuffix(all.String(), "\n\n"), "\n\n")
+	if len(events) != len(want) {
+		t.Fatalf("%d events, want %d:\n%s", len(events), len(want), all.String())
+	}
+	for i, event := range events {
+		name, data, _ := strings.Cut(event, "\ndata: ")
+		same(t, []byte(data), want[i])
+		var kind struct{ Type string }
+		if json.Unmarshal([]byte(data), &kind) != nil || name != "event: "+kind.Type {
+			t.Errorf("%q is named %q", data, name)
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for status, kind := range map[int]string{
+		400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error", 413: "request_too_large",
+		415: "invalid_request_error",
+		429: "rate_limit_error", 500: "api_error", 502: "api_error", 503: "overloaded_error",
+	} {
+		same(t, Error(status, "m", "req_1"),
+			`{"type":"error","request_id":"req_1","error":{"type":"`+kind+`","message":"m"}}`)
+	}
+}

@@ -1,0 +1,109 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// bodies reads the bodies of requests. It is safe for concurrent use.
+type bodies struct {
+	memory  bounds.Memory // what they take
+	timeout time.Duration // for the whole of one, which observe sees to
+	logged  bool
+	log     *slog.Logger
+}
+
+// readObject reads the body, once and whole, which must be a JSON object of at most so many bytes.
+//
+// Reading it whole before anything is sent on also keeps the server from
+// closing the body under the transport when a worker answers at once
+// (golang/go#40747).
+func (b *bodies) readObject(c echo.Context, limit int64) (rawjson.Object, error) {
+	text, err := b.readBody(c, limit)
+	if err != nil {
+		return rawjson.Object{}, err
+	}
+	body, err := rawjson.Parse(text)
+	if err != nil {
+		return rawjson.Object{}, badJSON(err)
+	}
+	return body, nil
+}
+
+func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
+	req := c.Request()
+	if req.ContentLength > limit {
+		return nil, bodyTooLarge(limit)
+	}
+	// The deadline that observe has set ends slow senders.
+	text, err := b.memory.Read(http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength, &recordOf(c).held)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, bounds.ErrFull):
+		c.Response().Header().Set("Connection", "close") // or the server would read the body to its end
+		return nil, overloaded()
+	case errors.As(err, &tooLarge):
+		return nil, bodyTooLarge(limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, &httpkit.Error{
+			Status: http.StatusRequestTimeout, Type: httpkit.TypeInvalid, Code: "request_timeout",
+			Message: fmt.Sprintf("The request body did not arrive within %s.", b.timeout),
+		}
+	case req.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, failure.Ended(req.Context(), err)
+	case err != nil: // it sent nonsense
+		return nil, &httpkit.Error{
+			Status: http.StatusBadRequest, Type: httpkit.TypeInvalid,
+			Message: "The request body could not be read to its end.", Cause: err,
+		}
+	}
+	if b.logged {
+		b.log.Info("body", "request_id", recordOf(c).id, "body", string(text))
+	}
+	// It would end the connection in the middle of a long answer.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
+	return text, nil
+}
+
+func bodyTooLarge(limit int64) *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusRequestEntityTooLarge, Type: httpkit.TypeInvalid, Code: "request_too_large",
+		Message: fmt.Sprintf("The request body is larger than the limit of %d bytes.", limit),
+	}
+}
+
+// overloaded refuses a request for whose body there is no room. A client that sends it
+// all the same is not read: the connection ends.
+func overloaded() *httpkit.Error {
+	return &httpkit.Error{
+		Status: http.StatusServiceUnavailable, Type: httpkit.TypeServer, Code: "overloaded",
+		Message: "The gateway holds as much of requests as its memory allows.", RetryAfter: time.Second,
+		Cause: bounds.ErrFull,
+	}
+}
+
+// badJSON says what is wrong with a body, and where.
+func badJSON(err error) *httpkit.Error {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, rawjson.ErrNotObject):
+		return httpkit.Invalid("", "The request body must be a JSON object.")
+	case errors.As(err, &syntax):
+		return httpkit.Invalid("", "The request body is not valid JSON: %s at byte %d.", syntax, syntax.Offset)
+	default:
+		return httpkit.Invalid("", "The request body is not valid JSON: %s.", err)
+	}
+}

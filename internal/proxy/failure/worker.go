@@ -1,0 +1,136 @@
+package failure
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// Asked is what a worker was asked, as far as it decides whose fault an error is.
+type Asked struct {
+	Body   rawjson.Object
+	Format string // the client's name of the field response_format; "" is that
+}
+
+// FromWorker puts llama-server's own error into OpenAI's envelope and terms. It
+// keeps the status, but where it is the request's own fault; text is the answer's body.
+func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
+	e := &httpkit.Error{Status: status, Type: httpkit.TypeServer, Message: http.StatusText(status)}
+	if status < 500 {
+		e.Type = httpkit.TypeInvalid
+	}
+	var body struct {
+		Error struct {
+			Message string `json:"message"`
+			Type    string `json:"type"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(text, &body) != nil || body.Error.Message == "" {
+		e.Cause = fmt.Errorf("llama-server answered %d: %s", status, httpkit.Shorten(string(text)))
+		return e
+	}
+	e.Message = body.Error.Message
+	if body.Error.Type == "exceed_context_size_error" {
+		e.Type, e.Code = httpkit.TypeInvalid, "context_length_exceeded"
+	}
+	asked.blame(e)
+	return e
+}
+
+// FromEvent is FromWorker for an error that came as an event of a stream: there
+// the status is in the error itself.
+func FromEvent(asked Asked, raw json.RawMessage) *httpkit.Error {
+	var body struct {
+		Code int `json:"code"`
+	}
+	if json.Unmarshal(raw, &body) != nil || body.Code < 400 || body.Code > 599 {
+		body.Code = http.StatusInternalServerError
+	}
+	return FromWorker(asked, body.Code, append(append([]byte(`{"error":`), raw...), '}'))
+}
+
+// fault is a mistake in a request that llama-server finds by itself, and answers with a
+// status of its own making, often 500, or without a word on where it is. Its message is
+// all that tells what it was.
+type fault struct {
+	says   string   // in llama-server's message
+	fields []string // the first of them that the request has is the one at fault
+	means  string   // said in place of the message, if a client could make nothing of that
+	code   string
+}
+
+var (
+	grammarFields = []string{"grammar", "json_schema", "response_format", "tools"}
+	promptFields  = []string{"prompt", "messages", "input", "content", "documents", "texts"}
+)
+
+var faults = []fault{
+	{says: "failed to parse grammar", fields: grammarFields, means: "makes no grammar that llama-server can read"},
+	{says: "Unexpected empty grammar stack", fields: grammarFields,
+		means: "leaves no way to go on: the answer came to where no token is allowed"},
+	{says: "JSON schema conversion failed", fields: grammarFields[1:]},
+	{says: "JSON schema error", fields: grammarFields[1:]},
+	{says: "Cannot use both json_schema and grammar", fields: grammarFields},
+	{says: "Cannot use custom grammar constraints with tools", fields: grammarFields},
+	{says: "Failed to parse tools", fields: []string{"tools"}},
+	{says: "Failed to parse messages", fields: promptFields},
+	{says: " input is not supported", fields: promptFields},
+	{says: "model does not support multimodal requests", fields: promptFields},
+	{says: "is too large to process", fields: promptFields, code: "context_length_exceeded"},
+	{says: "Prompt contains invalid tokens", fields: promptFields},
+	{says: "Unknown reasoning format", fields: []string{"reasoning_format"}},
+	{says: "'messages' is required", fields: []string{"messages"}, means: "is missing"},
+}
+
+// blame makes an error of llama-server's the request's own, if that is at fault: it names
+// the field.
+func (a Asked) blame(e *httpkit.Error) {
+	for _, f := range faults {
+		if !strings.Contains(e.Message, f.says) {
+			continue
+		}
+		key := a.atFault(f.fields)
+		if key == "" {
+			continue
+		}
+		says := f.means
+		if says == "" {
+			says = "is refused by llama-server: " + httpkit.Shorten(e.Message)
+		}
+		e.Status, e.Type, e.Param = http.StatusBadRequest, httpkit.TypeInvalid, a.nameOf(key)
+		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
+		if f.code != "" {
+			e.Code = f.code
+		}
+		return
+	}
+}
+
+// atFault returns the first of the fields that says more than its default, else the first
+// that the request has at all, as "tools": 0. A mistake that can only be in one field is
+// that one's, though it may be that it is not there. "" is none.
+func (a Asked) atFault(fields []string) string {
+	has := func(key string) bool { _, there := a.Body.Raw(key); return there }
+	for _, is := range []func(string) bool{a.Body.Given, has} {
+		if at := slices.IndexFunc(fields, is); at >= 0 {
+			return fields[at]
+		}
+	}
+	if len(fields) == 1 {
+		return fields[0]
+	}
+	return ""
+}
+
+// nameOf is the client's name of a field that llama-server gets.
+func (a Asked) nameOf(key string) string {
+	if key == "response_format" && a.Format != "" {
+		return a.Format
+	}
+	return key
+}
