@@ -27,13 +27,14 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	req.Header.Del("Referer")
 	first, to := via[0].URL, req.URL
 	if len(via) >= maxRedirects {
-		return failure.New(failure.HTTPStatus, "%s://%s: redirected too often; check the address", first.Scheme, first.Host)
+		return failure.HTTPStatus.New("%s://%s: redirected too often; check the address", first.Scheme, first.Host)
 	}
 	// What is behind an http:// server of this machine is the user's choice.
 	// A remote one must not lead to it.
 	local := first.Scheme == "http" && (httpkit.Loopback(to.Hostname()) || to.Host == first.Host)
 	if to.Scheme != "https" && !(to.Scheme == "http" && local) {
-		return failure.New(failure.BadSource, "%s://%s: redirected to %s://%s, which is not https://", first.Scheme, first.Host, to.Scheme, to.Host)
+		return failure.BadSource.New("%s://%s: redirected to %s://%s, which is not https://",
+			first.Scheme, first.Host, to.Scheme, to.Host)
 	}
 	// net/http keeps the token for other ports and subdomains of a host.
 	for _, r := range append(via[1:len(via):len(via)], req) {

@@ -54,14 +54,15 @@ func (f *Fetcher) take(ctx context.Context, origin store.Origin) *known {
 
 // fetch gets r into the store. The blob is held. Of one source there is only
 // one call at a time.
-func (f *Fetcher) fetch(ctx context.Context, r Ref, digest string, report func(done, total int64)) (store.Blob, error) {
+func (f *Fetcher) fetch(ctx context.Context, r Ref, digest string, report reporter) (store.Blob, error) {
 	known := f.recall(ctx, r.id())
 	blob, err := f.update(ctx, r, digest, known, report)
-	if known == nil {
-		return blob, err
-	}
 	var own *failure.Error
 	switch {
+	case known == nil && errors.Is(err, errNotModified):
+		return blob, failure.HTTPStatus.New("%s: the server says that it is what it was, which nobody asked", r)
+	case known == nil:
+		return blob, err
 	case errors.Is(err, errNotModified) && digest != "" && digest != known.Digest:
 		err = failure.Mismatch(r.String(), known.Digest, digest)
 	case errors.Is(err, errNotModified):
@@ -77,7 +78,9 @@ func (f *Fetcher) fetch(ctx context.Context, r Ref, digest string, report func(d
 
 // update gets r into the store, or returns errNotModified if what is known of it is what it
 // has.
-func (f *Fetcher) update(ctx context.Context, r Ref, digest string, known *known, report func(done, total int64)) (store.Blob, error) {
+func (f *Fetcher) update(
+	ctx context.Context, r Ref, digest string, known *known, report reporter,
+) (store.Blob, error) {
 	validator := ""
 	if known != nil {
 		validator = known.Validator
@@ -101,7 +104,7 @@ func (f *Fetcher) update(ctx context.Context, r Ref, digest string, known *known
 			return blob, err
 		}
 	}
-	return store.Blob{}, failure.New(failure.Cut,
+	return store.Blob{}, failure.Cut.New(
 		"%s: it is replaced again and again while it is being downloaded; try again later", r).ForNow()
 }
 
@@ -151,7 +154,7 @@ func (f *Fetcher) unpackLocal(ctx context.Context, r Ref, digest, validator stri
 
 // download gets all files of a plan and makes a blob of them. What the store has already is
 // not downloaded.
-func (f *Fetcher) download(ctx context.Context, r Ref, digest string, p *plan, report func(done, total int64)) (store.Blob, error) {
+func (f *Fetcher) download(ctx context.Context, r Ref, digest string, p *plan, report reporter) (store.Blob, error) {
 	last := &p.files[len(p.files)-1]
 	if digest != "" {
 		if last.sha256 != "" && last.sha256 != digest {
@@ -198,7 +201,9 @@ func (f *Fetcher) download(ctx context.Context, r Ref, digest string, p *plan, r
 
 // transferAll downloads files into dir. It returns what is known of the last one: the file
 // itself, or the weights.
-func (f *Fetcher) transferAll(ctx context.Context, what, dir string, files []remote, report func(done, total int64)) (got received, err error) {
+func (f *Fetcher) transferAll(
+	ctx context.Context, what, dir string, files []remote, report reporter,
+) (got received, err error) {
 	var before, all int64
 	for _, file := range files {
 		all += max(file.size, 0)

@@ -55,7 +55,7 @@ type Fetcher struct {
 // New returns a fetcher. Its error is a *failure.Error.
 func New(o Options) (*Fetcher, error) {
 	if o.MaxBytes < 0 {
-		return nil, failure.New(failure.BadSource, "the largest adapter's size cannot be negative")
+		return nil, failure.BadSource.New("the largest adapter's size cannot be negative")
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 4 << 30
@@ -133,7 +133,7 @@ func (f *Fetcher) Fetch(ctx context.Context, ref, digest string, progress func(d
 	if k := f.stored(ctx, digest); k != nil {
 		return f.artifact(k.blob), nil
 	}
-	run := func(ctx context.Context, report func(done, total int64)) (store.Blob, error) {
+	run := func(ctx context.Context, report reporter) (store.Blob, error) {
 		return f.fetch(ctx, r, digest, report)
 	}
 	blob, err := f.flights.join(ctx, r.id(), digest, progress, run)
@@ -150,7 +150,9 @@ func (f *Fetcher) Fetch(ctx context.Context, ref, digest string, progress func(d
 // what it must be; without a known one, the content does. A PEFT adapter must
 // be packed into an archive. It blocks until r ends and does not interrupt r's
 // Read: ctx is looked at between reads. For digest, progress and errors see Fetch.
-func (f *Fetcher) Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (*Artifact, error) {
+func (f *Fetcher) Receive(
+	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
+) (*Artifact, error) {
 	digest, err := parseDigest(digest)
 	if err != nil {
 		return nil, err

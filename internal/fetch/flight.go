@@ -28,10 +28,10 @@ type flight struct {
 }
 
 // waiter is one call. Its progress may be nil.
-type waiter struct{ progress func(done, total int64) }
+type waiter struct{ progress reporter }
 
 // run fetches a source. The blob that it returns is held.
-type run func(ctx context.Context, report func(done, total int64)) (store.Blob, error)
+type run func(ctx context.Context, report reporter) (store.Blob, error)
 
 func newFlights(blobs *store.Blobs) *flights {
 	return &flights{blobs: blobs, running: map[string]*flight{}}
@@ -50,7 +50,9 @@ func (s *flights) report(f *flight, done, total int64) {
 
 // join waits for the fetch of a source, and starts it by run if there is none.
 // The blob it returns is held. When ctx ends its error is ctx's.
-func (s *flights) join(ctx context.Context, key, digest string, progress func(done, total int64), run run) (store.Blob, error) {
+func (s *flights) join(
+	ctx context.Context, key, digest string, progress reporter, run run,
+) (store.Blob, error) {
 	for {
 		if ctx.Err() != nil {
 			return store.Blob{}, ctx.Err()
@@ -72,7 +74,7 @@ func (s *flights) join(ctx context.Context, key, digest string, progress func(do
 
 // board returns the flight for key, starting it if need be, and the caller's
 // place in it: nil if that flight is for another digest.
-func (s *flights) board(key, digest string, progress func(done, total int64), run run) (*flight, *waiter) {
+func (s *flights) board(key, digest string, progress reporter, run run) (*flight, *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fl := s.running[key]

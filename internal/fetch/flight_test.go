@@ -87,7 +87,8 @@ func TestSameSourceAtOnceIsOneDownload(t *testing.T) {
 		}
 		close(w.goOn)
 		wg.Wait()
-		if err := f.store.Blobs.Delete(digestOf(data)); err != nil || f.store.Blobs.Has(digestOf(data), int64(len(data))) {
+		err := f.store.Blobs.Delete(digestOf(data))
+		if err != nil || f.store.Blobs.Has(digestOf(data), int64(len(data))) {
 			t.Errorf("somebody still holds it: %v", err)
 		}
 	})

@@ -122,7 +122,7 @@ func wantPEFT(t *testing.T, a *Artifact, weights []byte) {
 }
 
 // wantError checks an error's code, and that its message has all of parts.
-func wantError(t *testing.T, err error, code string, parts ...string) *failure.Error {
+func wantError(t *testing.T, err error, code failure.Code, parts ...string) *failure.Error {
 	t.Helper()
 	var e *failure.Error
 	if !errors.As(err, &e) {

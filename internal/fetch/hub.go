@@ -98,7 +98,8 @@ func (h *hub) list(parent context.Context, r Ref) (listing, error) {
 		return l, failure.Transfer(ctx, r.String(), err)
 	}
 	if err := json.Unmarshal(raw, &l); err != nil || l.SHA == "" {
-		return l, failure.New(failure.HTTPStatus, "%s: the answer of %s is not a Hub's; check the configured endpoint", r, h.base.Host).Because(err)
+		return l, failure.HTTPStatus.New("%s: the answer of %s is not a Hub's; check the configured endpoint",
+			r, h.base.Host).Because(err)
 	}
 	return l, nil
 }
@@ -120,7 +121,8 @@ func (h *hub) file(r Ref, commit string, file sibling) remote {
 		if err != nil {
 			return nil, err
 		}
-		return webStream(r.String(), resp, from, etag, func(resp *http.Response) *failure.Error { return h.explain(r, resp) })
+		explain := func(resp *http.Response) *failure.Error { return h.explain(r, resp) }
+		return webStream(r.String(), resp, from, etag, explain)
 	}
 	return out
 }
@@ -133,17 +135,19 @@ func (h *hub) explain(r Ref, resp *http.Response) *failure.Error {
 	var err *failure.Error
 	switch {
 	case code == "GatedRepo":
-		err = failure.New(failure.Unauthorized, "%s: the repository is gated: accept its terms at %s, and set HF_TOKEN to a token of that account", r, page)
+		err = failure.Unauthorized.New(
+			"%s: the repository is gated: accept its terms at %s, and set HF_TOKEN to a token of that account", r, page)
 	case code == "RevisionNotFound":
-		err = failure.New(failure.NotFound, "%s: the repository has no revision %q", r, r.revision)
+		err = failure.NotFound.New("%s: the repository has no revision %q", r, r.revision)
 	case code == "EntryNotFound":
-		err = failure.New(failure.NotFound, "%s: the repository has no such file", r)
+		err = failure.NotFound.New("%s: the repository has no such file", r)
 	case refused && h.token == "":
-		err = failure.New(failure.Unauthorized, "%s: the repository does not exist or is private; if it is private, set HF_TOKEN", r)
+		err = failure.Unauthorized.New(
+			"%s: the repository does not exist or is private; if it is private, set HF_TOKEN", r)
 	case code == "RepoNotFound", status == http.StatusNotFound:
-		err = failure.New(failure.NotFound, "%s: there is no such repository, or HF_TOKEN does not give access to it", r)
+		err = failure.NotFound.New("%s: there is no such repository, or HF_TOKEN does not give access to it", r)
 	case refused:
-		err = failure.New(failure.Unauthorized, "%s: HF_TOKEN is not valid, or does not give access to the repository", r)
+		err = failure.Unauthorized.New("%s: HF_TOKEN is not valid, or does not give access to the repository", r)
 	default:
 		return statusError(r.String(), resp)
 	}

@@ -110,7 +110,10 @@ func (h *fakeHub) list(w http.ResponseWriter, r *http.Request) {
 		}
 		siblings = append(siblings, s)
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"id": h.repo, "modelId": h.repo, "private": h.token != "", "gated": h.gated, "sha": h.commit(), "siblings": siblings})
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"id": h.repo, "modelId": h.repo, "private": h.token != "", "gated": h.gated,
+		"sha": h.commit(), "siblings": siblings,
+	})
 }
 
 func (h *fakeHub) resolve(w http.ResponseWriter, r *http.Request, name string, fail func(int, string, string)) {
@@ -166,7 +169,10 @@ func TestHubPicksTheOnlyGGUF(t *testing.T) {
 	h := newHubServer(t, map[string][]byte{"README.md": []byte("#"), "quant/a b%2F?.gguf": data})
 	h.token = "hf_secret"
 	f := h.fetcher(t, "hf_secret")
-	for _, ref := range []string{"hf://owner/repo", "hf://owner/repo/quant", "hf://owner/repo/quant/a b%2F?.gguf", "hf://owner/repo@refs/pr/1", "hf://owner/repo@" + h.commit()} {
+	for _, ref := range []string{
+		"hf://owner/repo", "hf://owner/repo/quant", "hf://owner/repo/quant/a b%2F?.gguf",
+		"hf://owner/repo@refs/pr/1", "hf://owner/repo@" + h.commit(),
+	} {
 		wantFile(t, mustFetch(t, f, ref, ""), data)
 	}
 	if h.leaked {
@@ -186,7 +192,8 @@ func TestHubPEFT(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantPEFT(t, a, weights)
-		if want := int64(len(weights) + len(h.files[path.Join(folder, archive.PEFTConfig)])); done != want || total != want {
+		want := int64(len(weights) + len(h.files[path.Join(folder, archive.PEFTConfig)]))
+		if done != want || total != want {
 			t.Errorf("the last progress is %d of %d, want %d", done, total, want)
 		}
 		if left := leftovers(t, f); left != nil {
@@ -263,6 +270,26 @@ func TestHubRevalidates(t *testing.T) {
 	wantError(t, err, failure.Unreachable, "hf://owner/repo: ")
 }
 
+// TestHubHasWhatIsStored: what the store has from elsewhere is not downloaded, by the digest
+// that the Hub tells beforehand.
+func TestHubHasWhatIsStored(t *testing.T) {
+	data := someGGUF(1, 5000)
+	packed := makeZip(t, peftFiles("", data))
+	h := newHubServer(t, map[string][]byte{"x.gguf": data, "x.zip": packed})
+	f := h.fetcher(t, "")
+	for name, content := range map[string][]byte{"x.gguf": data, "x.zip": packed} {
+		first := mustFetch(t, f, newSite(t, content).URL+"/"+name, "")
+		ref := "hf://owner/repo/" + name
+		for range 2 { // the second time it is known by its version
+			if a := mustFetch(t, f, ref, ""); a.Path != first.Path || h.cdnCalls > 0 {
+				t.Errorf("%s: %s, not %s, after %d downloads", name, a.Path, first.Path, h.cdnCalls)
+			}
+		}
+		_, err := f.Fetch(t.Context(), ref, digestOf(nil), nil)
+		wantError(t, err, failure.DigestMismatch, digestOf(content))
+	}
+}
+
 func TestHubRefusals(t *testing.T) {
 	weights := someGGUF(1, 500)
 	many := peftFiles("a", weights)
@@ -276,22 +303,35 @@ func TestHubRefusals(t *testing.T) {
 		ref         string
 		needs, have string // tokens
 		gated       bool
-		code        string
+		code        failure.Code
 		message     []string
 	}{
-		"two GGUFs":        {files: two, ref: "hf://owner/repo", code: failure.BadSource, message: []string{"a.gguf", "b.gguf", "name one"}},
-		"two PEFTs":        {files: many, ref: "hf://owner/repo", code: failure.BadSource, message: []string{"a/", "b/", "name one"}},
-		"no adapter":       {files: map[string][]byte{"x.txt": nil}, ref: "hf://owner/repo", code: failure.BadSource, message: []string{"holds no adapter"}},
-		"pickled weights":  {files: bin, ref: "hf://owner/repo", code: failure.BadSource, message: []string{archive.PEFTWeights}},
-		"no such file":     {files: two, ref: "hf://owner/repo/c.gguf", code: failure.NotFound, message: []string{"no such file", "a.gguf"}},
-		"not an adapter":   {files: peftFiles("", weights), ref: "hf://owner/repo/" + archive.PEFTWeights, code: failure.BadSource, message: []string{"name the folder"}},
-		"no such revision": {files: two, ref: "hf://owner/repo@nope", code: failure.NotFound, message: []string{`no revision "nope"`}},
-		"no such repo":     {files: two, ref: "hf://owner/other", code: failure.Unauthorized, message: []string{"does not exist or is private", "HF_TOKEN"}},
-		"with a token":     {files: two, ref: "hf://owner/other", have: "t", code: failure.NotFound, message: []string{"no such repository", "HF_TOKEN"}},
-		"private":          {files: two, ref: "hf://owner/repo", needs: "t", code: failure.Unauthorized, message: []string{"HF_TOKEN"}},
-		"wrong token":      {files: two, ref: "hf://owner/repo", needs: "t", have: "u", code: failure.NotFound, message: []string{"HF_TOKEN does not give access"}},
-		"gated":            {files: two, ref: "hf://owner/repo/a.gguf", needs: "t", gated: true, code: failure.Unauthorized, message: []string{"gated", "/owner/repo", "HF_TOKEN"}},
-		"gated, a token":   {files: two, ref: "hf://owner/repo/a.gguf", needs: "t", have: "u", gated: true, code: failure.Unauthorized, message: []string{"gated", "accept its terms"}},
+		"two GGUFs": {files: two, ref: "hf://owner/repo", code: failure.BadSource,
+			message: []string{"a.gguf", "b.gguf", "name one"}},
+		"two PEFTs": {files: many, ref: "hf://owner/repo", code: failure.BadSource,
+			message: []string{"a/", "b/", "name one"}},
+		"no adapter": {files: map[string][]byte{"x.txt": nil}, ref: "hf://owner/repo", code: failure.BadSource,
+			message: []string{"holds no adapter"}},
+		"pickled weights": {files: bin, ref: "hf://owner/repo", code: failure.BadSource,
+			message: []string{archive.PEFTWeights}},
+		"no such file": {files: two, ref: "hf://owner/repo/c.gguf", code: failure.NotFound,
+			message: []string{"no such file", "a.gguf"}},
+		"not an adapter": {files: peftFiles("", weights), ref: "hf://owner/repo/" + archive.PEFTWeights,
+			code: failure.BadSource, message: []string{"name the folder"}},
+		"no such revision": {files: two, ref: "hf://owner/repo@nope", code: failure.NotFound,
+			message: []string{`no revision "nope"`}},
+		"no such repo": {files: two, ref: "hf://owner/other", code: failure.Unauthorized,
+			message: []string{"does not exist or is private", "HF_TOKEN"}},
+		"with a token": {files: two, ref: "hf://owner/other", have: "t", code: failure.NotFound,
+			message: []string{"no such repository", "HF_TOKEN"}},
+		"private": {files: two, ref: "hf://owner/repo", needs: "t", code: failure.Unauthorized,
+			message: []string{"HF_TOKEN"}},
+		"wrong token": {files: two, ref: "hf://owner/repo", needs: "t", have: "u", code: failure.NotFound,
+			message: []string{"HF_TOKEN does not give access"}},
+		"gated": {files: two, ref: "hf://owner/repo/a.gguf", needs: "t", gated: true,
+			code: failure.Unauthorized, message: []string{"gated", "/owner/repo", "HF_TOKEN"}},
+		"gated, a token": {files: two, ref: "hf://owner/repo/a.gguf", needs: "t", have: "u", gated: true,
+			code: failure.Unauthorized, message: []string{"gated", "accept its terms"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHubServer(t, c.files)

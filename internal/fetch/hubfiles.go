@@ -42,7 +42,8 @@ func choose(r Ref, all []sibling) (files []sibling, peft bool, err error) {
 	}
 	if s, ok := named[r.file]; ok && r.file != "" {
 		if archive.ByName(r.file) == archive.Unknown {
-			return nil, false, failure.New(failure.BadSource, "%s: the file is none of %s; for a PEFT adapter name the folder it is in", r, archive.Formats)
+			return nil, false, failure.BadSource.New(
+				"%s: the file is none of %s; for a PEFT adapter name the folder it is in", r, archive.Formats)
 		}
 		return []sibling{s}, false, nil
 	}
@@ -54,13 +55,16 @@ func choose(r Ref, all []sibling) (files []sibling, peft bool, err error) {
 	case hasConfig && hasWeights:
 		return []sibling{config, weights}, true, nil
 	case r.file != "" && len(ggufs)+len(configs) == 0:
-		return nil, false, failure.New(failure.NotFound, "%s: the repository has no such file; it has %s", r, candidates(all))
+		return nil, false, failure.NotFound.New("%s: the repository has no such file; it has %s", r, candidates(all))
 	case hasConfig && len(ggufs) == 0:
-		return nil, false, failure.New(failure.BadSource, "%s: there is %s but no %s; weights in another format cannot be read", r, archive.PEFTConfig, archive.PEFTWeights)
+		return nil, false, failure.BadSource.New("%s: there is %s but no %s; weights in another format cannot be read",
+			r, archive.PEFTConfig, archive.PEFTWeights)
 	case len(ggufs)+len(configs) > 0:
-		return nil, false, failure.New(failure.BadSource, "%s: there is more than one adapter, or none at the top; name one of %s", r, candidates(all))
+		return nil, false, failure.BadSource.New(
+			"%s: there is more than one adapter, or none at the top; name one of %s", r, candidates(all))
 	}
-	return nil, false, failure.New(failure.BadSource, "%s: the repository holds no adapter: neither a .gguf file nor %s with %s", r, archive.PEFTConfig, archive.PEFTWeights)
+	return nil, false, failure.BadSource.New("%s: the repository holds no adapter: neither a .gguf file nor %s with %s",
+		r, archive.PEFTConfig, archive.PEFTWeights)
 }
 
 // candidates lists what could have been named.

@@ -141,11 +141,15 @@ func TestLocal(t *testing.T) {
 	}
 
 	write("other/readme", nil)
-	for name, want := range map[string][2]string{
-		"none.gguf": {failure.NotFound, "no such file"}, "other": {failure.BadSource, archive.PEFTConfig}, "other/readme": {failure.BadSource, ".gguf"},
+	for name, want := range map[string]struct {
+		code failure.Code
+		text string
+	}{
+		"none.gguf": {failure.NotFound, "no such file"}, "other": {failure.BadSource, archive.PEFTConfig},
+		"other/readme": {failure.BadSource, ".gguf"},
 	} {
 		_, err := f.Fetch(t.Context(), filepath.Join(dir, name), "", nil)
-		wantError(t, err, want[0], want[1], dir)
+		wantError(t, err, want.code, want.text, dir)
 	}
 	for _, name := range []string{file, peft, packed} {
 		_, err := f.Fetch(t.Context(), name, digestOf(nil), nil)

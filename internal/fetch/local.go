@@ -27,23 +27,23 @@ const (
 func lookAt(ctx context.Context, path, digest string) (is local, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, failure.New(failure.NotFound, "%s: there is no such file or directory", path).Because(err)
+		return 0, failure.NotFound.New("%s: there is no such file or directory", path).Because(err)
 	}
 	if err != nil {
-		return 0, failure.New(failure.BadSource, "%s: cannot be read: %v", path, err).Because(err)
+		return 0, failure.BadSource.New("%s: cannot be read: %v", path, err).Because(err)
 	}
 	file := path
 	switch {
 	case info.IsDir():
 		is, file = aFolder, filepath.Join(path, archive.PEFTWeights)
 		if !isFile(filepath.Join(path, archive.PEFTConfig)) {
-			return 0, failure.New(failure.BadSource, "%s: the directory has no %s, so it holds no PEFT adapter",
+			return 0, failure.BadSource.New("%s: the directory has no %s, so it holds no PEFT adapter",
 				path, archive.PEFTConfig)
 		}
 	case !info.Mode().IsRegular():
-		return 0, failure.New(failure.BadSource, "%s: neither a file nor a directory", path)
+		return 0, failure.BadSource.New("%s: neither a file nor a directory", path)
 	case archive.ByName(path) == archive.Unknown:
-		return 0, failure.New(failure.BadSource, "%s: none of %s; for a PEFT adapter name its directory",
+		return 0, failure.BadSource.New("%s: none of %s; for a PEFT adapter name its directory",
 			path, archive.Formats)
 	case archive.ByName(path) != archive.GGUF:
 		return anArchive, nil
@@ -67,7 +67,7 @@ func isFile(name string) bool {
 func stateOf(path string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", failure.New(failure.NotFound, "%s: cannot be read: %v", path, err).Because(err)
+		return "", failure.NotFound.New("%s: cannot be read: %v", path, err).Because(err)
 	}
 	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano()), nil
 }
@@ -79,7 +79,7 @@ func hashFile(ctx context.Context, what, name string) (string, error) {
 	case err != nil && ctx.Err() != nil:
 		return "", failure.GivenUp(ctx, what)
 	case err != nil:
-		return "", failure.New(failure.BadSource, "%s: cannot be read: %v", what, err).Because(err)
+		return "", failure.BadSource.New("%s: cannot be read: %v", what, err).Because(err)
 	}
 	return digest, nil
 }

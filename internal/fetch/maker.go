@@ -20,15 +20,15 @@ type maker struct {
 }
 
 // fromFile makes a blob, held, of the adapter that the file at path is, or has in it. name
-// is the file's for its source, digest that of its bytes. A GGUF file is moved away, which
-// copies nothing; an archive stays. by is the maker's name if it had to convert, else "".
+// is the file's for its source, digest that of its bytes. A GGUF file is moved away unless the blob
+// is there; an archive stays. by is the maker's name if it had to convert, else "".
 func (m *maker) fromFile(ctx context.Context, what, name, path, digest string) (blob store.Blob, by string, err error) {
 	is, err := archive.Settle(what, name, path)
 	if err != nil {
 		return blob, "", err
 	}
 	if is == archive.GGUF {
-		blob, err = m.keep(what, path, digest)
+		blob, err = m.keep(ctx, what, path, digest)
 		return blob, "", err
 	}
 	dir, err := m.store.Scratch()
@@ -80,11 +80,11 @@ func (m *maker) sumAndKeep(ctx context.Context, what, path string) (store.Blob, 
 	case err != nil:
 		return store.Blob{}, failure.OnDisk(what, err)
 	}
-	return m.keep(what, path, digest)
+	return m.keep(ctx, what, path, digest)
 }
 
-func (m *maker) keep(what, path, digest string) (store.Blob, error) {
-	blob, err := m.store.Blobs.Keep(path, digest)
+func (m *maker) keep(ctx context.Context, what, path, digest string) (store.Blob, error) {
+	blob, err := m.store.Blobs.Keep(ctx, path, digest)
 	if err != nil {
 		return blob, failure.OnDisk(what, err)
 	}

@@ -22,7 +22,8 @@ func (o *objects) plan(ctx context.Context, r Ref) (*plan, error) {
 	if strings.HasSuffix(r.key, "/") {
 		p.peft, keys = true, []string{r.key + archive.PEFTConfig, r.key + archive.PEFTWeights}
 	} else if archive.ByName(r.key) == archive.Unknown && path.Ext(r.key) != "" {
-		return nil, failure.New(failure.BadSource, "%s: the object is none of %s; a PEFT adapter's key ends in /", r, archive.Formats)
+		return nil, failure.BadSource.New("%s: the object is none of %s; a PEFT adapter's key ends in /",
+			r, archive.Formats)
 	}
 	for _, key := range keys {
 		info, err := o.stat(ctx, r, key)
@@ -95,9 +96,9 @@ func objectError(r Ref, key string, err error) error {
 		if key != r.key {
 			what += " (" + path.Base(key) + ")"
 		}
-		return failure.New(failure.NotFound, "%s: the bucket has no such object", what).Because(err)
+		return failure.NotFound.New("%s: the bucket has no such object", what).Because(err)
 	case "NoSuchBucket":
-		return failure.New(failure.NotFound, "%s: there is no such bucket", what).Because(err)
+		return failure.NotFound.New("%s: there is no such bucket", what).Because(err)
 	case "PreconditionFailed":
 		return errReplaced
 	case "InvalidRange":
@@ -109,9 +110,12 @@ func objectError(r Ref, key string, err error) error {
 	}
 	switch status.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return failure.New(failure.Unauthorized, "%s: the store refuses (%s); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may read", what, e.Code).Because(err)
+		return failure.Unauthorized.New(
+			"%s: the store refuses (%s); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may read",
+			what, e.Code).Because(err)
 	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusBadRequest:
-		return failure.New(failure.HTTPStatus, "%s: the store answered %s (%s); check the region and the endpoint", what, strconv.Itoa(e.StatusCode), e.Code).Because(err)
+		return failure.HTTPStatus.New("%s: the store answered %s (%s); check the region and the endpoint",
+			what, strconv.Itoa(e.StatusCode), e.Code).Because(err)
 	}
 	return statusError(what, status).Because(err)
 }

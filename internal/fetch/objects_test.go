@@ -60,7 +60,8 @@ func (s *objectStore) options() S3Options { return S3Options{Endpoint: s.URL, Re
 
 func (s *objectStore) put(t *testing.T, key string, data []byte) string {
 	t.Helper()
-	info, err := s.core.Client.PutObject(t.Context(), "bucket", key, bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{})
+	info, err := s.core.Client.PutObject(t.Context(), "bucket", key,
+		bytes.NewReader(data), int64(len(data)), minio.PutObjectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +174,10 @@ func TestObjectRefusals(t *testing.T) {
 	s := newObjectStore(t)
 	s.put(t, "x.gguf", someGGUF(1, 500))
 	f := newFetcher(t, Options{S3: s.options()})
-	for ref, want := range map[string]string{"s3://bucket/none.gguf": failure.NotFound, "s3://nobucket/x.gguf": failure.NotFound, "s3://bucket/x.safetensors": failure.BadSource} {
+	for ref, want := range map[string]failure.Code{
+		"s3://bucket/none.gguf": failure.NotFound, "s3://nobucket/x.gguf": failure.NotFound,
+		"s3://bucket/x.safetensors": failure.BadSource,
+	} {
 		_, err := f.Fetch(t.Context(), ref, "", nil)
 		if e := wantError(t, err, want, ref); e.Temporary {
 			t.Errorf("%s: it is not worth trying again", ref)
@@ -188,6 +192,7 @@ func TestObjectRefusals(t *testing.T) {
 	}
 	_, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
 	wantError(t, err, failure.Unauthorized, "AWS_ACCESS_KEY_ID")
-	_, err = newFetcher(t, Options{S3: S3Options{Endpoint: "http://s3.example"}}).Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
+	f = newFetcher(t, Options{S3: S3Options{Endpoint: "http://s3.example"}})
+	_, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
 	wantError(t, err, failure.BadSource, "insecure")
 }

@@ -81,9 +81,9 @@ func Parse(s string) (Ref, error) {
 	scheme, rest, found := strings.Cut(s, "://")
 	switch {
 	case s == "":
-		return Ref{}, failure.New(failure.BadSource, "the source is empty: give a path, https://, hf:// or s3://")
+		return Ref{}, failure.BadSource.New("the source is empty: give a path, https://, hf:// or s3://")
 	case strings.ContainsAny(s, "\x00\n\r"):
-		return Ref{}, failure.New(failure.BadSource, "the source contains a control character")
+		return Ref{}, failure.BadSource.New("the source contains a control character")
 	case !found:
 		return parsePath(s)
 	}
@@ -95,14 +95,16 @@ func Parse(s string) (Ref, error) {
 	case "s3":
 		return parseS3(rest)
 	case "file":
-		return Ref{}, failure.New(failure.BadSource, "file:// is not supported: give the path alone")
+		return Ref{}, failure.BadSource.New("file:// is not supported: give the path alone")
 	}
-	return Ref{}, failure.New(failure.BadSource, "a source cannot begin with %s://: give a path, https://, hf:// or s3://", scheme)
+	return Ref{}, failure.BadSource.New("a source cannot begin with %s://: give a path, https://, hf:// or s3://",
+		scheme)
 }
 
 func parsePath(s string) (Ref, error) {
 	if !filepath.IsAbs(s) {
-		return Ref{}, failure.New(failure.BadSource, "%s: a path must be absolute; other sources begin with https://, hf:// or s3://", s)
+		return Ref{}, failure.BadSource.New(
+			"%s: a path must be absolute; other sources begin with https://, hf:// or s3://", s)
 	}
 	return Ref{Kind: Local, Path: filepath.Clean(s)}, nil
 }
@@ -111,12 +113,12 @@ func parseWeb(s string) (Ref, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" {
 		// The text is not repeated: what cannot be parsed cannot be redacted.
-		return Ref{}, failure.New(failure.BadSource, "the source is not a valid URL")
+		return Ref{}, failure.BadSource.New("the source is not a valid URL")
 	}
 	u.Fragment, u.RawFragment = "", ""
 	ref := Ref{Kind: Web, url: u}
 	if u.Scheme == "http" && !httpkit.Loopback(u.Hostname()) {
-		return Ref{}, failure.New(failure.BadSource, "%s: plain http:// is only for this machine itself; use https://", ref)
+		return Ref{}, failure.BadSource.New("%s: plain http:// is only for this machine itself; use https://", ref)
 	}
 	return ref, nil
 }
@@ -137,19 +139,19 @@ func parseHuggingFace(rest string) (Ref, error) {
 	}
 	parts := strings.SplitN(strings.TrimSuffix(rest, "/"), "/", 3)
 	if len(parts) < 2 || !hfName.MatchString(parts[0]) || !hfName.MatchString(parts[1]) || ref.revision == "" {
-		return Ref{}, failure.New(failure.BadSource, "hf://%s: not of the form %s", rest, hfSyntax)
+		return Ref{}, failure.BadSource.New("hf://%s: not of the form %s", rest, hfSyntax)
 	}
 	if archive.ByName(ref.revision) != archive.Unknown {
-		return Ref{}, failure.New(failure.BadSource, "hf://%s@%s: the revision comes last: %s", rest, ref.revision, hfSyntax)
+		return Ref{}, failure.BadSource.New("hf://%s@%s: the revision comes last: %s", rest, ref.revision, hfSyntax)
 	}
 	if strings.ContainsAny(ref.revision, " ?#%\\") || strings.Contains(ref.revision, "..") {
-		return Ref{}, failure.New(failure.BadSource, "hf://%s: %q is not a revision", rest, ref.revision)
+		return Ref{}, failure.BadSource.New("hf://%s: %q is not a revision", rest, ref.revision)
 	}
 	ref.repo = parts[0] + "/" + parts[1]
 	if len(parts) == 3 {
 		ref.file = parts[2]
 		if path.Clean(ref.file) != ref.file || !filepath.IsLocal(ref.file) {
-			return Ref{}, failure.New(failure.BadSource, "hf://%s: %q is not the path of a file", rest, ref.file)
+			return Ref{}, failure.BadSource.New("hf://%s: %q is not the path of a file", rest, ref.file)
 		}
 	}
 	return ref, nil
@@ -160,7 +162,7 @@ var s3Bucket = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]$`
 func parseS3(rest string) (Ref, error) {
 	bucket, key, _ := strings.Cut(rest, "/")
 	if !s3Bucket.MatchString(bucket) || key == "" || len(key) > 1024 {
-		return Ref{}, failure.New(failure.BadSource, "s3://%s: not of the form s3://bucket/key", rest)
+		return Ref{}, failure.BadSource.New("s3://%s: not of the form s3://bucket/key", rest)
 	}
 	return Ref{Kind: S3, bucket: bucket, key: key}, nil
 }
@@ -169,7 +171,8 @@ func parseS3(rest string) (Ref, error) {
 func parseDigest(digest string) (string, error) {
 	bare := strings.ToLower(strings.TrimPrefix(digest, "sha256:"))
 	if raw, err := hex.DecodeString(bare); digest != "" && (err != nil || len(raw) != 32) {
-		return "", failure.New(failure.BadSource, "the digest %q is not a SHA-256: give 64 hex digits, with or without sha256: in front", digest)
+		return "", failure.BadSource.New(
+			"the digest %q is not a SHA-256: give 64 hex digits, with or without sha256: in front", digest)
 	}
 	return bare, nil
 }

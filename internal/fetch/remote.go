@@ -6,6 +6,9 @@ import (
 	"io"
 )
 
+// reporter is told how many bytes are there of how many; a total below 1 is not known.
+type reporter = func(done, total int64)
+
 // stream is an answer to a request for a file's bytes.
 type stream struct {
 	body  io.Reader

@@ -38,7 +38,8 @@ func newObjects(o S3Options, web *web) (*objects, error) {
 			return nil, err
 		}
 		if u.Scheme == "http" && secure && !httpkit.Loopback(u.Hostname()) {
-			return nil, failure.New(failure.BadSource, "the S3 endpoint %s is plain HTTP: allow it with insecure, or use https://", u.Host)
+			return nil, failure.BadSource.New(
+				"the S3 endpoint %s is plain HTTP: allow it with insecure, or use https://", u.Host)
 		}
 		endpoint, secure = u.Host, u.Scheme == "https"
 	}
@@ -54,7 +55,7 @@ func newObjects(o S3Options, web *web) (*objects, error) {
 		MaxRetries: 1, // a transfer has its own
 	})
 	if err != nil {
-		return nil, failure.New(failure.BadSource, "the S3 endpoint %q cannot be used: %v", o.Endpoint, err).Because(err)
+		return nil, failure.BadSource.New("the S3 endpoint %q cannot be used: %v", o.Endpoint, err).Because(err)
 	}
 	return &objects{core, web.stall}, nil
 }
@@ -64,7 +65,9 @@ func newObjects(o S3Options, web *web) (*objects, error) {
 // question would only be answered by a timeout.
 func awsCredentials() *credentials.Credentials {
 	chain := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
-	for _, name := range []string{"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+	for _, name := range []string{
+		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	} {
 		if os.Getenv(name) != "" {
 			chain = append(chain, &credentials.IAM{})
 			break

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -26,8 +25,7 @@ type transfer struct {
 	path   string
 	limit  int64 // bytes that the file may have
 	most   int64 // bytes that the adapter may have, for people
-	report func(done, total int64)
-	logged time.Time
+	report reporter
 }
 
 // received is what is known of a file that is there.
@@ -45,8 +43,15 @@ func (t *transfer) run(ctx context.Context) (received, error) {
 	if err != nil {
 		return received{}, failure.OnDisk(t.what, err)
 	}
-	t.logged = time.Now()
 	log.Info("downloading", "resumed_at", p.Size)
+	report, logged := t.report, time.Now()
+	t.report = func(done, total int64) {
+		report(done, total)
+		if now := time.Now(); now.Sub(logged) >= logEvery {
+			logged = now
+			log.Info("downloading", "bytes", done, "of", max(total, 0))
+		}
+	}
 	if err := t.complete(ctx, p); err != nil {
 		if resumable(err) {
 			_ = p.Close()
@@ -68,12 +73,12 @@ func (t *transfer) receive(ctx context.Context, r io.Reader) (received, error) {
 	if err != nil {
 		return received{}, failure.OnDisk(t.what, err)
 	}
-	t.logged = time.Now()
 	if err := t.copy(ctx, p, &stream{body: store.UntilDone(ctx, r), total: -1}, func() {}); err != nil {
 		p.Discard()
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
-			err = failure.New(failure.TooLarge, "%s: larger than the %d bytes that an upload may have", t.what, large.Limit).Because(large)
+			err = failure.TooLarge.New("%s: larger than the %d bytes that an upload may have",
+				t.what, large.Limit).Because(large)
 		}
 		return received{}, err
 	}
@@ -167,7 +172,7 @@ func (t *transfer) begin(p *store.Partial, s *stream) error {
 		}
 	}
 	if t.size >= 0 && s.total >= 0 && t.size != s.total {
-		return failure.New(failure.Cut, "%s: the server announces %d bytes, but the file has %d; try again later",
+		return failure.Cut.New("%s: the server announces %d bytes, but the file has %d; try again later",
 			t.what, s.total, t.size).ForNow()
 	}
 	if max(t.size, s.total) > t.limit {
@@ -180,7 +185,7 @@ func (t *transfer) begin(p *store.Partial, s *stream) error {
 }
 
 func (t *transfer) tooLarge() *failure.Error {
-	return failure.New(failure.TooLarge, "%s: larger than the %d bytes that an adapter may have", t.what, t.most)
+	return failure.TooLarge.New("%s: larger than the %d bytes that an adapter may have", t.what, t.most)
 }
 
 // copy writes s to p, and calls alive whenever some bytes came.
@@ -197,7 +202,6 @@ func (t *transfer) copy(ctx context.Context, p *store.Partial, s *stream, alive 
 				return failure.OnDisk(t.what, err)
 			}
 			t.report(p.Size, s.total)
-			t.logProgress(p.Size, s.total)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -207,16 +211,7 @@ func (t *transfer) copy(ctx context.Context, p *store.Partial, s *stream, alive 
 		}
 	}
 	if whole := max(s.total, t.size); whole >= 0 && p.Size != whole {
-		return failure.New(failure.Cut, "%s: %d of %d bytes came", t.what, p.Size, whole).ForNow()
+		return failure.Cut.New("%s: %d of %d bytes came", t.what, p.Size, whole).ForNow()
 	}
 	return nil
-}
-
-func (t *transfer) logProgress(done, total int64) {
-	if now := time.Now(); now.Sub(t.logged) >= logEvery {
-		t.logged = now
-		t.retry.log.LogAttrs(context.Background(), slog.LevelInfo, "downloading",
-			slog.String("source", t.what), slog.String("file", t.name),
-			slog.Int64("bytes", done), slog.Int64("of", max(total, 0)))
-	}
 }

@@ -52,7 +52,7 @@ func TestReceiveArchives(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantPEFT(t, b, data)
-	for name, want := range map[string]string{"../evil.gguf": failure.BadArchive, "x.txt": failure.BadArchive} {
+	for name, want := range map[string]failure.Code{"../evil.gguf": failure.BadArchive, "x.txt": failure.BadArchive} {
 		_, err = receive(map[string][]byte{name: data})
 		wantError(t, err, want)
 	}
@@ -87,7 +87,8 @@ func TestReceive(t *testing.T) {
 	data := someGGUF(1, 500_000)
 	f := newFetcher(t, Options{MaxBytes: 600_000})
 	var last int64
-	a, err := f.Receive(t.Context(), bytes.NewReader(data), "../../x.gguf", digestOf(data), func(done, total int64) { last = done })
+	a, err := f.Receive(t.Context(), bytes.NewReader(data), "../../x.gguf", digestOf(data),
+		func(done, total int64) { last = done })
 	if err != nil {
 		t.Fatal(err)
 	}

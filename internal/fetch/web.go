@@ -33,13 +33,16 @@ func (w *web) plan(address *url.URL, what, validator string) *plan {
 			if err != nil {
 				return nil, err
 			}
-			return webStream(what, resp, from, etag, func(resp *http.Response) *failure.Error { return statusError(what, resp) })
+			explain := func(resp *http.Response) *failure.Error { return statusError(what, resp) }
+			return webStream(what, resp, from, etag, explain)
 		},
 	}}}
 }
 
 // get sends a GET for the bytes from an offset on.
-func (w *web) get(ctx context.Context, address string, header http.Header, from int64, etag string) (*http.Response, error) {
+func (w *web) get(
+	ctx context.Context, address string, header http.Header, from int64, etag string,
+) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
@@ -60,7 +63,9 @@ func (w *web) get(ctx context.Context, address string, header http.Header, from 
 func isStrong(etag string) bool { return strings.HasPrefix(etag, `"`) }
 
 // webStream reads the head of an answer. explain makes an error of a status.
-func webStream(what string, resp *http.Response, from int64, etag string, explain func(*http.Response) *failure.Error) (*stream, error) {
+func webStream(
+	what string, resp *http.Response, from int64, etag string, explain func(*http.Response) *failure.Error,
+) (*stream, error) {
 	s := &stream{body: resp.Body, close: resp.Body.Close, total: resp.ContentLength, etag: resp.Header.Get("ETag")}
 	var err error
 	switch resp.StatusCode {
@@ -88,7 +93,7 @@ func webStream(what string, resp *http.Response, from int64, etag string, explai
 	}
 	_ = resp.Body.Close()
 	if err == errRestart && from == 0 {
-		err = failure.New(failure.HTTPStatus, "%s: the server answers with other bytes than it was asked for", what)
+		err = failure.HTTPStatus.New("%s: the server answers with other bytes than it was asked for", what)
 	}
 	return nil, err
 }
@@ -112,15 +117,16 @@ func statusError(what string, resp *http.Response) *failure.Error {
 	status := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound, code == http.StatusGone:
-		return failure.New(failure.NotFound, "%s: the server has no such file (%s); check the address", what, status)
+		return failure.NotFound.New("%s: the server has no such file (%s); check the address", what, status)
 	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return failure.New(failure.Unauthorized, "%s: the server refuses (%s); it may need credentials, or a link that has not expired", what, status)
+		return failure.Unauthorized.New(
+			"%s: the server refuses (%s); it may need credentials, or a link that has not expired", what, status)
 	case code == http.StatusTooManyRequests, code >= 500:
-		err := failure.New(failure.HTTPStatus, "%s: the server answered %s; try again later", what, status).ForNow()
+		err := failure.HTTPStatus.New("%s: the server answered %s; try again later", what, status).ForNow()
 		err.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 		return err
 	}
-	return failure.New(failure.HTTPStatus, "%s: the server answered %s; check the address", what, status)
+	return failure.HTTPStatus.New("%s: the server answered %s; check the address", what, status)
 }
 
 // retryAfter reads that header: seconds, or a date. 0 is none.
@@ -138,7 +144,7 @@ func retryAfter(s string, now time.Time) time.Duration {
 func baseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(strings.TrimSuffix(s, "/"))
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, failure.New(failure.BadSource, "%q is not the address of a server: give https://host", s)
+		return nil, failure.BadSource.New("%q is not the address of a server: give https://host", s)
 	}
 	return u, nil
 }

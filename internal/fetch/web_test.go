@@ -233,10 +233,14 @@ func TestWebObeysNoEndlessRetryAfter(t *testing.T) {
 }
 
 func TestWebRefusalsAreFinal(t *testing.T) {
-	for status, code := range map[int]string{404: failure.NotFound, 410: failure.NotFound, 401: failure.Unauthorized, 403: failure.Unauthorized, 400: failure.HTTPStatus, 418: failure.HTTPStatus} {
+	for status, code := range map[int]failure.Code{
+		404: failure.NotFound, 410: failure.NotFound, 401: failure.Unauthorized, 403: failure.Unauthorized,
+		400: failure.HTTPStatus, 418: failure.HTTPStatus,
+	} {
 		s := newSite(t, nil)
 		s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
-		_, err := newFetcher(t, Options{}).Fetch(t.Context(), strings.Replace(s.URL, "//", "//user:secret@", 1)+"/x.gguf?token=secret", "", nil)
+		url := strings.Replace(s.URL, "//", "//user:secret@", 1) + "/x.gguf?token=secret"
+		_, err := newFetcher(t, Options{}).Fetch(t.Context(), url, "", nil)
 		e := wantError(t, err, code, s.URL+"/x.gguf: ", fmt.Sprint(status))
 		if e.Temporary || len(s.seen()) != 1 {
 			t.Errorf("%d: temporary %v after %d requests", status, e.Temporary, len(s.seen()))
@@ -377,6 +381,17 @@ func TestWebRevalidates(t *testing.T) {
 	}
 }
 
+// TestWebNotModifiedUnasked: a server that claims so of what nobody has is at fault.
+func TestWebNotModifiedUnasked(t *testing.T) {
+	s := newSite(t, nil)
+	s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	wantError(t, err, failure.HTTPStatus, "which nobody asked")
+}
+
 func TestDigestOfAStoredFileNeedsNoNetwork(t *testing.T) {
 	data := someGGUF(1, 5000)
 	s := newSite(t, data)
@@ -419,11 +434,13 @@ func TestRedirects(t *testing.T) {
 		return via[last], checkRedirect(via[last], via[:last])
 	}
 	for _, to := range []string{"https://other.example/", "https://cdn.h.example/", "https://h.example:444/"} {
-		if r, err := check("https://h.example/", to); err != nil || r.Header.Get("Authorization") != "" || r.Header.Get("Referer") != "" {
+		r, err := check("https://h.example/", to)
+		if err != nil || r.Header.Get("Authorization") != "" || r.Header.Get("Referer") != "" {
 			t.Errorf("%s: %v, headers %v", to, err, r.Header)
 		}
 	}
-	if r, err := check("https://h.example/", "https://other.example/", "https://h.example/x"); err != nil || r.Header.Get("Authorization") != "" {
+	r, err := check("https://h.example/", "https://other.example/", "https://h.example/x")
+	if err != nil || r.Header.Get("Authorization") != "" {
 		t.Errorf("back home: %v, headers %v", err, r.Header)
 	}
 	if r, err := check("https://h.example/", "https://h.example/x"); err != nil || r.Header.Get("Authorization") == "" {
@@ -433,7 +450,7 @@ func TestRedirects(t *testing.T) {
 		_, err := check("https://h.example/", to)
 		wantError(t, err, failure.BadSource, "not https://")
 	}
-	_, err := check("http://127.0.0.1/", "http://10.0.0.1/")
+	_, err = check("http://127.0.0.1/", "http://10.0.0.1/")
 	wantError(t, err, failure.BadSource, "not https://")
 }
 

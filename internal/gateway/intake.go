@@ -47,18 +47,23 @@ func newIntake(cfg *config.Config, kept *store.Store, log *slog.Logger) (*intake
 		Convert: func(ctx context.Context, dir, out string) error {
 			return refused(convert.Convert(ctx, convert.Options{Dir: dir, Base: cfg.Model.Path, Out: out}))
 		},
-		Converter: fmt.Sprintf("%d for %s, %d bytes of %d", conversion, cfg.Model.Path, info.Size(), info.ModTime().UnixNano()),
+		Converter: fmt.Sprintf("%d for %s, %d bytes of %d",
+			conversion, cfg.Model.Path, info.Size(), info.ModTime().UnixNano()),
 	})
 	return &intake{fetcher: fetcher, base: base}, err
 }
 
 // fetch is catalog.Options.Intake.
-func (in *intake) fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (string, func(), error) {
+func (in *intake) fetch(
+	ctx context.Context, from, digest string, progress func(done, total int64),
+) (string, func(), error) {
 	return toCatalog(in.fetcher.Fetch(ctx, from, digest, progress))
 }
 
 // receive is catalog.Options.Receive.
-func (in *intake) receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (string, func(), error) {
+func (in *intake) receive(
+	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
+) (string, func(), error) {
 	return toCatalog(in.fetcher.Receive(ctx, r, filename, digest, progress))
 }
 

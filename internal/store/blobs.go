@@ -112,9 +112,13 @@ func (b *Blobs) name(file *os.File, digest string) error {
 }
 
 // Keep makes a blob of a file of the store, such as one in Scratch's folder, that nobody
-// writes to any more and whose bytes have that digest. The blob is held: Release must be
-// called. After an error the file may still be there.
-func (b *Blobs) Keep(path, digest string) (Blob, error) {
+// writes to any more and whose bytes have that digest. If the blob is there already it stays
+// as it is, and so does the file; else the file has become it. The blob is held: Release
+// must be called.
+func (b *Blobs) Keep(ctx context.Context, path, digest string) (Blob, error) {
+	if blob, ok := b.Take(ctx, digest); ok {
+		return blob, nil
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return Blob{}, err

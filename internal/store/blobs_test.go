@@ -56,7 +56,8 @@ func TestBlobs(t *testing.T) {
 		t.Errorf("after the source changed it has %q, %v", text, err)
 	}
 	// A file that was cut, by a full disk or a bad restore, is written anew.
-	if err := errors.Join(os.Chmod(b.Path(want), 0o600), os.Truncate(b.Path(want), 2), os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
+	if err := errors.Join(os.Chmod(b.Path(want), 0o600), os.Truncate(b.Path(want), 2),
+		os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if b.Has(want, 5) {
@@ -199,7 +200,7 @@ func TestHeldBlobs(t *testing.T) {
 	s := open(t, t.TempDir())
 	b := s.Blobs
 	path := scratch(t, s, "bytes")
-	blob, err := b.Keep(path, digestOf("bytes"))
+	blob, err := b.Keep(t.Context(), path, digestOf("bytes"))
 	if err != nil || blob != (Blob{digestOf("bytes"), b.Path(digestOf("bytes"))}) {
 		t.Fatal(blob, err)
 	}
@@ -212,6 +213,14 @@ func TestHeldBlobs(t *testing.T) {
 	if err != nil || digest != blob.Digest || size != 5 || !os.SameFile(before, after) {
 		t.Errorf("%s, %d, %v", digest, size, err)
 	}
+	path = scratch(t, s, "bytes")
+	if same, err := b.Keep(t.Context(), path, blob.Digest); err != nil || same != blob {
+		t.Errorf("kept again: %v, %v", same, err)
+	}
+	if now, err := os.Stat(blob.Path); err != nil || !os.SameFile(before, now) {
+		t.Errorf("what was there was replaced: %v", err)
+	}
+	b.Release(blob.Digest)
 	again, ok := b.Take(t.Context(), blob.Digest)
 	if !ok || again != blob {
 		t.Errorf("taken is %v, %t", again, ok)
@@ -238,7 +247,7 @@ func TestHeldBlobs(t *testing.T) {
 	if digest, _, err := b.Put(t.Context(), blob.Path); err != nil || digest != digestOf("bites") {
 		t.Errorf("%s, %v", digest, err)
 	}
-	if _, err := b.Keep(path, digestOf("bytes")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := b.Keep(t.Context(), path+"-none", digestOf("bytes")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	if len(b.held) != 0 {
@@ -254,7 +263,7 @@ func TestOpenClearsAway(t *testing.T) {
 	old, err := s.Partials.Dir("old")
 	young, err2 := s.Partials.Dir("young")
 	ago := time.Now().Add(-2 * partialAge)
-	blob, err3 := s.Blobs.Keep(scratch(t, s, "bytes"), digestOf("bytes"))
+	blob, err3 := s.Blobs.Keep(t.Context(), scratch(t, s, "bytes"), digestOf("bytes"))
 	if err := errors.Join(err, err2, err3, os.Chtimes(old, ago, ago),
 		s.Origins.Remember("there", Origin{Digest: "d", Whole: true, Blob: blob.Digest}),
 		s.Origins.Remember("part", Origin{Digest: "d", Blob: blob.Digest}),

@@ -41,7 +41,7 @@ type unpacker struct {
 
 // bad refuses the archive.
 func (u *unpacker) bad(format string, args ...any) *failure.Error {
-	return failure.New(failure.BadArchive, "%s: "+format, append([]any{u.what}, args...)...)
+	return failure.BadArchive.New("%s: "+format, append([]any{u.what}, args...)...)
 }
 
 // Unpack writes the files of the archive at path below dir, at most so many bytes. what is
@@ -256,7 +256,7 @@ func (u *unpacker) copy(file io.Writer, r io.Reader) error {
 }
 
 func (u *unpacker) tooLarge() *failure.Error {
-	return failure.New(failure.TooLarge, "%s: unpacked, it is larger than an adapter may be", u.what)
+	return failure.TooLarge.New("%s: unpacked, it is larger than an adapter may be", u.what)
 }
 
 // explain tells a full disk from names that do not go together, such as a file
@@ -303,11 +303,13 @@ func Pick(what, dir string) (found string, peft bool, err error) {
 		case !peft && len(ggufs) == 1:
 			return filepath.Join(below, ggufs[0]), false, nil
 		case peft || len(ggufs) > 1:
-			return "", false, failure.New(failure.BadArchive, "%s: the archive holds more than one adapter; pack one", what)
+			return "", false, failure.BadArchive.New("%s: the archive holds more than one adapter; pack one", what)
 		case below == "" && len(folders) == 1:
 			below = folders[0]
 		default:
-			return "", false, failure.New(failure.BadArchive, "%s: the archive holds no adapter: neither a .gguf file nor %s, at the top or in its only folder", what, PEFTConfig)
+			return "", false, failure.BadArchive.New(
+				"%s: the archive holds no adapter: neither a .gguf file nor %s, at the top or in its only folder",
+				what, PEFTConfig)
 		}
 	}
 }

@@ -74,13 +74,14 @@ func Settle(what, name, path string) (Format, error) {
 	promised, is := ByName(name), ByContent(head)
 	switch {
 	case promised == Unknown && is == Unknown:
-		return Unknown, failure.New(failure.BadContent, "%s: %s is neither a GGUF file nor a .zip or .tar archive", what, describe(head))
+		return Unknown, failure.BadContent.New("%s: %s is neither a GGUF file nor a .zip or .tar archive",
+			what, describe(head))
 	case promised == Unknown, promised == is:
 		return is, nil
 	case promised == Tar && is == Unknown && n == len(head):
 		return Tar, nil // tars from before POSIX have no mark
 	}
-	return Unknown, failure.New(failure.BadContent, "%s: it is called %s but is %s", what, filepath.Base(name), describe(head))
+	return Unknown, failure.BadContent.New("%s: it is called %s but is %s", what, filepath.Base(name), describe(head))
 }
 
 // describe says what a file looks like, given its first bytes. A web page

@@ -15,28 +15,30 @@ import (
 	"github.com/loragate/loragate/internal/store"
 )
 
-// The codes of an Error.
+// Code tells errors apart.
+type Code string
+
 const (
-	BadSource      = "bad_source"      // the reference makes no sense, or names nothing that can be an adapter
-	NotFound       = "not_found"       // there is no such file, repository, revision, bucket or key
-	Unauthorized   = "unauthorized"    // credentials are missing, or do not suffice
-	HTTPStatus     = "http_status"     // the server answered with another status than expected
-	Unreachable    = "unreachable"     // there was no connection to the server
-	Cut            = "cut"             // a connection broke, or brought other bytes than announced
-	Timeout        = "timeout"         // no byte came for too long, or the caller's deadline passed
-	TooLarge       = "too_large"       // more bytes than an adapter may have
-	DiskFull       = "disk_full"       // no space left in the store
-	Disk           = "disk"            // the local disk failed otherwise
-	DigestMismatch = "digest_mismatch" // the bytes are not those that were asked for
-	BadContent     = "bad_content"     // the bytes are neither a GGUF file nor an archive
-	BadArchive     = "bad_archive"     // an archive is broken, dangerous, or holds not exactly one adapter
-	Canceled       = "canceled"        // the caller gave up
+	BadSource      Code = "bad_source"      // the reference makes no sense, or names nothing that can be an adapter
+	NotFound       Code = "not_found"       // there is no such file, repository, revision, bucket or key
+	Unauthorized   Code = "unauthorized"    // credentials are missing, or do not suffice
+	HTTPStatus     Code = "http_status"     // the server answered with another status than expected
+	Unreachable    Code = "unreachable"     // there was no connection to the server
+	Cut            Code = "cut"             // a connection broke, or brought other bytes than announced
+	Timeout        Code = "timeout"         // no byte came for too long, or the caller's deadline passed
+	TooLarge       Code = "too_large"       // more bytes than an adapter may have
+	DiskFull       Code = "disk_full"       // no space left in the store
+	Disk           Code = "disk"            // the local disk failed otherwise
+	DigestMismatch Code = "digest_mismatch" // the bytes are not those that were asked for
+	BadContent     Code = "bad_content"     // the bytes are neither a GGUF file nor an archive
+	BadArchive     Code = "bad_archive"     // an archive is broken, dangerous, or holds not exactly one adapter
+	Canceled       Code = "canceled"        // the caller gave up
 )
 
 // Error says why an adapter could not be had. Message is for users: it names
 // the source without credentials or query, says what happened and what to do.
 type Error struct {
-	Code       string
+	Code       Code
 	Message    string
 	Temporary  bool          // the same call may succeed later
 	Cause      error         // for the log; may be nil; holds no credentials either
@@ -50,8 +52,8 @@ func (e *Error) Unwrap() error { return e.Cause }
 func (e *Error) Is(target error) bool { return target == fs.ErrNotExist && e.Code == NotFound }
 
 // New returns an error that is not worth trying again.
-func New(code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+func (c Code) New(format string, args ...any) *Error {
+	return &Error{Code: c, Message: fmt.Sprintf(format, args...)}
 }
 
 // Because adds the cause, without the URL that net/http puts into its errors:
@@ -78,9 +80,9 @@ var ErrStalled = errors.New("no byte came for too long")
 func GivenUp(ctx context.Context, what string) *Error {
 	err := context.Cause(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return New(Timeout, "%s: the time allowed for it is over", what).ForNow().Because(err)
+		return Timeout.New("%s: the time allowed for it is over", what).ForNow().Because(err)
 	}
-	return New(Canceled, "%s: given up before it was complete", what).Because(err)
+	return Canceled.New("%s: given up before it was complete", what).Because(err)
 }
 
 // Transfer explains what broke a transfer of what. ctx is the attempt's.
@@ -90,21 +92,25 @@ func Transfer(ctx context.Context, what string, err error) *Error {
 		return own
 	}
 	if errors.Is(context.Cause(ctx), ErrStalled) {
-		return New(Timeout, "%s: the server sent nothing for too long; it may be overloaded, try again later", what).ForNow().Because(ErrStalled)
+		return Timeout.New("%s: the server sent nothing for too long; it may be overloaded, try again later",
+			what).ForNow().Because(ErrStalled)
 	}
 	if ctx.Err() != nil {
 		return GivenUp(ctx, what)
 	}
 	var cert *tls.CertificateVerificationError
 	if errors.As(err, &cert) {
-		return New(Unreachable, "%s: the server's certificate is not trusted (%v); check the address and this machine's CA certificates", what, cert.Err).Because(err)
+		return Unreachable.New(
+			"%s: the server's certificate is not trusted (%v); check the address and this machine's CA certificates",
+			what, cert.Err).Because(err)
 	}
 	var op *net.OpError
 	var dns *net.DNSError
 	if errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial" {
-		return New(Unreachable, "%s: no connection to the server; check the address and the network", what).ForNow().Because(err)
+		return Unreachable.New("%s: no connection to the server; check the address and the network",
+			what).ForNow().Because(err)
 	}
-	return New(Cut, "%s: the connection broke before the transfer was complete", what).ForNow().Because(err)
+	return Cut.New("%s: the connection broke before the transfer was complete", what).ForNow().Because(err)
 }
 
 // OnDisk explains a failed operation on the local disk.
@@ -114,13 +120,14 @@ func OnDisk(what string, err error) *Error {
 		return own
 	}
 	if store.IsFull(err) {
-		return New(DiskFull, "%s: no space left where state.dir is; free some, or remove adapters", what).Because(err)
+		return DiskFull.New("%s: no space left where state.dir is; free some, or remove adapters", what).Because(err)
 	}
-	return New(Disk, "%s: the disk where state.dir is failed: %v", what, err).Because(err)
+	return Disk.New("%s: the disk where state.dir is failed: %v", what, err).Because(err)
 }
 
 // Mismatch says that bytes have another digest than the one that was asked for.
 func Mismatch(what, got, want string) *Error {
-	return New(DigestMismatch,
-		"%s: its SHA-256 is %s, but %s was asked for; the file was changed, or the digest is another file's", what, got, want)
+	return DigestMismatch.New(
+		"%s: its SHA-256 is %s, but %s was asked for; the file was changed, or the digest is another file's",
+		what, got, want)
 }
