@@ -55,35 +55,35 @@ func (f *Fetcher) take(ctx context.Context, origin store.Origin) *known {
 // fetch gets r into the store. The blob is held. Of one source there is only
 // one call at a time.
 func (f *Fetcher) fetch(ctx context.Context, r Ref, digest string, report reporter) (store.Blob, error) {
-	known := f.recall(ctx, r.id())
-	blob, err := f.update(ctx, r, digest, known, report)
+	past := f.recall(ctx, r.id())
+	blob, err := f.update(ctx, r, digest, past, report)
 	var own *failure.Error
 	switch {
-	case known == nil && errors.Is(err, errNotModified):
+	case past == nil && errors.Is(err, errNotModified):
 		return blob, failure.HTTPStatus.New("%s: the server says that it is what it was, which nobody asked", r)
-	case known == nil:
+	case past == nil:
 		return blob, err
-	case errors.Is(err, errNotModified) && digest != "" && digest != known.Digest:
-		err = failure.Mismatch(r.String(), known.Digest, digest)
+	case errors.Is(err, errNotModified) && digest != "" && digest != past.Digest:
+		err = failure.Mismatch(r.String(), past.Digest, digest)
 	case errors.Is(err, errNotModified):
 		f.log.Debug("the stored adapter is current", "source", r.String())
-		return known.blob, nil
-	case errors.As(err, &own) && own.Temporary && digest != "" && digest == known.Digest:
+		return past.blob, nil
+	case errors.As(err, &own) && own.Temporary && digest != "" && digest == past.Digest:
 		f.log.Warn("taking the stored adapter: its source cannot be asked", "source", r.String(), "error", err)
-		return known.blob, nil
+		return past.blob, nil
 	}
-	f.store.Blobs.Release(known.blob.Digest)
+	f.store.Blobs.Release(past.blob.Digest)
 	return blob, err
 }
 
 // update gets r into the store, or returns errNotModified if what is known of it is what it
 // has.
 func (f *Fetcher) update(
-	ctx context.Context, r Ref, digest string, known *known, report reporter,
+	ctx context.Context, r Ref, digest string, past *known, report reporter,
 ) (store.Blob, error) {
 	validator := ""
-	if known != nil {
-		validator = known.Validator
+	if past != nil {
+		validator = past.Validator
 		if r.immutable() {
 			return store.Blob{}, errNotModified
 		}

@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -47,7 +46,7 @@ func (m *maker) fromFile(ctx context.Context, what, name, path, digest string) (
 		blob, err = m.fromFolder(ctx, what, path)
 		return blob, m.name, err
 	}
-	blob, err = m.sumAndKeep(ctx, what, path)
+	blob, err = m.keep(ctx, what, path, "")
 	return blob, "", err
 }
 
@@ -68,24 +67,16 @@ func (m *maker) fromFolder(ctx context.Context, what, dir string) (store.Blob, e
 	case err != nil:
 		return store.Blob{}, err
 	}
-	return m.sumAndKeep(ctx, what, out)
+	return m.keep(ctx, what, out, "")
 }
 
-// sumAndKeep makes a blob, held, of a GGUF file of the store whose digest is not known.
-func (m *maker) sumAndKeep(ctx context.Context, what, path string) (store.Blob, error) {
-	digest, _, err := store.Sum(ctx, path, io.Discard)
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return store.Blob{}, failure.GivenUp(ctx, what)
-	case err != nil:
-		return store.Blob{}, failure.OnDisk(what, err)
-	}
-	return m.keep(ctx, what, path, digest)
-}
-
+// keep makes a blob, held, of a GGUF file of the store; for digest see store.Blobs.Keep.
 func (m *maker) keep(ctx context.Context, what, path, digest string) (store.Blob, error) {
 	blob, err := m.store.Blobs.Keep(ctx, path, digest)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return blob, failure.GivenUp(ctx, what)
+	case err != nil:
 		return blob, failure.OnDisk(what, err)
 	}
 	return blob, nil

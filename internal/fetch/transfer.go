@@ -106,10 +106,9 @@ func (t *transfer) complete(ctx context.Context, p *store.Partial) error {
 		before := p.Size
 		err := t.attempt(ctx, p)
 		if errors.Is(err, errRestart) {
-			if err := p.Reset(); err != nil {
-				return false, failure.OnDisk(t.what, err)
+			if err = t.reset(p); err == nil {
+				err = t.attempt(ctx, p)
 			}
-			err = t.attempt(ctx, p)
 		}
 		if err != nil {
 			p.Resumed = p.Size > 0
@@ -124,8 +123,8 @@ func (t *transfer) complete(ctx context.Context, p *store.Partial) error {
 		}
 		// What an earlier attempt left may have been of another version.
 		again = false
-		if err := p.Reset(); err != nil {
-			return false, failure.OnDisk(t.what, err)
+		if err := t.reset(p); err != nil {
+			return false, err
 		}
 		return false, bad.ForNow()
 	})
@@ -137,8 +136,8 @@ func (t *transfer) attempt(parent context.Context, p *store.Partial) error {
 		return nil // complete, and only not recorded as such
 	}
 	if p.Size > 0 && !p.CanGoOn() {
-		if err := p.Reset(); err != nil {
-			return failure.OnDisk(t.what, err)
+		if err := t.reset(p); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := context.WithCancelCause(parent)
@@ -160,6 +159,14 @@ func (t *transfer) attempt(parent context.Context, p *store.Partial) error {
 	return t.copy(ctx, p, s, func() { watch.Reset(t.stall) })
 }
 
+// reset throws away what is there.
+func (t *transfer) reset(p *store.Partial) error {
+	if err := p.Reset(); err != nil {
+		return failure.OnDisk(t.what, err)
+	}
+	return nil
+}
+
 // begin checks what a server is going to send, before it does.
 func (t *transfer) begin(p *store.Partial, s *stream) error {
 	changed := s.from > 0 && p.ETag != "" && s.etag != "" && s.etag != p.ETag
@@ -167,8 +174,8 @@ func (t *transfer) begin(p *store.Partial, s *stream) error {
 		return errRestart
 	}
 	if s.from == 0 {
-		if err := p.Reset(); err != nil {
-			return failure.OnDisk(t.what, err)
+		if err := t.reset(p); err != nil {
+			return err
 		}
 	}
 	if t.size >= 0 && s.total >= 0 && t.size != s.total {

@@ -111,7 +111,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "open\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
-	writing := filepath.Join(dir, "blobs", ".partial-of-the-other")
+	writing := filepath.Join(dir, "work", "of-the-other")
 	if err := os.WriteFile(writing, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,8 @@ import (
 // Blobs are files that are named after the SHA-256 of their bytes, which never change. It is
 // safe for concurrent use.
 type Blobs struct {
-	dir string
+	dir  string
+	work string // for copies that are not complete
 
 	// mu guards held, and is held while a file gets or loses its name.
 	mu   sync.Mutex
@@ -29,27 +30,12 @@ type Blob struct {
 	Path   string
 }
 
-const (
-	blobSuffix    = ".gguf"
-	partialPrefix = ".partial-" // what is being copied
-)
+const blobSuffix = ".gguf"
 
 var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
-func openBlobs(dir string) (*Blobs, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	left, err := filepath.Glob(filepath.Join(dir, partialPrefix+"*"))
-	if err != nil {
-		return nil, err
-	}
-	for _, path := range left { // by a process that was killed
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	return &Blobs{dir: dir, held: map[string]int{}}, nil
+func openBlobs(dir, work string) (*Blobs, error) {
+	return &Blobs{dir: dir, work: work, held: map[string]int{}}, os.MkdirAll(dir, 0o700)
 }
 
 // Put copies a file, unless its bytes are there, and returns the digest of the bytes that
@@ -72,7 +58,7 @@ func (b *Blobs) Put(ctx context.Context, path string) (digest string, size int64
 	if b.whole(ctx, digest) {
 		return digest, size, b.sync()
 	}
-	partial, err := os.CreateTemp(b.dir, partialPrefix)
+	partial, err := os.CreateTemp(b.work, "")
 	if err != nil {
 		return "", 0, err
 	}
@@ -112,10 +98,16 @@ func (b *Blobs) name(file *os.File, digest string) error {
 }
 
 // Keep makes a blob of a file of the store, such as one in Scratch's folder, that nobody
-// writes to any more and whose bytes have that digest. If the blob is there already it stays
-// as it is, and so does the file; else the file has become it. The blob is held: Release
-// must be called.
+// writes to any more. digest is that of its bytes; "" is not known, and takes reading them. If
+// the blob is there already it stays as it is, and so does the file; else the file has become
+// it. The blob is held: Release must be called.
 func (b *Blobs) Keep(ctx context.Context, path, digest string) (Blob, error) {
+	if digest == "" {
+		var err error
+		if digest, _, err = Sum(ctx, path, io.Discard); err != nil {
+			return Blob{}, err
+		}
+	}
 	if blob, ok := b.Take(ctx, digest); ok {
 		return blob, nil
 	}

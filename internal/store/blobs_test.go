@@ -102,7 +102,7 @@ func TestWhatIsNotWholeIsNotThere(t *testing.T) {
 	if _, _, err := d.Blobs.Put(t.Context(), filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of nothing: %v", err)
 	}
-	left := filepath.Join(dir, "blobs", partialPrefix+"123")
+	left := filepath.Join(dir, "work", "123")
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil { // as a killed process leaves it
 		t.Fatal(err)
 	}
@@ -110,8 +110,10 @@ func TestWhatIsNotWholeIsNotThere(t *testing.T) {
 	if list, err := d.Blobs.List(); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	if files, err := os.ReadDir(filepath.Join(dir, "blobs")); err != nil || len(files) != 0 {
-		t.Errorf("left are %v, %v", files, err)
+	for _, folder := range []string{"blobs", "work"} {
+		if files, err := os.ReadDir(filepath.Join(dir, folder)); err != nil || len(files) != 0 {
+			t.Errorf("left are %v, %v", files, err)
+		}
 	}
 }
 
@@ -164,7 +166,7 @@ func TestBlobsThatCannotBeWritten(t *testing.T) {
 	if err := put("blocked"); err == nil {
 		t.Error("what has no place is stored")
 	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "blobs", partialPrefix+"*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "work", "*")); len(left) > 0 {
 		t.Errorf("left are %v", left)
 	}
 	away := filepath.Join(dir, "away")

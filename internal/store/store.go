@@ -24,23 +24,26 @@ type Store struct {
 // Open opens the store in a folder that exists, and clears away what a killed process left.
 // Downloads that can go on stay for a week.
 func Open(dir string) (*Store, error) {
-	blobs, err := openBlobs(filepath.Join(dir, "blobs"))
+	work := filepath.Join(dir, "work")
+	if err := empty(work); err != nil {
+		return nil, err
+	}
+	blobs, err := openBlobs(filepath.Join(dir, "blobs"), work)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
+	return &Store{
 		Blobs: blobs, Partials: openPartials(filepath.Join(dir, "partial"), time.Now()),
-		Origins: openOrigins(filepath.Join(dir, "origins"), blobs.exists),
-		work:    filepath.Join(dir, "work"),
-	}
-	return s, empty(s.work)
+		Origins: openOrigins(filepath.Join(dir, "origins"), blobs.exists), work: work,
+	}, nil
 }
 
-// empty removes what is in a folder, which need not be there.
+// empty makes a folder that has nothing in it. One that is there stays: on a full disk there
+// would be no room for another.
 func empty(dir string) error {
 	found, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return os.MkdirAll(dir, 0o700)
 	}
 	for _, f := range found {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, f.Name())))
@@ -50,9 +53,4 @@ func empty(dir string) error {
 
 // Scratch makes an empty folder for what is being put together. It is the caller's to
 // remove, and does not outlive the process.
-func (s *Store) Scratch() (dir string, err error) {
-	if err := os.MkdirAll(s.work, 0o700); err != nil {
-		return "", err
-	}
-	return os.MkdirTemp(s.work, "")
-}
+func (s *Store) Scratch() (dir string, err error) { return os.MkdirTemp(s.work, "") }
