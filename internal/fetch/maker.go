@@ -19,8 +19,8 @@ type maker struct {
 }
 
 // fromFile makes a blob, held, of the adapter that the file at path is, or has in it. name
-// is the file's for its source, digest that of its bytes. A GGUF file is moved away unless the blob
-// is there; an archive stays. by is the maker's name if it had to convert, else "".
+// is the file's for its source, digest that of its bytes. A GGUF file is moved away, unless
+// its blob is there; an archive stays. by is the maker's name if it had to convert, else "".
 func (m *maker) fromFile(ctx context.Context, what, name, path, digest string) (blob store.Blob, by string, err error) {
 	is, err := archive.Settle(what, name, path)
 	if err != nil {
