@@ -12,8 +12,8 @@ import (
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/convert"
 	"github.com/loragate/loragate/internal/fetch"
-	"github.com/loragate/loragate/internal/fetch/failure"
 	"github.com/loragate/loragate/internal/gguf"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/store"
 )
 
@@ -69,8 +69,12 @@ func (in *intake) receive(
 
 // toCatalog puts what the fetcher returns into the catalog's words.
 func toCatalog(a *fetch.Artifact, err error) (string, func(), error) {
+	var e *lora.Error
+	if errors.As(err, &e) {
+		err = &catalog.Error{Code: catalog.Code(e.Code), Message: e.Message, Cause: err}
+	}
 	if err != nil {
-		return "", nil, fetchError(err)
+		return "", nil, err
 	}
 	return a.Path, a.Release, nil
 }
@@ -93,24 +97,4 @@ func refused(err error) error {
 		return &catalog.Error{Code: catalog.Refused, Message: err.Error(), Cause: err}
 	}
 	return err
-}
-
-// fetchError puts the fetcher's errors into the catalog's words.
-func fetchError(err error) error {
-	var e *failure.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	code := catalog.Refused
-	switch {
-	case e.Code == failure.TooLarge:
-		code = catalog.TooLarge
-	case e.Code == failure.BadSource:
-		code = catalog.Invalid
-	case e.Code == failure.DiskFull:
-		code = catalog.Full
-	case e.Temporary, e.Code == failure.Disk, e.Code == failure.NotFound, e.Code == failure.Unauthorized:
-		code = catalog.Failed
-	}
-	return &catalog.Error{Code: code, Message: e.Message, Cause: err}
 }

@@ -51,7 +51,7 @@ var below = map[string][]string{
 	"internal/backoff":         {},
 	"internal/fetch":           {"internal/backoff", "internal/fetch/archive", "internal/fetch/failure", "internal/httpkit", "internal/store"},
 	"internal/fetch/archive":   {"internal/fetch/failure", "internal/store"},
-	"internal/fetch/failure":   {"internal/store"},
+	"internal/fetch/failure":   {"internal/lora", "internal/store"},
 	"internal/lora":            {},
 	"internal/httpkit":         {},
 	"internal/gguf":            {},
@@ -64,7 +64,7 @@ var below = map[string][]string{
 	"internal/llamatest":       {},
 	"cmd/gateway":              {"internal/cli"},
 	"internal/cli":             {"internal/admin", "internal/admincli", "internal/adminclient", "internal/config", "internal/gateway", "internal/mps", "internal/sim", "internal/state", "internal/top"},
-	"internal/gateway":         {"internal/admin", "internal/auth", "internal/catalog", "internal/config", "internal/convert", "internal/fetch", "internal/fetch/failure", "internal/front", "internal/gguf", "internal/gpu", "internal/hostmem", "internal/logsink", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/state", "internal/store", "internal/usage", "internal/worker"},
+	"internal/gateway":         {"internal/admin", "internal/auth", "internal/catalog", "internal/config", "internal/convert", "internal/fetch", "internal/front", "internal/gguf", "internal/gpu", "internal/hostmem", "internal/logsink", "internal/lora", "internal/metrics", "internal/mps", "internal/pool", "internal/proxy", "internal/rawjson", "internal/state", "internal/store", "internal/usage", "internal/worker"},
 
 	"bench":                       {"bench/conversation", "bench/load", "bench/mixed", "bench/mixed/calibrate", "bench/overhead", "bench/plot", "bench/randgguf", "bench/report"},
 	"bench/conversation":          {"bench/load", "bench/report"},

@@ -1,5 +1,5 @@
-// Package failure has the one error of fetching adapters: why one could not be had, for users,
-// for the log, and for whoever may try again.
+// Package failure has the one error of fetching adapters: why one could not be had, for
+// operators, for the log, and for whoever may try again.
 package failure
 
 import (
@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/store"
 )
 
@@ -37,6 +38,7 @@ const (
 
 // Error says why an adapter could not be had. Message is for users: it names
 // the source without credentials or query, says what happened and what to do.
+// It wraps a *lora.Error, which is what an operator is told.
 type Error struct {
 	Code       Code
 	Message    string
@@ -46,7 +48,22 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
-func (e *Error) Unwrap() error { return e.Cause }
+func (e *Error) Unwrap() error { return lora.Errorf(e.broad(), "%s", e.Message).Because(e.Cause) }
+
+// broad tells whose fault it is: the source's, as a rule.
+func (e *Error) broad() lora.Code {
+	switch {
+	case e.Code == TooLarge:
+		return lora.TooLarge
+	case e.Code == BadSource:
+		return lora.Invalid
+	case e.Code == DiskFull:
+		return lora.Full
+	case e.Temporary, e.Code == Disk, e.Code == NotFound, e.Code == Unauthorized:
+		return lora.Failed
+	}
+	return lora.Refused
+}
 
 // Is makes whatever is not there an fs.ErrNotExist, wherever it is not.
 func (e *Error) Is(target error) bool { return target == fs.ErrNotExist && e.Code == NotFound }
