@@ -78,28 +78,9 @@ func New(o Options) (*Fetcher, error) {
 	return f, nil
 }
 
-// Artifact is an adapter on the local disk: a GGUF file, which must not be written to. One
-// of the store stays there until Release; one that a user has on this machine is the user's.
-type Artifact struct {
-	Path string
-
-	release func()
-}
-
-// Release says that the artifact is not needed any more: from now on whoever owns the store
-// may delete it. Further calls do nothing.
-func (a *Artifact) Release() {
-	if a.release != nil {
-		a.release()
-	}
-}
-
-// artifact takes over the hold of a blob.
-func (f *Fetcher) artifact(blob store.Blob) *Artifact {
-	return &Artifact{Path: blob.Path, release: sync.OnceFunc(func() { f.store.Blobs.Release(blob.Digest) })}
-}
-
-// Fetch gets the adapter that ref names, see Parse, and blocks until it is there. A source
+// Fetch gets the adapter that ref names, see Parse, and blocks until it is there: a GGUF file,
+// which must not be written to. One of the store stays there until release, which may be
+// called several times; one that a user has on this machine is the user's. A source
 // whose bytes are in the store and that has not changed is not fetched again. With a digest,
 // "" for none, other bytes are an error, and what the store has of that digest is taken
 // without asking the network. The same source fetched several times at once is downloaded
@@ -108,54 +89,56 @@ func (f *Fetcher) artifact(blob store.Blob) *Artifact {
 // progress, if not nil, is told how many bytes are there of how many; a total
 // of 0 is not known. It must not block, and is not called after Fetch returned.
 // The error is a *failure.Error, or one of Options.Convert.
-func (f *Fetcher) Fetch(ctx context.Context, ref, digest string, progress func(done, total int64)) (*Artifact, error) {
+func (f *Fetcher) Fetch(
+	ctx context.Context, ref, digest string, progress func(done, total int64),
+) (path string, release func(), err error) {
 	r, err := Parse(ref)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		digest, err = parseDigest(digest)
 	}
-	if digest, err = parseDigest(digest); err != nil {
-		return nil, err
+	if err != nil {
+		return "", nil, err
 	}
 	if r.Kind == Local {
 		switch is, err := lookAt(ctx, r.Path, digest); {
 		case err != nil:
-			return nil, err
+			return "", nil, err
 		case is == aGGUF:
-			return &Artifact{Path: r.Path}, nil
+			return r.Path, func() {}, nil
 		case is == aFolder:
-			blob, err := f.maker.fromFolder(ctx, r.Path, r.Path)
-			if err != nil {
-				return nil, err
-			}
-			return f.artifact(blob), nil
+			return f.handOver(f.maker.fromFolder(ctx, r.Path, r.Path))
 		}
 	}
 	if k := f.stored(ctx, digest); k != nil {
-		return f.artifact(k.blob), nil
+		return f.handOver(k.blob, nil)
 	}
 	run := func(ctx context.Context, report reporter) (store.Blob, error) {
 		return f.fetch(ctx, r, digest, report)
 	}
 	blob, err := f.flights.join(ctx, r.id(), digest, progress, run)
-	switch {
-	case err == nil:
-		return f.artifact(blob), nil
-	case ctx.Err() != nil:
-		return nil, failure.GivenUp(ctx, r.String())
+	if err != nil && ctx.Err() != nil {
+		err = failure.GivenUp(ctx, r.String())
 	}
-	return nil, err
+	return f.handOver(blob, err)
+}
+
+// handOver gives the hold of a blob to a caller.
+func (f *Fetcher) handOver(blob store.Blob, err error) (path string, release func(), _ error) {
+	if err != nil {
+		return "", nil, err
+	}
+	return blob.Path, sync.OnceFunc(func() { f.store.Blobs.Release(blob.Digest) }), nil
 }
 
 // Receive gets an upload into the store and checks it. filename's extension says
 // what it must be; without a known one, the content does. A PEFT adapter must
 // be packed into an archive. It blocks until r ends and does not interrupt r's
-// Read: ctx is looked at between reads. For digest, progress and errors see Fetch.
+// Read: ctx is looked at between reads. For all else see Fetch.
 func (f *Fetcher) Receive(
 	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
-) (*Artifact, error) {
-	digest, err := parseDigest(digest)
-	if err != nil {
-		return nil, err
+) (path string, release func(), err error) {
+	if digest, err = parseDigest(digest); err != nil {
+		return "", nil, err
 	}
 	what, name := "the upload", filepath.Base(filename)
 	if name != "." && name != string(filepath.Separator) {
@@ -163,7 +146,7 @@ func (f *Fetcher) Receive(
 	}
 	dir, err := f.store.Scratch()
 	if err != nil {
-		return nil, failure.OnDisk(what, err)
+		return "", nil, failure.OnDisk(what, err)
 	}
 	defer os.RemoveAll(dir)
 	t := f.transfer(what, filepath.Join(dir, "upload"))
@@ -172,16 +155,13 @@ func (f *Fetcher) Receive(
 	}
 	got, err := t.receive(ctx, r)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	if digest != "" && got.sha256 != digest {
-		return nil, failure.Mismatch(what, got.sha256, digest)
+		return "", nil, failure.Mismatch(what, got.sha256, digest)
 	}
 	blob, _, err := f.maker.fromFile(ctx, what, name, t.path, got.sha256)
-	if err != nil {
-		return nil, err
-	}
-	return f.artifact(blob), nil
+	return f.handOver(blob, err)
 }
 
 // transfer returns one that reports to nobody.

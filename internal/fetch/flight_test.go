@@ -65,7 +65,7 @@ func TestSameSourceAtOnceIsOneDownload(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				reported := false
-				a, err := f.Fetch(t.Context(), wireURL, "", func(int64, int64) { reported = true })
+				a, err := got(f.Fetch(t.Context(), wireURL, "", func(int64, int64) { reported = true }))
 				if err != nil || !reported {
 					t.Errorf("%v, progress %v", err, reported)
 					return
@@ -78,7 +78,7 @@ func TestSameSourceAtOnceIsOneDownload(t *testing.T) {
 		synctest.Wait()
 		// One that wants other bytes waits its turn, and then fails alone.
 		wg.Go(func() {
-			_, err := f.Fetch(t.Context(), wireURL, digestOf(nil), nil)
+			_, _, err := f.Fetch(t.Context(), wireURL, digestOf(nil), nil)
 			wantError(t, err, failure.DigestMismatch)
 		})
 		synctest.Wait()
@@ -102,12 +102,12 @@ func TestCancelOneOfTwo(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_, err := f.Fetch(ctx, wireURL, "", nil)
+			_, _, err := f.Fetch(ctx, wireURL, "", nil)
 			wantError(t, err, failure.Canceled, "given up")
 		})
 		synctest.Wait()
 		wg.Go(func() {
-			if a, err := f.Fetch(t.Context(), wireURL, "", nil); err != nil {
+			if a, err := got(f.Fetch(t.Context(), wireURL, "", nil)); err != nil {
 				t.Error(err)
 			} else {
 				wantFile(t, a, data)

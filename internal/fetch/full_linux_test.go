@@ -16,7 +16,7 @@ func TestUploadToAFullDisk(t *testing.T) {
 		return
 	}
 	f := newFetcher(t, Options{Store: newStore(t, filepath.Join(disk.Dir))})
-	_, err := f.Receive(t.Context(), bytes.NewReader(someGGUF(1, 4<<20)), "x.gguf", "", nil)
+	_, _, err := f.Receive(t.Context(), bytes.NewReader(someGGUF(1, 4<<20)), "x.gguf", "", nil)
 	wantError(t, err, failure.DiskFull, "no space left")
 	if left := leftovers(t, f); left != nil {
 		t.Errorf("left over: %v", left)

@@ -88,9 +88,19 @@ func convert(_ context.Context, dir, out string) error {
 	return os.WriteFile(out, slices.Concat([]byte("GGUF"), config, weights), 0o600)
 }
 
-func mustFetch(t *testing.T, f *Fetcher, ref, digest string) *Artifact {
+// artifact is what Fetch and Receive return.
+type artifact struct {
+	Path    string
+	Release func()
+}
+
+func got(path string, release func(), err error) (*artifact, error) {
+	return &artifact{path, release}, err
+}
+
+func mustFetch(t *testing.T, f *Fetcher, ref, digest string) *artifact {
 	t.Helper()
-	a, err := f.Fetch(t.Context(), ref, digest, nil)
+	a, err := got(f.Fetch(t.Context(), ref, digest, nil))
 	if err != nil {
 		t.Fatalf("Fetch(%s): %v", ref, err)
 	}
@@ -98,7 +108,7 @@ func mustFetch(t *testing.T, f *Fetcher, ref, digest string) *Artifact {
 }
 
 // wantFile checks that an artifact is a GGUF file with these bytes.
-func wantFile(t *testing.T, a *Artifact, want []byte) {
+func wantFile(t *testing.T, a *artifact, want []byte) {
 	t.Helper()
 	got, err := os.ReadFile(a.Path)
 	if err != nil {
@@ -110,7 +120,7 @@ func wantFile(t *testing.T, a *Artifact, want []byte) {
 }
 
 // wantPEFT checks that an artifact was made of a PEFT adapter with these weights.
-func wantPEFT(t *testing.T, a *Artifact, weights []byte) {
+func wantPEFT(t *testing.T, a *artifact, weights []byte) {
 	t.Helper()
 	got, err := os.ReadFile(a.Path)
 	if err != nil {

@@ -187,7 +187,7 @@ func TestHubPEFT(t *testing.T) {
 		f := h.fetcher(t, "")
 		var done, total int64
 		ref := strings.TrimSuffix("hf://owner/repo/"+folder, "/")
-		a, err := f.Fetch(t.Context(), ref, digestOf(weights), func(d, n int64) { done, total = d, n })
+		a, err := got(f.Fetch(t.Context(), ref, digestOf(weights), func(d, n int64) { done, total = d, n }))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,7 +199,7 @@ func TestHubPEFT(t *testing.T) {
 		if left := leftovers(t, f); left != nil {
 			t.Errorf("left over: %v", left)
 		}
-		_, err = f.Fetch(t.Context(), ref, digestOf(nil), nil)
+		_, _, err = f.Fetch(t.Context(), ref, digestOf(nil), nil)
 		wantError(t, err, failure.DigestMismatch, digestOf(weights))
 	}
 }
@@ -227,7 +227,7 @@ func TestHubVerifiesWhatItSends(t *testing.T) {
 		return true
 	}
 	f := h.fetcher(t, "")
-	_, err := f.Fetch(t.Context(), "hf://owner/repo", "", nil)
+	_, _, err := f.Fetch(t.Context(), "hf://owner/repo", "", nil)
 	wantError(t, err, failure.DigestMismatch, digestOf(h.files["x.gguf"]), digestOf(someGGUF(2, 5000)))
 	if left := leftovers(t, f); left != nil {
 		t.Errorf("left over: %v", left)
@@ -266,7 +266,7 @@ func TestHubRevalidates(t *testing.T) {
 	// While the Hub is away, a digest that fits will do.
 	h.api.Close()
 	wantPEFT(t, mustFetch(t, f, "hf://owner/repo", digestOf(newer)), newer)
-	_, err = f.Fetch(t.Context(), "hf://owner/repo", "", nil)
+	_, _, err = f.Fetch(t.Context(), "hf://owner/repo", "", nil)
 	wantError(t, err, failure.Unreachable, "hf://owner/repo: ")
 }
 
@@ -285,7 +285,7 @@ func TestHubHasWhatIsStored(t *testing.T) {
 				t.Errorf("%s: %s, not %s, after %d downloads", name, a.Path, first.Path, h.cdnCalls)
 			}
 		}
-		_, err := f.Fetch(t.Context(), ref, digestOf(nil), nil)
+		_, _, err := f.Fetch(t.Context(), ref, digestOf(nil), nil)
 		wantError(t, err, failure.DigestMismatch, digestOf(content))
 	}
 }
@@ -337,7 +337,7 @@ func TestHubRefusals(t *testing.T) {
 			h := newHubServer(t, c.files)
 			h.token, h.gated = c.needs, c.gated
 			f := h.fetcher(t, c.have)
-			_, err := f.Fetch(t.Context(), c.ref, "", nil)
+			_, _, err := f.Fetch(t.Context(), c.ref, "", nil)
 			e := wantError(t, err, c.code, append(c.message, c.ref)...)
 			if e.Temporary {
 				t.Error("it is not worth trying again")
@@ -349,7 +349,7 @@ func TestHubRefusals(t *testing.T) {
 func TestHubEndpointIsNone(t *testing.T) {
 	s := newSite(t, []byte("<html>"))
 	f := newFetcher(t, Options{HuggingFace: HuggingFaceOptions{Endpoint: s.URL}})
-	_, err := f.Fetch(t.Context(), "hf://owner/repo", "", nil)
+	_, _, err := f.Fetch(t.Context(), "hf://owner/repo", "", nil)
 	wantError(t, err, failure.HTTPStatus, "not a Hub's")
 	_, err = New(Options{Store: newStore(t, t.TempDir()), HuggingFace: HuggingFaceOptions{Endpoint: "huggingface.co"}})
 	wantError(t, err, failure.BadSource, "not the address of a server")

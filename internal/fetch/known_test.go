@@ -148,11 +148,11 @@ func TestLocal(t *testing.T) {
 		"none.gguf": {failure.NotFound, "no such file"}, "other": {failure.BadSource, archive.PEFTConfig},
 		"other/readme": {failure.BadSource, ".gguf"},
 	} {
-		_, err := f.Fetch(t.Context(), filepath.Join(dir, name), "", nil)
+		_, _, err := f.Fetch(t.Context(), filepath.Join(dir, name), "", nil)
 		wantError(t, err, want.code, want.text, dir)
 	}
 	for _, name := range []string{file, peft, packed} {
-		_, err := f.Fetch(t.Context(), name, digestOf(nil), nil)
+		_, _, err := f.Fetch(t.Context(), name, digestOf(nil), nil)
 		wantError(t, err, failure.DigestMismatch, name, digestOf(nil))
 	}
 }

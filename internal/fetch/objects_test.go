@@ -93,7 +93,7 @@ func TestObjectPEFT(t *testing.T) {
 	}
 	f := newFetcher(t, Options{S3: s.options()})
 	wantPEFT(t, mustFetch(t, f, "s3://bucket/dir/", digestOf(weights)), weights)
-	_, err := f.Fetch(t.Context(), "s3://bucket/other/", "", nil)
+	_, _, err := f.Fetch(t.Context(), "s3://bucket/other/", "", nil)
 	wantError(t, err, failure.NotFound, "s3://bucket/other/", archive.PEFTConfig)
 }
 
@@ -136,7 +136,7 @@ func TestObjectResumesAfterARestart(t *testing.T) {
 			return true
 		}
 		o := Options{S3: s.options(), Store: newStore(t, t.TempDir())}
-		_, err := newFetcher(t, o).Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
+		_, _, err := newFetcher(t, o).Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
 		if e := wantError(t, err, failure.HTTPStatus, "502"); !e.Temporary {
 			t.Error("the error is not temporary")
 		}
@@ -178,21 +178,21 @@ func TestObjectRefusals(t *testing.T) {
 		"s3://bucket/none.gguf": failure.NotFound, "s3://nobucket/x.gguf": failure.NotFound,
 		"s3://bucket/x.safetensors": failure.BadSource,
 	} {
-		_, err := f.Fetch(t.Context(), ref, "", nil)
+		_, _, err := f.Fetch(t.Context(), ref, "", nil)
 		if e := wantError(t, err, want, ref); e.Temporary {
 			t.Errorf("%s: it is not worth trying again", ref)
 		}
 	}
-	_, err := f.Fetch(t.Context(), "s3://bucket/x.gguf", digestOf(nil), nil)
+	_, _, err := f.Fetch(t.Context(), "s3://bucket/x.gguf", digestOf(nil), nil)
 	wantError(t, err, failure.DigestMismatch, digestOf(nil))
 	s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write([]byte("<Error><Code>AccessDenied</Code></Error>"))
 		return true
 	}
-	_, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
+	_, _, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
 	wantError(t, err, failure.Unauthorized, "AWS_ACCESS_KEY_ID")
 	f = newFetcher(t, Options{S3: S3Options{Endpoint: "http://s3.example"}})
-	_, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
+	_, _, err = f.Fetch(t.Context(), "s3://bucket/x.gguf", "", nil)
 	wantError(t, err, failure.BadSource, "insecure")
 }

@@ -36,8 +36,8 @@ func TestReceiveArchives(t *testing.T) {
 	data := someGGUF(1, 50_000)
 	parent := t.TempDir()
 	f := newFetcher(t, Options{Store: newStore(t, parent), MaxBytes: 100_000})
-	receive := func(files map[string][]byte) (*Artifact, error) {
-		return f.Receive(t.Context(), bytes.NewReader(makeZip(t, files)), "x.zip", "", nil)
+	receive := func(files map[string][]byte) (*artifact, error) {
+		return got(f.Receive(t.Context(), bytes.NewReader(makeZip(t, files)), "x.zip", "", nil))
 	}
 	a, err := receive(map[string][]byte{"x.gguf": data})
 	if err != nil {
@@ -74,7 +74,7 @@ func TestFailedConversions(t *testing.T) {
 	s := newSite(t, makeZip(t, peftFiles("", someGGUF(1, 5000))))
 	f := newFetcher(t, Options{Convert: func(context.Context, string, string) error { return os.ErrInvalid }})
 	for range 2 {
-		if _, err := f.Fetch(t.Context(), s.URL+"/x.zip", "", nil); err != os.ErrInvalid {
+		if _, _, err := f.Fetch(t.Context(), s.URL+"/x.zip", "", nil); err != os.ErrInvalid {
 			t.Errorf("%v", err)
 		}
 	}
@@ -87,8 +87,8 @@ func TestReceive(t *testing.T) {
 	data := someGGUF(1, 500_000)
 	f := newFetcher(t, Options{MaxBytes: 600_000})
 	var last int64
-	a, err := f.Receive(t.Context(), bytes.NewReader(data), "../../x.gguf", digestOf(data),
-		func(done, total int64) { last = done })
+	a, err := got(f.Receive(t.Context(), bytes.NewReader(data), "../../x.gguf", digestOf(data),
+		func(done, total int64) { last = done }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,14 +97,14 @@ func TestReceive(t *testing.T) {
 		t.Errorf("the last progress is %d", last)
 	}
 	a.Release()
-	_, err = f.Receive(t.Context(), bytes.NewReader(data), "x.gguf", digestOf(nil), nil)
+	_, _, err = f.Receive(t.Context(), bytes.NewReader(data), "x.gguf", digestOf(nil), nil)
 	wantError(t, err, failure.DigestMismatch, digestOf(data), digestOf(nil), `"x.gguf"`)
-	_, err = f.Receive(t.Context(), bytes.NewReader(someGGUF(1, 600_001)), "x.gguf", "", nil)
+	_, _, err = f.Receive(t.Context(), bytes.NewReader(someGGUF(1, 600_001)), "x.gguf", "", nil)
 	wantError(t, err, failure.TooLarge, "600000")
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = f.Receive(ctx, bytes.NewReader(data), "x.gguf", "", func(int64, int64) { cancel() })
+	_, _, err = f.Receive(ctx, bytes.NewReader(data), "x.gguf", "", func(int64, int64) { cancel() })
 	wantError(t, err, failure.Canceled)
-	_, err = f.Receive(t.Context(), bytes.NewReader(data), "x.gguf", "nonsense", nil)
+	_, _, err = f.Receive(t.Context(), bytes.NewReader(data), "x.gguf", "nonsense", nil)
 	wantError(t, err, failure.BadSource)
 	if left := leftovers(t, f); left != nil {
 		t.Errorf("left over: %v", left)

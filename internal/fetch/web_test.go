@@ -20,12 +20,12 @@ func TestWebDownload(t *testing.T) {
 	s := newSite(t, data)
 	f := newFetcher(t, Options{})
 	var last, of int64
-	a, err := f.Fetch(t.Context(), s.URL+"/x.gguf?token=secret", "sha256:"+digestOf(data), func(done, total int64) {
+	a, err := got(f.Fetch(t.Context(), s.URL+"/x.gguf?token=secret", "sha256:"+digestOf(data), func(done, total int64) {
 		if done < last {
 			t.Errorf("progress went back from %d to %d", last, done)
 		}
 		last, of = done, total
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestWebResumesAfterARestart(t *testing.T) {
 	down = true
 	o := Options{Store: newStore(t, t.TempDir())}
 	f := newFetcher(t, o)
-	_, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	_, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 	if e := wantError(t, err, failure.HTTPStatus, "502 Bad Gateway"); !e.Temporary {
 		t.Error("the error is not temporary")
 	}
@@ -225,7 +225,7 @@ func TestWebObeysNoEndlessRetryAfter(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return true
 	}
-	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 	wantError(t, err, failure.HTTPStatus, "503")
 	if got := len(s.seen()); got != 1 {
 		t.Errorf("%d requests, want 1", got)
@@ -240,7 +240,7 @@ func TestWebRefusalsAreFinal(t *testing.T) {
 		s := newSite(t, nil)
 		s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		url := strings.Replace(s.URL, "//", "//user:secret@", 1) + "/x.gguf?token=secret"
-		_, err := newFetcher(t, Options{}).Fetch(t.Context(), url, "", nil)
+		_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), url, "", nil)
 		e := wantError(t, err, code, s.URL+"/x.gguf: ", fmt.Sprint(status))
 		if e.Temporary || len(s.seen()) != 1 {
 			t.Errorf("%d: temporary %v after %d requests", status, e.Temporary, len(s.seen()))
@@ -254,7 +254,7 @@ func TestWebRefusalsAreFinal(t *testing.T) {
 func TestWebNoServer(t *testing.T) {
 	s := newSite(t, nil)
 	s.Close()
-	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf?token=secret", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf?token=secret", "", nil)
 	e := wantError(t, err, failure.Unreachable, "no connection")
 	if !e.Temporary || strings.Contains(fmt.Sprintf("%v %v", e, e.Cause), "secret") {
 		t.Errorf("temporary %v, %v, cause %v", e.Temporary, e, e.Cause)
@@ -266,7 +266,7 @@ func TestWebUntrustedCertificate(t *testing.T) {
 	s.Config.ErrorLog = quiet()
 	s.StartTLS()
 	t.Cleanup(s.Close)
-	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 	if e := wantError(t, err, failure.Unreachable, "certificate is not trusted"); e.Temporary {
 		t.Error("it is not worth trying again")
 	}
@@ -285,16 +285,25 @@ func TestWebStall(t *testing.T) {
 			<-r.Context().Done()
 			return true
 		}
-		f := newFetcher(t, Options{})
+		tries := &counter{}
+		f := newFetcher(t, Options{Client: &http.Client{Transport: tries}})
 		f.web.stall = 20 * time.Millisecond
-		_, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+		_, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 		if e := wantError(t, err, failure.Timeout, "sent nothing"); !e.Temporary {
 			t.Error("the error is not temporary")
 		}
-		if got := len(s.seen()); got != maxFailures {
-			t.Errorf("%d requests, want %d", got, maxFailures)
+		if tries.n != maxFailures {
+			t.Errorf("%d requests, want %d", tries.n, maxFailures)
 		}
 	}
+}
+
+// counter counts requests, those that the server never sees included.
+type counter struct{ n int }
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.n++
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 func TestWebTooLarge(t *testing.T) {
@@ -309,7 +318,7 @@ func TestWebTooLarge(t *testing.T) {
 			return !announced
 		}
 		f := newFetcher(t, Options{MaxBytes: 200_000})
-		_, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+		_, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 		wantError(t, err, failure.TooLarge, "200000")
 		if left := leftovers(t, f); left != nil {
 			t.Errorf("%s: left over: %v", name, left)
@@ -321,14 +330,14 @@ func TestWebDigestMismatch(t *testing.T) {
 	data, other := someGGUF(1, 5000), digestOf([]byte("other"))
 	s := newSite(t, data)
 	f := newFetcher(t, Options{})
-	_, err := f.Fetch(t.Context(), s.URL+"/x.gguf", other, nil)
+	_, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", other, nil)
 	wantError(t, err, failure.DigestMismatch, digestOf(data), other)
 	if left := leftovers(t, f); left != nil || len(s.seen()) != 1 {
 		t.Errorf("left over: %v, after %d requests", left, len(s.seen()))
 	}
 	// What is stored and current is not what was asked for, either.
 	mustFetch(t, f, s.URL+"/x.gguf", "").Release()
-	_, err = f.Fetch(t.Context(), s.URL+"/x.gguf", other, nil)
+	_, _, err = f.Fetch(t.Context(), s.URL+"/x.gguf", other, nil)
 	wantError(t, err, failure.DigestMismatch, digestOf(data), other)
 }
 
@@ -348,7 +357,7 @@ func TestWebDiskFull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	_, _, err = f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 	wantError(t, err, failure.DiskFull, "no space left")
 	if left := leftovers(t, f); left != nil {
 		t.Errorf("left over: %v", left)
@@ -388,7 +397,7 @@ func TestWebNotModifiedUnasked(t *testing.T) {
 		w.WriteHeader(http.StatusNotModified)
 		return true
 	}
-	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 	wantError(t, err, failure.HTTPStatus, "which nobody asked")
 }
 
@@ -410,14 +419,14 @@ func TestWebContentMustBeAnAdapter(t *testing.T) {
 	} {
 		s := newSite(t, []byte(content))
 		f := newFetcher(t, Options{})
-		_, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
+		_, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil)
 		wantError(t, err, failure.BadContent, want)
 		if left := leftovers(t, f); left != nil {
 			t.Errorf("left over: %v", left)
 		}
 	}
 	s := newSite(t, []byte("hello"))
-	_, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/download", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(t.Context(), s.URL+"/download", "", nil)
 	wantError(t, err, failure.BadContent, "neither a GGUF file nor")
 }
 
@@ -471,7 +480,7 @@ func TestCancelTheOnlyOneEndsTheDownload(t *testing.T) {
 		return true
 	}
 	f := newFetcher(t, Options{})
-	_, err := f.Fetch(ctx, s.URL+"/x.gguf", "", func(int64, int64) { cancel() })
+	_, _, err := f.Fetch(ctx, s.URL+"/x.gguf", "", func(int64, int64) { cancel() })
 	wantError(t, err, failure.Canceled)
 	<-ended
 	// The next one waits for the end of the first, and goes on where it was.
@@ -484,6 +493,6 @@ func TestCancelTheOnlyOneEndsTheDownload(t *testing.T) {
 func TestDeadline(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	_, err := newFetcher(t, Options{}).Fetch(ctx, "https://h.invalid/x.gguf", "", nil)
+	_, _, err := newFetcher(t, Options{}).Fetch(ctx, "https://h.invalid/x.gguf", "", nil)
 	wantError(t, err, failure.Timeout, "the time allowed")
 }

@@ -68,15 +68,12 @@ func (in *intake) receive(
 }
 
 // toCatalog puts what the fetcher returns into the catalog's words.
-func toCatalog(a *fetch.Artifact, err error) (string, func(), error) {
+func toCatalog(path string, release func(), err error) (string, func(), error) {
 	var e *lora.Error
 	if errors.As(err, &e) {
 		err = &catalog.Error{Code: catalog.Code(e.Code), Message: e.Message, Cause: err}
 	}
-	if err != nil {
-		return "", nil, err
-	}
-	return a.Path, a.Release, nil
+	return path, release, err
 }
 
 // check is catalog.Options.Check.
