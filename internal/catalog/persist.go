@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/state"
+	"github.com/loragate/loragate/internal/store"
 )
 
 // stored is a record as it is kept. A version that waits for a worker is kept as
@@ -27,7 +28,7 @@ func (e *entry) stored() state.Adapter {
 }
 
 // restored is a record as it was kept, with the versions whose files are there.
-func restored(a state.Adapter, blobs *state.Blobs) *entry {
+func restored(a state.Adapter, blobs *store.Blobs) *entry {
 	e := &entry{
 		spec: Spec{
 			Name: a.Name, Source: a.Source, Digest: a.WantDigest, Scale: a.Scale, Settings: a.Settings,

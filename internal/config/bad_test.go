@@ -215,7 +215,6 @@ var bad = []struct{ name, want string }{
 	{"source_scheme", `FILE: adapters.list[0].source: "ftp://example.com/a.gguf": must be a path, or begin with https://, hf:// or s3://`},
 	{"source_secret", `FILE: adapters.list[0].source: "http://***@example.com/a.gguf?***": is not a valid URL`},
 	{"source_url", `FILE: adapters.list[0].source: "https:///a.gguf": is not a valid URL`},
-	{"sources_cache", `FILE: sources.cache: 0: must be more than 0`},
 	{"sources_max_size", `FILE: sources.max_size: "-1KiB": must be more than 0`},
 	{"spare_many", `FILE: workers.spare: 2: must be from 0 to 1`},
 	{"state_dir_adapters", `FILE: state.dir: ".././adapters/": is adapters.dir: what is stored would be taken for adapters`},

@@ -240,7 +240,7 @@ func defaults() Config {
 		Usage:        Usage{Retention: 90 * 24 * time.Hour},
 		Catalog:      Catalog{Adhoc: true},
 		Sources: Sources{
-			Cache: 10 << 30, MaxSize: 4 << 30,
+			MaxSize:     4 << 30,
 			HuggingFace: HuggingFace{Endpoint: "https://huggingface.co"},
 		},
 		Workers: Workers{

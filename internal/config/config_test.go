@@ -72,7 +72,7 @@ func TestGoodFiles(t *testing.T) {
 				{Name: "embed2", Path: base, Kind: Embedding, Slots: 4, Context: 512},
 			},
 			Sources: Sources{
-				Cache: 1e9, MaxSize: 1,
+				MaxSize:     1,
 				HuggingFace: HuggingFace{Endpoint: "http://localhost:1", Token: "hf_x"},
 				S3:          S3{Endpoint: "minio:9000", Region: "eu-central-1", Insecure: true},
 			},

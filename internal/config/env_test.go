@@ -47,7 +47,6 @@ func overrides(base, adapter string) map[string]struct {
 		"catalog.default_model":        {"demo", "demo"},
 		"rules":                        {"[{match: 'a*', model: b}]", []Rule{{Match: "a*", Model: "b"}}},
 		"usage.retention":              {"720h", 720 * time.Hour},
-		"sources.cache":                {"3GiB", int64(3 << 30)},
 		"sources.max_size":             {"2GiB", int64(2 << 30)},
 		"sources.huggingface.endpoint": {"https://hub.example", "https://hub.example"},
 		"sources.huggingface.token":    {"123", "123"},

@@ -121,8 +121,6 @@ type Rule struct {
 // Sources is about where adapters are got from. Sizes are written as Limits.Body
 // is.
 type Sources struct {
-	// Cache is how many bytes of downloads are kept, more than 0. Default 10 GiB.
-	Cache int64 `mapstructure:"cache"`
 	// MaxSize is how many bytes one adapter may have, downloaded or uploaded, more
 	// than 0. Default 4 GiB.
 	MaxSize     int64       `mapstructure:"max_size"`

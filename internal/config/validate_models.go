@@ -209,9 +209,6 @@ func (k *checker) room(c *Config) {
 }
 
 func (k *checker) sources(s *Sources) {
-	if s.Cache <= 0 {
-		k.add("sources.cache", "must be more than 0")
-	}
 	if s.MaxSize <= 0 {
 		k.add("sources.max_size", "must be more than 0")
 	}

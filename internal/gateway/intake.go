@@ -7,79 +7,73 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/convert"
+	"github.com/loragate/loragate/internal/fetch"
 	"github.com/loragate/loragate/internal/gguf"
-	"github.com/loragate/loragate/internal/source"
+	"github.com/loragate/loragate/internal/lora"
+	"github.com/loragate/loragate/internal/store"
 )
 
+// conversion counts the ways in which adapters have been converted: what an older one made
+// is not taken for what this one would make.
+const conversion = 1
+
 // intake gets adapters from where they are to a GGUF file that has been checked
-// against the base. It has no state of its own but the fetcher's cache.
+// against the base. It has no state of its own.
 type intake struct {
-	fetcher *source.Fetcher
+	fetcher *fetch.Fetcher
 	base    *gguf.Base
-	path    string // of the base
-	dir     string // for what is converted; exists
 }
 
-// newIntake reads the base and opens the cache in dir.
-func newIntake(cfg *config.Config, dir string, log *slog.Logger) (*intake, error) {
+// newIntake reads the base.
+func newIntake(cfg *config.Config, kept *store.Store, log *slog.Logger) (*intake, error) {
 	base, err := gguf.ReadBase(cfg.Model.Path)
 	if err != nil {
 		return nil, fmt.Errorf("base model: %w", err)
 	}
-	in := &intake{base: base, path: cfg.Model.Path, dir: filepath.Join(dir, "converted")}
-	if err := source.Empty(in.dir); err != nil { // of what a killed gateway left
-		return nil, err
+	info, err := os.Stat(cfg.Model.Path)
+	if err != nil {
+		return nil, fmt.Errorf("base model: %w", err)
 	}
 	s := cfg.Sources
-	in.fetcher, err = source.New(source.Options{
-		CacheDir: filepath.Join(dir, "cache"), CacheBytes: s.Cache, MaxBytes: s.MaxSize,
-		HuggingFace: source.HuggingFaceOptions{Endpoint: s.HuggingFace.Endpoint, Token: s.HuggingFace.Token},
-		S3:          source.S3Options{Endpoint: s.S3.Endpoint, Region: s.S3.Region, Insecure: s.S3.Insecure},
+	fetcher, err := fetch.New(fetch.Options{
+		Store: kept, MaxBytes: s.MaxSize,
+		HuggingFace: fetch.HuggingFaceOptions{Endpoint: s.HuggingFace.Endpoint, Token: s.HuggingFace.Token},
+		S3:          fetch.S3Options{Endpoint: s.S3.Endpoint, Region: s.S3.Region, Insecure: s.S3.Insecure},
 		Log:         log,
+		Convert: func(ctx context.Context, dir, out string) error {
+			return refused(convert.Convert(ctx, convert.Options{Dir: dir, Base: cfg.Model.Path, Out: out}))
+		},
+		Converter: fmt.Sprintf("%d for %s, %d bytes of %d",
+			conversion, cfg.Model.Path, info.Size(), info.ModTime().UnixNano()),
 	})
-	return in, err
+	return &intake{fetcher: fetcher, base: base}, err
 }
 
 // fetch is catalog.Options.Intake.
-func (in *intake) fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (string, func(), error) {
-	a, err := in.fetcher.Fetch(ctx, from, digest, progress)
-	if err != nil {
-		return "", nil, sourceError(err)
-	}
-	return in.convert(ctx, a)
+func (in *intake) fetch(
+	ctx context.Context, from, digest string, progress func(done, total int64),
+) (string, func(), error) {
+	return toCatalog(in.fetcher.Fetch(ctx, from, digest, progress))
 }
 
 // receive is catalog.Options.Receive.
-func (in *intake) receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (string, func(), error) {
-	a, err := in.fetcher.Receive(ctx, r, filename, digest, progress)
-	if err != nil {
-		return "", nil, sourceError(err)
-	}
-	return in.convert(ctx, a)
+func (in *intake) receive(
+	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
+) (string, func(), error) {
+	return toCatalog(in.fetcher.Receive(ctx, r, filename, digest, progress))
 }
 
-// convert turns a PEFT adapter into a GGUF file; one that is a GGUF file stays
-// what it is.
-func (in *intake) convert(ctx context.Context, a *source.Artifact) (string, func(), error) {
-	if !a.PEFT {
-		return a.Path, a.Release, nil
+// toCatalog puts what the fetcher returns into the catalog's words.
+func toCatalog(path string, release func(), err error) (string, func(), error) {
+	var e *lora.Error
+	if errors.As(err, &e) {
+		err = &catalog.Error{Code: catalog.Code(e.Code), Message: e.Message, Cause: err}
 	}
-	defer a.Release()
-	dir, err := os.MkdirTemp(in.dir, "")
-	if err != nil {
-		return "", nil, err
-	}
-	out := filepath.Join(dir, "adapter.gguf")
-	if err := convert.Convert(ctx, convert.Options{Dir: a.Path, Base: in.path, Out: out}); err != nil {
-		os.RemoveAll(dir)
-		return "", nil, refused(err)
-	}
-	return out, func() { os.RemoveAll(dir) }, nil
+	return path, release, err
 }
 
 // check is catalog.Options.Check.
@@ -100,24 +94,4 @@ func refused(err error) error {
 		return &catalog.Error{Code: catalog.Refused, Message: err.Error(), Cause: err}
 	}
 	return err
-}
-
-// sourceError puts the fetcher's errors into the catalog's words.
-func sourceError(err error) error {
-	var e *source.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	code := catalog.Refused
-	switch {
-	case e.Code == source.TooLarge:
-		code = catalog.TooLarge
-	case e.Code == source.BadSource:
-		code = catalog.Invalid
-	case e.Code == source.DiskFull:
-		code = catalog.Full
-	case e.Temporary, e.Code == source.Disk, e.Code == source.NotFound, e.Code == source.Unauthorized:
-		code = catalog.Failed
-	}
-	return &catalog.Error{Code: code, Message: e.Message, Cause: err}
 }

@@ -46,7 +46,7 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 	if g.state, err = state.Open(dir); err != nil {
 		return fmt.Errorf("state.dir: %w", err)
 	}
-	in, err := newIntake(g.cfg, dir, g.log)
+	in, err := newIntake(g.cfg, g.state.Store(), g.log)
 	if err != nil {
 		return err
 	}

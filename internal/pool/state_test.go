@@ -484,27 +484,3 @@ func TestCloseTurnsAwayWhatWaits(t *testing.T) {
 		t.Errorf("new: %v", err)
 	}
 }
-
-func TestBackoff(t *testing.T) {
-	b := newBackoff(func() float64 { return 0 })
-	now := time.Unix(0, 0)
-	for i, want := range []time.Duration{100, 200, 400, 800} {
-		if got := b.fail(now).Round(time.Millisecond); got != want*time.Millisecond {
-			t.Errorf("failure %d: pause %s, want %dms", i+1, got, want)
-		}
-	}
-	for range 20 {
-		b.fail(now)
-	}
-	if got := b.fail(now); got != b.max {
-		t.Errorf("pause %s, want the longest", got)
-	}
-	now = now.Add(time.Hour)
-	if got := b.fail(now).Round(time.Millisecond); got != 100*time.Millisecond {
-		t.Errorf("after an hour: pause %s, want as if it were the first", got)
-	}
-	b.jitter = func() float64 { return 0.999 }
-	if got := b.fail(now); got > 110*time.Millisecond {
-		t.Errorf("jitter takes off nearly half of 200ms, got %s", got)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"time"
@@ -21,7 +20,7 @@ var errSelfTest = errors.New("self-test")
 // is not needed any more.
 func (p *Pool) supervise(m *member) {
 	log := p.opts.Log.With("worker", m.id)
-	pauses := newBackoff(rand.Float64)
+	pauses := newBackoff()
 	first := !p.spare(m) // nobody waits for a spare's first start
 	if first && !p.enter(m) {
 		return
@@ -39,7 +38,7 @@ func (p *Pool) supervise(m *member) {
 		if errors.Is(err, errReplaced) {
 			continue
 		}
-		pause := pauses.fail(p.now())
+		pause := pauses.Fail(p.now())
 		restart := p.now().Add(pause)
 		log.Error("worker down", "error", err, "restart_in", pause.Round(time.Millisecond))
 		p.withLock(func() { p.state.down(m, restart, err) })

@@ -86,7 +86,7 @@ func (d *DB) Token() (token, path string, err error) {
 // replace puts a private file with that text in the place of another, in whole or not
 // at all.
 func replace(path, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix) // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), ".partial-") // mode 0600
 	if err != nil {
 		return explain(err)
 	}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/loragate/loragate/internal/store"
 )
 
 const (
@@ -77,7 +78,7 @@ func (r *reserve) grow(to int64) error {
 		r.size += int64(n)
 	}
 	// Some file systems find out only now that there is no room.
-	if err = errors.Join(err, f.Sync()); full(err) {
+	if err = errors.Join(err, f.Sync()); store.IsFull(err) {
 		if info, e := f.Stat(); e == nil {
 			r.size = min(r.size, info.Size())
 		}
@@ -92,13 +93,8 @@ func (r *reserve) shrink(to int64) {
 	}
 }
 
-// full reports whether an error of the system is of a disk, or a quota, with no room.
-func full(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
 func onlyFull(err error) error {
-	if full(err) {
+	if store.IsFull(err) {
 		return err
 	}
 	return nil

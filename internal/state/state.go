@@ -24,6 +24,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/loragate/loragate/internal/lora"
+	"github.com/loragate/loragate/internal/store"
 )
 
 // Adapter is a record of the catalog: an adapter or a composition.
@@ -64,7 +65,7 @@ func (e *LockedError) Error() string {
 type DB struct {
 	dir   string // absolute
 	sql   *sql.DB
-	blobs *Blobs
+	store *store.Store
 	lock  *os.File
 
 	file   fs.FileInfo           // the database's, as it was opened
@@ -159,7 +160,7 @@ func Open(dir string) (*DB, error) {
 // open opens what is in the directory. On a full disk the reserve is given up for the
 // database's index, and, that not being enough, the index is kept in memory.
 func (d *DB) open() (err error) {
-	if d.blobs, err = openBlobs(filepath.Join(d.dir, "blobs")); err != nil {
+	if d.store, err = store.Open(d.dir); err != nil {
 		return err
 	}
 	path := filepath.Join(d.dir, databaseName)
@@ -258,7 +259,7 @@ func (d *DB) openSQL(path string, how access) (err error) {
 	}
 	tighten(path)
 	d.sql.SetMaxOpenConns(1) // writers would only wait for one another
-	if err = inspect(d.sql, d.blobs); err == nil {
+	if err = inspect(d.sql, d.store.Blobs); err == nil {
 		err = migrate(d.sql)
 	}
 	if err != nil {
@@ -268,7 +269,7 @@ func (d *DB) openSQL(path string, how access) (err error) {
 }
 
 // inspect returns why a database must not be used, or nil.
-func inspect(db *sql.DB, blobs *Blobs) error {
+func inspect(db *sql.DB, blobs *store.Blobs) error {
 	const advice = "restore it from a backup, or, to start with an empty catalog, move it away with all that is in its folder"
 	var version int
 	err := db.QueryRow("PRAGMA user_version").Scan(&version)
@@ -294,7 +295,7 @@ func inspect(db *sql.DB, blobs *Blobs) error {
 	if list, err := blobs.List(); err != nil || len(list) == 0 {
 		return err
 	}
-	return fmt.Errorf("it is empty, or was until now, while there are files of adapters in %s: %s", blobs.dir, advice)
+	return fmt.Errorf("it is empty, or was until now, while there are files of adapters in %s: %s", blobs.Dir(), advice)
 }
 
 func migrate(db *sql.DB) error {
@@ -330,8 +331,11 @@ func (d *DB) Dir() string { return d.dir }
 // SQL returns the database, for others to read from; they change it by way of Write.
 func (d *DB) SQL() *sql.DB { return d.sql }
 
+// Store returns what keeps the adapters' files.
+func (d *DB) Store() *store.Store { return d.store }
+
 // Blobs returns the adapters' files.
-func (d *DB) Blobs() *Blobs { return d.blobs }
+func (d *DB) Blobs() *store.Blobs { return d.store.Blobs }
 
 // Adapters returns all records, by name and origin.
 func (d *DB) Adapters() ([]Adapter, error) {

@@ -3,9 +3,6 @@ package state
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +12,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,7 +111,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "open\n" {
 		t.Fatalf("%q, %v", line, err)
 	}
-	writing := filepath.Join(dir, "blobs", partialPrefix+"of-the-other")
+	writing := filepath.Join(dir, "work", "of-the-other")
 	if err := os.WriteFile(writing, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -321,161 +317,8 @@ func TestOddPaths(t *testing.T) {
 	}
 }
 
-func TestBlobs(t *testing.T) {
-	dir := t.TempDir()
-	source := filepath.Join(dir, "source")
-	if err := os.WriteFile(source, []byte("bytes"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256([]byte("bytes"))
-	want := hex.EncodeToString(sum[:])
-	b := open(t, dir).Blobs()
-	long := time.Unix(1, 0)
-	for _, again := range []bool{false, true} { // the second writes nothing, and so needs no room
-		digest, size, err := b.Put(t.Context(), source)
-		if err != nil || digest != want || size != 5 || !b.Has(want, 5) {
-			t.Fatalf("%s, %d, %v", digest, size, err)
-		}
-		if info, err := os.Stat(b.dir); err != nil || info.ModTime().Equal(long) != again {
-			t.Errorf("again %t: the folder was changed at %v, %v", again, info.ModTime(), err)
-		}
-		if err := os.Chtimes(b.dir, long, long); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.WriteFile(source, []byte("other bytes"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := os.ReadFile(b.Path(want)); err != nil || string(text) != "bytes" {
-		t.Errorf("after the source changed it has %q, %v", text, err)
-	}
-	// A file that was cut, by a full disk or a bad restore, is written anew.
-	if err := errors.Join(os.Chmod(b.Path(want), 0o600), os.Truncate(b.Path(want), 2), os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if b.Has(want, 5) {
-		t.Error("a file that was cut counts as there")
-	}
-	if _, _, err := b.Put(t.Context(), source); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := os.ReadFile(b.Path(want)); err != nil || string(text) != "bytes" {
-		t.Errorf("after it was cut and put again it has %q, %v", text, err)
-	}
-	// So is one with other bytes, of the same number.
-	if err := errors.Join(os.Remove(b.Path(want)), os.WriteFile(b.Path(want), []byte("bites"), 0o400)); err != nil {
-		t.Fatal(err)
-	}
-	if digest, size, err := b.Put(t.Context(), source); err != nil || digest != want || size != 5 {
-		t.Fatal(digest, size, err)
-	}
-	if text, err := os.ReadFile(b.Path(want)); err != nil || string(text) != "bytes" {
-		t.Errorf("after it was damaged and put again it has %q, %v", text, err)
-	}
-	if list, err := b.List(); err != nil || !reflect.DeepEqual(list, []string{want}) {
-		t.Errorf("%v, %v", list, err)
-	}
-	if err := errors.Join(b.Delete(want), b.Delete(want)); err != nil || b.Has(want, 5) {
-		t.Errorf("deleted twice: %v", err)
-	}
-}
-
-func TestWhatIsNotWholeIsNotThere(t *testing.T) {
-	dir := t.TempDir()
-	d := open(t, dir)
-	source := filepath.Join(dir, "source")
-	if err := os.WriteFile(source, []byte("bytes"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, _, err := d.Blobs().Put(ctx, source); !errors.Is(err, context.Canceled) {
-		t.Errorf("given up: %v", err)
-	}
-	if _, _, err := d.Blobs().Put(t.Context(), filepath.Join(dir, "nothing")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("of nothing: %v", err)
-	}
-	left := filepath.Join(dir, "blobs", partialPrefix+"123")
-	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil { // as a killed process leaves it
-		t.Fatal(err)
-	}
-	d.Close()
-	d = open(t, dir)
-	if list, err := d.Blobs().List(); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	if files, err := os.ReadDir(filepath.Join(dir, "blobs")); err != nil || len(files) != 0 {
-		t.Errorf("left are %v, %v", files, err)
-	}
-}
-
-// TestOneOfManyStoresTheSame puts the same bytes from many goroutines.
-func TestOneOfManyStoresTheSame(t *testing.T) {
-	dir := t.TempDir()
-	b := open(t, dir).Blobs()
-	source := filepath.Join(dir, "source")
-	if err := os.WriteFile(source, bytes.Repeat([]byte("bytes"), 1<<16), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
-	found := make([]string, 8)
-	for i := range found {
-		group.Go(func() {
-			digest, size, err := b.Put(t.Context(), source)
-			if err != nil || !b.Has(digest, size) {
-				t.Errorf("%s, %d, %v", digest, size, err)
-			}
-			found[i] = digest
-		})
-	}
-	group.Wait()
-	files, err := os.ReadDir(filepath.Join(dir, "blobs"))
-	if err != nil || len(files) != 1 || files[0].Name() != found[0]+blobSuffix {
-		t.Errorf("there are %v, %v", files, err)
-	}
-}
-
-// TestBlobsThatCannotBeWritten leave nothing behind, and say what to do if the disk
-// is full.
-func TestBlobsThatCannotBeWritten(t *testing.T) {
-	dir := t.TempDir()
-	b := open(t, dir).Blobs()
-	source := filepath.Join(dir, "source")
-	put := func(content string) error {
-		if err := os.WriteFile(source, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, _, err := b.Put(t.Context(), source)
-		return err
-	}
-	if err := put("known"); err != nil {
-		t.Fatal(err)
-	}
-	// Renames onto a folder that is not empty fail, as would writes on a full disk.
-	sum := sha256.Sum256([]byte("blocked"))
-	blocked := b.Path(hex.EncodeToString(sum[:]))
-	if err := os.MkdirAll(filepath.Join(blocked, "something"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := put("blocked"); err == nil {
-		t.Error("what has no place is stored")
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, "blobs", partialPrefix+"*")); len(left) > 0 {
-		t.Errorf("left are %v", left)
-	}
-	away := filepath.Join(dir, "away")
-	if err := os.Rename(filepath.Join(dir, "blobs"), away); err != nil {
-		t.Fatal(err)
-	}
-	if err := put("new"); err == nil {
-		t.Error("it is stored in a folder that is not there")
-	}
-	if err := os.Rename(away, filepath.Join(dir, "blobs")); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(put("new"), put("known")); err != nil {
-		t.Errorf("after the folder is back: %v", err)
-	}
+// TestFullDisksAreExplained: the error says what to do.
+func TestFullDisksAreExplained(t *testing.T) {
 	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		if got := explain(&os.PathError{Op: "write", Path: "x", Err: err}); !errors.Is(got, err) || !strings.Contains(got.Error(), "the disk is full: free space where state.dir is") {
 			t.Errorf("%v: %v", err, got)

@@ -7,6 +7,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/loragate/loragate/internal/store"
 )
 
 // FullError says that the disk has no room for a change, of which nothing was done. Its
@@ -21,7 +23,7 @@ func (e *FullError) Unwrap() error { return e.Cause }
 // IsFull reports whether an error is of a disk, or a quota, with no room.
 func IsFull(err error) bool {
 	var e *FullError
-	return errors.As(err, &e) || full(err)
+	return errors.As(err, &e) || store.IsFull(err)
 }
 
 // explain makes the error of a full disk a *FullError.

@@ -30,12 +30,13 @@ type bound struct {
 var bounds = map[string]bound{
 	"internal/catalog":      {77, 12},
 	"internal/config":       {31, 13},
+	"internal/fetch":        {33, 2},
 	"internal/pool":         {38, 8},
 	"internal/proxy":        {27, 1},
 	"internal/proxy/bounds": {20, 1},
 	"internal/residency":    {36, 2},
 	"internal/sched":        {33, 7},
-	"internal/source":       {62, 10},
+	"internal/store":        {30, 1},
 }
 
 // TestFilesKnowFew measures the large packages.
