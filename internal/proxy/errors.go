@@ -14,6 +14,7 @@ import (
 
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -44,7 +45,7 @@ func modelNotFound(name string) *apiError {
 // fromCatalog turns a name that stands for nothing into an answer.
 func fromCatalog(name string, err error) *apiError {
 	var quarantined *catalog.QuarantinedError
-	var bad *catalog.Error
+	var bad *lora.Error
 	switch {
 	case errors.As(err, &quarantined):
 		return unavailable(name, err)

@@ -28,13 +28,15 @@ type bound struct {
 // bounds are those of the large packages. They are only ever lowered: a package whose files
 // all know each other has to be learnt whole before anything in it can be changed.
 var bounds = map[string]bound{
-	"internal/catalog":   {77, 12},
-	"internal/config":    {31, 13},
-	"internal/pool":      {38, 8},
-	"internal/proxy":     {28, 33},
-	"internal/residency": {36, 2},
-	"internal/sched":     {33, 7},
-	"internal/source":    {62, 10},
+	"internal/catalog":         {37, 2},
+	"internal/catalog/ingest":  {35, 2},
+	"internal/catalog/records": {71, 4},
+	"internal/config":          {31, 13},
+	"internal/pool":            {38, 8},
+	"internal/proxy":           {28, 33},
+	"internal/residency":       {36, 2},
+	"internal/sched":           {33, 7},
+	"internal/source":          {62, 10},
 }
 
 // TestFilesKnowFew measures the large packages.

@@ -9,29 +9,29 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/convert"
 	"github.com/loragate/loragate/internal/gguf"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/source"
 )
 
-// intake gets adapters from where they are to a GGUF file that has been checked
-// against the base. It has no state of its own but the fetcher's cache.
-type intake struct {
+// sources gets adapters from where they are to a GGUF file, and checks such against the
+// base: ingest.Sources. It has no state of its own but the fetcher's cache.
+type sources struct {
 	fetcher *source.Fetcher
 	base    *gguf.Base
 	path    string // of the base
 	dir     string // for what is converted; exists
 }
 
-// newIntake reads the base and opens the cache in dir.
-func newIntake(cfg *config.Config, dir string, log *slog.Logger) (*intake, error) {
+// newSources reads the base and opens the cache in dir.
+func newSources(cfg *config.Config, dir string, log *slog.Logger) (*sources, error) {
 	base, err := gguf.ReadBase(cfg.Model.Path)
 	if err != nil {
 		return nil, fmt.Errorf("base model: %w", err)
 	}
-	in := &intake{base: base, path: cfg.Model.Path, dir: filepath.Join(dir, "converted")}
+	in := &sources{base: base, path: cfg.Model.Path, dir: filepath.Join(dir, "converted")}
 	if err := source.Empty(in.dir); err != nil { // of what a killed gateway left
 		return nil, err
 	}
@@ -45,8 +45,8 @@ func newIntake(cfg *config.Config, dir string, log *slog.Logger) (*intake, error
 	return in, err
 }
 
-// fetch is catalog.Options.Intake.
-func (in *intake) fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (string, func(), error) {
+// Fetch implements ingest.Sources.
+func (in *sources) Fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (string, func(), error) {
 	a, err := in.fetcher.Fetch(ctx, from, digest, progress)
 	if err != nil {
 		return "", nil, sourceError(err)
@@ -54,8 +54,8 @@ func (in *intake) fetch(ctx context.Context, from, digest string, progress func(
 	return in.convert(ctx, a)
 }
 
-// receive is catalog.Options.Receive.
-func (in *intake) receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (string, func(), error) {
+// Receive implements ingest.Sources.
+func (in *sources) Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (string, func(), error) {
 	a, err := in.fetcher.Receive(ctx, r, filename, digest, progress)
 	if err != nil {
 		return "", nil, sourceError(err)
@@ -65,7 +65,7 @@ func (in *intake) receive(ctx context.Context, r io.Reader, filename, digest str
 
 // convert turns a PEFT adapter into a GGUF file; one that is a GGUF file stays
 // what it is.
-func (in *intake) convert(ctx context.Context, a *source.Artifact) (string, func(), error) {
+func (in *sources) convert(ctx context.Context, a *source.Artifact) (string, func(), error) {
 	if !a.PEFT {
 		return a.Path, a.Release, nil
 	}
@@ -82,13 +82,13 @@ func (in *intake) convert(ctx context.Context, a *source.Artifact) (string, func
 	return out, func() { os.RemoveAll(dir) }, nil
 }
 
-// check is catalog.Options.Check.
-func (in *intake) check(ctx context.Context, path string) (catalog.CheckInfo, error) {
+// Check implements ingest.Sources.
+func (in *sources) Check(ctx context.Context, path string) (lora.Version, error) {
 	info, err := in.base.Check(ctx, path)
 	if err != nil {
-		return catalog.CheckInfo{}, refused(err)
+		return lora.Version{}, refused(err)
 	}
-	return catalog.CheckInfo{Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha}, nil
+	return lora.Version{Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha}, nil
 }
 
 // refused tells an adapter that is at fault from a disk that is.
@@ -97,27 +97,27 @@ func refused(err error) error {
 	var unsupported *convert.Unsupported
 	var malformed *convert.Malformed
 	if errors.As(err, &rejection) || errors.As(err, &unsupported) || errors.As(err, &malformed) {
-		return &catalog.Error{Code: catalog.Refused, Message: err.Error(), Cause: err}
+		return lora.Errorf(lora.Refused, "%s", err).Because(err)
 	}
 	return err
 }
 
-// sourceError puts the fetcher's errors into the catalog's words.
+// sourceError puts the fetcher's errors into the words that all parts share.
 func sourceError(err error) error {
 	var e *source.Error
 	if !errors.As(err, &e) {
 		return err
 	}
-	code := catalog.Refused
+	code := lora.Refused
 	switch {
 	case e.Code == source.TooLarge:
-		code = catalog.TooLarge
+		code = lora.TooLarge
 	case e.Code == source.BadSource:
-		code = catalog.Invalid
+		code = lora.Invalid
 	case e.Code == source.DiskFull:
-		code = catalog.Full
+		code = lora.Full
 	case e.Temporary, e.Code == source.Disk, e.Code == source.NotFound, e.Code == source.Unauthorized:
-		code = catalog.Failed
+		code = lora.Failed
 	}
-	return &catalog.Error{Code: code, Message: e.Message, Cause: err}
+	return lora.Errorf(code, "%s", e.Message).Because(err)
 }

@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -36,7 +37,7 @@ func (m expected) String() string {
 }
 
 // after returns what a change makes of the model, and the code that it ends with.
-func (m expected) after(verb, arg string) (expected, Code) {
+func (m expected) after(verb, arg string) (expected, lora.Code) {
 	m.versions, m.numbers, m.bad = slices.Clone(m.versions), slices.Clone(m.numbers), maps.Clone(m.bad)
 	switch verb {
 	case "put", "upload", "later":
@@ -51,7 +52,7 @@ func (m expected) after(verb, arg string) (expected, Code) {
 		return m, ""
 	}
 	if !m.exists {
-		return m, NotFound
+		return m, lora.NotFound
 	}
 	switch verb {
 	case "pin", "unpin":
@@ -59,7 +60,7 @@ func (m expected) after(verb, arg string) (expected, Code) {
 	case "rollback":
 		before := m.before()
 		if before == 0 {
-			return m, Conflict
+			return m, lora.Conflict
 		}
 		m.active = before
 	case "remove":
@@ -70,10 +71,10 @@ func (m expected) after(verb, arg string) (expected, Code) {
 	return m, ""
 }
 
-func (m expected) put(content string) (expected, Code) {
+func (m expected) put(content string) (expected, lora.Code) {
 	m.exists, m.seen = true, content
 	if m.bad[content] {
-		return m, Refused
+		return m, lora.Refused
 	}
 	number := 1
 	if len(m.numbers) > 0 {
@@ -202,7 +203,7 @@ func (k *killer) follow(lines []string) (under map[string][]string, accepted map
 		case "done":
 			name, verb := words[1], under[words[1]][0]
 			next, want := k.models[name].after(verb, under[name][1])
-			if got := Code(strings.Join(words[2:], " ")); got != want && verb != "later" {
+			if got := lora.Code(strings.Join(words[2:], " ")); got != want && verb != "later" {
 				k.t.Errorf("%s of %s: %s ended with code %q, want %q", verb, name, k.models[name], got, want)
 			}
 			k.models[name] = next
@@ -227,16 +228,16 @@ func (k *killer) checkStored() {
 		k.t.Fatal(err)
 	}
 	for _, a := range records {
-		active := a.Active == 0
+		active := a.Answering == 0
 		for _, v := range a.Versions {
-			active = active || v.Number == a.Active
+			active = active || v.Number == a.Answering
 			content, err := os.ReadFile(db.Blobs().Path(v.Digest))
 			if err != nil || digest(string(content)) != v.Digest || int64(len(content)) != v.Bytes {
 				k.t.Errorf("version %d of %s: %q, %v", v.Number, a.Name, content, err)
 			}
 		}
 		if !active {
-			k.t.Errorf("%s is answered by version %d, which it has not: %+v", a.Name, a.Active, a)
+			k.t.Errorf("%s is answered by version %d, which it has not: %+v", a.Name, a.Answering, a)
 		}
 	}
 }
@@ -244,18 +245,18 @@ func (k *killer) checkStored() {
 // checkCatalog opens the catalog and compares.
 func (k *killer) checkCatalog(under map[string][]string, accepted map[string]bool) {
 	k.t.Helper()
-	r := &rig{t: k.t, opts: victimOptions(k.dir)}
+	r := victimRig(k.t, k.dir)
 	var err error
-	if r.opts.Store, err = state.Open(filepath.Join(k.dir, "state")); err != nil {
+	if r.base.Store, err = state.Open(filepath.Join(k.dir, "state")); err != nil {
 		k.t.Fatal(err)
 	}
-	defer r.opts.Store.Close()
-	if r.Catalog, err = Open(context.Background(), r.opts); err != nil {
+	defer r.base.Store.Close()
+	if err := r.begin(context.Background()); err != nil {
 		k.t.Fatal(err)
 	}
 	defer r.Close()
 	r.until("what was being fetched is there", func() bool {
-		return !slices.ContainsFunc(r.List(), func(rec Record) bool { return rec.State == Downloading })
+		return !slices.ContainsFunc(r.List(), func(rec lora.Record) bool { return rec.State == lora.Downloading })
 	})
 	for name, before := range k.models {
 		got := k.found(r, name)
@@ -284,32 +285,39 @@ func (k *killer) checkCatalog(under map[string][]string, accepted map[string]boo
 
 // found describes what the catalog has.
 func (k *killer) found(r *rig, name string) (m expected) {
-	r.Catalog.mu.Lock()
-	defer r.Catalog.mu.Unlock()
-	e := r.st.entries[name]
 	if name != "sum" {
 		m.bad = map[string]bool{}
 	}
-	for digest := range r.st.quarantined {
+	quarantined, err := r.base.Store.Quarantined()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for digest := range quarantined {
 		if strings.HasPrefix(k.names[digest], name+"-") {
 			m.bad[k.names[digest]] = true
 		}
 	}
-	if e == nil {
+	rec, ok := r.Get(name)
+	if !ok {
 		return m
 	}
-	m.exists, m.seen, m.pin = true, k.names[e.seen], e.pin()
-	for _, v := range e.versions {
+	kept, err := r.base.Store.Adapters()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	i := slices.IndexFunc(kept, func(a state.Adapter) bool { return a.Name == name })
+	m.exists, m.seen, m.pin = true, k.names[kept[i].Seen], rec.Pin
+	for _, v := range rec.Versions {
 		m.versions, m.numbers = append(m.versions, k.names[v.Digest]), append(m.numbers, v.Number)
 	}
-	if e.active != nil {
-		m.active = e.active.Number
-		if got := r.answers(name); got != e.active.Digest {
+	if rec.Active != nil {
+		m.active = rec.Active.Number
+		if got := r.answers(name); got != rec.Active.Digest {
 			k.t.Errorf("%s is answered by %s", name, got)
 		}
 	}
-	if len(e.spec.Shares) > 0 {
-		m.scale = fmt.Sprint(e.spec.Shares[0].Scale)
+	if len(rec.Shares) > 0 {
+		m.scale = fmt.Sprint(rec.Shares[0].Scale)
 	}
 	return m
 }

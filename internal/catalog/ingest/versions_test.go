@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"context"
@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
 // path returns where a content's bytes are stored.
-func (r *rig) path(content string) string { return r.opts.Store.Blobs().Path(digest(content)) }
+func (r *rig) path(content string) string { return r.base.Store.Blobs().Path(digest(content)) }
 
 // load says that a worker has loaded the content.
 func (r *rig) load(content string) {
@@ -36,7 +37,7 @@ func TestVersionsTakeOver(t *testing.T) {
 	r.put("a", "one")
 	r.load("one")
 	source := r.file("two", "two")
-	if rec, err := r.Put(t.Context(), Spec{Name: "a", Source: source}, false); err != nil || rec.State != Downloading || rec.Active == nil {
+	if rec, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: source}, false); err != nil || rec.State != lora.Downloading || rec.Active == nil {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	staged := func() bool { rec, _ := r.Get("a"); return rec.Staged != nil }
@@ -51,7 +52,7 @@ func TestVersionsTakeOver(t *testing.T) {
 	}
 	waited := make(chan error)
 	go func() {
-		_, err := r.Put(context.Background(), Spec{Name: "a", Source: source}, true) // the same bytes again
+		_, err := r.Put(context.Background(), lora.Spec{Name: "a", Source: source}, true) // the same bytes again
 		waited <- err
 	}()
 	r.until("it waits", staged)
@@ -85,7 +86,7 @@ func TestRollback(t *testing.T) {
 		}
 		r.want("a", want)
 	}
-	if _, err := r.Rollback("a"); refusal(err) != Conflict {
+	if _, err := r.Rollback("a"); refusal(err) != lora.Conflict {
 		t.Errorf("beyond the first: %v", err)
 	}
 	r.reopen()
@@ -96,7 +97,7 @@ func TestRollback(t *testing.T) {
 		t.Errorf("versions %s", got)
 	}
 	r.load("four")
-	if rec, err := r.Rollback("a"); err != nil || rec.Staged == nil || rec.State != Loading {
+	if rec, err := r.Rollback("a"); err != nil || rec.Staged == nil || rec.State != lora.Loading {
 		t.Errorf("%+v, %v: the old bytes are not loaded", rec, err)
 	}
 	r.want("a", "four")
@@ -130,11 +131,11 @@ func TestOldBytesAgain(t *testing.T) {
 // TestOneVersionIsKept: the one before goes when a worker has the new one.
 func TestOneVersionIsKept(t *testing.T) {
 	r := closedRig(t)
-	r.opts.KeepVersions = 1
+	r.base.KeepVersions = 1
 	r.open()
 	r.put("a", "one")
 	r.load("one")
-	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("two", "two")}, false); err != nil {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("two", "two")}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.until("it is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
@@ -178,7 +179,7 @@ func TestQuarantine(t *testing.T) {
 	r.put("alone", "two")
 	r.Quarantine(r.path("two"), "it ended llama-server")
 	r.want("a", "one")
-	var q *QuarantinedError
+	var q *catalog.QuarantinedError
 	if _, err := r.Resolve("alone"); !errors.As(err, &q) || !strings.Contains(q.Reason, "it ended llama-server") {
 		t.Errorf("alone: %v", err)
 	}
@@ -190,18 +191,18 @@ func TestQuarantine(t *testing.T) {
 			t.Error("it is in stock still")
 		}
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "again", Source: r.file("again", "two")}, true); refusal(err) != Refused {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "again", Source: r.file("again", "two")}, true); refusal(err) != lora.Refused {
 		t.Errorf("under another name: %v", err)
 	}
-	if rec, _ := r.Get("again"); rec.State != Quarantined {
+	if rec, _ := r.Get("again"); rec.State != lora.Quarantined {
 		t.Errorf("%+v", rec)
 	}
 	r.reopen()
-	if rec, _ := r.Get("alone"); rec.State != Quarantined {
+	if rec, _ := r.Get("alone"); rec.State != lora.Quarantined {
 		t.Errorf("after a restart: %+v", rec)
 	}
 	r.want("a", "one")
-	if _, err := r.Rollback("a"); refusal(err) != Conflict {
+	if _, err := r.Rollback("a"); refusal(err) != lora.Conflict {
 		t.Errorf("there is nothing before it: %v", err)
 	}
 	for _, name := range []string{"a", "alone", "again"} {
@@ -220,16 +221,16 @@ func TestQuarantineOfAStagedVersion(t *testing.T) {
 	r.load("one")
 	done := make(chan error)
 	go func() {
-		_, err := r.Put(context.Background(), Spec{Name: "a", Source: r.file("b", "two")}, true)
+		_, err := r.Put(context.Background(), lora.Spec{Name: "a", Source: r.file("b", "two")}, true)
 		done <- err
 	}()
 	r.until("it is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
 	r.Quarantine(r.path("two"), "it ended llama-server")
-	if err := <-done; refusal(err) != Refused {
+	if err := <-done; refusal(err) != lora.Refused {
 		t.Errorf("whoever waited for it: %v", err)
 	}
 	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.Staged != nil || rec.State != Ready || !strings.Contains(rec.Reason, "ended llama-server") {
+	if rec, _ := r.Get("a"); rec.Staged != nil || rec.State != lora.Ready || !strings.Contains(rec.Reason, "ended llama-server") {
 		t.Errorf("%+v", rec)
 	}
 }
@@ -238,14 +239,14 @@ func TestQuarantineOfAStagedVersion(t *testing.T) {
 func TestBadSourcesChangeNothing(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
-	for content, code := range map[string]Code{"bad bytes": Refused, "": ""} {
+	for content, code := range map[string]lora.Code{"bad bytes": lora.Refused, "": ""} {
 		source := r.file("source", content)
 		if content == "" {
 			source = filepath.Join(r.root, "nothing")
-			code = Failed
+			code = lora.Failed
 		}
 		for _, name := range []string{"a", "new"} {
-			rec, err := r.Put(t.Context(), Spec{Name: name, Source: source, Settings: lora.Settings{Aliases: []string{name + "2"}}}, true)
+			rec, err := r.Put(t.Context(), lora.Spec{Name: name, Source: source, Settings: lora.Settings{Aliases: []string{name + "2"}}}, true)
 			if refusal(err) != code || rec.Reason == "" {
 				t.Errorf("%q as %s: %v, %+v", content, name, err, rec)
 			}
@@ -253,48 +254,48 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 		r.want("a", "one")
 		r.unknown("new", "a2", "new2")
 	}
-	if rec, _ := r.Get("new"); rec.State != Rejected {
+	if rec, _ := r.Get("new"); rec.State != lora.Rejected {
 		t.Errorf("%+v", rec)
 	}
 	r.reopen()
 	r.want("a", "one")
-	if rec, _ := r.Get("new"); rec.State != Rejected || rec.Reason == "" {
+	if rec, _ := r.Get("new"); rec.State != lora.Rejected || rec.Reason == "" {
 		t.Errorf("after a restart: %+v", rec)
 	}
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), Spec{Name: "large", Source: r.file("large", "large")}, true); refusal(err) != TooLarge {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "large", Source: r.file("large", "large")}, true); refusal(err) != lora.TooLarge {
 		t.Errorf("more than a worker can load: %v", err)
 	}
 }
 
-// TestChangesDuringAnIntake puts and removes what is being fetched.
-func TestChangesDuringAnIntake(t *testing.T) {
+// TestChangesDuringIngest puts and removes what is being fetched.
+func TestChangesDuringIngest(t *testing.T) {
 	r := newRig(t)
 	r.block = make(chan struct{})
 	begin := func(name, content string) chan error {
 		done := make(chan error, 1)
 		go func() {
-			_, err := r.Put(context.Background(), Spec{Name: name, Source: r.file(name+content, content)}, true)
+			_, err := r.Put(context.Background(), lora.Spec{Name: name, Source: r.file(name+content, content)}, true)
 			done <- err
 		}()
 		r.until("it has begun", func() bool {
 			rec, ok := r.Get(name)
-			return ok && rec.State == Downloading && len(done) == 0
+			return ok && rec.State == lora.Downloading && len(done) == 0
 		})
 		return done
 	}
 	first := begin("a", "one")
 	second := begin("a", "two")
-	if err := <-first; refusal(err) != Conflict {
-		t.Errorf("an intake whose place another took: %v", err)
+	if err := <-first; refusal(err) != lora.Conflict {
+		t.Errorf("one whose place another took: %v", err)
 	}
 	gone := begin("b", "one")
 	if err := r.Remove("b"); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-gone; refusal(err) != Conflict {
-		t.Errorf("an intake of what was removed: %v", err)
+	if err := <-gone; refusal(err) != lora.Conflict {
+		t.Errorf("what was removed: %v", err)
 	}
 	close(r.block)
 	if err := <-second; err != nil {
@@ -309,14 +310,14 @@ func TestChangesDuringAnIntake(t *testing.T) {
 	left := begin("c", "three")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Put(ctx, Spec{Name: "d", Source: r.file("d", "four")}, true); !errors.Is(err, context.Canceled) {
+	if _, err := r.Put(ctx, lora.Spec{Name: "d", Source: r.file("d", "four")}, true); !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever leaves: %v", err)
 	}
 	r.Close()
 	if err := <-left; err == nil {
-		t.Error("an intake goes on after Close")
+		t.Error("it is fetched after Close")
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "e", Source: r.file("e", "e")}, true); refusal(err) != Failed {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "e", Source: r.file("e", "e")}, true); refusal(err) != lora.Failed {
 		t.Errorf("after Close: %v", err)
 	}
 	r.want("a", "two")
@@ -324,7 +325,7 @@ func TestChangesDuringAnIntake(t *testing.T) {
 	r.mu.Lock()
 	r.block = nil
 	r.mu.Unlock()
-	if err := r.opts.Store.Close(); err != nil {
+	if err := r.base.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.open() // what was fetched when the gateway ended is fetched now
@@ -333,17 +334,17 @@ func TestChangesDuringAnIntake(t *testing.T) {
 
 func TestUploads(t *testing.T) {
 	r := newRig(t)
-	if rec, err := r.Upload(t.Context(), Spec{Name: "a"}, strings.NewReader("one"), "a.gguf"); err != nil || rec.State != Ready {
+	if rec, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("one"), "a.gguf"); err != nil || rec.State != lora.Ready {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	r.want("a", "one")
-	if _, err := r.Upload(t.Context(), Spec{Name: "a"}, strings.NewReader("bad"), "a.gguf"); refusal(err) != Refused {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("bad"), "a.gguf"); refusal(err) != lora.Refused {
 		t.Error(err)
 	}
-	if _, err := r.Upload(t.Context(), Spec{Name: "new"}, io.MultiReader(strings.NewReader("half"), broken{}), "a.gguf"); err == nil {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "new"}, io.MultiReader(strings.NewReader("half"), broken{}), "a.gguf"); err == nil {
 		t.Error("a cut upload is taken")
 	}
-	if _, err := r.Upload(t.Context(), Spec{Name: "b", Source: "/a"}, strings.NewReader(""), "a.gguf"); refusal(err) != Invalid {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "b", Source: "/a"}, strings.NewReader(""), "a.gguf"); refusal(err) != lora.Invalid {
 		t.Error(err)
 	}
 	r.want("a", "one")
@@ -363,8 +364,8 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 func TestPinsSurvive(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
-	entry := Spec{Name: "c", Source: r.file("c", "c"), Pin: true}
-	if err := r.Configure([]Spec{entry}); err != nil {
+	entry := lora.Spec{Name: "c", Source: r.file("c", "c"), Pin: true}
+	if err := r.Configure([]lora.Spec{entry}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("c is ready", func() bool { return r.answers("c") == digest("c") })
@@ -378,13 +379,13 @@ func TestPinsSurvive(t *testing.T) {
 		y, _ := r.Get("c")
 		return x.Pin, y.Pin
 	}
-	r.opts.Entries = []Spec{entry}
+	r.opts.Entries = []lora.Spec{entry}
 	r.reopen()
 	if a, c := pins(); !a || c {
 		t.Errorf("after a restart a is pinned: %t, c: %t", a, c)
 	}
 	entry.Pin = false
-	entries := []Spec{entry}
+	entries := []lora.Spec{entry}
 	if err := r.Configure(entries); err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +403,7 @@ func TestTheNewerWordOnAPinHolds(t *testing.T) {
 	r := newRig(t)
 	put := func(pin bool, content string) bool {
 		t.Helper()
-		rec, err := r.Put(t.Context(), Spec{Name: "a", Pin: pin, Source: r.file("a", content)}, true)
+		rec, err := r.Put(t.Context(), lora.Spec{Name: "a", Pin: pin, Source: r.file("a", content)}, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -441,7 +442,7 @@ func TestBytesGoWhenNobodyNeedsThem(t *testing.T) {
 	r.put("kept", "three")
 	r.collect()
 	for content, want := range map[string]bool{"one": false, "two": true, "three": true} {
-		if got := r.opts.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
+		if got := r.base.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
 			t.Errorf("%s is there: %t", content, got)
 		}
 	}
@@ -457,7 +458,7 @@ func TestLostBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.reopen()
-	if rec, _ := r.Get("a"); rec.State != Rejected || !strings.Contains(rec.Reason, "not in the state directory") {
+	if rec, _ := r.Get("a"); rec.State != lora.Rejected || !strings.Contains(rec.Reason, "not in the state directory") {
 		t.Errorf("%+v", rec)
 	}
 	r.put("a", "one")
@@ -468,19 +469,19 @@ func TestLostBytes(t *testing.T) {
 func TestFailingStoreChangesNothing(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
-	if err := r.opts.Store.SQL().Close(); err != nil {
+	if err := r.base.Store.SQL().Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("b", "two")}, true); refusal(err) != Failed {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
 		t.Errorf("replace: %v", err)
 	}
-	if _, err := r.Put(t.Context(), Spec{Name: "new", Source: r.file("b", "two")}, true); refusal(err) != Failed {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "new", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
 		t.Errorf("add: %v", err)
 	}
-	if _, err := r.Pin("a", true); refusal(err) != Failed {
+	if _, err := r.Pin("a", true); refusal(err) != lora.Failed {
 		t.Errorf("pin: %v", err)
 	}
-	if err := r.Remove("a"); refusal(err) != Failed {
+	if err := r.Remove("a"); refusal(err) != lora.Failed {
 		t.Errorf("remove: %v", err)
 	}
 	r.want("a", "one")

@@ -1,9 +1,11 @@
-package catalog
+package ingest
 
 import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestQuarantineBesideAStagedVersion withdraws what answers: what was to take its
@@ -13,13 +15,13 @@ func TestQuarantineBesideAStagedVersion(t *testing.T) {
 	r.put("a", "one")
 	r.put("a", "two")
 	r.load("two")
-	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("three", "three")}, false); err != nil {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("three", "three")}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the third is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
 	r.Quarantine(r.path("two"), "it ended llama-server")
 	r.want("a", "three")
-	if rec, _ := r.Get("a"); rec.State != Ready || rec.Staged != nil {
+	if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Staged != nil {
 		t.Errorf("%+v", rec)
 	}
 	r.reopen()
@@ -40,18 +42,18 @@ func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 		t.Fatalf("versions %s", got)
 	}
 	put := func(name string) error {
-		_, err := r.Put(t.Context(), Spec{Name: name, Source: r.file(name, "bytes")}, true)
+		_, err := r.Put(t.Context(), lora.Spec{Name: name, Source: r.file(name, "bytes")}, true)
 		return err
 	}
 	for _, name := range []string{"b", "c"} {
-		if err := put(name); refusal(err) != Refused || !strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it again") {
+		if err := put(name); refusal(err) != lora.Refused || !strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it again") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if err := r.Remove("b"); err != nil {
 		t.Fatal(err)
 	}
-	if err := put("b"); refusal(err) != Refused {
+	if err := put("b"); refusal(err) != lora.Refused {
 		t.Errorf("c has them still: %v", err)
 	}
 	if err := errors.Join(r.Remove("b"), r.Remove("c")); err != nil {
@@ -78,7 +80,7 @@ func TestQuarantinedFile(t *testing.T) {
 	if rec, _ := r.Get("a"); !strings.Contains(rec.Reason, "quarantined") {
 		t.Errorf("%+v", rec)
 	}
-	if _, err := r.Rollback("a"); refusal(err) != Conflict {
+	if _, err := r.Rollback("a"); refusal(err) != lora.Conflict {
 		t.Errorf("a rollback to nothing: %v", err)
 	}
 	r.drop("a.gguf", "three")
@@ -89,8 +91,8 @@ func TestQuarantinedFile(t *testing.T) {
 	r.want("a", "one") // past what is quarantined
 }
 
-// TestQuarantineInTheMiddleOfAnIntake refuses bytes that were found out meanwhile.
-func TestQuarantineInTheMiddleOfAnIntake(t *testing.T) {
+// TestQuarantineDuringIngest refuses bytes that were found out meanwhile.
+func TestQuarantineDuringIngest(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	r.put("b", "two")
@@ -98,17 +100,17 @@ func TestQuarantineInTheMiddleOfAnIntake(t *testing.T) {
 	waited := make(chan error, 1)
 	source := r.file("two", "two")
 	go func() {
-		_, err := r.Put(t.Context(), Spec{Name: "a", Source: source}, true)
+		_, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: source}, true)
 		waited <- err
 	}()
-	r.until("it has begun", func() bool { rec, _ := r.Get("a"); return rec.State == Downloading })
+	r.until("it has begun", func() bool { rec, _ := r.Get("a"); return rec.State == lora.Downloading })
 	r.Quarantine(r.path("two"), "it ended llama-server")
 	release()
-	if err := <-waited; refusal(err) != Refused {
+	if err := <-waited; refusal(err) != lora.Refused {
 		t.Errorf("%v, want it refused", err)
 	}
 	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.State != Ready || rec.Active == nil || !strings.Contains(rec.Reason, "quarantined") {
+	if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Active == nil || !strings.Contains(rec.Reason, "quarantined") {
 		t.Errorf("%+v", rec)
 	}
 }
@@ -118,7 +120,7 @@ func TestQuarantineThatCannotBeStored(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	r.put("a", "two")
-	if err := r.opts.Store.SQL().Close(); err != nil {
+	if err := r.base.Store.SQL().Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.Quarantine(r.path("two"), "it ended llama-server")

@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -32,10 +34,12 @@ func TestMain(m *testing.M) {
 // rig is a catalog over files whose content is what they are: "bad ..." is
 // refused, all else is an adapter.
 type rig struct {
-	*Catalog
+	*catalog.Catalog
+	*Ingest
 	t    *testing.T
 	root string
-	opts Options
+	base catalog.Options
+	opts Options // without the catalog
 
 	log *journal
 
@@ -44,11 +48,15 @@ type rig struct {
 	uses   map[string]bool
 	failed map[string]bool // sources that cannot be read now
 	asked  map[string]int  // how often sources were to be read
-	block  chan struct{}   // an intake waits for it, if it is not nil
+	block  chan struct{}   // what is fetched waits for it, if it is not nil
+	news   chan struct{}   // closed at the next change of the catalog; see changed
+
+	// fetch is what Fetch does; nil is take.
+	fetch func(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error)
 }
 
 // newRig opens a catalog with entries of the configuration.
-func newRig(t *testing.T, entries ...Spec) *rig {
+func newRig(t *testing.T, entries ...lora.Spec) *rig {
 	t.Helper()
 	r := closedRig(t, entries...)
 	r.open()
@@ -56,20 +64,21 @@ func newRig(t *testing.T, entries ...Spec) *rig {
 }
 
 // closedRig is a rig that has not been opened.
-func closedRig(t *testing.T, entries ...Spec) *rig {
+func closedRig(t *testing.T, entries ...lora.Spec) *rig {
 	t.Helper()
 	r := &rig{t: t, root: t.TempDir(), log: &journal{grown: make(chan struct{})}, loaded: map[string]bool{}, uses: map[string]bool{}, failed: map[string]bool{}, asked: map[string]int{}}
 	dir := filepath.Join(r.root, "adapters")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r.opts = Options{
-		BaseName: "base", BasePath: r.file("base.bin", "base"), Dir: dir, Settle: 10 * time.Millisecond, Rescan: 20 * time.Millisecond,
-		Entries: entries, Adhoc: true,
-		Intake: r.intake, Receive: r.receive, Check: check,
+	log := slog.New(slog.NewTextHandler(r.log, nil))
+	r.base = catalog.Options{
+		BaseName: "base", BasePath: r.file("base.bin", "base"), Adhoc: true, Changed: r.tell, Log: log,
 		IsLoaded: func(path string) bool { return r.is(r.loaded, path) },
-		InUse:    func(path string) bool { return r.is(r.uses, path) },
-		Log:      slog.New(slog.NewTextHandler(r.log, nil)),
+	}
+	r.opts = Options{
+		Dir: dir, Settle: 10 * time.Millisecond, Rescan: 20 * time.Millisecond, Entries: entries, Sources: r,
+		InUse: func(path string) bool { return r.is(r.uses, path) }, Log: log,
 	}
 	return r
 }
@@ -130,7 +139,7 @@ func (r *rig) unset(set map[string]bool, path string) {
 	delete(set, path)
 }
 
-// hold lets intakes wait until release is called.
+// hold lets what is fetched wait until release is called.
 func (r *rig) hold() (release func()) {
 	block := make(chan struct{})
 	r.mu.Lock()
@@ -152,15 +161,48 @@ func (r *rig) tryIn(ctx context.Context) error {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.opts.Store = db
-	c, err := Open(ctx, r.opts)
-	if err != nil {
+	r.base.Store = db
+	if err := r.begin(ctx); err != nil {
 		db.Close()
 		return err
 	}
-	r.Catalog = c
-	r.t.Cleanup(func() { c.Close(); db.Close() })
+	r.t.Cleanup(func() { r.Close(); db.Close() })
 	return nil
+}
+
+// begin opens the catalog and what is brought into it.
+func (r *rig) begin(ctx context.Context) (err error) {
+	if r.Catalog, err = catalog.New(r.base); err != nil {
+		return err
+	}
+	r.opts.Catalog, r.opts.BasePath, r.opts.Blobs = r.Catalog, r.base.BasePath, r.base.Store.Blobs()
+	r.Ingest, err = Open(ctx, r.opts)
+	return err
+}
+
+// Configure, of the two that have it, is Ingest's, and so is Close.
+func (r *rig) Configure(list []lora.Spec) error { return r.Ingest.Configure(list) }
+
+func (r *rig) Close() { r.Ingest.Close() }
+
+// tell is told of changes of the catalog.
+func (r *rig) tell() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.news != nil {
+		close(r.news)
+		r.news = nil
+	}
+}
+
+// changed returns what is closed at the next change.
+func (r *rig) changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.news == nil {
+		r.news = make(chan struct{})
+	}
+	return r.news
 }
 
 func (r *rig) open() {
@@ -181,7 +223,7 @@ func (r *rig) reopen() {
 func (r *rig) end() {
 	r.t.Helper()
 	r.Close()
-	if err := r.opts.Store.Close(); err != nil {
+	if err := r.base.Store.Close(); err != nil {
 		r.t.Fatal(err)
 	}
 	r.mu.Lock()
@@ -207,9 +249,17 @@ func (r *rig) drop(name, content string) {
 	}
 }
 
-// intake takes "far://NAME" for the file NAME beside the watched folder, which is
+// Fetch implements Sources.
+func (r *rig) Fetch(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error) {
+	if r.fetch != nil {
+		return r.fetch(ctx, source, digest, progress)
+	}
+	return r.take(ctx, source, digest, progress)
+}
+
+// take takes "far://NAME" for the file NAME beside the watched folder, which is
 // slow, and a folder for the weights in it.
-func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
+func (r *rig) take(ctx context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
 	r.mu.Lock()
 	block, failed := r.block, r.failed[source]
 	r.asked[source]++
@@ -238,7 +288,8 @@ func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, 
 	return source, func() {}, nil
 }
 
-func (r *rig) receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
+// Receive implements Sources.
+func (r *rig) Receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
 	f, err := os.CreateTemp(r.root, "upload-")
 	if err != nil {
 		return "", nil, err
@@ -252,15 +303,16 @@ func (r *rig) receive(ctx context.Context, body io.Reader, _, _ string, _ func(d
 	return f.Name(), remove, nil
 }
 
-func check(_ context.Context, path string) (CheckInfo, error) {
+// Check implements Sources.
+func (r *rig) Check(_ context.Context, path string) (lora.Version, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return CheckInfo{}, err
+		return lora.Version{}, err
 	}
 	if strings.HasPrefix(string(content), "bad") {
-		return CheckInfo{}, refuse(Refused, "it says %q", content)
+		return lora.Version{}, lora.Errorf(lora.Refused, "it says %q", content)
 	}
-	return CheckInfo{Architecture: "llama", Rank: 8, Alpha: 16}, nil
+	return lora.Version{Architecture: "llama", Rank: 8, Alpha: 16}, nil
 }
 
 func digest(content string) string {
@@ -269,28 +321,26 @@ func digest(content string) string {
 }
 
 // put adds an adapter from a file of that content and waits for it.
-func (r *rig) put(name, content string) Record {
+func (r *rig) put(name, content string) lora.Record {
 	r.t.Helper()
-	rec, err := r.Put(r.t.Context(), Spec{Name: name, Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
+	rec, err := r.Put(r.t.Context(), lora.Spec{Name: name, Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
 	if err != nil {
 		r.t.Fatalf("%s: %v", name, err)
 	}
 	return rec
 }
 
-// until blocks until done, looking whenever something is published.
+// until blocks until done, looking whenever something has changed.
 func (r *rig) until(what string, done func() bool) {
 	r.t.Helper()
 	limit := time.After(30 * time.Second)
 	for {
-		r.Catalog.mu.Lock()
-		published := r.published
-		r.Catalog.mu.Unlock()
+		changed := r.changed()
 		if done() {
 			return
 		}
 		select {
-		case <-published:
+		case <-changed:
 		case <-limit:
 			r.t.Fatalf("%s: the records are still %+v", what, r.List())
 		}
@@ -319,20 +369,20 @@ func (r *rig) want(name, content string) {
 func (r *rig) unknown(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		if _, err := r.Resolve(name); !errors.Is(err, ErrUnknown) {
+		if _, err := r.Resolve(name); !errors.Is(err, catalog.ErrUnknown) {
 			r.t.Errorf("%s: %v, want it unknown", name, err)
 		}
 	}
 }
 
 // refusal returns an error's code, "" for none.
-func refusal(err error) Code {
-	var e *Error
+func refusal(err error) lora.Code {
+	var e *lora.Error
 	if errors.As(err, &e) {
 		return e.Code
 	}
 	if err != nil {
-		return Code(err.Error())
+		return lora.Code(err.Error())
 	}
 	return ""
 }
