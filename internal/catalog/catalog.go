@@ -107,7 +107,8 @@ func New(opts Options) (*Catalog, error) {
 	c := &Catalog{
 		opts: opts, log: opts.Log, store: store{opts.Store, opts.Log}, signals: newSignals(),
 		base: &Model{
-			Name: opts.BaseName, Kind: lora.KindBase, Target: opts.BaseName, Created: info.ModTime(), Settings: lora.Settings{Weight: 1},
+			Name: opts.BaseName, Kind: lora.KindBase, Target: opts.BaseName, Created: info.ModTime(),
+			Settings: lora.Settings{Weight: 1},
 		},
 		adhoc: opts.Adhoc, published: make(chan struct{}), opening: true,
 	}
@@ -149,7 +150,8 @@ func (c *Catalog) takeOver(loaded func(path string) bool) (changed bool) {
 			continue
 		}
 		changed = true
-		c.log.Info("adapter's version answers", "name", e.Name, "version", e.Active.Number, "digest", e.Active.Digest[:12])
+		c.log.Info("adapter's version answers", "name", e.Name, "version", e.Active.Number,
+			"digest", e.Active.Digest[:12])
 		next := *e
 		if !next.Prune(c.opts.KeepVersions) {
 			continue

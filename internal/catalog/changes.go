@@ -18,7 +18,8 @@ func (c *Catalog) Compose(spec lora.Spec) (r lora.Record, err error) {
 		if err != nil {
 			return err
 		}
-		e := &records.Entry{Record: lora.Record{Kind: lora.KindComposition, Origin: lora.FromAPI, Updated: time.Now().UTC()}}
+		e := &records.Entry{Record: lora.Record{Kind: lora.KindComposition, Origin: lora.FromAPI}}
+		e.Updated = time.Now().UTC()
 		if old != nil {
 			e.Pinned, e.Pin = old.Pinned, old.Pin
 		}
@@ -84,7 +85,8 @@ func (c *Catalog) Rollback(name string) (lora.Record, error) {
 		return nil
 	})
 	if err == nil {
-		c.log.Info("adapter rolled back", "name", name, "version", v.Number, "digest", v.Digest[:12], "staged", r.Staged != nil)
+		c.log.Info("adapter rolled back", "name", name, "version", v.Number, "digest", v.Digest[:12],
+			"staged", r.Staged != nil)
 	}
 	return r, err
 }
@@ -123,7 +125,8 @@ func (c *Catalog) Quarantine(path, reason string) {
 		u := state.Update{Quarantine: map[string]string{digest: reason}}
 		for _, e := range c.records.Quarantine(digest, reason, c.opts.IsLoaded, time.Now().UTC()) {
 			u.Put = append(u.Put, stored(e))
-			c.log.Error("adapter quarantined", "name", e.Name, "digest", digest[:min(12, len(digest))], "goes_on", e.Active != nil, "reason", reason)
+			c.log.Error("adapter quarantined", "name", e.Name, "digest", digest[:min(12, len(digest))],
+				"goes_on", e.Active != nil, "reason", reason)
 		}
 		if err := c.store.commit(u); err != nil {
 			c.store.complain("storing a quarantine", err, "digest", digest) // it holds until the gateway ends

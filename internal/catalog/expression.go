@@ -24,7 +24,8 @@ type term struct {
 func parseExpression(s string) ([]term, error) {
 	parts := strings.Split(s, "+")
 	if len(parts) > lora.MaxShares {
-		return nil, lora.Errorf(lora.Invalid, "it adds up %d adapters, and at most %d can be", len(parts), lora.MaxShares)
+		return nil, lora.Errorf(lora.Invalid,
+			"it adds up %d adapters, and at most %d can be", len(parts), lora.MaxShares)
 	}
 	terms := make([]term, len(parts))
 	for i, part := range parts {
@@ -69,7 +70,8 @@ func (s *snapshot) compose(name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Name: name, Kind: lora.KindComposition, Adhoc: true, Settings: lora.Settings{Weight: math.Inf(1)}, sum: true}
+	m := &Model{Name: name, Kind: lora.KindComposition, Adhoc: true, sum: true}
+	m.Weight = math.Inf(1)
 	if len(terms) == 1 {
 		m.Kind, m.sum = lora.KindAdapter, false
 	}
@@ -81,7 +83,8 @@ func (s *snapshot) compose(name string) (*Model, error) {
 			return nil, err
 		}
 		if len(a.single) == 0 {
-			return nil, lora.Errorf(lora.Invalid, "%q is not an adapter: only adapters can be scaled and added", lora.Shorten(t.name))
+			return nil, lora.Errorf(lora.Invalid,
+				"%q is not an adapter: only adapters can be scaled and added", lora.Shorten(t.name))
 		}
 		part := a.single[0]
 		if !t.own {

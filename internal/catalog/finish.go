@@ -68,7 +68,8 @@ func (c *Catalog) conclude(e *records.Entry, p *records.Pending, spec lora.Spec,
 		}
 	}
 	if !known {
-		c.log.Warn("adapter rejected", "name", e.Name, "reason", failed, "cause", errors.Unwrap(failed), "goes_on", e.Active != nil)
+		c.log.Warn("adapter rejected", "name", e.Name, "reason", failed, "cause", errors.Unwrap(failed),
+			"goes_on", e.Active != nil)
 	}
 	return failed
 }
@@ -79,7 +80,8 @@ func (c *Catalog) accept(e *records.Entry, spec lora.Spec, got Outcome) (bad boo
 	v := got.Version
 	if reason, bad := c.records.Quarantined(v.Digest); bad {
 		e.Seen = v.Digest // so that the quarantine goes with this record, too
-		return true, lora.Errorf(lora.Refused, "these bytes are quarantined (%s): remove the model and add it again to try once more", reason)
+		return true, lora.Errorf(lora.Refused,
+			"these bytes are quarantined (%s): remove the model and add it again to try once more", reason)
 	}
 	before := *e
 	e.Become(spec)
@@ -102,7 +104,8 @@ func (c *Catalog) logChange(before *lora.Version, e *records.Entry) {
 	case before != nil:
 		what = "adapter replaced"
 	}
-	c.log.Info(what, "name", e.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes, "staged", e.Staged != nil)
+	c.log.Info(what, "name", e.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes,
+		"staged", e.Staged != nil)
 }
 
 // Answers blocks until the version of those bytes, which Finish took, answers for the name.

@@ -15,21 +15,21 @@ import (
 // the restart is what their sources have.
 func (c *Catalog) Configure(list []lora.Spec, known map[string]bool) error {
 	return c.change(func() error {
-		then, err := c.records.Configure(list, known, time.Now().UTC())
+		plans, gone, err := c.records.Configure(list, known, time.Now().UTC())
 		if err != nil {
 			return err
 		}
-		u := c.forgetting(then.Gone)
-		for i := range then.Plans {
-			if p := &then.Plans[i]; !p.Get { // others are stored when they end
+		u := c.forgetting(gone)
+		for i := range plans {
+			if p := &plans[i]; !p.Get { // others are stored when they end
 				u.Put = append(u.Put, stored(&p.Next))
 			}
 		}
 		if err := c.store.commit(u); err != nil && !(c.opening && state.IsFull(err)) {
 			return err
 		}
-		c.drop(then.Gone, u.Release)
-		for _, p := range then.Plans {
+		c.drop(gone, u.Release)
+		for _, p := range plans {
 			if pending := c.records.Adopt(p); pending != nil {
 				c.enqueue(pending)
 			}

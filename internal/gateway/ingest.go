@@ -46,7 +46,9 @@ func newSources(cfg *config.Config, dir string, log *slog.Logger) (*sources, err
 }
 
 // Fetch implements ingest.Sources.
-func (in *sources) Fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (string, func(), error) {
+func (in *sources) Fetch(ctx context.Context, from, digest string, progress func(done, total int64)) (
+	string, func(), error,
+) {
 	a, err := in.fetcher.Fetch(ctx, from, digest, progress)
 	if err != nil {
 		return "", nil, sourceError(err)
@@ -55,7 +57,9 @@ func (in *sources) Fetch(ctx context.Context, from, digest string, progress func
 }
 
 // Receive implements ingest.Sources.
-func (in *sources) Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (string, func(), error) {
+func (in *sources) Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (
+	string, func(), error,
+) {
 	a, err := in.fetcher.Receive(ctx, r, filename, digest, progress)
 	if err != nil {
 		return "", nil, sourceError(err)

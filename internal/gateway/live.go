@@ -158,7 +158,7 @@ func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, 
 			if len(next.Tenants) == 0 && g.auth.Required() {
 				return errOpens
 			}
-			if err := g.ingest.Configure(specs(next)); err != nil {
+			if err := g.models.Configure(specs(next), nil); err != nil {
 				return err
 			}
 			if len(next.Tenants) > 0 {

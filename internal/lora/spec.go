@@ -44,7 +44,8 @@ func (s *Spec) Names() []string { return append([]string{s.Name}, s.Aliases...) 
 func (s *Spec) Validate() error {
 	for _, name := range s.Names() {
 		if !namePattern.MatchString(name) {
-			return Errorf(Invalid, "%q cannot name a model: letters, digits and . _ : / - only, beginning with a letter or digit, at most 128", Shorten(name))
+			return Errorf(Invalid, "%q cannot name a model: letters, digits and . _ : / - only, "+
+				"beginning with a letter or digit, at most 128", Shorten(name))
 		}
 	}
 	finite := func(x float64) bool { return !math.IsNaN(x) && math.Abs(x) <= MaxScale }
@@ -61,7 +62,8 @@ func (s *Spec) Validate() error {
 	}
 	for _, share := range s.Shares {
 		if !namePattern.MatchString(share.Adapter) || !finite(share.Scale) {
-			return Errorf(Invalid, "%s: %q at %g is no part of a composition", s.Name, Shorten(share.Adapter), share.Scale)
+			return Errorf(Invalid, "%s: %q at %g is no part of a composition",
+				s.Name, Shorten(share.Adapter), share.Scale)
 		}
 	}
 	return nil

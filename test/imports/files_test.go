@@ -30,7 +30,7 @@ type bound struct {
 var bounds = map[string]bound{
 	"internal/catalog":         {37, 2},
 	"internal/catalog/ingest":  {35, 2},
-	"internal/catalog/records": {71, 4},
+	"internal/catalog/records": {71, 1},
 	"internal/config":          {31, 13},
 	"internal/pool":            {38, 8},
 	"internal/proxy":           {28, 33},

@@ -21,8 +21,10 @@ func TestListsAreRefusedForEveryProblem(t *testing.T) {
 	r.until("the entry", func() bool { return r.answers("kept") == digest("kept") })
 	err := r.Configure([]lora.Spec{
 		{Name: "good", Source: "/good"}, {Name: "two words", Source: "/a"}, {Name: "loud", Source: "/a", Scale: 200},
-		{Name: "twice", Source: "/a"}, {Name: "twice", Source: "/b"}, {Name: "alias", Source: "/a", Settings: lora.Settings{Aliases: []string{"good"}}},
-		{Name: "base", Source: "/a"}, {Name: "other", Source: "/a", Settings: lora.Settings{Aliases: []string{"api", "file"}}}, {Name: "api", Source: "/a"},
+		{Name: "twice", Source: "/a"}, {Name: "twice", Source: "/b"},
+		{Name: "alias", Source: "/a", Settings: lora.Settings{Aliases: []string{"good"}}},
+		{Name: "base", Source: "/a"}, {Name: "other", Source: "/a",
+			Settings: lora.Settings{Aliases: []string{"api", "file"}}}, {Name: "api", Source: "/a"},
 	})
 	if code := refusal(err); code != lora.Invalid && code != lora.Conflict {
 		t.Errorf("code %q", code)
@@ -50,7 +52,9 @@ func TestListsAreRefusedForEveryProblem(t *testing.T) {
 func TestListsThatCannotBeStored(t *testing.T) {
 	r := newRig(t)
 	one, two := r.file("one", "one"), r.file("two", "two")
-	first := []lora.Spec{{Name: "a", Source: one}, {Name: "b", Source: two}, {Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b", Scale: .5}}}, {Name: "c", Source: one, Scale: .5}}
+	first := []lora.Spec{{Name: "a", Source: one}, {Name: "b", Source: two},
+		{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b", Scale: .5}}},
+		{Name: "c", Source: one, Scale: .5}}
 	if err := r.Configure(first); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +91,9 @@ func TestListsThatCannotBeStored(t *testing.T) {
 	if err := r.Configure(second); err != nil {
 		t.Fatal(err)
 	}
-	r.until("the second list", func() bool { return r.answers("new") == digest("one") && r.answers("b") == digest("one") })
+	r.until("the second list", func() bool {
+		return r.answers("new") == digest("one") && r.answers("b") == digest("one")
+	})
 	r.unknown("a", "sum")
 }
 

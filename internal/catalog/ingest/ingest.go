@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/catalog"
-	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
@@ -32,7 +31,7 @@ type Options struct {
 	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
 	Rescan time.Duration // how often Dir is read without being told of a change; 0 is never
 
-	Entries  []lora.Spec // the configuration's adapters and compositions, as for Configure
+	Entries  []lora.Spec // the configuration's adapters and compositions, as for Catalog.Configure
 	MaxBytes int64       // the largest GGUF that a worker can load; 0 is no bound
 
 	Sources Sources
@@ -95,11 +94,11 @@ func newIngest(opts Options) *Ingest {
 	}
 	in.folder = &folder{
 		path: opts.Dir, settle: cmp.Or(opts.Settle, 500*time.Millisecond), rescan: opts.Rescan, log: opts.Log,
-		look:   opts.Catalog.Signals().Names,
-		follow: func(found []records.File) map[string]string { defer in.start(); return in.catalog.Follow(found) },
+		look: opts.Catalog.Signals().Names, follow: opts.Catalog.Follow,
 	}
 	in.jobs = &jobs{
-		catalog: in.catalog, sources: opts.Sources, store: in.shelf.put, same: sameFile, print: sourcePrint, outcome: in.printer.outcome,
+		catalog: in.catalog, sources: opts.Sources, store: in.shelf.put,
+		same: sameFile, print: sourcePrint, outcome: in.printer.outcome,
 		ctx: ctx, local: make(chan struct{}, localJobs), remote: make(chan struct{}, remoteJobs),
 	}
 	return in
@@ -176,15 +175,6 @@ func (in *Ingest) known(list []lora.Spec) map[string]bool {
 
 func (in *Ingest) unchanged(origin lora.Origin, name, source, print string) bool {
 	return in.printer.unchanged(in.catalog.Kept(origin, name), source, print, in.shelf.fits)
-}
-
-// Configure replaces the configuration's list, all or nothing: it is refused
-// (Invalid, Conflict; all problems joined) for specs that make no sense and names
-// that are taken, never for a source. Sources that are new or changed are taken
-// in after it returned.
-func (in *Ingest) Configure(list []lora.Spec) error {
-	defer in.start()
-	return in.catalog.Configure(list, nil)
 }
 
 // Close stops watching and everything that is being got, and waits for it; the catalog

@@ -17,9 +17,11 @@ import (
 type Sources interface {
 	// Fetch gets a source to a local GGUF: it fetches, unpacks and converts. The file
 	// must not change until release is called, which is not nil unless err is.
-	Fetch(ctx context.Context, source, digest string, progress func(done, total int64)) (path string, release func(), err error)
+	Fetch(ctx context.Context, source, digest string, progress func(done, total int64)) (
+		path string, release func(), err error)
 	// Receive does the same with bytes that are sent.
-	Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (path string, release func(), err error)
+	Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (
+		path string, release func(), err error)
 	// Check tells whether the base can be served with the GGUF, and returns its
 	// Architecture, Rank and Alpha.
 	Check(ctx context.Context, path string) (lora.Version, error)
@@ -69,14 +71,16 @@ func (js *jobs) fetch(p *records.Pending) *job {
 	if isLocal(p.Source) {
 		slots = js.local
 	}
-	return js.begin(js.ctx, p, slots, func(ctx context.Context, progress func(done, total int64)) (string, func(), error) {
+	return js.begin(js.ctx, p, slots, func(ctx context.Context, progress func(done, total int64)) (
+		string, func(), error) {
 		return js.sources.Fetch(ctx, p.Source, p.Digest, progress)
 	})
 }
 
 // receive begins to get a pending version from what is sent. When ctx ends it is given up.
 func (js *jobs) receive(ctx context.Context, p *records.Pending, r io.Reader, filename string) *job {
-	return js.begin(ctx, p, js.remote, func(ctx context.Context, progress func(done, total int64)) (string, func(), error) {
+	return js.begin(ctx, p, js.remote, func(ctx context.Context, progress func(done, total int64)) (
+		string, func(), error) {
 		return js.sources.Receive(ctx, r, filename, p.Digest, progress)
 	})
 }
@@ -115,7 +119,9 @@ func (js *jobs) begin(ctx context.Context, p *records.Pending, slots chan struct
 }
 
 // run gets a source, checks it and stores its bytes, which stay until release is called.
-func (js *jobs) run(ctx context.Context, p *records.Pending, slots chan struct{}, from get) (v *lora.Version, release func(), err error) {
+func (js *jobs) run(ctx context.Context, p *records.Pending, slots chan struct{}, from get) (
+	v *lora.Version, release func(), err error,
+) {
 	select {
 	case slots <- struct{}{}:
 		defer func() { <-slots }()

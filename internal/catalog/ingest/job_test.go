@@ -117,8 +117,10 @@ func TestNamesDuringIngest(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	release := r.hold()
-	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}})
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("b", "of b")}, false); refusal(err) != lora.Conflict {
+	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two"),
+		Settings: lora.Settings{Aliases: []string{"b"}}})
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("b", "of b")},
+		false); refusal(err) != lora.Conflict {
 		t.Errorf("a name that is taken soon: %v", err)
 	}
 	if err := r.Configure([]lora.Spec{{Name: "b", Source: r.file("b", "of b")}}); refusal(err) != lora.Conflict {
@@ -180,7 +182,8 @@ func TestProgressIsSeen(t *testing.T) {
 	r.put("a", "one")
 	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two")})
 	<-told
-	if rec, _ := r.Get("a"); rec.Progress != (lora.Progress{Done: 1, Total: 2}) || rec.State != lora.Downloading || rec.Active == nil {
+	if rec, _ := r.Get("a"); rec.Progress != (lora.Progress{Done: 1, Total: 2}) || rec.State != lora.Downloading ||
+		rec.Active == nil {
 		t.Errorf("%+v", rec)
 	}
 	close(seen)
@@ -287,11 +290,13 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "new"} {
-		if rec, err := r.Put(t.Context(), lora.Spec{Name: name, Source: r.file("two", "two")}, true); refusal(err) != lora.Failed || rec.Reason == "" {
+		if rec, err := r.Put(t.Context(), lora.Spec{Name: name,
+			Source: r.file("two", "two")}, true); refusal(err) != lora.Failed || rec.Reason == "" {
 			t.Errorf("%s: %+v, %v", name, rec, err)
 		}
 	}
-	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("three"), "a.gguf"); refusal(err) != lora.Failed {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"},
+		strings.NewReader("three"), "a.gguf"); refusal(err) != lora.Failed {
 		t.Errorf("an upload: %v", err)
 	}
 	r.drop("file.gguf", "of the folder, anew")
@@ -318,7 +323,8 @@ func TestFullDisk(t *testing.T) {
 		large.Aliases = append(large.Aliases, fmt.Sprintf("%s-%d", strings.Repeat("alias", 20), i))
 	}
 	pages(1)
-	if _, err := r.Put(t.Context(), large, true); refusal(err) != lora.Full || !strings.Contains(err.Error(), "the disk is full") || errors.Unwrap(err) == nil {
+	if _, err := r.Put(t.Context(), large, true); refusal(err) != lora.Full ||
+		!strings.Contains(err.Error(), "the disk is full") || errors.Unwrap(err) == nil {
 		t.Errorf("a full database: %v", err)
 	}
 	r.want("a", "two")
@@ -389,7 +395,8 @@ func TestBytesDuringIngest(t *testing.T) {
 	// What was too large is not kept.
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("four", "four")}, true); refusal(err) != lora.TooLarge {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("four", "four")},
+		true); refusal(err) != lora.TooLarge {
 		t.Error(err)
 	}
 	if r.base.Store.Blobs().Has(digest("four"), 4) {
@@ -421,7 +428,8 @@ func TestBytesStayWhileAnybodyHasThem(t *testing.T) {
 	}
 	r.collect()
 	for content, want := range map[string]bool{
-		"pruned": false, "older": true, "shared": true, "loaded": true, "staged": true, "of lost": true, "of the configuration": true,
+		"pruned": false, "older": true, "shared": true, "loaded": true, "staged": true, "of lost": true,
+		"of the configuration": true,
 	} {
 		if got := r.base.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
 			t.Errorf("%s is there: %t", content, got)

@@ -32,7 +32,8 @@ type expected struct {
 }
 
 func (m expected) String() string {
-	return fmt.Sprintf("exists %t, versions %v %v, active %d, seen %q, pin %t, bad %v, scale %q", m.exists, m.numbers, m.versions, m.active, m.seen, m.pin,
+	return fmt.Sprintf("exists %t, versions %v %v, active %d, seen %q, pin %t, bad %v, scale %q", m.exists, m.numbers,
+		m.versions, m.active, m.seen, m.pin,
 		slices.Sorted(maps.Keys(m.bad)), m.scale)
 }
 
@@ -65,7 +66,9 @@ func (m expected) after(verb, arg string) (expected, lora.Code) {
 		m.active = before
 	case "remove":
 		gone := expected{bad: m.bad}
-		maps.DeleteFunc(gone.bad, func(content string, _ bool) bool { return content == m.seen || slices.Contains(m.versions, content) })
+		maps.DeleteFunc(gone.bad, func(content string, _ bool) bool {
+			return content == m.seen || slices.Contains(m.versions, content)
+		})
 		return gone, ""
 	}
 	return m, ""
@@ -121,7 +124,8 @@ type killer struct {
 // are there, and no others.
 func TestKilled(t *testing.T) {
 	const kills = 30
-	k := &killer{t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(7, 11)), models: map[string]expected{"sum": {}}, names: map[string]string{}}
+	k := &killer{t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(7, 11)), models: map[string]expected{"sum": {}},
+		names: map[string]string{}}
 	for _, dir := range []string{"sources", "adapters"} {
 		if err := os.Mkdir(filepath.Join(k.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
@@ -172,7 +176,8 @@ func (k *killer) kill(at int, seed uint64) (lines []string) {
 		lines = append(lines, scanner.Text())
 		if len(lines) == 1 {
 			var locked *state.LockedError
-			if _, err := state.Open(filepath.Join(k.dir, "state")); !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
+			if _, err := state.Open(filepath.Join(k.dir, "state")); !errors.As(err, &locked) ||
+				locked.PID != cmd.Process.Pid {
 				k.t.Errorf("a second gateway: %v", err)
 			}
 		}
@@ -274,7 +279,8 @@ func (k *killer) checkCatalog(under map[string][]string, accepted map[string]boo
 		case got.String() == before.String() && !(accepted[name] && !before.exists):
 			k.undone++
 		default:
-			k.t.Errorf("%s is after an unfinished %v (accepted: %t)\n%s, want\n%s or\n%s", name, change, accepted[name], got, before, after)
+			k.t.Errorf("%s is after an unfinished %v (accepted: %t)\n%s, want\n%s or\n%s", name, change,
+				accepted[name], got, before, after)
 		}
 		k.models[name] = got
 	}

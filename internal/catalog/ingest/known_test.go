@@ -58,7 +58,8 @@ func TestKnownFilesAreNotReadAgain(t *testing.T) {
 	next("a file's time has changed", 1)
 	next("it was read", 0)
 
-	if err := errors.Join(os.Remove(r.path("listed")), os.WriteFile(r.path("listed"), []byte("damage"), 0o600)); err != nil {
+	if err := errors.Join(os.Remove(r.path("listed")),
+		os.WriteFile(r.path("listed"), []byte("damage"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	next("what was stored has changed", 1)
@@ -93,7 +94,8 @@ func TestOpeningTellsHowFarItIs(t *testing.T) {
 func TestOpeningEndsWithItsContext(t *testing.T) {
 	r := closedRig(t)
 	for i := range 200 {
-		if err := os.WriteFile(filepath.Join(r.opts.Dir, string(rune('a'+i%26))+string(rune('a'+i/26))+".gguf"), []byte{byte(i)}, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.opts.Dir, string(rune('a'+i%26))+string(rune('a'+i/26))+".gguf"),
+			[]byte{byte(i)}, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

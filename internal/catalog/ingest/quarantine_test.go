@@ -46,7 +46,8 @@ func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 		return err
 	}
 	for _, name := range []string{"b", "c"} {
-		if err := put(name); refusal(err) != lora.Refused || !strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it again") {
+		if err := put(name); refusal(err) != lora.Refused ||
+			!strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it again") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -110,7 +111,8 @@ func TestQuarantineDuringIngest(t *testing.T) {
 		t.Errorf("%v, want it refused", err)
 	}
 	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Active == nil || !strings.Contains(rec.Reason, "quarantined") {
+	if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Active == nil ||
+		!strings.Contains(rec.Reason, "quarantined") {
 		t.Errorf("%+v", rec)
 	}
 }

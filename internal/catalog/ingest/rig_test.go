@@ -66,7 +66,8 @@ func newRig(t *testing.T, entries ...lora.Spec) *rig {
 // closedRig is a rig that has not been opened.
 func closedRig(t *testing.T, entries ...lora.Spec) *rig {
 	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), log: &journal{grown: make(chan struct{})}, loaded: map[string]bool{}, uses: map[string]bool{}, failed: map[string]bool{}, asked: map[string]int{}}
+	r := &rig{t: t, root: t.TempDir(), log: &journal{grown: make(chan struct{})}, loaded: map[string]bool{},
+		uses: map[string]bool{}, failed: map[string]bool{}, asked: map[string]int{}}
 	dir := filepath.Join(r.root, "adapters")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -180,9 +181,10 @@ func (r *rig) begin(ctx context.Context) (err error) {
 	return err
 }
 
-// Configure, of the two that have it, is Ingest's, and so is Close.
-func (r *rig) Configure(list []lora.Spec) error { return r.Ingest.Configure(list) }
+// Configure replaces the configuration's list.
+func (r *rig) Configure(list []lora.Spec) error { return r.Catalog.Configure(list, nil) }
 
+// Close, of the two that have it, is Ingest's.
 func (r *rig) Close() { r.Ingest.Close() }
 
 // tell is told of changes of the catalog.
@@ -250,7 +252,8 @@ func (r *rig) drop(name, content string) {
 }
 
 // Fetch implements Sources.
-func (r *rig) Fetch(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error) {
+func (r *rig) Fetch(ctx context.Context, source, digest string, progress func(done, total int64)) (string,
+	func(), error) {
 	if r.fetch != nil {
 		return r.fetch(ctx, source, digest, progress)
 	}
@@ -289,7 +292,8 @@ func (r *rig) take(ctx context.Context, source, _ string, progress func(done, to
 }
 
 // Receive implements Sources.
-func (r *rig) Receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
+func (r *rig) Receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string,
+	func(), error) {
 	f, err := os.CreateTemp(r.root, "upload-")
 	if err != nil {
 		return "", nil, err
@@ -323,7 +327,8 @@ func digest(content string) string {
 // put adds an adapter from a file of that content and waits for it.
 func (r *rig) put(name, content string) lora.Record {
 	r.t.Helper()
-	rec, err := r.Put(r.t.Context(), lora.Spec{Name: name, Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
+	rec, err := r.Put(r.t.Context(), lora.Spec{Name: name,
+		Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
 	if err != nil {
 		r.t.Fatalf("%s: %v", name, err)
 	}

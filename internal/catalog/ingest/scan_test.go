@@ -31,7 +31,9 @@ func TestFolderIsFollowed(t *testing.T) {
 			if err := os.Rename(filepath.Join(r.opts.Dir, "b.tar.gz"), filepath.Join(r.opts.Dir, "c.zip")); err != nil {
 				t.Fatal(err)
 			}
-			r.until("c for b", func() bool { return r.answers("c") == digest("archive") && r.answers("b") != digest("archive") })
+			r.until("c for b", func() bool {
+				return r.answers("c") == digest("archive") && r.answers("b") != digest("archive")
+			})
 			if err := os.Remove(filepath.Join(r.opts.Dir, "a.gguf")); err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +93,11 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 	r.block = make(chan struct{})
 	r.mu.Unlock()
 	r.drop("a.gguf", "one")
-	r.until("a to be read", func() bool { rec, _ := r.Get("a"); return rec.Progress.Done > 0 || rec.State == lora.Downloading })
+	r.until("a to be read", func() bool {
+		rec, _ := r.Get("a")
+		return rec.Progress.Done > 0 ||
+			rec.State == lora.Downloading
+	})
 	r.drop("a.gguf", "two, longer")
 	close(r.block)
 	r.until("the second", func() bool { return r.answers("a") == digest("two, longer") })
@@ -136,12 +142,14 @@ func TestOddFiles(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.gguf"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{"link.gguf": target, "dangling.gguf": filepath.Join(r.root, "nothing"), "folder.gguf": r.root} {
+	for link, to := range map[string]string{"link.gguf": target, "dangling.gguf": filepath.Join(r.root, "nothing"),
+		"folder.gguf": r.root} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{".hidden.gguf", "notes.txt", "no-suffix", "two words.gguf", "snow☃.gguf", "base.gguf", "api.gguf", "twice.gguf", "twice.zip", ".gguf"} {
+	for _, name := range []string{".hidden.gguf", "notes.txt", "no-suffix", "two words.gguf", "snow☃.gguf",
+		"base.gguf", "api.gguf", "twice.gguf", "twice.zip", ".gguf"} {
 		r.drop(name, "content of "+name)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "just-a-folder"), 0o700); err != nil {
@@ -149,7 +157,8 @@ func TestOddFiles(t *testing.T) {
 	}
 	r.drop("last.gguf", "last")
 	r.until("the last", func() bool {
-		return r.answers("last") == digest("last") && r.answers("link") == digest("linked") && r.answers("twice") == digest("content of twice.gguf") // the first by name
+		return r.answers("last") == digest("last") && r.answers("link") == digest("linked") &&
+			r.answers("twice") == digest("content of twice.gguf") // the first by name
 	})
 	r.want("api", "of the API")
 	r.unknown("pipe", "dangling", "hidden", "notes", "no-suffix", "just-a-folder", "folder")
@@ -160,8 +169,9 @@ func TestOddFiles(t *testing.T) {
 		}
 	}
 	for file, part := range map[string]string{
-		"two words.gguf": "cannot name a model", "snow☃.gguf": "cannot name a model", "base.gguf": "taken by the base model",
-		"api.gguf": `taken by "api"`, "twice.zip": "taken by the file twice.gguf",
+		"two words.gguf": "cannot name a model", "snow☃.gguf": "cannot name a model",
+		"base.gguf": "taken by the base model",
+		"api.gguf":  `taken by "api"`, "twice.zip": "taken by the file twice.gguf",
 	} {
 		if !strings.Contains(reasons[file], part) {
 			t.Errorf("%s: %q does not say %q", file, reasons[file], part)
@@ -209,7 +219,8 @@ func TestOriginsAtTheStart(t *testing.T) {
 	r.Close()
 	r.drop("a.gguf", "of the folder")
 	r.drop("c.gguf", "of the folder")
-	r.opts.Entries = []lora.Spec{{Name: "b", Source: r.file("b", "of the configuration")}, {Name: "c", Source: r.file("c", "of the configuration")}}
+	r.opts.Entries = []lora.Spec{{Name: "b", Source: r.file("b", "of the configuration")},
+		{Name: "c", Source: r.file("c", "of the configuration")}}
 	r.reopen()
 	r.want("a", "of the folder")
 	r.want("b", "of the configuration")

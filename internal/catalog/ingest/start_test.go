@@ -22,10 +22,17 @@ func TestStartsThatFail(t *testing.T) {
 		"no base":   {func(r *rig) { r.base.BasePath = filepath.Join(r.root, "nothing") }, "base model: "},
 		"no folder": {func(r *rig) { r.opts.Dir = filepath.Join(r.root, "nothing") }, "adapters.dir: "},
 		"a list that clashes with itself": {func(r *rig) {
-			r.opts.Entries = []lora.Spec{{Name: "a", Source: "/a"}, {Name: "b", Settings: lora.Settings{Aliases: []string{"a"}}, Source: "/b"}}
+			r.opts.Entries = []lora.Spec{{Name: "a", Source: "/a"},
+				{Name: "b", Settings: lora.Settings{Aliases: []string{"a"}}, Source: "/b"}}
 		}, `the name "a" is taken twice`},
-		"a list that clashes with the base": {func(r *rig) { r.opts.Entries = []lora.Spec{{Name: "base", Source: "/a"}} }, `the name "base" is taken by the base model`},
-		"a list that makes no sense":        {func(r *rig) { r.opts.Entries = []lora.Spec{{Name: "a", Source: "/a", Scale: 1000}} }, "a: the scale must be a number of at most 100"},
+		"a list that clashes with the base": {func(r *rig) {
+			r.opts.Entries = []lora.Spec{{Name: "base",
+				Source: "/a"}}
+		}, `the name "base" is taken by the base model`},
+		"a list that makes no sense": {func(r *rig) {
+			r.opts.Entries = []lora.Spec{{Name: "a", Source: "/a",
+				Scale: 1000}}
+		}, "a: the scale must be a number of at most 100"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := closedRig(t)
@@ -54,7 +61,8 @@ func TestStartIsGivenUp(t *testing.T) {
 	release := r.hold()
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
-	r.fetch = func(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error) {
+	r.fetch = func(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(),
+		error) {
 		cancel(enough)
 		return r.take(ctx, source, digest, progress)
 	}
@@ -123,19 +131,23 @@ func TestNamesThatWait(t *testing.T) {
 	if err := put(lora.Spec{Name: "x", Settings: lora.Settings{Aliases: []string{"y"}}, Source: source}); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(lora.Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"z"}}, Shares: []lora.Share{{Adapter: "x", Scale: .5}}}); err != nil {
+	if err := put(lora.Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"z"}},
+		Shares: []lora.Share{{Adapter: "x", Scale: .5}}}); err != nil {
 		t.Fatal(err)
 	}
 	r.opts.Entries = []lora.Spec{{Name: "y", Source: r.file("y", "of y")}, {Name: "z", Source: r.file("z", "of z")}}
 	r.reopen()
 	r.want("y", "of y")
 	r.unknown("x", "sum")
-	for name, reason := range map[string]string{"x": `the name "y" is taken by "y" of the configuration`, "sum": `the name "z" is taken by "z" of the configuration`} {
+	for name, reason := range map[string]string{"x": `the name "y" is taken by "y" of the configuration`,
+		"sum": `the name "z" is taken by "z" of the configuration`} {
 		if rec, ok := r.Get(name); !ok || rec.State != lora.Rejected || rec.Reason != reason || rec.Active != nil {
 			t.Errorf("%s: %+v, %t", name, rec, ok)
 		}
 	}
-	for _, s := range []lora.Spec{{Name: "other", Settings: lora.Settings{Aliases: []string{"x"}}, Source: source}, {Name: "other", Settings: lora.Settings{Aliases: []string{"sum"}}, Shares: []lora.Share{{Adapter: "y", Scale: 1}}}} {
+	for _, s := range []lora.Spec{{Name: "other", Settings: lora.Settings{Aliases: []string{"x"}}, Source: source},
+		{Name: "other", Settings: lora.Settings{Aliases: []string{"sum"}},
+			Shares: []lora.Share{{Adapter: "y", Scale: 1}}}} {
 		if err := put(s); refusal(err) != lora.Conflict || !strings.Contains(err.Error(), "is kept for") {
 			t.Errorf("%+v: %v", s, err)
 		}
@@ -144,7 +156,8 @@ func TestNamesThatWait(t *testing.T) {
 		t.Errorf("a composition in place of an adapter: %v", err)
 	}
 	// They can be put anew by their own names: with others, or removed.
-	if err := errors.Join(put(lora.Spec{Name: "x", Source: r.file("x2", "of x, anew")}), put(lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "x", Scale: 1}}})); err != nil {
+	if err := errors.Join(put(lora.Spec{Name: "x", Source: r.file("x2", "of x, anew")}),
+		put(lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "x", Scale: 1}}})); err != nil {
 		t.Fatal(err)
 	}
 	r.want("x", "of x, anew")
@@ -191,8 +204,10 @@ func TestQuarantineOfWhatLostItsName(t *testing.T) {
 func TestPutBeforeItsSourceIsThere(t *testing.T) {
 	r := newRig(t)
 	release := r.hold()
-	for _, s := range []lora.Spec{{Name: "a", Source: r.file("one", "one")}, {Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}}} {
-		if rec, err := r.Put(t.Context(), s, false); err != nil || rec.State != lora.Downloading || rec.Source != s.Source {
+	for _, s := range []lora.Spec{{Name: "a", Source: r.file("one", "one")},
+		{Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}}} {
+		if rec, err := r.Put(t.Context(), s, false); err != nil || rec.State != lora.Downloading ||
+			rec.Source != s.Source {
 			t.Fatalf("%+v, %v", rec, err)
 		}
 	}
@@ -216,7 +231,8 @@ func TestCutBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.open()
-	if rec, _ := r.Get("a"); rec.State != lora.Rejected || !strings.Contains(rec.Reason, "version 2 is not in the state directory") {
+	if rec, _ := r.Get("a"); rec.State != lora.Rejected ||
+		!strings.Contains(rec.Reason, "version 2 is not in the state directory") {
 		t.Errorf("%+v", rec)
 	}
 	r.put("a", "two")

@@ -37,7 +37,8 @@ func TestVersionsTakeOver(t *testing.T) {
 	r.put("a", "one")
 	r.load("one")
 	source := r.file("two", "two")
-	if rec, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: source}, false); err != nil || rec.State != lora.Downloading || rec.Active == nil {
+	if rec, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: source}, false); err != nil ||
+		rec.State != lora.Downloading || rec.Active == nil {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	staged := func() bool { rec, _ := r.Get("a"); return rec.Staged != nil }
@@ -191,7 +192,8 @@ func TestQuarantine(t *testing.T) {
 			t.Error("it is in stock still")
 		}
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "again", Source: r.file("again", "two")}, true); refusal(err) != lora.Refused {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "again", Source: r.file("again", "two")},
+		true); refusal(err) != lora.Refused {
 		t.Errorf("under another name: %v", err)
 	}
 	if rec, _ := r.Get("again"); rec.State != lora.Quarantined {
@@ -230,7 +232,8 @@ func TestQuarantineOfAStagedVersion(t *testing.T) {
 		t.Errorf("whoever waited for it: %v", err)
 	}
 	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.Staged != nil || rec.State != lora.Ready || !strings.Contains(rec.Reason, "ended llama-server") {
+	if rec, _ := r.Get("a"); rec.Staged != nil || rec.State != lora.Ready ||
+		!strings.Contains(rec.Reason, "ended llama-server") {
 		t.Errorf("%+v", rec)
 	}
 }
@@ -246,7 +249,8 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 			code = lora.Failed
 		}
 		for _, name := range []string{"a", "new"} {
-			rec, err := r.Put(t.Context(), lora.Spec{Name: name, Source: source, Settings: lora.Settings{Aliases: []string{name + "2"}}}, true)
+			rec, err := r.Put(t.Context(), lora.Spec{Name: name, Source: source,
+				Settings: lora.Settings{Aliases: []string{name + "2"}}}, true)
 			if refusal(err) != code || rec.Reason == "" {
 				t.Errorf("%q as %s: %v, %+v", content, name, err, rec)
 			}
@@ -264,7 +268,8 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 	}
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "large", Source: r.file("large", "large")}, true); refusal(err) != lora.TooLarge {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "large", Source: r.file("large", "large")},
+		true); refusal(err) != lora.TooLarge {
 		t.Errorf("more than a worker can load: %v", err)
 	}
 }
@@ -310,7 +315,8 @@ func TestChangesDuringIngest(t *testing.T) {
 	left := begin("c", "three")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Put(ctx, lora.Spec{Name: "d", Source: r.file("d", "four")}, true); !errors.Is(err, context.Canceled) {
+	if _, err := r.Put(ctx, lora.Spec{Name: "d", Source: r.file("d", "four")}, true); !errors.Is(err,
+		context.Canceled) {
 		t.Errorf("whoever leaves: %v", err)
 	}
 	r.Close()
@@ -334,17 +340,21 @@ func TestChangesDuringIngest(t *testing.T) {
 
 func TestUploads(t *testing.T) {
 	r := newRig(t)
-	if rec, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("one"), "a.gguf"); err != nil || rec.State != lora.Ready {
+	if rec, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("one"), "a.gguf"); err != nil ||
+		rec.State != lora.Ready {
 		t.Errorf("%+v, %v", rec, err)
 	}
 	r.want("a", "one")
-	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"}, strings.NewReader("bad"), "a.gguf"); refusal(err) != lora.Refused {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"},
+		strings.NewReader("bad"), "a.gguf"); refusal(err) != lora.Refused {
 		t.Error(err)
 	}
-	if _, err := r.Upload(t.Context(), lora.Spec{Name: "new"}, io.MultiReader(strings.NewReader("half"), broken{}), "a.gguf"); err == nil {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "new"},
+		io.MultiReader(strings.NewReader("half"), broken{}), "a.gguf"); err == nil {
 		t.Error("a cut upload is taken")
 	}
-	if _, err := r.Upload(t.Context(), lora.Spec{Name: "b", Source: "/a"}, strings.NewReader(""), "a.gguf"); refusal(err) != lora.Invalid {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "b", Source: "/a"},
+		strings.NewReader(""), "a.gguf"); refusal(err) != lora.Invalid {
 		t.Error(err)
 	}
 	r.want("a", "one")
@@ -472,10 +482,12 @@ func TestFailingStoreChangesNothing(t *testing.T) {
 	if err := r.base.Store.SQL().Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("b", "two")},
+		true); refusal(err) != lora.Failed {
 		t.Errorf("replace: %v", err)
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "new", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "new", Source: r.file("b", "two")},
+		true); refusal(err) != lora.Failed {
 		t.Errorf("add: %v", err)
 	}
 	if _, err := r.Pin("a", true); refusal(err) != lora.Failed {

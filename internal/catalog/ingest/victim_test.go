@@ -101,7 +101,8 @@ func (v *victim) say(words ...any) {
 func (v *victim) adapter(name string, rng *rand.Rand) {
 	for {
 		content := fmt.Sprintf("%s-%d", name, rng.IntN(contents))
-		verbs := []string{"put", "put", "put", "upload", "upload", "later", "later", "rollback", "rollback", "remove", "pin", "unpin", "quarantine"}
+		verbs := []string{"put", "put", "put", "upload", "upload", "later", "later", "rollback", "rollback", "remove",
+			"pin", "unpin", "quarantine"}
 		verb := verbs[rng.IntN(len(verbs))]
 		v.say("begin", name, verb, content)
 		spec, source, err := lora.Spec{Name: name}, filepath.Join(v.dir, "sources", content), error(nil)
@@ -155,7 +156,9 @@ func (v *victim) composition(rng *rand.Rand) {
 			err = v.Remove("sum")
 		} else {
 			v.say("begin sum set", scale)
-			_, err = v.Put(context.Background(), lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: float64(scale)}, {Adapter: "b", Scale: 1}}}, true)
+			_, err = v.Put(context.Background(),
+				lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: float64(scale)},
+					{Adapter: "b", Scale: 1}}}, true)
 		}
 		v.say("done sum", refusal(err))
 	}

@@ -78,7 +78,8 @@ func TestFolderIsFollowedWhereverItIs(t *testing.T) {
 				return errors.Join(os.Remove(filepath.Join(dir+"-away", "a.gguf")), os.Rename(dir+"-away", dir))
 			},
 		},
-		"moved and made": {func(dir string) error { return os.Rename(dir, dir+"-away") }, func(dir string) error { return os.Mkdir(dir, 0o700) }},
+		"moved and made": {func(dir string) error { return os.Rename(dir, dir+"-away") },
+			func(dir string) error { return os.Mkdir(dir, 0o700) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := toldRig(t)
@@ -212,7 +213,9 @@ func TestFileThatCannotBeRead(t *testing.T) {
 
 	dir := filepath.Join(r.opts.Dir, "trained")
 	config := filepath.Join(dir, "adapter_config.json")
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte("weights"), 0o600), os.WriteFile(config, nil, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte("weights"), 0o600), os.WriteFile(config,
+			nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	r.until("a folder", func() bool { return r.answers("trained") == digest("weights") })
@@ -251,7 +254,8 @@ func TestFilesThatTakeTurns(t *testing.T) {
 func TestFileHasItsNameWhenItIsFree(t *testing.T) {
 	r := toldRig(t)
 	r.put("a", "of the API")
-	if err := r.Configure([]lora.Spec{{Name: "x", Settings: lora.Settings{Aliases: []string{"b"}}, Source: r.file("x", "of the configuration")}}); err != nil {
+	if err := r.Configure([]lora.Spec{{Name: "x", Settings: lora.Settings{Aliases: []string{"b"}},
+		Source: r.file("x", "of the configuration")}}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the entry", func() bool { return r.answers("b") == digest("of the configuration") })

@@ -8,12 +8,6 @@ import (
 	"github.com/loragate/loragate/internal/lora"
 )
 
-// Configured is what follows from a new list of the configuration.
-type Configured struct {
-	Gone  []*Entry // have no place in it
-	Plans []Plan   // of those that are not as they were
-}
-
 // Plan is what becomes of one entry of the list.
 type Plan struct {
 	entry *Entry // that goes on, or begins
@@ -21,26 +15,29 @@ type Plan struct {
 	Get   bool   // its source is new or changed
 }
 
-// Configure says what follows from a list that is put in the place of the one before, or
-// all that is wrong with it. The list names known entries whose sources would bring
-// nothing but what was kept of them over a restart. Nothing changes before Adopt.
-func (s *Set) Configure(list []lora.Spec, known map[string]bool, now time.Time) (c Configured, err error) {
+// Configure plans to put a list in the place of the one before: gone are those that have no
+// place in it, and those that are as they were have no plan. Or it says all that is wrong
+// with the list. known names the entries whose sources would bring nothing but what was kept
+// of them over a restart. Nothing changes before Adopt.
+func (s *Set) Configure(list []lora.Spec, known map[string]bool, now time.Time) (
+	plans []Plan, gone []*Entry, err error,
+) {
 	if err := errors.Join(checkList(list), s.clashes(list)); err != nil {
-		return c, err
+		return nil, nil, err
 	}
 	kinds := make(map[string]lora.Kind, len(list))
 	for _, spec := range list {
 		kinds[spec.Name] = spec.Kind()
 		if p, changed := s.plan(spec, known[spec.Name], now); changed {
-			c.Plans = append(c.Plans, p)
+			plans = append(plans, p)
 		}
 	}
 	for name, e := range s.entries {
 		if e.Origin == lora.FromConfig && e.Kind != kinds[name] {
-			c.Gone = append(c.Gone, e)
+			gone = append(gone, e)
 		}
 	}
-	return c, nil
+	return plans, gone, nil
 }
 
 // checkList reports what makes no sense in the list by itself.
@@ -51,7 +48,8 @@ func checkList(list []lora.Spec) error {
 		problems = append(problems, spec.Validate())
 		for _, name := range spec.Names() {
 			if other, twice := taken[name]; twice {
-				problems = append(problems, lora.Errorf(lora.Conflict, "the name %q is taken twice: by %q and by %q", name, other, spec.Name))
+				problems = append(problems, lora.Errorf(lora.Conflict, "the name %q is taken twice: by %q and by %q",
+					name, other, spec.Name))
 			}
 			taken[name] = spec.Name
 		}

@@ -84,11 +84,12 @@ func (s *Set) Follow(found []File, now time.Time) Followed {
 // mayHave returns why a file cannot have its name, or nil. aliases are those of all entries.
 func (s *Set) mayHave(f File, e *Entry, owners map[string]string, aliases map[string]bool) error {
 	if !filePattern.MatchString(f.Name) {
-		return lora.Errorf(lora.Invalid, "%q cannot name a model: letters, digits and . _ : - only, beginning with a letter or digit, at most 128",
-			lora.Shorten(f.Name))
+		return lora.Errorf(lora.Invalid, "%q cannot name a model: letters, digits and . _ : - only, "+
+			"beginning with a letter or digit, at most 128", lora.Shorten(f.Name))
 	}
 	if other, twice := owners[f.Name]; twice {
-		return lora.Errorf(lora.Conflict, "the name %q is taken by the file %s of the directory", f.Name, filepath.Base(other))
+		return lora.Errorf(lora.Conflict, "the name %q is taken by the file %s of the directory",
+			f.Name, filepath.Base(other))
 	}
 	if e != nil && e.Origin == lora.FromDirectory {
 		return nil
@@ -102,7 +103,7 @@ func (s *Set) mayHave(f File, e *Entry, owners map[string]string, aliases map[st
 func (s *Set) takeFile(f File, e, kept *Entry, now time.Time) *Pending {
 	if e == nil {
 		if e = kept; e == nil {
-			e = &Entry{Record: lora.Record{Kind: lora.KindAdapter, Origin: lora.FromDirectory, State: lora.Downloading, Updated: now}}
+			e = &Entry{Record: lora.Record{Kind: lora.KindAdapter, Origin: lora.FromDirectory, Updated: now}}
 		}
 		s.entries[f.Name] = e
 	}
@@ -128,4 +129,14 @@ func (s *Set) renewStrays(strays map[string]lora.Record) (added []lora.Record, c
 		}
 	}
 	return added, changed || len(added) > 0
+}
+
+// Freed reports whether a file of the directory could have its name now.
+func (s *Set) Freed() bool {
+	for _, r := range s.strays {
+		if filePattern.MatchString(r.Name) && s.Clash(&lora.Spec{Name: r.Name}, nil) == nil {
+			return true
+		}
+	}
+	return false
 }

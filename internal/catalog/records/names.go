@@ -1,8 +1,10 @@
 package records
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/loragate/loragate/internal/lora"
 )
@@ -110,35 +112,78 @@ func (s *Set) reserved(spec *lora.Spec, replaced *Entry) error {
 	for _, name := range spec.Names() {
 		for _, e := range s.lost {
 			if e != replaced && (e.Name == name || slices.Contains(e.Aliases, name)) {
-				return lora.Errorf(lora.Conflict, "the name %q is kept for %q, which waits for its names to be free", name, e.Name)
+				return lora.Errorf(lora.Conflict, "the name %q is kept for %q, which waits for its names to be free",
+					name, e.Name)
 			}
 		}
 	}
 	return nil
 }
 
-// Reclaim gives the API's own entries the names that are free now. It returns the versions
-// that were being got when the gateway ended, and are so again.
-func (s *Set) Reclaim() (begun []*Pending) {
-	for _, name := range slices.Sorted(maps.Keys(s.lost)) {
-		e := s.lost[name]
-		if s.Clash(&e.Spec, nil) != nil {
-			continue
-		}
-		s.Put(e)
-		if e.Kind == lora.KindAdapter && len(e.Versions) == 0 && e.Unfinished {
-			begun = append(begun, e.Begin(e.Spec))
-		}
+// Get returns a copy of the record of a name.
+func (s *Set) Get(name string) (lora.Record, bool) {
+	if e := s.entries[name]; e != nil {
+		return e.Copy(), true
 	}
-	return begun
+	if e := s.lost[name]; e != nil {
+		return s.withoutName(e), true
+	}
+	return lora.Record{}, false
 }
 
-// Freed reports whether a file of the directory could have its name now.
-func (s *Set) Freed() bool {
-	for _, r := range s.strays {
-		if filePattern.MatchString(r.Name) && s.Clash(&lora.Spec{Name: r.Name}, nil) == nil {
-			return true
-		}
+// List returns copies of all records, by name.
+func (s *Set) List() []lora.Record {
+	var list []lora.Record
+	for _, e := range s.entries {
+		list = append(list, e.Copy())
 	}
-	return false
+	for _, e := range s.lost {
+		list = append(list, s.withoutName(e))
+	}
+	list = slices.AppendSeq(list, maps.Values(s.strays))
+	slices.SortFunc(list, func(a, b lora.Record) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Source, b.Source))
+	})
+	return list
+}
+
+// withoutName is the record of one whose names belong to others.
+func (s *Set) withoutName(e *Entry) lora.Record {
+	r := e.Copy()
+	r.State, r.Active, r.Staged = lora.Rejected, nil, nil
+	if err := s.Clash(&e.Spec, nil); err != nil {
+		r.Reason = err.Error()
+	}
+	return r
+}
+
+// Compose returns what a composition is made of, nil if that cannot be served, and sets its
+// state, which follows from those of its adapters.
+func (s *Set) Compose(e *Entry) []lora.Part {
+	var parts []lora.Part
+	for _, share := range e.Shares {
+		a := s.Owner(share.Adapter)
+		if a == nil || a.Kind != lora.KindAdapter || a.Active == nil {
+			e.State, e.Reason = lora.Rejected, "it needs the adapter "+share.Adapter+", "+missing(a)
+			return nil
+		}
+		part := lora.Part{Version: a.Active, Scale: share.Scale}
+		if part.Scale == 0 {
+			part.Scale = cmp.Or(a.Scale, 1)
+		}
+		parts = append(parts, part)
+	}
+	e.State, e.Reason = lora.Ready, ""
+	return parts
+}
+
+func missing(a *Entry) string {
+	switch {
+	case a == nil:
+		return "which does not exist"
+	case a.Kind != lora.KindAdapter:
+		return "which is a composition itself"
+	default:
+		return "which is " + string(a.State)
+	}
 }
