@@ -57,9 +57,9 @@ func (in *sources) Fetch(ctx context.Context, from, digest string, progress func
 }
 
 // Receive implements ingest.Sources.
-func (in *sources) Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (
-	string, func(), error,
-) {
+func (in *sources) Receive(
+	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
+) (string, func(), error) {
 	a, err := in.fetcher.Receive(ctx, r, filename, digest, progress)
 	if err != nil {
 		return "", nil, sourceError(err)

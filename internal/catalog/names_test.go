@@ -1,4 +1,4 @@
-package ingest
+package catalog
 
 import (
 	"errors"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -89,7 +88,7 @@ func TestSpecsThatMakeNoSense(t *testing.T) {
 		{Name: "a", Source: source, Settings: lora.Settings{Weight: .05}},
 		{Name: "a", Source: source, Settings: lora.Settings{Weight: 11}},
 		{Name: "a", Source: source, Settings: lora.Settings{Weight: math.NaN()}},
-		{Name: "a", Source: source, Settings: lora.Settings{MaxConcurrency: -1}}, {Name: "a"},
+		{Name: "a", Source: source, Settings: lora.Settings{MaxConcurrency: -1}},
 		{Name: "a", Source: source, Shares: []lora.Share{{Adapter: "b", Scale: 1}}},
 		{Name: "a", Shares: []lora.Share{{Adapter: "", Scale: 1}}},
 		{Name: "a", Shares: []lora.Share{{Adapter: "b", Scale: math.NaN()}}},
@@ -222,7 +221,7 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 	if rec, _ := r.Get("outer"); rec.State != lora.Rejected || !strings.Contains(rec.Reason, "a composition itself") {
 		t.Errorf("%+v", rec)
 	}
-	var unknown *catalog.UnknownError
+	var unknown *UnknownError
 	if _, err := r.Resolve("outer"); !errors.As(err, &unknown) || unknown.State != lora.Rejected {
 		t.Error(err)
 	}
@@ -246,7 +245,6 @@ func TestRefusalsOfSpecsSayWhatIsWrong(t *testing.T) {
 		{lora.Spec{Name: long, Source: "/a"}, `"` + long[:64] + `..." cannot name a model: ` + letters},
 		{lora.Spec{Name: "a", Settings: lora.Settings{Aliases: []string{"b@1"}}, Source: "/a"},
 			`"b@1" cannot name a model: ` + letters},
-		{lora.Spec{Name: "a"}, "a: an adapter needs a source"},
 		{lora.Spec{Name: "a", Source: "/a", Shares: []lora.Share{{Adapter: "b", Scale: 1}}},
 			"a: a composition has no source"},
 		{lora.Spec{Name: "a", Shares: make([]lora.Share, 9)}, "a: a composition has at most 8 adapters"},
