@@ -44,9 +44,8 @@ func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 		return err
 	}
 	for _, name := range []string{"b", "c"} {
-		if err := put(name); refusal(err) != lora.Refused ||
-			!strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it "+
-				"again") {
+		const reason = "these bytes are quarantined (it ended llama-server): remove the model and add it again"
+		if err := put(name); refusal(err) != lora.Refused || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

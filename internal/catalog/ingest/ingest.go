@@ -51,8 +51,8 @@ type Options struct {
 type Ingest struct {
 	catalog *catalog.Catalog
 	opts    Options
-	shelf   *shelf
-	printer printer
+	blobs   *blobs
+	prints  prints
 	jobs    *jobs
 	folder  *folder
 	ctx     context.Context // ends with Close
@@ -89,16 +89,16 @@ func newIngest(opts Options) *Ingest {
 	ctx, cancel := context.WithCancel(context.Background())
 	in := &Ingest{
 		catalog: opts.Catalog, opts: opts, ctx: ctx, cancel: cancel,
-		shelf:   &shelf{blobs: opts.Blobs, limit: opts.MaxBytes, log: opts.Log},
-		printer: printer{base: opts.BasePath},
+		blobs:  &blobs{store: opts.Blobs, limit: opts.MaxBytes, log: opts.Log},
+		prints: prints{base: opts.BasePath},
 	}
 	in.folder = &folder{
 		path: opts.Dir, settle: cmp.Or(opts.Settle, 500*time.Millisecond), rescan: opts.Rescan, log: opts.Log,
 		look: opts.Catalog.Signals().Names, follow: opts.Catalog.Follow,
 	}
 	in.jobs = &jobs{
-		catalog: in.catalog, sources: opts.Sources, store: in.shelf.put,
-		same: sameFile, print: sourcePrint, outcome: in.printer.outcome,
+		catalog: in.catalog, sources: opts.Sources, store: in.blobs.put,
+		same: sameFile, print: sourcePrint, outcome: in.prints.outcome,
 		ctx: ctx, local: make(chan struct{}, localJobs), remote: make(chan struct{}, remoteJobs),
 	}
 	return in
@@ -161,7 +161,7 @@ func (in *Ingest) start() (begun []*job) {
 
 // collect deletes bytes of which no record has a version and that no worker may
 // still open.
-func (in *Ingest) collect() { in.shelf.collect(in.catalog.Digests, in.opts.InUse) }
+func (in *Ingest) collect() { in.blobs.collect(in.catalog.Digests, in.opts.InUse) }
 
 // known names the entries of the configuration's list whose sources are as they were before
 // a restart.
@@ -174,7 +174,7 @@ func (in *Ingest) known(list []lora.Spec) map[string]bool {
 }
 
 func (in *Ingest) unchanged(origin lora.Origin, name, source, print string) bool {
-	return in.printer.unchanged(in.catalog.Kept(origin, name), source, print, in.shelf.fits)
+	return in.prints.unchanged(in.catalog.Kept(origin, name), source, print, in.blobs.fits)
 }
 
 // Close stops watching and everything that is being got, and waits for it; the catalog

@@ -378,8 +378,8 @@ func TestRollbackThatCannotBeStored(t *testing.T) {
 func TestBytesDuringIngest(t *testing.T) {
 	r := newRig(t)
 	r.jobs.same = func(*records.Pending) bool { // is asked between the storing of bytes and of the record
-		if r.shelf.storing.TryLock() {
-			r.shelf.storing.Unlock()
+		if r.blobs.storing.TryLock() {
+			r.blobs.storing.Unlock()
 			t.Error("the bytes could be deleted")
 		}
 		return true

@@ -54,15 +54,15 @@ func sourcePrint(source string) string {
 // for good is read again.
 const judgement = 1
 
-// printer tells whether getting a source once more would bring anything new.
-type printer struct {
+// prints tell whether getting a source once more would bring anything new.
+type prints struct {
 	base string // the base model's path
 }
 
 // outcome stands for what was read and made: the base, the source, and the stored bytes of
 // the version that answers since, nil if there is none. While it stays the same, the source
 // would bring nothing new. It is "" if that cannot be told.
-func (p printer) outcome(source string, v *lora.Version) string {
+func (p prints) outcome(source string, v *lora.Version) string {
 	base, err := printOf(p.base)
 	if err != nil || source == "" {
 		return ""
@@ -79,7 +79,7 @@ func (p printer) outcome(source string, v *lora.Version) string {
 // unchanged reports whether what was kept of a model before a restart is what its source,
 // which has that print now, would bring. fits tells whether a worker can load a file of a
 // size.
-func (p printer) unchanged(kept *records.Entry, source, print string, fits func(size int64) error) bool {
+func (p prints) unchanged(kept *records.Entry, source, print string, fits func(size int64) error) bool {
 	if kept == nil || kept.Print == "" || kept.Unfinished || kept.Source != source {
 		return false
 	}
