@@ -120,8 +120,8 @@ func TestNamesAreOneSpace(t *testing.T) {
 			}
 		}
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "free", Shares: []lora.Share{{Adapter: "free", Scale: 1}}},
-		true); refusal(err) != lora.Conflict {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "free", Shares: []lora.Share{{Adapter: "free", Scale: 1}}}, true); refusal(err) != lora.Conflict {
 		t.Errorf("a composition in place of an adapter: %v", err)
 	}
 	if _, err := r.Put(t.Context(), lora.Spec{Name: "free", Settings: lora.Settings{Aliases: []string{"free3"}},
@@ -214,8 +214,8 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 	}
 	r.unknown("sum")
 	r.put("nested", "n")
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "outer", Shares: []lora.Share{{Adapter: "sum", Scale: 1}}},
-		true); err != nil {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "outer", Shares: []lora.Share{{Adapter: "sum", Scale: 1}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	if rec, _ := r.Get("outer"); rec.State != lora.Rejected || !strings.Contains(rec.Reason, "a composition itself") {
@@ -231,8 +231,8 @@ func TestCompositionsFollowTheirParts(t *testing.T) {
 func TestRefusalsOfSpecsSayWhatIsWrong(t *testing.T) {
 	r := newRig(t)
 	r.put("taken", "one")
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "taken", Scale: 1}}},
-		true); err != nil {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "taken", Scale: 1}}}, true); err != nil {
 		t.Fatal(err)
 	}
 	const letters = "letters, digits and . _ : / - only, beginning with a letter or digit, at most 128"

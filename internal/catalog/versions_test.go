@@ -127,8 +127,8 @@ func TestQuarantine(t *testing.T) {
 			t.Error("it is in stock still")
 		}
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "again", Source: r.file("again", "two")},
-		true); refusal(err) != lora.Refused {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "again", Source: r.file("again", "two")}, true); refusal(err) != lora.Refused {
 		t.Errorf("under another name: %v", err)
 	}
 	if rec, _ := r.Get("again"); rec.State != lora.Quarantined {
@@ -265,12 +265,12 @@ func TestFailingStoreChangesNothing(t *testing.T) {
 	if err := r.opts.Store.SQL().Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("b", "two")},
-		true); refusal(err) != lora.Failed {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "a", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
 		t.Errorf("replace: %v", err)
 	}
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "new", Source: r.file("b", "two")},
-		true); refusal(err) != lora.Failed {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "new", Source: r.file("b", "two")}, true); refusal(err) != lora.Failed {
 		t.Errorf("add: %v", err)
 	}
 	if _, err := r.Pin("a", true); refusal(err) != lora.Failed {

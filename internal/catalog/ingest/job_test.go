@@ -119,8 +119,8 @@ func TestNamesDuringIngest(t *testing.T) {
 	release := r.hold()
 	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two"),
 		Settings: lora.Settings{Aliases: []string{"b"}}})
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("b", "of b")},
-		false); refusal(err) != lora.Conflict {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "b", Source: r.file("b", "of b")}, false); refusal(err) != lora.Conflict {
 		t.Errorf("a name that is taken soon: %v", err)
 	}
 	if err := r.Configure([]lora.Spec{{Name: "b", Source: r.file("b", "of b")}}); refusal(err) != lora.Conflict {
@@ -395,8 +395,8 @@ func TestBytesDuringIngest(t *testing.T) {
 	// What was too large is not kept.
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "b", Source: r.file("four", "four")},
-		true); refusal(err) != lora.TooLarge {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "b", Source: r.file("four", "four")}, true); refusal(err) != lora.TooLarge {
 		t.Error(err)
 	}
 	if r.base.Store.Blobs().Has(digest("four"), 4) {

@@ -107,8 +107,8 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 	}
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), lora.Spec{Name: "large", Source: r.file("large", "large")},
-		true); refusal(err) != lora.TooLarge {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "large", Source: r.file("large", "large")}, true); refusal(err) != lora.TooLarge {
 		t.Errorf("more than a worker can load: %v", err)
 	}
 }
@@ -116,7 +116,7 @@ func TestBadSourcesChangeNothing(t *testing.T) {
 // TestChangesDuringIngest puts and removes what is being fetched.
 func TestChangesDuringIngest(t *testing.T) {
 	r := newRig(t)
-	r.block = make(chan struct{})
+	release := r.hold()
 	begin := func(name, content string) chan error {
 		done := make(chan error, 1)
 		go func() {
@@ -141,21 +141,19 @@ func TestChangesDuringIngest(t *testing.T) {
 	if err := <-gone; refusal(err) != lora.Conflict {
 		t.Errorf("what was removed: %v", err)
 	}
-	close(r.block)
+	release()
 	if err := <-second; err != nil {
 		t.Error(err)
 	}
 	r.want("a", "two")
 	r.unknown("b")
 
-	r.mu.Lock()
-	r.block = make(chan struct{})
-	r.mu.Unlock()
+	release = r.hold()
 	left := begin("c", "three")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Put(ctx, lora.Spec{Name: "d", Source: r.file("d", "four")}, true); !errors.Is(err,
-		context.Canceled) {
+	_, err := r.Put(ctx, lora.Spec{Name: "d", Source: r.file("d", "four")}, true)
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever leaves: %v", err)
 	}
 	r.Close()
@@ -166,10 +164,7 @@ func TestChangesDuringIngest(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 	r.want("a", "two")
-	close(r.block)
-	r.mu.Lock()
-	r.block = nil
-	r.mu.Unlock()
+	release()
 	if err := r.base.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
