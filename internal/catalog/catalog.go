@@ -241,10 +241,10 @@ func Removed(name string) *lora.Error {
 	return lora.Errorf(lora.Conflict, "%s was removed meanwhile", name)
 }
 
-// Resolve returns the model of that name, or of that expression. The error is an
-// *UnknownError (which is ErrUnknown), a *QuarantinedError, or a *lora.Error of code
-// Invalid for an expression that makes no sense. It takes no lock; a name costs
-// one look-up.
+// Resolve returns the model of that name, or of that expression. The error is a
+// *lora.Error: NotFound, InQuarantine for a model whose only version makes llama-server
+// end, or Invalid for an expression that makes no sense. It takes no lock; a name costs one
+// look-up.
 func (c *Catalog) Resolve(name string) (*Model, error) { return c.snap.Load().resolve(name) }
 
 // Models returns all models, the base first, then by name, aliases included and

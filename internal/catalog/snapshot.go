@@ -3,7 +3,6 @@ package catalog
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -14,8 +13,7 @@ import (
 // snapshot is what Resolve, Models and Stock answer from. It is immutable.
 type snapshot struct {
 	byName      map[string]*Model
-	quarantined map[string]*QuarantinedError
-	states      map[string]lora.State // of names that have a record and no model
+	quarantined map[string]*lora.Error // why a name has no model now
 	models      []*Model
 	stock       []Stock
 	staged      map[string]bool // files of staged versions
@@ -29,31 +27,6 @@ type Stock struct {
 	Pin     bool // on every worker
 	Preload bool // on one worker at least, soon and always
 }
-
-// ErrUnknown is what an *UnknownError is.
-var ErrUnknown = errors.New("no such model")
-
-// UnknownError is returned for a name that no model has.
-type UnknownError struct {
-	Name  string
-	State lora.State // of the record of that name, "" if there is none
-}
-
-func (e *UnknownError) Error() string {
-	return fmt.Sprintf("there is no model %q", lora.Shorten(e.Name))
-}
-
-// Is makes it an ErrUnknown.
-func (e *UnknownError) Is(target error) bool { return target == ErrUnknown }
-
-// QuarantinedError is returned for a model whose only version makes llama-server
-// end.
-type QuarantinedError struct {
-	Name   string
-	Reason string // for operators
-}
-
-func (e *QuarantinedError) Error() string { return fmt.Sprintf("the model %q is quarantined", e.Name) }
 
 // resolve returns the model of a name or an expression.
 func (s *snapshot) resolve(name string) (*Model, error) {
@@ -73,7 +46,7 @@ func (s *snapshot) named(name string) (*Model, error) {
 	if q, ok := s.quarantined[name]; ok {
 		return nil, q
 	}
-	return nil, &UnknownError{Name: name, State: s.states[name]}
+	return nil, lora.Errorf(lora.NotFound, "there is no model %q", lora.Shorten(name))
 }
 
 // build makes a snapshot of the records, and sets the states of compositions,
@@ -81,8 +54,7 @@ func (s *snapshot) named(name string) (*Model, error) {
 func build(set *records.Set, base *Model, adhoc bool) *snapshot {
 	s := &snapshot{
 		byName:      map[string]*Model{base.Name: base},
-		quarantined: make(map[string]*QuarantinedError), states: make(map[string]lora.State),
-		staged: make(map[string]bool), adhoc: adhoc,
+		quarantined: make(map[string]*lora.Error), staged: make(map[string]bool), adhoc: adhoc,
 	}
 	for e := range set.Named() {
 		if e.Kind == lora.KindAdapter {
@@ -113,9 +85,9 @@ func (s *snapshot) add(e *records.Entry, m *Model) {
 	for i, name := range e.Names() {
 		switch {
 		case m == nil && e.State == lora.Quarantined:
-			s.quarantined[name] = &QuarantinedError{Name: e.Name, Reason: e.Reason}
+			why := lora.Errorf(lora.InQuarantine, "the model %q is quarantined", e.Name)
+			s.quarantined[name] = why.Because(errors.New(e.Reason))
 		case m == nil:
-			s.states[name] = e.State
 		case i == 0:
 			s.byName[name] = m
 		default:

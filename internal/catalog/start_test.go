@@ -28,8 +28,7 @@ func TestStartAfterHalfAQuarantine(t *testing.T) {
 	}
 	r.open()
 	r.want("a", "one")
-	var q *QuarantinedError
-	if _, err := r.Resolve("alone"); !errors.As(err, &q) {
+	if _, err := r.Resolve("alone"); refusal(err) != lora.InQuarantine {
 		t.Errorf("alone: %v", err)
 	}
 	for _, s := range r.Stock() {
@@ -107,8 +106,7 @@ func TestQuarantineOfWhatLostItsName(t *testing.T) {
 	if err := r.Configure(nil); err != nil {
 		t.Fatal(err)
 	}
-	var q *QuarantinedError
-	if _, err := r.Resolve("a"); !errors.As(err, &q) {
+	if _, err := r.Resolve("a"); refusal(err) != lora.InQuarantine {
 		t.Errorf("%v, want it quarantined", err)
 	}
 	if err := r.Remove("a"); err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
@@ -44,13 +43,11 @@ func modelNotFound(name string) *apiError {
 
 // fromCatalog turns a name that stands for nothing into an answer.
 func fromCatalog(name string, err error) *apiError {
-	var quarantined *catalog.QuarantinedError
-	var bad *lora.Error
-	switch {
-	case errors.As(err, &quarantined):
+	switch lora.CodeOf(err) {
+	case lora.InQuarantine:
 		return unavailable(name, err)
-	case errors.As(err, &bad):
-		return invalid("model", "The model %q makes no sense: %s.", httpkit.Shorten(name), bad.Message)
+	case lora.Invalid:
+		return invalid("model", "The model %q makes no sense: %s.", httpkit.Shorten(name), err)
 	default:
 		return modelNotFound(name)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // identify tells whose request it is.
@@ -80,7 +81,7 @@ func (p *Proxy) enter(c echo.Context) (principal *auth.Principal, leave func(), 
 func (p *Proxy) resolve(principal *auth.Principal, asked string) (*catalog.Model, error) {
 	name := principal.Name(asked, p.opts.Alias)
 	m, err := p.opts.Catalog.Resolve(name)
-	if errors.Is(err, catalog.ErrUnknown) {
+	if lora.CodeOf(err) == lora.NotFound {
 		if rule := p.ruleFor(asked); rule != nil && rule.Model != "" {
 			name = principal.Name(rule.Model, p.opts.Alias)
 			m, err = p.opts.Catalog.Resolve(name)

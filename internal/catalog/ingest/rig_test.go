@@ -374,7 +374,7 @@ func (r *rig) want(name, content string) {
 func (r *rig) unknown(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		if _, err := r.Resolve(name); !errors.Is(err, catalog.ErrUnknown) {
+		if _, err := r.Resolve(name); refusal(err) != lora.NotFound {
 			r.t.Errorf("%s: %v, want it unknown", name, err)
 		}
 	}
