@@ -22,8 +22,8 @@ func notReady(message string) *httpkit.Error {
 	}
 }
 
-// asAPIError gives every error that reaches the end of a handler its envelope.
-func asAPIError(err error) *httpkit.Error {
+// forClient gives every error that reaches the end of a handler its envelope.
+func forClient(err error) *httpkit.Error {
 	var api *httpkit.Error
 	var route *echo.HTTPError
 	switch {

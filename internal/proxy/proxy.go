@@ -218,7 +218,7 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		err := httpkit.Call(next, c)
 		status := c.Response().Status
 		if err != nil {
-			status = p.fail(c, asAPIError(err))
+			status = p.fail(c, forClient(err))
 		}
 		rec.access(p.log.Handler(), status, err)
 		if rec.completion {

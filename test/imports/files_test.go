@@ -36,8 +36,12 @@ var bounds = map[string]bound{
 	"internal/pool":            {38, 8},
 	"internal/proxy":           {27, 1},
 	"internal/proxy/bounds":    {20, 1},
-	"internal/residency":       {36, 2},
-	"internal/sched":           {33, 7},
+	"internal/proxy/dialect":   {66, 1},
+	"internal/proxy/relay":     {66, 1},
+	"internal/proxy/tally":     {33, 1},
+	"internal/proxy/whole":     {50, 1},
+	"internal/residency":       {35, 2},
+	"internal/sched":           {32, 7},
 	"internal/store":           {30, 1},
 }
 

@@ -72,14 +72,6 @@ func RanTooLong(cause error) *httpkit.Error {
 	}
 }
 
-// AnswerTooLong is for an answer of more than so many bytes.
-func AnswerTooLong(most int) *httpkit.Error {
-	return &httpkit.Error{
-		Status: http.StatusBadGateway, Type: httpkit.TypeServer, Code: "answer_too_large",
-		Message: fmt.Sprintf("The answer is longer than %d bytes.", most),
-	}
-}
-
 // Unavailable is for a model that exists and cannot be served.
 func Unavailable(name string, cause error) *httpkit.Error {
 	return &httpkit.Error{

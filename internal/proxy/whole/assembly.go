@@ -21,7 +21,10 @@ import (
 const MaxAnswer = 256 << 20
 
 // ErrTooLong is for an answer of more.
-var ErrTooLong = failure.AnswerTooLong(MaxAnswer)
+var ErrTooLong = &httpkit.Error{
+	Status: http.StatusBadGateway, Type: httpkit.TypeServer, Code: "answer_too_large",
+	Message: fmt.Sprintf("The answer is longer than %d bytes.", MaxAnswer),
+}
 
 // ErrNotFromStream says that llama-server could not stream an answer that it may
 // well give whole.
@@ -263,6 +266,10 @@ func (a *Assembly) finish(text []byte) []byte {
 	}
 	return text
 }
+
+// verboseKey is where answers in OpenAI's terms have one in llama-server's own,
+// for those who ask for it.
+const verboseKey, innerVerboseKey = "verbose", "__verbose"
 
 // FromStream reports whether a whole answer can be put together from a stream. What
 // it cannot be for is had whole; who leaves then is noticed late.

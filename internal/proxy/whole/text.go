@@ -45,9 +45,6 @@ func takeNative(a *Assembly, _ []byte, object rawjson.Object) {
 const (
 	probsKey    = "completion_probabilities"
 	settingsKey = "generation_settings"
-	// verboseKey is where answers in OpenAI's terms have one in llama-server's own,
-	// for those who ask for it.
-	verboseKey, innerVerboseKey = "verbose", "__verbose"
 )
 
 // takeTokens takes in the ids of an event's tokens, and notes where some are missing.

@@ -47,13 +47,13 @@ func (g *gate) open() error {
 	return nil
 }
 
-// serve answers a request from its body.
-type serve func(rec *record, principal *auth.Principal, body rawjson.Object) error
+// handler answers a request from its body.
+type handler func(rec *record, principal *auth.Principal, body rawjson.Object) error
 
 // accounted serves requests that generate, or cost as if they did, until the gateway stops:
 // they count against their tenant's limits, and also those that are refused are in the
 // metrics of completions. Their bodies have at most so many bytes.
-func (g *gate) accounted(limit int64, serve serve) echo.HandlerFunc {
+func (g *gate) accounted(limit int64, serve handler) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		recordOf(c).completion = true
 		if err := g.open(); err != nil {
