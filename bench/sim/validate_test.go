@@ -79,7 +79,7 @@ func (m *measured) trace(round int) (list []Request) {
 	return list
 }
 
-// countTokens counts the tokens of a prompt with the vocabulary of bench/randgguf's
+// countTokens counts the tokens of a prompt with the vocabulary of internal/randgguf's
 // 3 B model: control tokens around it; a space and the small letters after it, three
 // or, as far as 32,000 go, four; a byte each for the rest.
 func countTokens(text string) int {
