@@ -13,7 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 )
 
 func TestToken(t *testing.T) {
@@ -142,8 +142,8 @@ func TestChangesAreLogged(t *testing.T) {
 	}{
 		{"PUT", AdaptersPath + "/a%2Fb?wait=true", `{"source":"https://user:` + secret + `@host/a?token=` + secret + `"}`, nil, 200, ""},
 		{"PUT", AdaptersPath + "/a%2Fb?token=" + secret, `{"source":"/a"}`, nil, 400, ""},
-		{"DELETE", AdaptersPath + "/a%2Fb", "", &catalog.Error{Code: catalog.Conflict, Message: "m"}, 409, ""},
-		{"DELETE", AdaptersPath + "/a%2Fb", "", &catalog.Error{Code: catalog.Failed, Message: "m", Cause: errors.New("why")}, 502, "ERROR"},
+		{"DELETE", AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Conflict, "m"), 409, ""},
+		{"DELETE", AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Failed, "m").Because(errors.New("why")), 502, "ERROR"},
 		{"DELETE", AdaptersPath + "/a%2Fb", "", errors.New("why"), 500, "ERROR"},
 	} {
 		var log bytes.Buffer

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -87,11 +86,11 @@ type Version struct {
 // views turns records into answers, by what the pool knew at one moment.
 type views struct {
 	files  map[string]FileView
-	byName map[string]catalog.Record // aliases included
+	byName map[string]lora.Record // aliases included
 }
 
-func (a *api) views(records []catalog.Record) *views {
-	v := &views{byName: make(map[string]catalog.Record, len(records))}
+func (a *api) views(records []lora.Record) *views {
+	v := &views{byName: make(map[string]lora.Record, len(records))}
 	if a.opts.Pool != nil {
 		v.files = a.opts.Pool.Files()
 	}
@@ -108,15 +107,15 @@ func (a *api) views(records []catalog.Record) *views {
 }
 
 // viewOf is the view of one record.
-func (a *api) viewOf(rec catalog.Record) Adapter {
-	var others []catalog.Record
+func (a *api) viewOf(rec lora.Record) Adapter {
+	var others []lora.Record
 	if len(rec.Shares) > 0 {
 		others = a.opts.Catalog.List() // for its parts
 	}
 	return a.views(others).adapter(rec)
 }
 
-func (v *views) adapter(rec catalog.Record) Adapter {
+func (v *views) adapter(rec lora.Record) Adapter {
 	a := Adapter{
 		Name: rec.Name, Kind: string(rec.Kind), Origin: string(rec.Origin), Source: display(rec.Source),
 		State: string(rec.State), Reason: withoutPaths(rec.Reason, rec),
@@ -125,7 +124,7 @@ func (v *views) adapter(rec catalog.Record) Adapter {
 		Updated: rec.Updated.UTC(),
 	}
 	a.Aliases, a.Weight = append([]string{}, rec.Aliases...), rec.WeightOrDefault()
-	if rec.State == catalog.Downloading {
+	if rec.State == lora.Downloading {
 		a.Progress = &Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
 	}
 	if s := rec.Staged; s != nil {
@@ -153,7 +152,7 @@ func (v *views) adapter(rec catalog.Record) Adapter {
 }
 
 // place says where the files that the record needs are.
-func (v *views) place(a *Adapter, rec catalog.Record) {
+func (v *views) place(a *Adapter, rec lora.Record) {
 	files, complete := v.filesOf(rec)
 	for i, file := range files {
 		if i == 0 {
@@ -161,8 +160,8 @@ func (v *views) place(a *Adapter, rec catalog.Record) {
 		} else {
 			a.LoadedOn, a.AppliedOn = both(a.LoadedOn, file.LoadedOn), both(a.AppliedOn, file.AppliedOn)
 		}
-		if rec.State == catalog.Ready && file.Wanted && len(file.LoadedOn) == 0 {
-			a.State = string(catalog.Loading)
+		if rec.State == lora.Ready && file.Wanted && len(file.LoadedOn) == 0 {
+			a.State = string(lora.Loading)
 		}
 	}
 	if !complete {
@@ -177,7 +176,7 @@ func (v *views) place(a *Adapter, rec catalog.Record) {
 
 // filesOf returns what the pool knows of the files that must be loaded for the
 // record; it is not complete if a part has none.
-func (v *views) filesOf(rec catalog.Record) (files []FileView, complete bool) {
+func (v *views) filesOf(rec lora.Record) (files []FileView, complete bool) {
 	if len(rec.Shares) == 0 {
 		if rec.Active == nil {
 			return nil, false
@@ -221,7 +220,7 @@ func display(source string) string {
 
 // withoutPaths takes the places of stored files out of a reason, as llama-server's
 // own words may have them.
-func withoutPaths(reason string, rec catalog.Record) string {
+func withoutPaths(reason string, rec lora.Record) string {
 	for _, ver := range append([]*lora.Version{rec.Active, rec.Staged}, rec.Versions...) {
 		if ver != nil && ver.Path != "" {
 			reason = strings.ReplaceAll(reason, ver.Path, "the adapter's file")

@@ -17,8 +17,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
 )
 
@@ -56,16 +56,16 @@ type Options struct {
 	MaxUpload int64
 }
 
-// Catalog is what the API needs of a catalog.Catalog; the rules are there. Errors
-// are *catalog.Error. All methods may wait for the disk.
+// Catalog is what the API needs of a catalog.Catalog and of an ingest.Ingest; the rules
+// are there. Errors are *lora.Error. All methods may wait for the disk.
 type Catalog interface {
-	List() []catalog.Record
-	Get(name string) (catalog.Record, bool)
-	Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error)
-	Upload(ctx context.Context, spec catalog.Spec, r io.Reader, filename string) (catalog.Record, error)
+	List() []lora.Record
+	Get(name string) (lora.Record, bool)
+	Put(ctx context.Context, spec lora.Spec, wait bool) (lora.Record, error)
+	Upload(ctx context.Context, spec lora.Spec, r io.Reader, filename string) (lora.Record, error)
 	Remove(name string) error
-	Pin(name string, pin bool) (catalog.Record, error)
-	Rollback(name string) (catalog.Record, error)
+	Pin(name string, pin bool) (lora.Record, error)
+	Rollback(name string) (lora.Record, error)
 }
 
 // Pool is what the API needs of the workers. No method waits for a request to

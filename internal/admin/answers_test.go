@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/auth"
-	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -62,13 +62,13 @@ func fails(err error) func(r *rig, c *call) {
 	return func(r *rig, _ *call) { r.err, r.pool.err, r.keys.err, r.usage.err = err, err, err, err }
 }
 
-func refusal(code catalog.Code) func(r *rig, c *call) {
-	return fails(&catalog.Error{Code: code, Message: "the source is at fault"})
+func refusal(code lora.Code) func(r *rig, c *call) {
+	return fails(lora.Errorf(code, "the source is at fault"))
 }
 
 var troubles = []trouble{
-	{202, "", nil, func(r *rig, _ *call) { r.records[0].State = catalog.Loading }},
-	{400, "invalid", []string{"putAdapter", "uploadAdapter"}, refusal(catalog.Invalid)},
+	{202, "", nil, func(r *rig, _ *call) { r.records[0].State = lora.Loading }},
+	{400, "invalid", []string{"putAdapter", "uploadAdapter"}, refusal(lora.Invalid)},
 	{400, "invalid", []string{"pinAdapter", "createKey", "rotateKey"}, func(_ *rig, c *call) { c.body = `{}` }},
 	{400, "invalid", []string{"showUsage"}, func(_ *rig, c *call) { c.path += "?by=at" }},
 	{401, "unauthorized", nil, func(r *rig, _ *call) { r.token = "0123456789abcdef" }},
@@ -78,23 +78,23 @@ var troubles = []trouble{
 	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = AdaptersPath + "/nobody" }},
 	{404, "not_found", []string{"drainWorker", "resumeWorker", "restartWorker"},
 		func(_ *rig, c *call) { c.path = strings.Replace(c.path, "/0/", "/7/", 1) }},
-	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(catalog.NotFound)},
+	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(lora.NotFound)},
 	{404, "not_found", []string{"createKey", "revokeKey", "rotateKey"}, fails(&auth.Refusal{Reason: auth.NotFound, Message: "There is none."})},
 	{409, "conflict", []string{"restartWorker"}, fails(fmt.Errorf("worker 0 is not up: %w", ErrConflict))},
-	{409, "conflict", []string{"putAdapter", "uploadAdapter", "removeAdapter", "rollbackAdapter"}, refusal(catalog.Conflict)},
+	{409, "conflict", []string{"putAdapter", "uploadAdapter", "removeAdapter", "rollbackAdapter"}, refusal(lora.Conflict)},
 	{413, "too_large", nil, func(r *rig, c *call) {
 		if r.max = 3; c.media == isJSON {
 			c.body = strings.Repeat(" ", maxJSON+1)
 		}
 	}},
 	{415, "unsupported_media_type", nil, func(_ *rig, c *call) { c.media = "multipart/form-data; boundary=x" }},
-	{422, "refused", nil, refusal(catalog.Refused)},
+	{422, "refused", nil, refusal(lora.Refused)},
 	{500, "internal_error", nil, func(r *rig, c *call) {
 		r.pool.broken = true
 		fails(errors.New("x"))(r, c)
 	}},
 	{501, "not_implemented", nil, func(r *rig, _ *call) { r.bare = true }},
-	{502, "failed", nil, refusal(catalog.Failed)},
+	{502, "failed", nil, refusal(lora.Failed)},
 	{503, "interrupted", nil, fails(context.Canceled)},
 	{507, "disk_full", nil, fails(&state.FullError{})},
 }

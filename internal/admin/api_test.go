@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -55,18 +54,18 @@ func TestSpecsAreReadWhole(t *testing.T) {
 	r := newCatalog()
 	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON,
 		`{"source":"/a","digest":"d","scale":0.5,"description":"about","aliases":["x"],"weight":2,"max_concurrency":3,"pin":true,"preload":true}`)
-	want := catalog.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true}
+	want := lora.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
 	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON, `{"parts":[{"adapter":"x","scale":0.7},{"adapter":"y"},{"adapter":"z","scale":null}]}`)
-	want = catalog.Spec{Name: "a", Shares: []lora.Share{{Adapter: "x", Scale: .7}, {Adapter: "y"}, {Adapter: "z"}}}
+	want = lora.Spec{Name: "a", Shares: []lora.Share{{Adapter: "x", Scale: .7}, {Adapter: "y"}, {Adapter: "z"}}}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
 	r.serve(t, "PUT", "/admin/v1/adapters/a/file?filename=f.zip&digest=d&scale=0.5&description=about&aliases=x&aliases=y&weight=2&max_concurrency=3&pin=true&preload=false",
 		"application/octet-stream", "bytes")
-	want = catalog.Spec{Name: "a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true}
+	want = lora.Spec{Name: "a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true}
 	if !reflect.DeepEqual(r.spec, want) || r.body != "bytes" {
 		t.Errorf("%+v, %q, want %+v", r.spec, r.body, want)
 	}
@@ -197,11 +196,11 @@ func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 // TestRefusalsOfTheCatalog maps every code, and shows no cause.
 func TestRefusalsOfTheCatalog(t *testing.T) {
 	for err, want := range map[error]int{
-		&catalog.Error{Code: catalog.NotFound, Message: "m"}: 404, &catalog.Error{Code: catalog.Conflict, Message: "m"}: 409,
-		&catalog.Error{Code: catalog.Invalid, Message: "m"}: 400, &catalog.Error{Code: catalog.Refused, Message: "m"}: 422,
-		&catalog.Error{Code: catalog.TooLarge, Message: "m"}:                                  413,
-		&catalog.Error{Code: catalog.Failed, Message: "m", Cause: errors.New("/secret/path")}: 502,
-		errors.New("/secret/path"): 500, context.Canceled: 503,
+		lora.Errorf(lora.NotFound, "m"): 404, lora.Errorf(lora.Conflict, "m"): 409,
+		lora.Errorf(lora.Invalid, "m"): 400, lora.Errorf(lora.Refused, "m"): 422,
+		lora.Errorf(lora.TooLarge, "m"):                                   413,
+		lora.Errorf(lora.Failed, "m").Because(errors.New("/secret/path")): 502,
+		errors.New("/secret/path"):                                        500, context.Canceled: 503,
 	} {
 		for _, call := range [][3]string{
 			{"PUT", "/admin/v1/adapters/shop", `{"source":"/a"}`}, {"DELETE", "/admin/v1/adapters/shop", ""},
@@ -220,14 +219,14 @@ func TestRefusalsOfTheCatalog(t *testing.T) {
 // TestStatesAfterAPut tells whoever waited for a source that it was refused.
 func TestStatesAfterAPut(t *testing.T) {
 	for _, c := range []struct {
-		state  catalog.State
+		state  lora.State
 		reason string
 		wait   bool
 		want   int
 	}{
-		{catalog.Ready, "", true, 200}, {catalog.Ready, "is bad", true, 422}, {catalog.Ready, "was bad before", false, 200},
-		{catalog.Loading, "", false, 202}, {catalog.Downloading, "", false, 202},
-		{catalog.Rejected, "is bad", false, 422}, {catalog.Quarantined, "ended llama-server with /state/blobs/ab01.gguf", true, 422},
+		{lora.Ready, "", true, 200}, {lora.Ready, "is bad", true, 422}, {lora.Ready, "was bad before", false, 200},
+		{lora.Loading, "", false, 202}, {lora.Downloading, "", false, 202},
+		{lora.Rejected, "is bad", false, 422}, {lora.Quarantined, "ended llama-server with /state/blobs/ab01.gguf", true, 422},
 	} {
 		r := newCatalog()
 		r.records[0].State, r.records[0].Reason = c.state, c.reason

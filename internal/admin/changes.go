@@ -11,7 +11,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
@@ -91,8 +90,8 @@ func waits(c echo.Context) (bool, error) {
 }
 
 // readSpec reads the body of a PUT.
-func readSpec(c echo.Context) (catalog.Spec, error) {
-	spec := catalog.Spec{Name: param(c, "name")}
+func readSpec(c echo.Context) (lora.Spec, error) {
+	spec := lora.Spec{Name: param(c, "name")}
 	var rawParts []json.RawMessage
 	fields := spec.Fields()
 	maps.Copy(fields, map[string]any{
@@ -135,7 +134,7 @@ func readSpec(c echo.Context) (catalog.Spec, error) {
 }
 
 // checkNumbers refuses what the catalog would take for a default.
-func checkNumbers(spec catalog.Spec, seen map[string]bool) error {
+func checkNumbers(spec lora.Spec, seen map[string]bool) error {
 	switch {
 	case seen["scale"] && spec.Scale == 0:
 		return invalid("scale", "scale: must not be 0.")
@@ -150,12 +149,12 @@ func checkNumbers(spec catalog.Spec, seen map[string]bool) error {
 
 // settled answers with what became of a source: whoever waited for it learns of
 // its rejection even if an older version goes on serving.
-func (a *api) settled(c echo.Context, rec catalog.Record, waited bool) error {
+func (a *api) settled(c echo.Context, rec lora.Record, waited bool) error {
 	switch {
-	case rec.State == catalog.Rejected, rec.State == catalog.Quarantined,
-		waited && rec.State == catalog.Ready && rec.Reason != "":
+	case rec.State == lora.Rejected, rec.State == lora.Quarantined,
+		waited && rec.State == lora.Ready && rec.Reason != "":
 		return refused(withoutPaths(rec.Reason, rec))
-	case rec.State == catalog.Ready:
+	case rec.State == lora.Ready:
 		return writeJSON(c, http.StatusOK, a.viewOf(rec))
 	}
 	return writeJSON(c, http.StatusAccepted, a.viewOf(rec))
@@ -203,7 +202,7 @@ func interrupted(err error) error {
 }
 
 // uploadSpec reads what an upload's query says of the adapter.
-func uploadSpec(c echo.Context) (spec catalog.Spec, filename string, err error) {
+func uploadSpec(c echo.Context) (spec lora.Spec, filename string, err error) {
 	spec.Name = param(c, "name")
 	q := newQuery(c)
 	q.text("filename", &filename)
@@ -245,8 +244,8 @@ func (a *api) rollbackAdapter(c echo.Context) error {
 	return a.answer(c)(a.opts.Catalog.Rollback(param(c, "name")))
 }
 
-func (a *api) answer(c echo.Context) func(catalog.Record, error) error {
-	return func(rec catalog.Record, err error) error {
+func (a *api) answer(c echo.Context) func(lora.Record, error) error {
+	return func(rec lora.Record, err error) error {
 		if err != nil {
 			return err
 		}

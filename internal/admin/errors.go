@@ -8,8 +8,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -20,46 +20,46 @@ var ErrConflict = errors.New("conflict")
 // invalid is an error in the field param, or in the request as a whole.
 func invalid(param, format string, args ...any) *httpkit.Error {
 	return &httpkit.Error{
-		Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(catalog.Invalid),
+		Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(lora.Invalid),
 		Param: param, Message: fmt.Sprintf(format, args...),
 	}
 }
 
 func notFound(format string, args ...any) *httpkit.Error {
 	return &httpkit.Error{
-		Status: http.StatusNotFound, Type: httpkit.TypeInvalid, Code: string(catalog.NotFound),
+		Status: http.StatusNotFound, Type: httpkit.TypeInvalid, Code: string(lora.NotFound),
 		Message: fmt.Sprintf(format, args...),
 	}
 }
 
 func tooLarge(limit int64) *httpkit.Error {
 	return &httpkit.Error{
-		Status: http.StatusRequestEntityTooLarge, Type: httpkit.TypeInvalid, Code: string(catalog.TooLarge),
+		Status: http.StatusRequestEntityTooLarge, Type: httpkit.TypeInvalid, Code: string(lora.TooLarge),
 		Message: fmt.Sprintf("The body is larger than %d bytes.", limit),
 	}
 }
 
 func refused(reason string) *httpkit.Error {
 	return &httpkit.Error{
-		Status: http.StatusUnprocessableEntity, Type: httpkit.TypeInvalid, Code: string(catalog.Refused), Message: reason,
+		Status: http.StatusUnprocessableEntity, Type: httpkit.TypeInvalid, Code: string(lora.Refused), Message: reason,
 	}
 }
 
-var statusOf = map[catalog.Code]int{
-	catalog.NotFound: http.StatusNotFound,
-	catalog.Conflict: http.StatusConflict,
-	catalog.Invalid:  http.StatusBadRequest,
-	catalog.Refused:  http.StatusUnprocessableEntity,
-	catalog.TooLarge: http.StatusRequestEntityTooLarge,
-	catalog.Failed:   http.StatusBadGateway,
-	catalog.Full:     http.StatusInsufficientStorage,
+var statusOf = map[lora.Code]int{
+	lora.NotFound: http.StatusNotFound,
+	lora.Conflict: http.StatusConflict,
+	lora.Invalid:  http.StatusBadRequest,
+	lora.Refused:  http.StatusUnprocessableEntity,
+	lora.TooLarge: http.StatusRequestEntityTooLarge,
+	lora.Failed:   http.StatusBadGateway,
+	lora.Full:     http.StatusInsufficientStorage,
 }
 
 // asAPIError turns any error into one for the caller. What it does not know is
 // not shown.
 func asAPIError(err error) *httpkit.Error {
 	var api *httpkit.Error
-	var refusal *catalog.Error
+	var refusal *lora.Error
 	var size *http.MaxBytesError
 	switch {
 	case errors.As(err, &api):
@@ -69,7 +69,7 @@ func asAPIError(err error) *httpkit.Error {
 	case errors.As(err, &refusal) && statusOf[refusal.Code] != 0:
 		e := &httpkit.Error{
 			Status: statusOf[refusal.Code], Type: httpkit.TypeInvalid, Code: string(refusal.Code),
-			Message: refusal.Message, Cause: refusal.Cause,
+			Message: refusal.Message, Cause: errors.Unwrap(refusal),
 		}
 		if e.Status >= http.StatusInternalServerError {
 			e.Type = httpkit.TypeServer
@@ -77,10 +77,10 @@ func asAPIError(err error) *httpkit.Error {
 		return e
 	case state.IsFull(err):
 		return &httpkit.Error{
-			Status: http.StatusInsufficientStorage, Type: httpkit.TypeServer, Code: string(catalog.Full), Message: new(state.FullError).Error(), Cause: err,
+			Status: http.StatusInsufficientStorage, Type: httpkit.TypeServer, Code: string(lora.Full), Message: new(state.FullError).Error(), Cause: err,
 		}
 	case errors.Is(err, ErrConflict):
-		return &httpkit.Error{Status: http.StatusConflict, Type: httpkit.TypeInvalid, Code: string(catalog.Conflict), Message: err.Error()}
+		return &httpkit.Error{Status: http.StatusConflict, Type: httpkit.TypeInvalid, Code: string(lora.Conflict), Message: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &httpkit.Error{
 			Status: http.StatusServiceUnavailable, Type: httpkit.TypeServer, Code: "interrupted",
@@ -107,7 +107,7 @@ func (a *api) fail(err error, c echo.Context) {
 		if c.Response().Committed {
 			panic(http.ErrAbortHandler)
 		}
-	case e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(catalog.Full):
+	case e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(lora.Full):
 		a.opts.Log.Error("admin call failed", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}

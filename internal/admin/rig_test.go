@@ -13,7 +13,6 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
@@ -21,18 +20,18 @@ import (
 // fakeCatalog answers every call with the same record or error and remembers
 // what it was asked.
 type fakeCatalog struct {
-	records []catalog.Record
+	records []lora.Record
 	err     error
 	calls   []string
-	spec    catalog.Spec // of the last Put or Upload
-	body    string       // of the last Upload
+	spec    lora.Spec // of the last Put or Upload
+	body    string    // of the last Upload
 	// before is what an Upload does before it reads, during what every change does
 	// before it answers, with its error; nil is nothing.
 	before func()
 	during func(ctx context.Context) error
 }
 
-func (c *fakeCatalog) call(ctx context.Context, format string, args ...any) (catalog.Record, error) {
+func (c *fakeCatalog) call(ctx context.Context, format string, args ...any) (lora.Record, error) {
 	if c.during != nil {
 		c.err = c.during(ctx)
 	}
@@ -40,30 +39,30 @@ func (c *fakeCatalog) call(ctx context.Context, format string, args ...any) (cat
 	return c.records[0], c.err
 }
 
-func (c *fakeCatalog) List() []catalog.Record { return c.records }
+func (c *fakeCatalog) List() []lora.Record { return c.records }
 
-func (c *fakeCatalog) Get(name string) (catalog.Record, bool) {
+func (c *fakeCatalog) Get(name string) (lora.Record, bool) {
 	for _, r := range c.records {
 		if r.Name == name {
 			return r, true
 		}
 	}
-	return catalog.Record{}, false
+	return lora.Record{}, false
 }
 
-func (c *fakeCatalog) Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error) {
+func (c *fakeCatalog) Put(ctx context.Context, spec lora.Spec, wait bool) (lora.Record, error) {
 	c.spec = spec
 	return c.call(ctx, "put %s %t", spec.Name, wait)
 }
 
-func (c *fakeCatalog) Upload(ctx context.Context, spec catalog.Spec, r io.Reader, filename string) (catalog.Record, error) {
+func (c *fakeCatalog) Upload(ctx context.Context, spec lora.Spec, r io.Reader, filename string) (lora.Record, error) {
 	c.spec = spec
 	if c.before != nil {
 		c.before()
 	}
 	text, err := io.ReadAll(r)
 	if err != nil {
-		return catalog.Record{}, err
+		return lora.Record{}, err
 	}
 	c.body = string(text)
 	return c.call(ctx, "upload %s %s", spec.Name, filename)
@@ -74,11 +73,11 @@ func (c *fakeCatalog) Remove(name string) error {
 	return err
 }
 
-func (c *fakeCatalog) Pin(name string, pin bool) (catalog.Record, error) {
+func (c *fakeCatalog) Pin(name string, pin bool) (lora.Record, error) {
 	return c.call(context.Background(), "pin %s %t", name, pin)
 }
 
-func (c *fakeCatalog) Rollback(name string) (catalog.Record, error) {
+func (c *fakeCatalog) Rollback(name string) (lora.Record, error) {
 	return c.call(context.Background(), "rollback %s", name)
 }
 
@@ -111,11 +110,11 @@ func (p *fakePool) Restart(int) error   { return p.err }
 
 const someDigest = "ab01"
 
-func ready() catalog.Record {
+func ready() lora.Record {
 	v := &lora.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16, Source: "https://user:secret@host/a.gguf?token=secret"}
-	return catalog.Record{
-		Spec: catalog.Spec{Name: "shop", Source: v.Source, Scale: 1}, Kind: catalog.KindAdapter, Origin: catalog.FromAPI,
-		State: catalog.Ready, Active: v, Versions: []*lora.Version{v},
+	return lora.Record{
+		Spec: lora.Spec{Name: "shop", Source: v.Source, Scale: 1}, Kind: lora.KindAdapter, Origin: lora.FromAPI,
+		State: lora.Ready, Active: v, Versions: []*lora.Version{v},
 	}
 }
 
@@ -133,7 +132,7 @@ type rig struct {
 
 func newCatalog() *rig {
 	return &rig{
-		fakeCatalog: &fakeCatalog{records: []catalog.Record{ready()}},
+		fakeCatalog: &fakeCatalog{records: []lora.Record{ready()}},
 		pool:        &fakePool{files: map[string]FileView{}, drained: map[int]bool{}},
 		keys:        &fakeKeys{}, usage: &fakeUsage{},
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -41,7 +40,7 @@ func TestPlacesOfFilesAreNotShown(t *testing.T) {
 	version := func(n int, path string) *lora.Version { return &lora.Version{Number: n, Path: path} }
 	r := newCatalog()
 	rec := &r.records[0]
-	rec.State, rec.Reason = catalog.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of /models/shop.gguf"
+	rec.State, rec.Reason = lora.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of /models/shop.gguf"
 	rec.Active, rec.Staged = version(2, "/state/2.gguf"), version(3, "/state/3.gguf")
 	rec.Versions = []*lora.Version{version(1, "/state/1.gguf")}
 	for _, c := range [][3]string{{"GET", AdaptersPath, ""}, {"GET", somePath, ""}, {"PUT", somePath, `{"source":"/a"}`}} {
@@ -84,19 +83,19 @@ func TestAdaptersAreShown(t *testing.T) {
 		})
 	}
 	r := newCatalog()
-	r.records = []catalog.Record{
+	r.records = []lora.Record{
 		{
-			Spec: catalog.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Description: "sells"}, Pin: true, Preload: true},
-			Kind: catalog.KindAdapter, Origin: catalog.FromAPI, State: catalog.Downloading, Progress: catalog.Progress{Done: 3, Total: 10},
+			Spec: lora.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Description: "sells"}, Pin: true, Preload: true},
+			Kind: lora.KindAdapter, Origin: lora.FromAPI, State: lora.Downloading, Progress: lora.Progress{Done: 3, Total: 10},
 			Active: versions[1], Staged: versions[2], Versions: versions, Updated: at(4),
 		},
 		{
-			Spec: catalog.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: -.5}, {Adapter: "x"}}},
-			Kind: catalog.KindComposition, Origin: catalog.FromConfig, State: catalog.Ready, Progress: catalog.Progress{Done: 3}, Updated: at(4),
+			Spec: lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: -.5}, {Adapter: "x"}}},
+			Kind: lora.KindComposition, Origin: lora.FromConfig, State: lora.Ready, Progress: lora.Progress{Done: 3}, Updated: at(4),
 		},
 		{
-			Spec: catalog.Spec{Name: "wrong", Source: "/models/wrong.gguf"}, Kind: catalog.KindAdapter, Origin: catalog.FromDirectory,
-			State: catalog.Rejected, Reason: "not a GGUF file", Updated: at(4),
+			Spec: lora.Spec{Name: "wrong", Source: "/models/wrong.gguf"}, Kind: lora.KindAdapter, Origin: lora.FromDirectory,
+			State: lora.Rejected, Reason: "not a GGUF file", Updated: at(4),
 		},
 	}
 	r.pool.files = map[string]FileView{"/state/2": {LoadedOn: []int{0}, LastUsed: at(5)}, "/state/3": {LoadedOn: []int{1}}}
@@ -112,9 +111,9 @@ func TestPlaces(t *testing.T) {
 	used := time.Unix(1000, 0)
 	other := ready()
 	other.Name, other.Active = "other", &lora.Version{Number: 1, Digest: "cd", Path: "/other"}
-	sum := catalog.Record{
-		Spec: catalog.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: .5}, {Adapter: "other"}}},
-		Kind: catalog.KindComposition, Origin: catalog.FromConfig, State: catalog.Ready,
+	sum := lora.Record{
+		Spec: lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: .5}, {Adapter: "other"}}},
+		Kind: lora.KindComposition, Origin: lora.FromConfig, State: lora.Ready,
 	}
 	lacking := sum
 	lacking.Name, lacking.Shares = "lacking", []lora.Share{{Adapter: "shop"}, {Adapter: "nobody"}}
@@ -122,7 +121,7 @@ func TestPlaces(t *testing.T) {
 	byAlias.Name, byAlias.Shares = "byalias", []lora.Share{{Adapter: "shop"}, {Adapter: "another"}}
 	other.Aliases = []string{"another"}
 	// A file of the folder that was rejected is no part of anything.
-	nobody := catalog.Record{Spec: catalog.Spec{Name: "nobody"}, Kind: catalog.KindAdapter, Origin: catalog.FromDirectory, State: catalog.Rejected}
+	nobody := lora.Record{Spec: lora.Spec{Name: "nobody"}, Kind: lora.KindAdapter, Origin: lora.FromDirectory, State: lora.Rejected}
 	r.records = append(r.records, other, sum, lacking, byAlias, nobody)
 	files := func() map[string]FileView {
 		return map[string]FileView{
@@ -161,7 +160,7 @@ func TestPlaces(t *testing.T) {
 	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(), `"state":"loading"`) {
 		t.Errorf("a file that some worker is to load: %s", rec.Body)
 	}
-	r.records[1].State = catalog.Downloading
+	r.records[1].State = lora.Downloading
 	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(), `"state":"downloading"`) {
 		t.Errorf("a file that some worker is to load, with another to come: %s", rec.Body)
 	}

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
 )
@@ -34,25 +33,25 @@ const (
 // handler.
 type memory struct {
 	mu      sync.Mutex
-	records map[string]catalog.Record
+	records map[string]lora.Record
 	err     error
 	body    []byte // of the last upload that came as a whole
 	file    string // its filename
 	waited  bool   // what the last Put was told
 }
 
-func (m *memory) List() []catalog.Record {
+func (m *memory) List() []lora.Record {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var list []catalog.Record
+	var list []lora.Record
 	for _, r := range m.records {
 		list = append(list, r)
 	}
-	slices.SortFunc(list, func(a, b catalog.Record) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(list, func(a, b lora.Record) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
-func (m *memory) Get(name string) (catalog.Record, bool) {
+func (m *memory) Get(name string) (lora.Record, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.records[name]
@@ -60,11 +59,11 @@ func (m *memory) Get(name string) (catalog.Record, bool) {
 }
 
 // change makes the next state of a record.
-func (m *memory) change(name string, f func(r *catalog.Record)) (catalog.Record, error) {
+func (m *memory) change(name string, f func(r *lora.Record)) (lora.Record, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
-		return catalog.Record{}, m.err
+		return lora.Record{}, m.err
 	}
 	r := m.records[name]
 	f(&r)
@@ -72,24 +71,24 @@ func (m *memory) change(name string, f func(r *catalog.Record)) (catalog.Record,
 	return r, nil
 }
 
-func (m *memory) Put(_ context.Context, spec catalog.Spec, wait bool) (catalog.Record, error) {
-	return m.change(spec.Name, func(r *catalog.Record) {
+func (m *memory) Put(_ context.Context, spec lora.Spec, wait bool) (lora.Record, error) {
+	return m.change(spec.Name, func(r *lora.Record) {
 		m.waited = wait
-		*r = catalog.Record{Spec: spec, Kind: catalog.KindAdapter, Origin: catalog.FromAPI, State: catalog.Downloading}
+		*r = lora.Record{Spec: spec, Kind: lora.KindAdapter, Origin: lora.FromAPI, State: lora.Downloading}
 		if wait {
-			r.State = catalog.Ready
+			r.State = lora.Ready
 		}
 	})
 }
 
-func (m *memory) Upload(_ context.Context, spec catalog.Spec, from io.Reader, filename string) (catalog.Record, error) {
+func (m *memory) Upload(_ context.Context, spec lora.Spec, from io.Reader, filename string) (lora.Record, error) {
 	body, err := io.ReadAll(from)
 	if err != nil {
-		return catalog.Record{}, err
+		return lora.Record{}, err
 	}
-	return m.change(spec.Name, func(r *catalog.Record) {
+	return m.change(spec.Name, func(r *lora.Record) {
 		m.body, m.file = body, filename
-		*r = catalog.Record{Spec: spec, Kind: catalog.KindAdapter, Origin: catalog.FromAPI, State: catalog.Ready}
+		*r = lora.Record{Spec: spec, Kind: lora.KindAdapter, Origin: lora.FromAPI, State: lora.Ready}
 	})
 }
 
@@ -100,12 +99,12 @@ func (m *memory) Remove(name string) error {
 	return m.err
 }
 
-func (m *memory) Pin(name string, pin bool) (catalog.Record, error) {
-	return m.change(name, func(r *catalog.Record) { r.Pin = pin })
+func (m *memory) Pin(name string, pin bool) (lora.Record, error) {
+	return m.change(name, func(r *lora.Record) { r.Pin = pin })
 }
 
-func (m *memory) Rollback(name string) (catalog.Record, error) {
-	return m.change(name, func(r *catalog.Record) { r.Active = &lora.Version{Number: 1, Digest: "ab"} })
+func (m *memory) Rollback(name string) (lora.Record, error) {
+	return m.change(name, func(r *lora.Record) { r.Active = &lora.Version{Number: 1, Digest: "ab"} })
 }
 
 // twoWorkers is a pool that remembers what was asked of it.
@@ -153,7 +152,7 @@ type api struct {
 func newAPI(t *testing.T) *api {
 	t.Helper()
 	a := &api{
-		memory: &memory{records: map[string]catalog.Record{}},
+		memory: &memory{records: map[string]lora.Record{}},
 		pool:   &twoWorkers{drained: map[int]bool{}},
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -201,7 +200,7 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	got, err := c.Put(ctx, "team/shop", put, false)
-	want := catalog.Spec{
+	want := lora.Spec{
 		Name: "team/shop", Source: put.Source, Digest: put.Digest, Scale: .25, Settings: lora.Settings{Aliases: put.Aliases, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	if rec, _ := a.Get("team/shop"); err != nil || got.Name != "team/shop" || got.State != "downloading" || a.waited || !reflect.DeepEqual(rec.Spec, want) {
@@ -262,10 +261,10 @@ func TestWorkersThroughTheAPI(t *testing.T) {
 func TestRefusalsOfTheCatalog(t *testing.T) {
 	a := newAPI(t)
 	c := a.client(t, someToken)
-	for code, status := range map[catalog.Code]int{
-		catalog.NotFound: 404, catalog.Conflict: 409, catalog.Invalid: 400, catalog.Refused: 422, catalog.TooLarge: 413, catalog.Failed: 502,
+	for code, status := range map[lora.Code]int{
+		lora.NotFound: 404, lora.Conflict: 409, lora.Invalid: 400, lora.Refused: 422, lora.TooLarge: 413, lora.Failed: 502,
 	} {
-		a.err = &catalog.Error{Code: code, Message: "because", Cause: errors.New("a secret")}
+		a.err = lora.Errorf(code, "because").Because(errors.New("a secret"))
 		_, err := c.Rollback(t.Context(), "shop")
 		var e *Error
 		if !errors.As(err, &e) || e.Code != string(code) || e.Status != status || e.Error() != "because" {
@@ -315,7 +314,7 @@ func TestUploadThroughTheAPI(t *testing.T) {
 	}
 	up.Put = admin.PutRequest{Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	got, err := c.Upload(t.Context(), "shop", up)
-	want := catalog.Spec{Name: "shop", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
+	want := lora.Spec{Name: "shop", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	if rec, _ := a.Get("shop"); err != nil || got.State != "ready" || a.file != "shop.gguf" || !bytes.Equal(a.body, content) || !reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("%+v, %v; %d bytes as %s, %+v", got, err, len(a.body), a.file, rec.Spec)
 	}
@@ -409,7 +408,7 @@ func TestUploadThatCannotBeRead(t *testing.T) {
 func TestFollowThroughTheAPI(t *testing.T) {
 	a := newAPI(t)
 	c := a.client(t, someToken)
-	a.records["shop"] = catalog.Record{Spec: catalog.Spec{Name: "shop"}, State: catalog.Downloading, Progress: catalog.Progress{Done: 1, Total: 2}}
+	a.records["shop"] = lora.Record{Spec: lora.Spec{Name: "shop"}, State: lora.Downloading, Progress: lora.Progress{Done: 1, Total: 2}}
 	tick := make(chan time.Time, 1)
 	var seen []string
 	got, err := c.Follow(t.Context(), "shop", tick, func(now admin.Adapter) {
@@ -417,7 +416,7 @@ func TestFollowThroughTheAPI(t *testing.T) {
 		if p := now.Progress; p != nil && (p.Done != 1 || p.Total != 2) {
 			t.Errorf("%+v", p)
 		}
-		a.change("shop", func(r *catalog.Record) { r.State = catalog.Ready })
+		a.change("shop", func(r *lora.Record) { r.State = lora.Ready })
 		tick <- time.Time{}
 	})
 	if err != nil || got.State != "ready" || strings.Join(seen, " ") != "downloading ready" {

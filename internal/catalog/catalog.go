@@ -1,21 +1,20 @@
 // Package catalog knows every model that a client can name and what it takes to
-// serve it. Models come from the watched directory, the configuration and the
-// admin API, and change while the gateway runs.
+// serve it. It owns the records of adapters and compositions, keeps them over
+// restarts, and publishes each change as an immutable snapshot, which requests
+// read. Where new versions come from is the business of package ingest: the
+// catalog says which are pending, and is handed what became of them.
 package catalog
 
 import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"maps"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
@@ -27,283 +26,155 @@ type Options struct {
 	BaseName string
 	BasePath string // the base model's GGUF
 
-	// Dir is watched: each *.gguf, each folder with a PEFT adapter and each archive
-	// (.zip, .tar, .tar.gz, .tgz) of one in it is an adapter. "" is none.
-	Dir    string
-	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
-	Rescan time.Duration // how often Dir is read without being told of a change; 0 is never
-
-	Entries      []Spec // the configuration's adapters and compositions, as for Configure
-	Adhoc        bool   // expressions such as "coding@0.7+chat@0.3" are models
-	KeepVersions int    // how many versions of an adapter are kept, the active one included; 0 is 3
-	MaxBytes     int64  // the largest GGUF that a worker can load; 0 is no bound
+	Adhoc        bool // expressions such as "coding@0.7+chat@0.3" are models
+	KeepVersions int  // how many versions of an adapter are kept, the active one included; 0 is 3
 
 	// Store keeps what must survive a restart. The catalog does not close it.
 	Store *state.DB
 
-	// Intake gets a source to a local GGUF: it fetches, unpacks and converts. The
-	// file must not change until release is called, which is not nil unless err is.
-	// An error that is an *Error keeps its code (Refused, TooLarge, Invalid: the
-	// source is at fault; Failed: it may work later); any other is Failed. Its text
-	// becomes Record.Reason.
-	Intake func(ctx context.Context, source, digest string, progress func(done, total int64)) (path string, release func(), err error)
-	// Receive does the same with bytes that are sent.
-	Receive func(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (path string, release func(), err error)
-	// Check tells whether the base can be served with the GGUF; errors are as of
-	// Intake.
-	Check func(ctx context.Context, path string) (CheckInfo, error)
-
-	// Opening is told how many of the models that there are have been read, while Open
-	// blocks. It must not block. nil: nobody is.
-	Opening func(done, total int)
 	// Changed is called after every change of Models, Stock or List, from any
 	// goroutine, with no lock held. It must not block.
 	Changed func()
 	// IsLoaded tells whether a worker has the file loaded or is loading it. It must
 	// not call the catalog's blocking methods. nil: none is.
 	IsLoaded func(path string) bool
-	// InUse tells whether a worker may still open the file, for a request or when it
-	// starts; one that has it loaded does not.
-	// Like IsLoaded.
-	InUse func(path string) bool
 
 	Log *slog.Logger // nil: nothing is logged
-}
-
-// CheckInfo is what Check finds in an adapter's GGUF.
-type CheckInfo struct {
-	Architecture string
-	Rank         int
-	Alpha        float64
 }
 
 // Catalog is the set of models. It is safe for concurrent use. Resolve, Models,
 // Base and Stock never block; all others may wait for the disk.
 type Catalog struct {
-	opts Options
-	base *Model
-	log  *slog.Logger
+	opts  Options
+	base  *Model
+	log   *slog.Logger
+	store database
 
 	snap atomic.Pointer[snapshot] // what Resolve, Models and Stock answer from
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // every goroutine of the catalog
 
-	local, remote chan struct{} // filled by intakes that run
-	freed         chan struct{} // filled when bytes may be needed by nobody any more
-	// storing is held for reading from when bytes are stored until a record has
-	// them, and for writing while bytes that no record has are deleted.
-	storing sync.RWMutex
+	signals Signals
 
 	mu        sync.Mutex
-	st        records
+	records   *records.Set
+	due       []*records.Pending // that nobody has begun to get
 	adhoc     bool
 	published chan struct{} // closed at the next publish
 	opening   bool          // nothing is published until all has been taken in
-	known     int           // models that were as before at the start, and were not read
-	dir       folder
 }
 
-// Open reads what is stored, the directory and the configuration's list, and
-// returns when each source has been taken in once, but for remote ones of which a
-// version is kept; until then it blocks. Sources that cannot be served are
-// rejected records. An error means that the base or the directory is missing,
-// that the list clashes with itself or is invalid, or that the store failed; or
-// that ctx ended.
-func Open(ctx context.Context, opts Options) (*Catalog, error) {
-	c, err := newCatalog(opts)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.open(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
-	c.collect()
-	c.wg.Go(c.sweep)
-	return c, nil
+// Signals tell whoever ingests that there is something to do. Each holds one signal, so
+// that nobody waits to give it.
+type Signals struct {
+	Due   chan struct{} // Due has something
+	Names chan struct{} // a name is free that a file of the directory could not have
+	Bytes chan struct{} // nobody may need some bytes any more
 }
 
-func newCatalog(opts Options) (*Catalog, error) {
+func newSignals() Signals {
+	return Signals{make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)}
+}
+
+func fill(signal chan struct{}) {
+	select {
+	case signal <- struct{}{}:
+	default: // it is to be looked at already
+	}
+}
+
+// Signals returns the catalog's.
+func (c *Catalog) Signals() Signals { return c.signals }
+
+// New returns a catalog that knows what the store has. It answers with the base
+// alone until Opened: until then Configure and Follow say what of the store goes on.
+func New(opts Options) (*Catalog, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.Changed == nil {
 		opts.Changed = func() {}
 	}
-	if opts.Opening == nil {
-		opts.Opening = func(int, int) {}
-	}
-	none := func(string) bool { return false }
 	if opts.IsLoaded == nil {
-		opts.IsLoaded = none
-	}
-	if opts.InUse == nil {
-		opts.InUse = none
+		opts.IsLoaded = func(string) bool { return false }
 	}
 	opts.KeepVersions = cmp.Or(opts.KeepVersions, 3)
-	opts.Settle = cmp.Or(opts.Settle, 500*time.Millisecond)
 	info, err := os.Stat(opts.BasePath)
 	if err != nil {
 		return nil, fmt.Errorf("base model: %w", err)
 	}
 	c := &Catalog{
-		opts: opts, log: opts.Log,
-		base:  &Model{Name: opts.BaseName, Kind: KindBase, Target: opts.BaseName, Created: info.ModTime(), Settings: lora.Settings{Weight: 1}},
-		local: make(chan struct{}, localIntakes), remote: make(chan struct{}, remoteIntakes),
-		freed: make(chan struct{}, 1),
-		adhoc: opts.Adhoc, published: make(chan struct{}),
-		st: records{
-			base: opts.BaseName, keep: opts.KeepVersions,
-			entries: make(map[string]*entry), lost: make(map[string]*entry), strays: make(map[string]Record),
+		opts: opts, log: opts.Log, store: database{opts.Store, opts.Log}, signals: newSignals(),
+		base: &Model{
+			Name: opts.BaseName, Kind: lora.KindBase, Target: opts.BaseName, Created: info.ModTime(),
+			Settings: lora.Settings{Weight: 1},
 		},
-		dir: newFolder(opts.Dir),
+		adhoc: opts.Adhoc, published: make(chan struct{}), opening: true,
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.snap.Store(c.st.build(c.base, c.adhoc))
+	if err := c.load(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
-// open takes everything in that is there at the start.
-func (c *Catalog) open(ctx context.Context) (err error) {
-	if c.st.quarantined, err = c.opts.Store.Quarantined(); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	c.opening = true
-	jobs, err := c.begin()
-	done := c.known
-	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	total := done + len(jobs)
-	for _, j := range jobs {
-		c.opts.Opening(done, total)
-		select {
-		case <-j.done:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		done++
-	}
-	c.mu.Lock()
-	c.opening = false
-	c.publish()
-	c.mu.Unlock()
-	c.opts.Changed()
-	if c.opts.Dir != "" {
-		c.watch()
-	}
-	return nil
-}
-
-// begin fills the records. The configuration comes before the directory, and both
-// before the API: what is written in files is what somebody sees.
-func (c *Catalog) begin() ([]*job, error) {
-	kept, err := c.opts.Store.Adapters()
-	if err != nil {
-		return nil, err
-	}
-	past := make(past)
-	for _, a := range kept {
-		e := restored(a, c.opts.Store.Blobs())
-		past[pastKey{Origin(a.Origin), a.Name}] = e
-		if e.active == nil {
-			continue
-		}
-		if reason, bad := c.st.quarantined[e.active.Digest]; bad {
-			c.st.withdraw(e, e.active.Digest, reason, c.opts.IsLoaded, e.updated)
-		}
-		if e.prune(c.st.keep) {
-			err = cmp.Or(err, unlessFull(c.store(e)))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	jobs, err := c.configure(c.opts.Entries, past)
-	if err != nil {
-		return nil, err
-	}
-	more, err := c.lookAtFolder(past, true)
-	if err != nil {
-		return nil, err
-	}
-	c.restore(past)
-	return append(jobs, more...), unlessFull(c.forget(past))
-}
-
-// past is what was kept of models before a restart.
-type past map[pastKey]*entry
-
-type pastKey struct {
-	origin Origin
-	name   string
-}
-
-// restore takes the API's own models in from what was kept.
-func (c *Catalog) restore(past past) {
-	for key, e := range past {
-		if key.origin == FromAPI {
-			c.st.lost[key.name] = e
-		}
-	}
-	c.reclaim()
-	for name, e := range c.st.lost { // what is left
-		c.log.Error("a model of the API lost its name", "name", name, "reason", c.st.clash(e.spec, nil))
-	}
-}
-
-// reclaim gives the API's own models the names that are free now. The caller
-// holds the lock.
-func (c *Catalog) reclaim() {
-	for _, name := range slices.Sorted(maps.Keys(c.st.lost)) {
-		e := c.st.lost[name]
-		if c.st.clash(e.spec, nil) != nil {
-			continue
-		}
-		delete(c.st.lost, name)
-		c.st.entries[name] = e
-		if e.kind == KindAdapter && len(e.versions) == 0 && e.unfinished {
-			c.take(c.ctx, e, e.spec, nil, c.slotsFor(e.spec.Source), c.source(e.spec))
-		}
-	}
-}
-
-// forget deletes what was kept of models that are gone.
-func (c *Catalog) forget(past past) error {
-	var gone []*entry
-	for key, e := range past {
-		if now := c.st.entries[key.name]; key.origin != FromAPI && (now == nil || now.origin != key.origin) {
-			gone = append(gone, e)
-		}
-	}
-	return c.remove(gone...)
-}
-
-// Close stops watching and every intake, and waits for them. Resolve, Models,
-// Stock and List go on answering; changes are refused.
-func (c *Catalog) Close() {
-	c.cancel()
-	c.wg.Wait()
-}
+// Close refuses changes from now on and ends what waits for one. Resolve, Models,
+// Stock and List go on answering.
+func (c *Catalog) Close() { c.cancel() }
 
 // publish makes the present records what is answered from. The caller holds the
 // lock, and calls Changed once it has let go of it.
 func (c *Catalog) publish() {
-	c.reclaim() // whatever changed may have freed names
-	c.snap.Store(c.st.build(c.base, c.adhoc))
+	c.enqueue(c.records.Reclaim()...) // whatever changed may have freed names
+	c.rebuild()
 	// A worker may have loaded a version before it was known to be staged.
 	if c.takeOver(c.opts.IsLoaded) {
-		c.snap.Store(c.st.build(c.base, c.adhoc))
+		c.rebuild()
 	}
-	if c.st.freed() {
-		c.dir.lookAgain()
+	if c.records.Freed() {
+		fill(c.signals.Names)
 	}
 	close(c.published)
 	c.published = make(chan struct{})
+}
+
+// rebuild makes the snapshot that of the present records. The caller holds the lock.
+func (c *Catalog) rebuild() { c.snap.Store(build(c.records, c.base, c.adhoc)) }
+
+// takeOver makes the staged versions active whose files are loaded. The caller
+// holds the lock.
+func (c *Catalog) takeOver(loaded func(path string) bool) (changed bool) {
+	for e := range c.records.Named() {
+		if !e.TakeOver(loaded) {
+			continue
+		}
+		changed = true
+		c.log.Info("adapter's version answers", "name", e.Name, "version", e.Active.Number,
+			"digest", e.Active.Digest[:12])
+		next := *e
+		if !next.Prune(c.opts.KeepVersions) {
+			continue
+		}
+		if err := c.store.put(&next); err != nil {
+			c.store.complain("storing a record", err, "name", e.Name)
+			continue
+		}
+		*e = next
+	}
+	return changed
+}
+
+// Loaded says that a worker has loaded the file: if it is that of a staged
+// version, that becomes active. It may call Changed.
+func (c *Catalog) Loaded(path string) {
+	if !c.snap.Load().staged[path] {
+		return
+	}
+	_ = c.change(func() error {
+		c.takeOver(func(other string) bool { return other == path })
+		return nil
+	})
 }
 
 // change runs a change of the records, publishes them, and tells that they
@@ -313,7 +184,7 @@ func (c *Catalog) change(f func() error) error {
 	err := c.ctx.Err()
 	if err != nil {
 		err = errStopping
-	} else if err = f(); err == nil {
+	} else if err = f(); err == nil && !c.opening {
 		c.publish()
 	}
 	c.mu.Unlock()
@@ -323,10 +194,57 @@ func (c *Catalog) change(f func() error) error {
 	return err
 }
 
-// Resolve returns the model of that name, or of that expression. The error is an
-// *UnknownError (which is ErrUnknown), a *QuarantinedError, or an *Error of code
-// Invalid for an expression that makes no sense. It takes no lock; a name costs
-// one look-up.
+// errStopping is for changes after Close.
+var errStopping = lora.Errorf(lora.Failed, "the gateway is stopping")
+
+// enqueue makes versions due. The caller holds the lock.
+func (c *Catalog) enqueue(list ...*records.Pending) {
+	for _, p := range list {
+		c.due = append(c.due, p)
+		fill(c.signals.Due)
+	}
+}
+
+// remove forgets records, whatever their origin: all of them, or none if the
+// store fails. The caller holds the lock.
+func (c *Catalog) remove(gone ...*records.Entry) error {
+	u := c.forgetting(gone)
+	if err := c.store.commit(u); err != nil {
+		return err
+	}
+	c.drop(gone, u.Release)
+	return nil
+}
+
+// forgetting returns the update that forgets records, and with them the
+// quarantine of bytes that no other record knows. The caller holds the lock.
+func (c *Catalog) forgetting(gone []*records.Entry) (u state.Update) {
+	for _, e := range gone {
+		u.Forget = append(u.Forget, state.Key{Origin: e.Origin, Name: e.Name})
+	}
+	u.Release = c.records.Releasing(gone)
+	return u
+}
+
+// drop takes records out once that is stored. The caller holds the lock.
+func (c *Catalog) drop(gone []*records.Entry, released []string) {
+	for _, e := range gone {
+		e.Abandon(Removed(e.Name))
+		c.records.Drop(e)
+		c.log.Info("model removed", "name", e.Name, "origin", e.Origin)
+	}
+	c.records.Release(released)
+}
+
+// Removed is what those learn who waited for a model that is gone.
+func Removed(name string) *lora.Error {
+	return lora.Errorf(lora.Conflict, "%s was removed meanwhile", name)
+}
+
+// Resolve returns the model of that name, or of that expression. The error is a
+// *lora.Error: NotFound, InQuarantine for a model whose only version makes llama-server
+// end, or Invalid for an expression that makes no sense. It takes no lock; a name costs one
+// look-up.
 func (c *Catalog) Resolve(name string) (*Model, error) { return c.snap.Load().resolve(name) }
 
 // Models returns all models, the base first, then by name, aliases included and
@@ -343,24 +261,18 @@ func (c *Catalog) Stock() []Stock { return c.snap.Load().stock }
 
 // List returns all records, by name. A file of the directory that cannot have
 // its name is a record, too: two can have one name.
-func (c *Catalog) List() []Record {
+func (c *Catalog) List() []lora.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.st.list()
+	return c.records.List()
 }
 
 // Get returns the record of the adapter or composition of that name; aliases and
 // the base have none.
-func (c *Catalog) Get(name string) (Record, bool) {
+func (c *Catalog) Get(name string) (lora.Record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.st.entries[name]; e != nil {
-		return e.record(), true
-	}
-	if e := c.st.lost[name]; e != nil {
-		return c.st.withoutName(e), true
-	}
-	return Record{}, false
+	return c.records.Get(name)
 }
 
 // SetAdhoc says whether expressions are models.

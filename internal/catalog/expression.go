@@ -9,12 +9,6 @@ import (
 	"github.com/loragate/loragate/internal/lora"
 )
 
-// Bounds of an expression.
-const (
-	maxTerms = 8
-	maxScale = 100
-)
-
 // isExpression reports whether a name can only be an expression: names of models
 // have neither sign in them.
 func isExpression(name string) bool { return strings.ContainsAny(name, "@+") }
@@ -29,14 +23,15 @@ type term struct {
 // parseExpression reads "coding@0.7+chat@0.3+legal".
 func parseExpression(s string) ([]term, error) {
 	parts := strings.Split(s, "+")
-	if len(parts) > maxTerms {
-		return nil, refuse(Invalid, "it adds up %d adapters, and at most %d can be", len(parts), maxTerms)
+	if len(parts) > lora.MaxShares {
+		return nil, lora.Errorf(lora.Invalid,
+			"it adds up %d adapters, and at most %d can be", len(parts), lora.MaxShares)
 	}
 	terms := make([]term, len(parts))
 	for i, part := range parts {
 		name, scale, given := strings.Cut(part, "@")
 		if name == "" {
-			return nil, refuse(Invalid, "an adapter's name is missing in it")
+			return nil, lora.Errorf(lora.Invalid, "an adapter's name is missing in it")
 		}
 		terms[i] = term{name: name, own: !given}
 		if !given {
@@ -55,11 +50,11 @@ var scalePattern = regexp.MustCompile(`^-?[0-9]{1,9}(\.[0-9]{1,9})?$`)
 
 func parseScale(s string) (float64, error) {
 	if !scalePattern.MatchString(s) {
-		return 0, refuse(Invalid, "%q is no scale: write a number such as 0.5", shorten(s))
+		return 0, lora.Errorf(lora.Invalid, "%q is no scale: write a number such as 0.5", lora.Shorten(s))
 	}
 	scale, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.Abs(scale) > maxScale {
-		return 0, refuse(Invalid, "the scale %s is beyond %d", s, maxScale)
+	if err != nil || math.Abs(scale) > lora.MaxScale {
+		return 0, lora.Errorf(lora.Invalid, "the scale %s is beyond %d", s, lora.MaxScale)
 	}
 	return scale, nil
 }
@@ -69,25 +64,18 @@ func decimal(scale float64) string {
 	return strconv.FormatFloat(float64(float32(scale)), 'f', -1, 32)
 }
 
-// shorten keeps a client's words from filling a message.
-func shorten(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "..."
-	}
-	return s
-}
-
 // compose returns the model that an expression stands for.
 func (s *snapshot) compose(name string) (*Model, error) {
 	terms, err := parseExpression(name)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Name: name, Kind: KindComposition, Adhoc: true, Settings: lora.Settings{Weight: math.Inf(1)}, sum: true}
+	m := &Model{Name: name, Kind: lora.KindComposition, Adhoc: true, sum: true}
+	m.Weight = math.Inf(1)
 	if len(terms) == 1 {
-		m.Kind, m.sum = KindAdapter, false
+		m.Kind, m.sum = lora.KindAdapter, false
 	}
-	var parts []Part
+	var parts []lora.Part
 	var canonical []string
 	for _, t := range terms {
 		a, err := s.named(t.name)
@@ -95,7 +83,8 @@ func (s *snapshot) compose(name string) (*Model, error) {
 			return nil, err
 		}
 		if len(a.single) == 0 {
-			return nil, refuse(Invalid, "%q is not an adapter: only adapters can be scaled and added", shorten(t.name))
+			return nil, lora.Errorf(lora.Invalid,
+				"%q is not an adapter: only adapters can be scaled and added", lora.Shorten(t.name))
 		}
 		part := a.single[0]
 		if !t.own {

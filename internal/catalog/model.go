@@ -11,28 +11,18 @@ import (
 	"github.com/loragate/loragate/internal/lora"
 )
 
-// Kind says what a model is.
-type Kind string
-
-const (
-	KindBase        Kind = "base"
-	KindAdapter     Kind = "adapter"
-	KindComposition Kind = "composition"
-	KindAlias       Kind = "alias"
-)
-
 // Model is one name that a client can ask for, as it was when it was resolved.
 // It is immutable.
 type Model struct {
 	Name string
-	Kind Kind
+	Kind lora.Kind
 	// Target is the own name of the base, adapter or composition: Name, but for an
 	// alias. For an expression it is the canonical form: "coding@0.5".
 	Target  string
 	Created time.Time // when what it stands for came to be
 	// Parts are what must be applied: by digest, no digest twice, none at scale 0.
 	// The base has none.
-	Parts []Part
+	Parts []lora.Part
 	// Settings are those of Target; the weight is never 0. Of an expression they are the
 	// least that its adapters are given.
 	lora.Settings
@@ -41,8 +31,8 @@ type Model struct {
 	Adhoc bool
 
 	identity string
-	sum      bool   // it is a composition, or an alias of one
-	single   []Part // of an adapter, what expressions scale; none for others
+	sum      bool        // it is a composition, or an alias of one
+	single   []lora.Part // of an adapter, what expressions scale; none for others
 }
 
 // Identity tells apart what gives different answers: two models share it if and
@@ -55,7 +45,7 @@ const faint = 0.01
 // NearBase reports whether the model answers as the base, or nearly so: nothing is
 // applied, or all of it so faintly that it hardly counts.
 func (m *Model) NearBase() bool {
-	return !slices.ContainsFunc(m.Parts, func(p Part) bool { return math.Abs(p.Scale) >= faint })
+	return !slices.ContainsFunc(m.Parts, func(p lora.Part) bool { return math.Abs(p.Scale) >= faint })
 }
 
 // Digest returns what names the bytes that answer: "<hex>" for an adapter at any
@@ -67,7 +57,7 @@ func (m *Model) Digest() string {
 	return m.Identity()
 }
 
-func identify(parts []Part) string {
+func identify(parts []lora.Part) string {
 	var b strings.Builder
 	for i, p := range parts {
 		if i > 0 {
@@ -88,13 +78,13 @@ func formatScale(s float64) string {
 
 // sumParts brings parts to the form of Model.Parts. It does not change its
 // argument.
-func sumParts(parts []Part) []Part {
+func sumParts(parts []lora.Part) []lora.Part {
 	sorted := slices.Clone(parts)
-	slices.SortFunc(sorted, func(a, b Part) int {
+	slices.SortFunc(sorted, func(a, b lora.Part) int {
 		// Scales are added in a fixed order: a sum of floats depends on it.
 		return cmp.Or(strings.Compare(a.Version.Digest, b.Version.Digest), cmp.Compare(a.Scale, b.Scale))
 	})
-	var sum []Part
+	var sum []lora.Part
 	for _, p := range sorted {
 		if n := len(sum); n > 0 && sum[n-1].Version.Digest == p.Version.Digest {
 			sum[n-1].Scale += p.Scale
@@ -102,5 +92,5 @@ func sumParts(parts []Part) []Part {
 		}
 		sum = append(sum, p)
 	}
-	return slices.DeleteFunc(sum, func(p Part) bool { return float32(p.Scale) == 0 })
+	return slices.DeleteFunc(sum, func(p lora.Part) bool { return float32(p.Scale) == 0 })
 }

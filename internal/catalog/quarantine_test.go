@@ -4,29 +4,29 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
-// TestQuarantineBesideAStagedVersion withdraws what answers: what was to take its
 // place does so at once, rather than what came before both.
 func TestQuarantineBesideAStagedVersion(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	r.put("a", "two")
 	r.load("two")
-	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("three", "three")}, false); err != nil {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("three", "three")}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the third is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
 	r.Quarantine(r.path("two"), "it ended llama-server")
 	r.want("a", "three")
-	if rec, _ := r.Get("a"); rec.State != Ready || rec.Staged != nil {
+	if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Staged != nil {
 		t.Errorf("%+v", rec)
 	}
 	r.reopen()
 	r.want("a", "three")
 }
 
-// TestQuarantineGoesWithTheLastRecord that knows the bytes, though they are no
 // version of it any more.
 func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 	r := newRig(t)
@@ -40,18 +40,19 @@ func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 		t.Fatalf("versions %s", got)
 	}
 	put := func(name string) error {
-		_, err := r.Put(t.Context(), Spec{Name: name, Source: r.file(name, "bytes")}, true)
+		_, err := r.Put(t.Context(), lora.Spec{Name: name, Source: r.file(name, "bytes")}, true)
 		return err
 	}
 	for _, name := range []string{"b", "c"} {
-		if err := put(name); refusal(err) != Refused || !strings.Contains(err.Error(), "these bytes are quarantined (it ended llama-server): remove the model and add it again") {
+		const reason = "these bytes are quarantined (it ended llama-server): remove the model and add it again"
+		if err := put(name); refusal(err) != lora.Refused || !strings.Contains(err.Error(), reason) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if err := r.Remove("b"); err != nil {
 		t.Fatal(err)
 	}
-	if err := put("b"); refusal(err) != Refused {
+	if err := put("b"); refusal(err) != lora.Refused {
 		t.Errorf("c has them still: %v", err)
 	}
 	if err := errors.Join(r.Remove("b"), r.Remove("c")); err != nil {
@@ -62,55 +63,6 @@ func TestQuarantineGoesWithTheLastRecord(t *testing.T) {
 	}
 	r.reopen()
 	r.want("b", "bytes")
-}
-
-// TestQuarantinedFile is served again when it has other bytes, and not before.
-func TestQuarantinedFile(t *testing.T) {
-	r := newRig(t)
-	r.drop("a.gguf", "one")
-	r.until("the first", func() bool { return r.answers("a") == digest("one") })
-	r.drop("a.gguf", "two, longer")
-	r.until("the second", func() bool { return r.answers("a") == digest("two, longer") })
-	r.Quarantine(r.path("two, longer"), "it ended llama-server")
-	r.want("a", "one")
-	r.reopen()
-	r.want("a", "one")
-	if rec, _ := r.Get("a"); !strings.Contains(rec.Reason, "quarantined") {
-		t.Errorf("%+v", rec)
-	}
-	if _, err := r.Rollback("a"); refusal(err) != Conflict {
-		t.Errorf("a rollback to nothing: %v", err)
-	}
-	r.drop("a.gguf", "three")
-	r.until("the third", func() bool { return r.answers("a") == digest("three") })
-	if _, err := r.Rollback("a"); err != nil {
-		t.Fatal(err)
-	}
-	r.want("a", "one") // past what is quarantined
-}
-
-// TestQuarantineInTheMiddleOfAnIntake refuses bytes that were found out meanwhile.
-func TestQuarantineInTheMiddleOfAnIntake(t *testing.T) {
-	r := newRig(t)
-	r.put("a", "one")
-	r.put("b", "two")
-	release := r.hold()
-	waited := make(chan error, 1)
-	source := r.file("two", "two")
-	go func() {
-		_, err := r.Put(t.Context(), Spec{Name: "a", Source: source}, true)
-		waited <- err
-	}()
-	r.until("it has begun", func() bool { rec, _ := r.Get("a"); return rec.State == Downloading })
-	r.Quarantine(r.path("two"), "it ended llama-server")
-	release()
-	if err := <-waited; refusal(err) != Refused {
-		t.Errorf("%v, want it refused", err)
-	}
-	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.State != Ready || rec.Active == nil || !strings.Contains(rec.Reason, "quarantined") {
-		t.Errorf("%+v", rec)
-	}
 }
 
 // TestQuarantineThatCannotBeStored holds for as long as the gateway runs.

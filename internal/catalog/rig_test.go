@@ -1,13 +1,11 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"io"
-	"log/slog"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,164 +15,53 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/loragate/loragate/internal/catalog/records"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
-// TestMain lets the test binary be a gateway that is killed: see TestKilled.
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(victimVariable); dir != "" {
-		beVictim(dir)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// rig is a catalog over files whose content is what they are: "bad ..." is
-// refused, all else is an adapter.
+// rig is a catalog whose pending versions are there at once: the bytes of their sources,
+// which are files, but for such that begin with "bad".
 type rig struct {
 	*Catalog
-	t    *testing.T
-	root string
-	opts Options
-
-	log *journal
+	t       *testing.T
+	root    string
+	opts    Options
+	entries []lora.Spec // of the configuration
 
 	mu     sync.Mutex
 	loaded map[string]bool // by path
-	uses   map[string]bool
-	failed map[string]bool // sources that cannot be read now
-	asked  map[string]int  // how often sources were to be read
-	block  chan struct{}   // an intake waits for it, if it is not nil
 }
 
 // newRig opens a catalog with entries of the configuration.
-func newRig(t *testing.T, entries ...Spec) *rig {
+func newRig(t *testing.T, entries ...lora.Spec) *rig {
 	t.Helper()
-	r := closedRig(t, entries...)
+	r := &rig{t: t, root: t.TempDir(), entries: entries, loaded: map[string]bool{}}
+	r.opts = Options{BaseName: "base", BasePath: r.file("base.bin", "base"), Adhoc: true, IsLoaded: r.isLoaded}
 	r.open()
 	return r
 }
 
-// closedRig is a rig that has not been opened.
-func closedRig(t *testing.T, entries ...Spec) *rig {
-	t.Helper()
-	r := &rig{t: t, root: t.TempDir(), log: &journal{grown: make(chan struct{})}, loaded: map[string]bool{}, uses: map[string]bool{}, failed: map[string]bool{}, asked: map[string]int{}}
-	dir := filepath.Join(r.root, "adapters")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	r.opts = Options{
-		BaseName: "base", BasePath: r.file("base.bin", "base"), Dir: dir, Settle: 10 * time.Millisecond, Rescan: 20 * time.Millisecond,
-		Entries: entries, Adhoc: true,
-		Intake: r.intake, Receive: r.receive, Check: check,
-		IsLoaded: func(path string) bool { return r.is(r.loaded, path) },
-		InUse:    func(path string) bool { return r.is(r.uses, path) },
-		Log:      slog.New(slog.NewTextHandler(r.log, nil)),
-	}
-	return r
-}
-
-// journal is a log that can be waited for.
-type journal struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	grown chan struct{} // closed at the next line
-}
-
-func (j *journal) Write(line []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	close(j.grown)
-	j.grown = make(chan struct{})
-	return j.text.Write(line)
-}
-
-func (j *journal) read() (text string, grown chan struct{}) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String(), j.grown
-}
-
-// untilLogged blocks until the log has the words.
-func (r *rig) untilLogged(words string) {
+func (r *rig) open() {
 	r.t.Helper()
-	limit := time.After(30 * time.Second)
-	for {
-		text, grown := r.log.read()
-		if strings.Contains(text, words) {
-			return
-		}
-		select {
-		case <-grown:
-		case <-limit:
-			r.t.Fatalf("%q is not in the log:\n%s", words, text)
-		}
-	}
-}
-
-func (r *rig) is(set map[string]bool, path string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return set[path]
-}
-
-func (r *rig) set(set map[string]bool, path string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	set[path] = true
-}
-
-func (r *rig) unset(set map[string]bool, path string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(set, path)
-}
-
-// hold lets intakes wait until release is called.
-func (r *rig) hold() (release func()) {
-	block := make(chan struct{})
-	r.mu.Lock()
-	r.block = block
-	r.mu.Unlock()
-	return func() {
-		r.mu.Lock()
-		r.block = nil
-		r.mu.Unlock()
-		close(block)
-	}
-}
-
-// try opens the catalog over what is on the disk.
-func (r *rig) try() error { return r.tryIn(r.t.Context()) }
-
-func (r *rig) tryIn(ctx context.Context) error {
 	db, err := state.Open(filepath.Join(r.root, "state"))
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.opts.Store = db
-	c, err := Open(ctx, r.opts)
-	if err != nil {
-		db.Close()
-		return err
-	}
-	r.Catalog = c
-	r.t.Cleanup(func() { c.Close(); db.Close() })
-	return nil
-}
-
-func (r *rig) open() {
-	r.t.Helper()
-	if err := r.try(); err != nil {
+	if r.Catalog, err = New(r.opts); err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-// reopen closes the catalog as a restart of the gateway does, and opens it.
-func (r *rig) reopen() {
-	r.t.Helper()
-	r.end()
-	r.open()
+	r.t.Cleanup(func() { r.Close(); db.Close() })
+	if err := r.Configure(r.entries); err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.Restore(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.Opened()
 }
 
 // end closes the catalog and what it is stored in.
@@ -184,12 +71,17 @@ func (r *rig) end() {
 	if err := r.opts.Store.Close(); err != nil {
 		r.t.Fatal(err)
 	}
-	r.mu.Lock()
 	clear(r.loaded)
-	r.mu.Unlock()
 }
 
-// file writes a file beside the watched folder and returns its path.
+// reopen closes the catalog as a restart of the gateway does, and opens it.
+func (r *rig) reopen() {
+	r.t.Helper()
+	r.end()
+	r.open()
+}
+
+// file writes a file and returns its path.
 func (r *rig) file(name, content string) string {
 	r.t.Helper()
 	path := filepath.Join(r.root, name)
@@ -199,68 +91,62 @@ func (r *rig) file(name, content string) string {
 	return path
 }
 
-// drop moves a file into the watched folder.
-func (r *rig) drop(name, content string) {
+// Configure replaces the configuration's list.
+func (r *rig) Configure(list []lora.Spec) error {
+	err := r.Catalog.Configure(list, nil)
+	for _, p := range r.Due() {
+		_, _ = r.finish(p)
+	}
+	return err
+}
+
+// Put adds a composition, or an adapter. It returns when that answers if it is to wait, else
+// when its version is there.
+func (r *rig) Put(ctx context.Context, spec lora.Spec, wait bool) (lora.Record, error) {
+	if err := spec.Validate(); err != nil {
+		return lora.Record{}, err
+	}
+	if len(spec.Shares) > 0 {
+		return r.Compose(spec)
+	}
+	rec, p, err := r.Begin(spec)
+	if err != nil {
+		return rec, err
+	}
+	digest, err := r.finish(p)
+	if err != nil || !wait {
+		return rec, err
+	}
+	return r.Answers(ctx, spec.Name, digest)
+}
+
+// finish brings a pending version.
+func (r *rig) finish(p *records.Pending) (string, error) {
+	got := Outcome{Print: func(*lora.Version) string { return "" }}
+	content, err := os.ReadFile(p.Source)
+	if err == nil && strings.HasPrefix(string(content), "bad") {
+		err = lora.Errorf(lora.Refused, "it says %q", content)
+	}
+	var v lora.Version
+	if err == nil {
+		v.Digest, v.Bytes, err = r.opts.Store.Blobs().Put(context.Background(), p.Source)
+	}
+	v.Path, v.Created = r.opts.Store.Blobs().Path(v.Digest), time.Now().UTC()
+	if got.Err = err; err == nil {
+		got.Version = &v
+	}
+	return v.Digest, r.Finish(p, got)
+}
+
+// put adds an adapter from a file of that content.
+func (r *rig) put(name, content string) lora.Record {
 	r.t.Helper()
-	if err := os.Rename(r.file("moving", content), filepath.Join(r.opts.Dir, name)); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// intake takes "far://NAME" for the file NAME beside the watched folder, which is
-// slow, and a folder for the weights in it.
-func (r *rig) intake(ctx context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
-	r.mu.Lock()
-	block, failed := r.block, r.failed[source]
-	r.asked[source]++
-	r.mu.Unlock()
-	if block != nil {
-		progress(1, 2)
-		select {
-		case <-block:
-		case <-ctx.Done():
-			return "", nil, context.Cause(ctx)
-		}
-	}
-	if failed {
-		return "", nil, errors.New("it cannot be read now")
-	}
-	if name, ok := strings.CutPrefix(source, "far://"); ok {
-		source = filepath.Join(r.root, name)
-	}
-	info, err := os.Stat(source)
+	source := r.file(strings.ReplaceAll(name, "/", "_")+".src", content)
+	rec, err := r.Put(r.t.Context(), lora.Spec{Name: name, Source: source}, true)
 	if err != nil {
-		return "", nil, err
+		r.t.Fatalf("%s: %v", name, err)
 	}
-	if info.IsDir() {
-		source = filepath.Join(source, "adapter_model.safetensors")
-	}
-	return source, func() {}, nil
-}
-
-func (r *rig) receive(ctx context.Context, body io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
-	f, err := os.CreateTemp(r.root, "upload-")
-	if err != nil {
-		return "", nil, err
-	}
-	_, err = io.Copy(f, body)
-	remove := func() { os.Remove(f.Name()) }
-	if err = errors.Join(err, f.Close(), context.Cause(ctx)); err != nil {
-		remove()
-		return "", nil, err
-	}
-	return f.Name(), remove, nil
-}
-
-func check(_ context.Context, path string) (CheckInfo, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return CheckInfo{}, err
-	}
-	if strings.HasPrefix(string(content), "bad") {
-		return CheckInfo{}, refuse(Refused, "it says %q", content)
-	}
-	return CheckInfo{Architecture: "llama", Rank: 8, Alpha: 16}, nil
+	return rec
 }
 
 func digest(content string) string {
@@ -268,14 +154,29 @@ func digest(content string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// put adds an adapter from a file of that content and waits for it.
-func (r *rig) put(name, content string) Record {
-	r.t.Helper()
-	rec, err := r.Put(r.t.Context(), Spec{Name: name, Source: r.file(strings.ReplaceAll(name, "/", "_")+".src", content)}, true)
-	if err != nil {
-		r.t.Fatalf("%s: %v", name, err)
+// path returns where a content's bytes are stored.
+func (r *rig) path(content string) string { return r.opts.Store.Blobs().Path(digest(content)) }
+
+// load says that a worker has loaded the content.
+func (r *rig) load(content string) {
+	r.mu.Lock()
+	r.loaded[r.path(content)] = true
+	r.mu.Unlock()
+	r.Loaded(r.path(content))
+}
+
+func (r *rig) isLoaded(path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.loaded[path]
+}
+
+func (r *rig) versions(name string) (list []string) {
+	rec, _ := r.Get(name)
+	for _, v := range rec.Versions {
+		list = append(list, fmt.Sprint(v.Number))
 	}
-	return rec
+	return list
 }
 
 // until blocks until done, looking whenever something is published.
@@ -307,7 +208,7 @@ func (r *rig) answers(name string) string {
 	return m.Digest()
 }
 
-// is checks what answers.
+// want checks what answers.
 func (r *rig) want(name, content string) {
 	r.t.Helper()
 	if got := r.answers(name); got != digest(content) {
@@ -319,20 +220,20 @@ func (r *rig) want(name, content string) {
 func (r *rig) unknown(names ...string) {
 	r.t.Helper()
 	for _, name := range names {
-		if _, err := r.Resolve(name); !errors.Is(err, ErrUnknown) {
+		if _, err := r.Resolve(name); refusal(err) != lora.NotFound {
 			r.t.Errorf("%s: %v, want it unknown", name, err)
 		}
 	}
 }
 
 // refusal returns an error's code, "" for none.
-func refusal(err error) Code {
-	var e *Error
+func refusal(err error) lora.Code {
+	var e *lora.Error
 	if errors.As(err, &e) {
 		return e.Code
 	}
 	if err != nil {
-		return Code(err.Error())
+		return lora.Code(err.Error())
 	}
 	return ""
 }

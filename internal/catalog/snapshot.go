@@ -2,21 +2,30 @@ package catalog
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
+	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
 )
 
 // snapshot is what Resolve, Models and Stock answer from. It is immutable.
 type snapshot struct {
 	byName      map[string]*Model
-	quarantined map[string]*QuarantinedError
-	states      map[string]State // of names that have a record and no model
+	quarantined map[string]*lora.Error // why a name has no model now
 	models      []*Model
 	stock       []Stock
 	staged      map[string]bool // files of staged versions
 	adhoc       bool
+}
+
+// Stock is one file that workers may be asked to load.
+type Stock struct {
+	Path    string
+	Bytes   int64
+	Pin     bool // on every worker
+	Preload bool // on one worker at least, soon and always
 }
 
 // resolve returns the model of a name or an expression.
@@ -37,25 +46,24 @@ func (s *snapshot) named(name string) (*Model, error) {
 	if q, ok := s.quarantined[name]; ok {
 		return nil, q
 	}
-	return nil, &UnknownError{Name: name, State: s.states[name]}
+	return nil, lora.Errorf(lora.NotFound, "there is no model %q", lora.Shorten(name))
 }
 
 // build makes a snapshot of the records, and sets the states of compositions,
 // which follow from those of their adapters.
-func (st *records) build(base *Model, adhoc bool) *snapshot {
+func build(set *records.Set, base *Model, adhoc bool) *snapshot {
 	s := &snapshot{
 		byName:      map[string]*Model{base.Name: base},
-		quarantined: make(map[string]*QuarantinedError), states: make(map[string]State),
-		staged: make(map[string]bool), adhoc: adhoc,
+		quarantined: make(map[string]*lora.Error), staged: make(map[string]bool), adhoc: adhoc,
 	}
-	for _, e := range st.entries {
-		if e.kind == KindAdapter {
-			s.add(e, e.model())
+	for e := range set.Named() {
+		if e.Kind == lora.KindAdapter {
+			s.add(e, modelOf(e, nil))
 		}
 	}
-	for _, e := range st.entries {
-		if e.kind == KindComposition {
-			s.add(e, e.composed(st))
+	for e := range set.Named() {
+		if e.Kind == lora.KindComposition {
+			s.add(e, modelOf(e, set.Compose(e)))
 		}
 	}
 	for _, m := range s.byName {
@@ -65,86 +73,52 @@ func (st *records) build(base *Model, adhoc bool) *snapshot {
 	}
 	slices.SortFunc(s.models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
 	s.models = slices.Insert(s.models, 0, base)
-	s.stock = st.stock()
+	s.stock = stock(set)
 	return s
 }
 
 // add puts a record's model in under all its names, or why it has none.
-func (s *snapshot) add(e *entry, m *Model) {
-	if e.staged != nil {
-		s.staged[e.staged.Path] = true
+func (s *snapshot) add(e *records.Entry, m *Model) {
+	if e.Staged != nil {
+		s.staged[e.Staged.Path] = true
 	}
-	names := append([]string{e.spec.Name}, e.spec.Aliases...)
-	for i, name := range names {
+	for i, name := range e.Names() {
 		switch {
-		case m == nil && e.state == Quarantined:
-			s.quarantined[name] = &QuarantinedError{Name: e.spec.Name, Reason: e.reason}
+		case m == nil && e.State == lora.Quarantined:
+			why := lora.Errorf(lora.InQuarantine, "the model %q is quarantined", e.Name)
+			s.quarantined[name] = why.Because(errors.New(e.Reason))
 		case m == nil:
-			s.states[name] = e.state
 		case i == 0:
 			s.byName[name] = m
 		default:
 			alias := *m
-			alias.Name, alias.Kind = name, KindAlias
+			alias.Name, alias.Kind = name, lora.KindAlias
 			s.byName[name] = &alias
 		}
 	}
 }
 
-// model is what an adapter's record stands for, or nil.
-func (e *entry) model() *Model {
-	if e.active == nil {
-		return nil
-	}
-	part := Part{Version: e.active, Scale: cmp.Or(e.spec.Scale, 1)}
-	return e.finished([]Part{part}, []Part{part})
-}
-
-// composed is what a composition stands for, or nil; the record's state says why.
-func (e *entry) composed(st *records) *Model {
-	var parts []Part
-	for _, share := range e.spec.Shares {
-		a := st.owner(share.Adapter)
-		if a == nil || a.kind != KindAdapter || a.active == nil {
-			e.state, e.reason = Rejected, "it needs the adapter "+share.Adapter+", "+missing(a)
-			return nil
-		}
-		part := Part{Version: a.active, Scale: share.Scale}
-		if part.Scale == 0 {
-			part.Scale = cmp.Or(a.spec.Scale, 1)
-		}
-		parts = append(parts, part)
-	}
-	e.state, e.reason = Ready, ""
-	return e.finished(parts, nil)
-}
-
-func missing(a *entry) string {
-	switch {
-	case a == nil:
-		return "which does not exist"
-	case a.kind != KindAdapter:
-		return "which is a composition itself"
-	default:
-		return "which is " + string(a.state)
-	}
-}
-
-func (e *entry) finished(parts, single []Part) *Model {
+// modelOf returns what a record stands for, nil if it cannot be served. parts are those of a
+// composition.
+func modelOf(e *records.Entry, parts []lora.Part) *Model {
 	m := &Model{
-		Name: e.spec.Name, Target: e.spec.Name, Kind: e.kind, Parts: sumParts(parts), single: single, sum: e.kind == KindComposition,
-		Settings: e.spec.Settings, Created: e.updated,
+		Name: e.Name, Target: e.Name, Kind: e.Kind, sum: e.Kind == lora.KindComposition,
+		Settings: e.Settings, Created: e.Updated,
 	}
-	m.Weight = m.WeightOrDefault()
-	if e.active != nil {
-		m.Created = e.active.Created
+	switch {
+	case m.sum && e.State != lora.Ready, !m.sum && e.Active == nil:
+		return nil
+	case !m.sum:
+		parts = []lora.Part{{Version: e.Active, Scale: cmp.Or(e.Scale, 1)}}
+		m.single, m.Created = parts, e.Active.Created
 	}
+	m.Parts, m.Weight = sumParts(parts), m.WeightOrDefault()
 	m.identity = identify(m.Parts)
 	return m
 }
 
 // stock returns the files of active and staged versions, each once, by path.
-func (st *records) stock() []Stock {
+func stock(set *records.Set) []Stock {
 	byPath := make(map[string]*Stock)
 	add := func(v *lora.Version, pin, preload bool) {
 		if v == nil {
@@ -157,15 +131,15 @@ func (st *records) stock() []Stock {
 		}
 		s.Pin, s.Preload = s.Pin || pin, s.Preload || preload
 	}
-	for _, e := range st.entries {
-		add(e.active, e.pin(), e.spec.Preload)
-		add(e.staged, e.pin(), true)
-		if e.kind != KindComposition {
+	for e := range set.Named() {
+		add(e.Active, e.Pinning(), e.Preload)
+		add(e.Staged, e.Pinning(), true)
+		if e.Kind != lora.KindComposition {
 			continue
 		}
-		for _, share := range e.spec.Shares { // pinning a sum pins what it is of
-			if a := st.owner(share.Adapter); a != nil && e.state == Ready {
-				add(a.active, e.pin(), e.spec.Preload)
+		for _, share := range e.Shares { // pinning a sum pins what it is of
+			if a := set.Owner(share.Adapter); a != nil && e.State == lora.Ready {
+				add(a.Active, e.Pinning(), e.Preload)
 			}
 		}
 	}

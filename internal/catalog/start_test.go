@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,80 +11,6 @@ import (
 	"github.com/loragate/loragate/internal/state"
 )
 
-// TestStartsThatFail say what is missing or wrong, and leave nothing running.
-func TestStartsThatFail(t *testing.T) {
-	for name, c := range map[string]struct {
-		spoil func(r *rig)
-		want  string
-	}{
-		"no base":   {func(r *rig) { r.opts.BasePath = filepath.Join(r.root, "nothing") }, "base model: "},
-		"no folder": {func(r *rig) { r.opts.Dir = filepath.Join(r.root, "nothing") }, "adapters.dir: "},
-		"a list that clashes with itself": {func(r *rig) {
-			r.opts.Entries = []Spec{{Name: "a", Source: "/a"}, {Name: "b", Settings: lora.Settings{Aliases: []string{"a"}}, Source: "/b"}}
-		}, `the name "a" is taken twice`},
-		"a list that clashes with the base": {func(r *rig) { r.opts.Entries = []Spec{{Name: "base", Source: "/a"}} }, `the name "base" is taken by the base model`},
-		"a list that makes no sense":        {func(r *rig) { r.opts.Entries = []Spec{{Name: "a", Source: "/a", Scale: 1000}} }, "a: the scale must be a number of at most 100"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := closedRig(t)
-			c.spoil(r)
-			if err := r.try(); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v does not say %q", err, c.want)
-			}
-		})
-	}
-	r := closedRig(t)
-	db, err := state.Open(filepath.Join(r.root, "state"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	db.Close()
-	r.opts.Store = db
-	if _, err := Open(t.Context(), r.opts); err == nil {
-		t.Error("a store that cannot be read is taken")
-	}
-}
-
-// TestStartIsGivenUp while a source is fetched of which there is nothing yet.
-func TestStartIsGivenUp(t *testing.T) {
-	r := closedRig(t, Spec{Name: "a", Source: "far://a"})
-	r.file("a", "one")
-	release := r.hold()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	enough := errors.New("enough")
-	r.opts.Receive = nil
-	intake := r.opts.Intake
-	r.opts.Intake = func(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error) {
-		cancel(enough)
-		return intake(ctx, source, digest, progress)
-	}
-	if err := r.tryIn(ctx); !errors.Is(err, enough) {
-		t.Errorf("%v, want %v", err, enough)
-	}
-	release()
-	r.open()
-	r.want("a", "one")
-}
-
-// TestStartDoesNotWaitForWhatItHas: a remote source that hangs holds no gateway up
-// that can serve what it had.
-func TestStartDoesNotWaitForWhatItHas(t *testing.T) {
-	r := closedRig(t, Spec{Name: "a", Source: "far://a"})
-	r.file("a", "one")
-	r.open()
-	r.want("a", "one")
-	release := r.hold()
-	r.file("a", "two")
-	r.reopen()
-	r.want("a", "one")
-	if rec, _ := r.Get("a"); rec.State != Downloading {
-		t.Errorf("%+v", rec)
-	}
-	release()
-	r.until("the second", func() bool { return r.answers("a") == digest("two") })
-}
-
-// TestStartAfterHalfAQuarantine: the mark is what counts, whether or not the
 // records that it was about were stored.
 func TestStartAfterHalfAQuarantine(t *testing.T) {
 	r := newRig(t)
@@ -97,13 +22,13 @@ func TestStartAfterHalfAQuarantine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.Apply(state.Update{Quarantine: map[string]string{digest("two"): "it ended llama-server"}}), db.Close()); err != nil {
+	if err := errors.Join(db.Apply(state.Update{Quarantine: map[string]string{digest("two"): "it ended llama-server"}}),
+		db.Close()); err != nil {
 		t.Fatal(err)
 	}
 	r.open()
 	r.want("a", "one")
-	var q *QuarantinedError
-	if _, err := r.Resolve("alone"); !errors.As(err, &q) {
+	if _, err := r.Resolve("alone"); refusal(err) != lora.InQuarantine {
 		t.Errorf("alone: %v", err)
 	}
 	for _, s := range r.Stock() {
@@ -117,35 +42,40 @@ func TestStartAfterHalfAQuarantine(t *testing.T) {
 func TestNamesThatWait(t *testing.T) {
 	r := newRig(t)
 	source := r.file("x", "of x")
-	put := func(s Spec) error {
+	put := func(s lora.Spec) error {
 		_, err := r.Put(t.Context(), s, true)
 		return err
 	}
-	if err := put(Spec{Name: "x", Settings: lora.Settings{Aliases: []string{"y"}}, Source: source}); err != nil {
+	if err := put(lora.Spec{Name: "x", Settings: lora.Settings{Aliases: []string{"y"}}, Source: source}); err != nil {
 		t.Fatal(err)
 	}
-	if err := put(Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"z"}}, Shares: []lora.Share{{Adapter: "x", Scale: .5}}}); err != nil {
+	if err := put(lora.Spec{Name: "sum", Settings: lora.Settings{Aliases: []string{"z"}},
+		Shares: []lora.Share{{Adapter: "x", Scale: .5}}}); err != nil {
 		t.Fatal(err)
 	}
-	r.opts.Entries = []Spec{{Name: "y", Source: r.file("y", "of y")}, {Name: "z", Source: r.file("z", "of z")}}
+	r.entries = []lora.Spec{{Name: "y", Source: r.file("y", "of y")}, {Name: "z", Source: r.file("z", "of z")}}
 	r.reopen()
 	r.want("y", "of y")
 	r.unknown("x", "sum")
-	for name, reason := range map[string]string{"x": `the name "y" is taken by "y" of the configuration`, "sum": `the name "z" is taken by "z" of the configuration`} {
-		if rec, ok := r.Get(name); !ok || rec.State != Rejected || rec.Reason != reason || rec.Active != nil {
+	for name, reason := range map[string]string{"x": `the name "y" is taken by "y" of the configuration`,
+		"sum": `the name "z" is taken by "z" of the configuration`} {
+		if rec, ok := r.Get(name); !ok || rec.State != lora.Rejected || rec.Reason != reason || rec.Active != nil {
 			t.Errorf("%s: %+v, %t", name, rec, ok)
 		}
 	}
-	for _, s := range []Spec{{Name: "other", Settings: lora.Settings{Aliases: []string{"x"}}, Source: source}, {Name: "other", Settings: lora.Settings{Aliases: []string{"sum"}}, Shares: []lora.Share{{Adapter: "y", Scale: 1}}}} {
-		if err := put(s); refusal(err) != Conflict || !strings.Contains(err.Error(), "is kept for") {
+	for _, s := range []lora.Spec{{Name: "other", Settings: lora.Settings{Aliases: []string{"x"}}, Source: source},
+		{Name: "other", Settings: lora.Settings{Aliases: []string{"sum"}},
+			Shares: []lora.Share{{Adapter: "y", Scale: 1}}}} {
+		if err := put(s); refusal(err) != lora.Conflict || !strings.Contains(err.Error(), "is kept for") {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if err := put(Spec{Name: "x", Shares: []lora.Share{{Adapter: "y", Scale: 1}}}); refusal(err) != Conflict {
+	if err := put(lora.Spec{Name: "x", Shares: []lora.Share{{Adapter: "y", Scale: 1}}}); refusal(err) != lora.Conflict {
 		t.Errorf("a composition in place of an adapter: %v", err)
 	}
 	// They can be put anew by their own names: with others, or removed.
-	if err := errors.Join(put(Spec{Name: "x", Source: r.file("x2", "of x, anew")}), put(Spec{Name: "sum", Shares: []lora.Share{{Adapter: "x", Scale: 1}}})); err != nil {
+	if err := errors.Join(put(lora.Spec{Name: "x", Source: r.file("x2", "of x, anew")}),
+		put(lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "x", Scale: 1}}})); err != nil {
 		t.Fatal(err)
 	}
 	r.want("x", "of x, anew")
@@ -170,14 +100,13 @@ func TestNamesThatWait(t *testing.T) {
 func TestQuarantineOfWhatLostItsName(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
-	r.opts.Entries = []Spec{{Name: "a", Source: r.file("b", "one")}}
+	r.entries = []lora.Spec{{Name: "a", Source: r.file("b", "one")}}
 	r.reopen()
 	r.Quarantine(r.path("one"), "it ended llama-server")
 	if err := r.Configure(nil); err != nil {
 		t.Fatal(err)
 	}
-	var q *QuarantinedError
-	if _, err := r.Resolve("a"); !errors.As(err, &q) {
+	if _, err := r.Resolve("a"); refusal(err) != lora.InQuarantine {
 		t.Errorf("%v, want it quarantined", err)
 	}
 	if err := r.Remove("a"); err != nil {
@@ -185,25 +114,6 @@ func TestQuarantineOfWhatLostItsName(t *testing.T) {
 	}
 	r.put("a", "one")
 	r.want("a", "one")
-}
-
-// TestPutBeforeItsSourceIsThere is fetched after a restart, by its latest
-// description.
-func TestPutBeforeItsSourceIsThere(t *testing.T) {
-	r := newRig(t)
-	release := r.hold()
-	for _, s := range []Spec{{Name: "a", Source: r.file("one", "one")}, {Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}}} {
-		if rec, err := r.Put(t.Context(), s, false); err != nil || rec.State != Downloading || rec.Source != s.Source {
-			t.Fatalf("%+v, %v", rec, err)
-		}
-	}
-	r.end()
-	release()
-	r.open()
-	r.until("the second", func() bool { return r.answers("b") == digest("two") })
-	if got := strings.Join(r.versions("a"), " "); got != "1" {
-		t.Errorf("versions %s", got)
-	}
 }
 
 // TestCutBytes are not served after a restart.
@@ -217,7 +127,8 @@ func TestCutBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.open()
-	if rec, _ := r.Get("a"); rec.State != Rejected || !strings.Contains(rec.Reason, "version 2 is not in the state directory") {
+	if rec, _ := r.Get("a"); rec.State != lora.Rejected ||
+		!strings.Contains(rec.Reason, "version 2 is not in the state directory") {
 		t.Errorf("%+v", rec)
 	}
 	r.put("a", "two")

@@ -83,7 +83,7 @@ func (g *gateway) giveStateAway() {
 		g.admin.starting.Stop() // what answers from now on
 	}
 	idle := g.operators.end()
-	g.models.Close() // which ends what operators wait for
+	g.ingest.Close() // which ends what operators wait for
 	select {
 	case <-idle:
 	case <-time.After(farewell):

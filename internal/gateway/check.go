@@ -8,8 +8,8 @@ import (
 	"os"
 	"slices"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/worker"
 )
 
@@ -43,11 +43,11 @@ func checkAdapters(ctx context.Context, cfg *config.Config) (n int, err error) {
 	remote := len(cfg.Adapters.List) - len(local.Adapters.List)
 	var problems []error
 	for _, r := range g.models.List() {
-		needsRemote := r.Kind == catalog.KindComposition && remote > 0
-		if r.State != catalog.Ready && !needsRemote {
+		needsRemote := r.Kind == lora.KindComposition && remote > 0
+		if r.State != lora.Ready && !needsRemote {
 			problems = append(problems, fmt.Errorf("adapter %q: %s", r.Name, r.Reason))
 		}
-		if r.Kind == catalog.KindAdapter {
+		if r.Kind == lora.KindAdapter {
 			n++
 		}
 	}

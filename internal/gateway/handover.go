@@ -28,8 +28,8 @@ import (
 //     longer than heirPatience, leaves the gateway as it was.
 //  3. The heir takes its share in CUDA's multi-process service, which so goes on.
 //  4. The gateway gives the state away: it stops following the configuration, the adapters'
-//     folder and the state; the admin API answers 503, and what it does has ended; intakes
-//     of adapters end; usage is written; the database is closed, and its lock let go of.
+//     folder and the state; the admin API answers 503, and what it does has ended; so
+//     does getting adapters; usage is written; the database is closed, and its lock let go of.
 //     The catalog in memory serves what requests there are.
 //  5. It tells what its workers are, what its tenants have used of their limits, and what
 //     usage could not be written. The heir opens the state, and counts and writes that.

@@ -9,27 +9,29 @@ import (
 	"strconv"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/catalog/ingest"
 	"github.com/loragate/loragate/internal/config"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
 	"github.com/loragate/loragate/internal/state"
 )
 
 // specs are the adapters and compositions of a configuration.
-func specs(cfg *config.Config) []catalog.Spec {
-	var list []catalog.Spec
+func specs(cfg *config.Config) []lora.Spec {
+	var list []lora.Spec
 	for _, a := range cfg.Adapters.List {
 		from := a.Path
 		if from == "" {
 			from = a.Source
 		}
-		list = append(list, catalog.Spec{
+		list = append(list, lora.Spec{
 			Name: a.Name, Source: from, Digest: a.Digest, Scale: a.Scale,
 			Settings: a.Settings, Pin: a.Pin, Preload: a.Preload,
 		})
 	}
 	for _, c := range cfg.Compositions {
-		list = append(list, catalog.Spec{Name: c.Name, Scale: 1, Settings: c.Settings, Shares: c.Parts})
+		list = append(list, lora.Spec{Name: c.Name, Scale: 1, Settings: c.Settings, Shares: c.Parts})
 	}
 	return list
 }
@@ -46,22 +48,33 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 	if g.state, err = state.Open(dir); err != nil {
 		return fmt.Errorf("state.dir: %w", err)
 	}
-	in, err := newIntake(g.cfg, g.state.Store(), g.log)
+	in, err := newSources(g.cfg, g.state.Store(), g.log)
 	if err != nil {
 		return err
 	}
-	g.models, err = catalog.Open(ctx, catalog.Options{
+	g.models, err = catalog.New(catalog.Options{
 		BaseName: g.cfg.Model.Name, BasePath: g.cfg.Model.Path,
-		Dir: g.cfg.Adapters.Dir, Settle: g.cfg.Adapters.Settle, Rescan: g.cfg.Adapters.Rescan,
-		Entries: specs(g.cfg), Adhoc: g.cfg.Catalog.Adhoc, KeepVersions: g.cfg.State.Versions,
-		MaxBytes: g.cfg.Workers.AdapterMemory, Store: g.state,
-		Intake: in.fetch, Receive: in.receive, Check: in.check,
-		Changed: g.catalogChanged, Opening: g.opening,
+		Adhoc: g.cfg.Catalog.Adhoc, KeepVersions: g.cfg.State.Versions, Store: g.state, Changed: g.catalogChanged,
 		IsLoaded: func(path string) bool { return g.fromPool(path, (*pool.Pool).Loaded) },
-		InUse:    func(path string) bool { return g.before.lives() || g.fromPool(path, (*pool.Pool).Opens) },
 		Log:      g.log,
 	})
+	if err != nil {
+		return err
+	}
+	g.ingest, err = ingest.Open(ctx, ingest.Options{
+		Catalog: g.models, BasePath: g.cfg.Model.Path, Blobs: g.state.Blobs(), Sources: in,
+		Dir: g.cfg.Adapters.Dir, Settle: g.cfg.Adapters.Settle, Rescan: g.cfg.Adapters.Rescan,
+		Entries: specs(g.cfg), MaxBytes: g.cfg.Workers.AdapterMemory, Opening: g.opening,
+		InUse: func(path string) bool { return g.before.lives() || g.fromPool(path, (*pool.Pool).Opens) },
+		Log:   g.log,
+	})
 	return err
+}
+
+// adapters is what operators look at and change: the catalog, and what is brought into it.
+type adapters struct {
+	*catalog.Catalog
+	*ingest.Ingest
 }
 
 // opening tells those who ask meanwhile how far the start is.
@@ -112,7 +125,7 @@ func stock(models *catalog.Catalog) []pool.Stock {
 func metricNames(models *catalog.Catalog) []string {
 	names := []string{proxy.Adhoc}
 	for _, m := range models.Models() {
-		if m.Kind != catalog.KindAlias {
+		if m.Kind != lora.KindAlias {
 			names = append(names, m.Name)
 		}
 	}
@@ -145,7 +158,7 @@ func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, 
 			if len(next.Tenants) == 0 && g.auth.Required() {
 				return errOpens
 			}
-			if err := g.models.Configure(specs(next)); err != nil {
+			if err := g.models.Configure(specs(next), nil); err != nil {
 				return err
 			}
 			if len(next.Tenants) > 0 {

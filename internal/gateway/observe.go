@@ -7,6 +7,7 @@ import (
 
 	"github.com/loragate/loragate/internal/admin"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy"
@@ -34,7 +35,7 @@ func newMetrics(g *gateway) *metrics.Metrics {
 func (g *gateway) adminHandler() http.Handler {
 	return admin.Handler(admin.Options{
 		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
-		Catalog: g.models, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value, TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
+		Catalog: adapters{g.models, g.ingest}, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value, TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
 	})
 }
 
@@ -53,7 +54,7 @@ func namesOf(models *catalog.Catalog) modelNames {
 		if _, named := n.byIdentity[id]; !named {
 			n.byIdentity[id] = m.Target
 		}
-		if len(m.Parts) != 1 || m.Kind != catalog.KindAdapter {
+		if len(m.Parts) != 1 || m.Kind != lora.KindAdapter {
 			continue
 		}
 		file := pool.File(m.Parts[0].Version.Path)

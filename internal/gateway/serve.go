@@ -17,6 +17,7 @@ import (
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/catalog/ingest"
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/logsink"
 	"github.com/loragate/loragate/internal/metrics"
@@ -105,6 +106,7 @@ type gateway struct {
 	dir       *runtimeDir
 	state     *state.DB
 	models    *catalog.Catalog
+	ingest    *ingest.Ingest
 	metrics   *metrics.Metrics
 	auth      *auth.Auth
 	token     adminToken
@@ -239,7 +241,7 @@ func (g *gateway) vllm() proxy.Adapters {
 	if !g.cfg.Catalog.VLLMEndpoints {
 		return nil
 	}
-	return g.models
+	return adapters{g.models, g.ingest}
 }
 
 // close stops the workers and closes what was opened.
@@ -250,8 +252,8 @@ func (g *gateway) close() {
 	for _, p := range g.embedders {
 		p.Close()
 	}
-	if g.models != nil {
-		g.models.Close()
+	if g.ingest != nil {
+		g.ingest.Close()
 	}
 	g.before.ignore()
 	if g.usage != nil {

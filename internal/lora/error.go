@@ -1,6 +1,9 @@
 package lora
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Code tells errors apart, for programs.
 type Code string
@@ -13,6 +16,8 @@ const (
 	TooLarge Code = "too_large" // the source is larger than what may be fetched or loaded
 	Failed   Code = "failed"    // a source, the disk or the database failed
 	Full     Code = "disk_full" // the disk has no room for it
+	// InQuarantine is the code for a model whose only version makes llama-server end.
+	InQuarantine Code = "quarantined"
 )
 
 // Error tells an operator or a client why an adapter or a composition was not added,
@@ -26,6 +31,15 @@ type Error struct {
 // Errorf returns an error without a cause.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// CodeOf returns an error's code, "" if it has none.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
 }
 
 // Because returns the error with a cause.

@@ -7,6 +7,7 @@ import (
 	openai "github.com/sashabaranov/go-openai"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
 )
 
@@ -69,7 +70,7 @@ func (s *models) describe(m *catalog.Model, facts pool.Facts) modelObject {
 		Kind: string(m.Kind),
 		Base: base, About: m.Description,
 	}
-	if m.Kind != catalog.KindBase {
+	if m.Kind != lora.KindBase {
 		o.Parent, o.Digest = base, m.Digest()
 	}
 	o.tell(facts, "text")

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -9,6 +8,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -61,7 +61,7 @@ func (n *names) asked(body rawjson.Object, anonymous bool, name *string) error {
 func (n *names) resolve(principal *auth.Principal, asked string) (*catalog.Model, error) {
 	name := principal.Name(asked, n.alias)
 	m, err := n.catalog.Resolve(name)
-	if errors.Is(err, catalog.ErrUnknown) {
+	if lora.CodeOf(err) == lora.NotFound {
 		if rule := n.ruleFor(asked); rule != nil && rule.Model != "" {
 			name = principal.Name(rule.Model, n.alias)
 			m, err = n.catalog.Resolve(name)
@@ -79,13 +79,11 @@ func (n *names) resolve(principal *auth.Principal, asked string) (*catalog.Model
 
 // fromCatalog turns a name that stands for nothing into an answer.
 func fromCatalog(name string, err error) *httpkit.Error {
-	var quarantined *catalog.QuarantinedError
-	var bad *catalog.Error
-	switch {
-	case errors.As(err, &quarantined):
+	switch lora.CodeOf(err) {
+	case lora.InQuarantine:
 		return failure.Unavailable(name, err)
-	case errors.As(err, &bad):
-		return httpkit.Invalid("model", "The model %q makes no sense: %s.", httpkit.Shorten(name), bad.Message)
+	case lora.Invalid:
+		return httpkit.Invalid("model", "The model %q makes no sense: %s.", httpkit.Shorten(name), err)
 	default:
 		return modelNotFound(name)
 	}

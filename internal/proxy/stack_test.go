@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/loragate/loragate/internal/catalog"
+	"github.com/loragate/loragate/internal/catalog/ingest"
 	"github.com/loragate/loragate/internal/fakeworker"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/pool"
@@ -68,7 +69,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st := &stack{t: t, log: &logBuffer{}}
 	log := slog.New(slog.NewJSONHandler(st.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	models := testCatalog(t)
-	st.pool = pool.New(poolOptions(t, s, log), stockOf(models))
+	st.pool = pool.New(poolOptions(t, s, log), stockOf(models.Catalog))
 	t.Cleanup(st.pool.Close)
 	if err := st.pool.Started(t.Context()); err != nil {
 		t.Fatal(err)
@@ -79,7 +80,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st.proxy = proxy.New(proxy.Options{
 		Bounds:   bounds.Limits{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
-		Catalog: models, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
+		Catalog: models.Catalog, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
 		MaxBody: s.body, Memory: s.memory, Vocabulary: bounds.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
@@ -91,7 +92,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 	return st
 }
 
-func testCatalog(t *testing.T) *catalog.Catalog {
+func testCatalog(t *testing.T) adapters {
 	t.Helper()
 	dir := t.TempDir()
 	file := func(name string) string {
@@ -106,22 +107,40 @@ func testCatalog(t *testing.T) *catalog.Catalog {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	models, err := catalog.Open(t.Context(), catalog.Options{
-		BaseName: "base", BasePath: file("base"), Store: db,
-		Entries: []catalog.Spec{
+	base := file("base")
+	models, err := catalog.New(catalog.Options{BaseName: "base", BasePath: base, Store: db})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := ingest.Open(t.Context(), ingest.Options{
+		Catalog: models, BasePath: base, Blobs: db.Blobs(), Sources: asTheyAre{},
+		Entries: []lora.Spec{
 			{Name: "coding", Source: file("coding"), Settings: lora.Settings{Aliases: []string{"gpt-4o-mini"}, Description: "Writes <code>."}},
 			{Name: "team/legal", Source: file("legal"), Scale: 0.5},
 		},
-		Intake: func(_ context.Context, source, _ string, _ func(done, total int64)) (string, func(), error) {
-			return source, func() {}, nil
-		},
-		Check: func(context.Context, string) (catalog.CheckInfo, error) { return catalog.CheckInfo{Rank: 8}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(models.Close)
-	return models
+	t.Cleanup(in.Close)
+	return adapters{models, in}
+}
+
+// adapters is a catalog, and what is brought into it.
+type adapters struct {
+	*catalog.Catalog
+	*ingest.Ingest
+}
+
+// asTheyAre takes every file for an adapter.
+type asTheyAre struct{ ingest.Sources }
+
+func (asTheyAre) Fetch(_ context.Context, source, _ string, _ func(done, total int64)) (string, func(), error) {
+	return source, func() {}, nil
+}
+
+func (asTheyAre) Check(context.Context, string) (lora.Version, error) {
+	return lora.Version{Rank: 8}, nil
 }
 
 func stockOf(models *catalog.Catalog) (stock []pool.Stock) {

@@ -11,17 +11,17 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// Adapters is what vLLM's endpoints for adapters change; *catalog.Catalog is one.
+// Adapters is what vLLM's endpoints for adapters change: a catalog, and what is brought
+// into it. Errors are *lora.Error.
 type Adapters interface {
-	Get(name string) (catalog.Record, bool)
-	Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error)
+	Get(name string) (lora.Record, bool)
+	Put(ctx context.Context, spec lora.Spec, wait bool) (lora.Record, error)
 	Remove(name string) error
 }
 
@@ -66,9 +66,9 @@ var repository = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[\w.-]+$`)
 
 // spec is what the catalog is asked for, in its words. One that is replaced keeps
 // its settings.
-func (r *loraRequest) spec(old catalog.Record) catalog.Spec {
-	spec := catalog.Spec{Scale: 1, Settings: lora.Settings{Weight: 1}}
-	if old.Kind == catalog.KindAdapter {
+func (r *loraRequest) spec(old lora.Record) lora.Spec {
+	spec := lora.Spec{Scale: 1, Settings: lora.Settings{Weight: 1}}
+	if old.Kind == lora.KindAdapter {
 		spec = old.Spec
 	}
 	spec.Name, spec.Source, spec.Digest = r.name, r.path, ""
@@ -87,7 +87,7 @@ func (s *adapters) load(c echo.Context) error {
 	}
 	old, exists := s.changed.Get(r.name)
 	// What was refused before was never loaded.
-	if exists && !r.inPlace && (old.Active != nil || old.State == catalog.Downloading) {
+	if exists && !r.inPlace && (old.Active != nil || old.State == lora.Downloading) {
 		return httpkit.Invalid("lora_name",
 			"The lora adapter %q has already been loaded, or is being loaded; with \"load_inplace\": true it is replaced.",
 			r.name)
@@ -162,7 +162,7 @@ func (s *adapters) say(c echo.Context, format string, args ...any) error {
 // fromChange turns the catalog's refusal of a change into an answer. As with vLLM
 // a source that is not there is a 404.
 func fromChange(err error) *httpkit.Error {
-	var refusal *catalog.Error
+	var refusal *lora.Error
 	switch {
 	case errors.As(err, &refusal):
 	case errors.Is(err, failure.ErrStopped):
@@ -174,17 +174,17 @@ func fromChange(err error) *httpkit.Error {
 			Message: "The adapter could not be changed.", Cause: err}
 	}
 	e := &httpkit.Error{Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: string(refusal.Code),
-		Message: refusal.Message, Cause: refusal.Cause}
+		Message: refusal.Message, Cause: errors.Unwrap(refusal)}
 	switch {
-	case refusal.Code == catalog.NotFound:
+	case refusal.Code == lora.NotFound:
 		e.Status = http.StatusNotFound
-	case refusal.Code == catalog.Conflict:
+	case refusal.Code == lora.Conflict:
 		e.Status = http.StatusConflict
-	case refusal.Code == catalog.Failed && errors.Is(err, fs.ErrNotExist):
-		e.Status, e.Code, e.Param = http.StatusNotFound, string(catalog.NotFound), "lora_path"
-	case refusal.Code == catalog.Full:
+	case refusal.Code == lora.Failed && errors.Is(err, fs.ErrNotExist):
+		e.Status, e.Code, e.Param = http.StatusNotFound, string(lora.NotFound), "lora_path"
+	case refusal.Code == lora.Full:
 		e.Status, e.Type = http.StatusInsufficientStorage, httpkit.TypeServer
-	case refusal.Code == catalog.Failed:
+	case refusal.Code == lora.Failed:
 		e.Status, e.Type = http.StatusBadGateway, httpkit.TypeServer
 	}
 	return e

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -145,30 +144,30 @@ func TestVLLMEndpointsAreLocal(t *testing.T) {
 
 // fakeAdapters has one adapter, if any, and refuses every change with err.
 type fakeAdapters struct {
-	record  *catalog.Record
+	record  *lora.Record
 	err     error
-	spec    catalog.Spec // of the last Put
+	spec    lora.Spec // of the last Put
 	waiting chan context.Context
 }
 
-func (a *fakeAdapters) Get(string) (catalog.Record, bool) {
+func (a *fakeAdapters) Get(string) (lora.Record, bool) {
 	if a.record == nil {
-		return catalog.Record{}, false
+		return lora.Record{}, false
 	}
 	return *a.record, true
 }
 
-func (a *fakeAdapters) Put(ctx context.Context, spec catalog.Spec, wait bool) (catalog.Record, error) {
+func (a *fakeAdapters) Put(ctx context.Context, spec lora.Spec, wait bool) (lora.Record, error) {
 	a.spec = spec
 	if a.waiting != nil {
 		a.waiting <- ctx
 		<-ctx.Done()
-		return catalog.Record{}, context.Cause(ctx)
+		return lora.Record{}, context.Cause(ctx)
 	}
 	if !wait {
-		return catalog.Record{}, errors.New("nobody waits")
+		return lora.Record{}, errors.New("nobody waits")
 	}
-	return catalog.Record{}, a.err
+	return lora.Record{}, a.err
 }
 
 func (a *fakeAdapters) Remove(string) error { return a.err }
@@ -184,7 +183,7 @@ func TestVLLMSources(t *testing.T) {
 		"~/repo": "~/repo", "a/b/c": "a/b/c", "repo": "repo",
 	} {
 		status, text := st.lora(load, fmt.Sprintf(`{"lora_name":"a","lora_path":%q}`, path))
-		if wanted := (catalog.Spec{Name: "a", Source: want, Scale: 1, Settings: lora.Settings{Weight: 1}}); status != 200 || !reflect.DeepEqual(fake.spec, wanted) {
+		if wanted := (lora.Spec{Name: "a", Source: want, Scale: 1, Settings: lora.Settings{Weight: 1}}); status != 200 || !reflect.DeepEqual(fake.spec, wanted) {
 			t.Errorf("%s: %d %s, asked for %+v", path, status, text, fake.spec)
 		}
 	}
@@ -196,24 +195,24 @@ func TestVLLMStates(t *testing.T) {
 	active := &lora.Version{Number: 1}
 	for _, c := range []struct {
 		name   string
-		record catalog.Record
+		record lora.Record
 		status int
 	}{
-		{"ready", catalog.Record{State: catalog.Ready, Active: active}, 400},
-		{"replaced in vain", catalog.Record{State: catalog.Rejected, Active: active}, 400},
-		{"being loaded", catalog.Record{State: catalog.Downloading}, 400},
-		{"rejected", catalog.Record{State: catalog.Rejected}, 200},
-		{"quarantined", catalog.Record{State: catalog.Quarantined}, 200},
+		{"ready", lora.Record{State: lora.Ready, Active: active}, 400},
+		{"replaced in vain", lora.Record{State: lora.Rejected, Active: active}, 400},
+		{"being loaded", lora.Record{State: lora.Downloading}, 400},
+		{"rejected", lora.Record{State: lora.Rejected}, 200},
+		{"quarantined", lora.Record{State: lora.Quarantined}, 200},
 	} {
-		c.record.Kind = catalog.KindAdapter
-		c.record.Spec = catalog.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
+		c.record.Kind = lora.KindAdapter
+		c.record.Spec = lora.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
 		fake := &fakeAdapters{record: &c.record}
 		st := start(t, func(s *settings) { s.adapters = fake })
 		if status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new"}`); status != c.status {
 			t.Errorf("%s: %d %s, want %d", c.name, status, text, c.status)
 		}
 		status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new","load_inplace":true}`)
-		want := catalog.Spec{Name: "a", Source: "/new", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
+		want := lora.Spec{Name: "a", Source: "/new", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
 		if status != 200 || !reflect.DeepEqual(fake.spec, want) {
 			t.Errorf("%s, in place: %d %s, asked for %+v", c.name, status, text, fake.spec)
 		}
@@ -231,13 +230,13 @@ func TestVLLMRefusals(t *testing.T) {
 		status int
 		kind   string
 	}{
-		{&catalog.Error{Code: catalog.NotFound, Message: "m", Cause: secret}, 404, "invalid_request_error"},
-		{&catalog.Error{Code: catalog.Conflict, Message: "m", Cause: secret}, 409, "invalid_request_error"},
-		{&catalog.Error{Code: catalog.Invalid, Message: "m", Cause: secret}, 400, "invalid_request_error"},
-		{&catalog.Error{Code: catalog.Refused, Message: "m", Cause: secret}, 400, "invalid_request_error"},
-		{&catalog.Error{Code: catalog.TooLarge, Message: "m", Cause: secret}, 400, "invalid_request_error"},
-		{&catalog.Error{Code: catalog.Failed, Message: "m", Cause: secret}, 502, "server_error"},
-		{&catalog.Error{Code: catalog.Failed, Message: "m", Cause: fs.ErrNotExist}, 404, "invalid_request_error"},
+		{lora.Errorf(lora.NotFound, "m").Because(secret), 404, "invalid_request_error"},
+		{lora.Errorf(lora.Conflict, "m").Because(secret), 409, "invalid_request_error"},
+		{lora.Errorf(lora.Invalid, "m").Because(secret), 400, "invalid_request_error"},
+		{lora.Errorf(lora.Refused, "m").Because(secret), 400, "invalid_request_error"},
+		{lora.Errorf(lora.TooLarge, "m").Because(secret), 400, "invalid_request_error"},
+		{lora.Errorf(lora.Failed, "m").Because(secret), 502, "server_error"},
+		{lora.Errorf(lora.Failed, "m").Because(fs.ErrNotExist), 404, "invalid_request_error"},
 		{secret, 500, "server_error"},
 	} {
 		fake.err = c.err

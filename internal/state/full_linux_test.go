@@ -20,7 +20,7 @@ func stocked(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for i := range 20 {
-		a := Adapter{Name: fmt.Sprint("a", i), Origin: "api", Reason: strings.Repeat("x", 2000)}
+		a := record("api", fmt.Sprint("a", i), strings.Repeat("x", 2000))
 		if err := errors.Join(d.Apply(Update{Put: []Adapter{a}}), d.PutKey(APIKey{ID: fmt.Sprint("k", i)})); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func wantFull(t *testing.T, d *DB) {
 	t.Helper()
 	adapters, keys := counts(t, d)
 	for what, err := range map[string]error{
-		"an adapter": d.Apply(Update{Put: []Adapter{{Name: "new", Reason: strings.Repeat("x", 100_000)}}}),
+		"an adapter": d.Apply(Update{Put: []Adapter{record("", "new", strings.Repeat("x", 100_000))}}),
 		"a key":      d.PutKey(APIKey{ID: "new", Label: strings.Repeat("x", 100_000)}),
 	} {
 		var full *FullError
@@ -101,7 +101,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d adapters and %d keys are left", a, k)
 	}
 	disk.Empty()
-	if err := errors.Join(d.Room(), d.PutKey(APIKey{ID: "new"}), d.Apply(Update{Put: []Adapter{{Name: "new"}}})); err != nil {
+	if err := errors.Join(d.Room(), d.PutKey(APIKey{ID: "new"}), d.Apply(Update{Put: []Adapter{record("", "new", "")}})); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	if d.Trouble().Full {

@@ -27,25 +27,14 @@ import (
 	"github.com/loragate/loragate/internal/store"
 )
 
-// Adapter is a record of the catalog: an adapter or a composition.
+// Adapter is a record of the catalog, an adapter or a composition, and what belongs to it
+// over restarts.
 type Adapter struct {
-	Name       string
-	Kind       string
-	Origin     string
-	Source     string
-	WantDigest string // that the source must have, or ""
-	Scale      float64
-	lora.Settings
-	Pin, Preload bool
-	Pinned       *bool        // what an operator said in place of Pin, or nil
-	Shares       []lora.Share // of a composition
-	Active       int          // the number of the version that answers, 0 for none
-	Seen         string       // the digest last seen at the source
-	Print        string       // of the source and what became of it, "" if that is not known
-	State        string
-	Reason       string
-	Versions     []lora.Version // oldest first
-	Updated      time.Time
+	lora.Record
+	Pinned    *bool  // what an operator said in place of Pin, or nil
+	Answering int    `json:"Active"` // the number of the version that answers, 0 for none
+	Seen      string // the digest last seen at the source
+	Print     string // of the source and what became of it, "" if that is not known
 }
 
 // LockedError says that another process has the directory open.
@@ -368,7 +357,10 @@ type Update struct {
 }
 
 // Key names a record.
-type Key struct{ Origin, Name string }
+type Key struct {
+	Origin lora.Origin
+	Name   string
+}
 
 // Apply makes a change in whole, and then it survives whatever happens, or
 // returns an error and changes nothing. What is put wins over what is forgotten.

@@ -19,6 +19,11 @@ import (
 	"github.com/loragate/loragate/internal/lora"
 )
 
+// record is one of which nothing else matters.
+func record(origin lora.Origin, name, reason string) Adapter {
+	return Adapter{Record: lora.Record{Spec: lora.Spec{Name: name}, Origin: origin, Reason: reason}}
+}
+
 func open(t *testing.T, dir string) *DB {
 	t.Helper()
 	d, err := Open(dir)
@@ -34,14 +39,23 @@ func TestRecordsSurvive(t *testing.T) {
 	d := open(t, dir)
 	pinned := false
 	want := Adapter{
-		Name: "team/a", Kind: "adapter", Origin: "api", Source: "/a", WantDigest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3, Description: "about"},
-		Pin: true, Pinned: &pinned, Preload: true, Shares: []lora.Share{{Adapter: "b", Scale: .5}}, Active: 2, Seen: "e", State: "ready", Reason: "r",
-		Versions: []lora.Version{{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a", Created: time.Unix(5, 6).UTC()}},
-		Updated:  time.Unix(7, 8).UTC(),
+		Record: lora.Record{
+			Spec: lora.Spec{
+				Name: "team/a", Source: "/a", Digest: "d", Scale: .5, Pin: true, Preload: true, Shares: []lora.Share{{Adapter: "b", Scale: .5}},
+				Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3, Description: "about"},
+			},
+			Kind: "adapter", Origin: "api", State: "ready", Reason: "r", Updated: time.Unix(7, 8).UTC(),
+			Versions: []*lora.Version{
+				{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a", Created: time.Unix(5, 6).UTC()},
+			},
+		},
+		Pinned: &pinned, Answering: 2, Seen: "e",
 	}
-	other := Adapter{Name: want.Name, Origin: "directory"}
+	other := record("directory", want.Name, "")
+	older := record("api", want.Name, "")
+	older.Source = "/older"
 	for _, u := range []Update{
-		{Put: []Adapter{{Name: "gone"}, {Name: want.Name, Origin: "api", Source: "/older"}, other}, Quarantine: map[string]string{"one": "old", "two": "bad"}},
+		{Put: []Adapter{record("", "gone", ""), older, other}, Quarantine: map[string]string{"one": "old", "two": "bad"}},
 		{Put: []Adapter{want}, Forget: []Key{{"", "gone"}, {"", "never"}}, Quarantine: map[string]string{"one": "bad"}, Release: []string{"two", "never"}},
 		{},
 	} {
@@ -140,7 +154,7 @@ func filled(t *testing.T) (dir string) {
 	d := open(t, dir)
 	var u Update
 	for i := range 200 {
-		u.Put = append(u.Put, Adapter{Origin: "api", Name: fmt.Sprint("adapter-", i), Reason: strings.Repeat("x", 200)})
+		u.Put = append(u.Put, record("api", fmt.Sprint("adapter-", i), strings.Repeat("x", 200)))
 	}
 	source := filepath.Join(dir, "source")
 	if err := errors.Join(d.Apply(u), os.WriteFile(source, []byte("bytes"), 0o600)); err != nil {
@@ -227,10 +241,14 @@ func TestRecordsOfOlderGateways(t *testing.T) {
 	d = open(t, dir)
 	pinned, at := true, time.Date(2026, 11, 27, 6, 0, 0, 0, time.UTC)
 	want := Adapter{
-		Name: "a", Kind: "adapter", Origin: "api", Source: "/a.gguf", Scale: .5, Settings: lora.Settings{Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3},
-		Preload: true, Pinned: &pinned, Active: 1, Seen: "ab", State: "ready",
-		Versions: []lora.Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
-		Updated:  at,
+		Record: lora.Record{
+			Spec: lora.Spec{
+				Name: "a", Source: "/a.gguf", Scale: .5, Preload: true, Settings: lora.Settings{Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3},
+			},
+			Kind: "adapter", Origin: "api", State: "ready", Updated: at,
+			Versions: []*lora.Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
+		},
+		Pinned: &pinned, Answering: 1, Seen: "ab",
 	}
 	if got, err := d.Adapters(); err != nil || !reflect.DeepEqual(got, []Adapter{want}) {
 		t.Errorf("%+v, %v", got, err)
@@ -248,7 +266,7 @@ func TestRecordsOfOlderGateways(t *testing.T) {
 func TestUpdatesAreWholeOrNot(t *testing.T) {
 	dir := t.TempDir()
 	d := open(t, dir)
-	old := Adapter{Origin: "api", Name: "old"}
+	old := record("api", "old", "")
 	if err := d.Apply(Update{Put: []Adapter{old}, Quarantine: map[string]string{"bad": "it ends"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -270,13 +288,15 @@ func TestUpdatesAreWholeOrNot(t *testing.T) {
 			t.Errorf("marks %v, %v", got, err)
 		}
 	}
-	u := Update{Forget: []Key{{"api", "old"}}, Put: []Adapter{{Origin: "api", Name: "new"}}, Release: []string{"bad"}}
+	u := Update{Forget: []Key{{"api", "old"}}, Put: []Adapter{record("api", "new", "")}, Release: []string{"bad"}}
 	wrong := u
-	wrong.Put = append(wrong.Put, Adapter{Name: "wrong", Scale: math.NaN()})
+	nan := record("", "wrong", "")
+	nan.Scale = math.NaN()
+	wrong.Put = append(wrong.Put, nan)
 	unchanged(t, d.Apply(wrong))
 	full(1) // no page more than there are
 	large := u
-	large.Put = append(large.Put, Adapter{Name: "large", Reason: strings.Repeat("x", 1<<16)})
+	large.Put = append(large.Put, record("", "large", strings.Repeat("x", 1<<16)))
 	unchanged(t, d.Apply(large))
 	full(1 << 30)
 	if err := d.Apply(large); err != nil {
@@ -297,7 +317,7 @@ func TestOddPaths(t *testing.T) {
 	for _, name := range []string{"with space", "a?b=c&d", "50%41#x", "snow☃", ":memory:"} {
 		dir := filepath.Join(t.TempDir(), name)
 		d := open(t, dir)
-		if err := d.Apply(Update{Put: []Adapter{{Name: "a"}}}); err != nil {
+		if err := d.Apply(Update{Put: []Adapter{record("", "a", "")}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		d.Close()

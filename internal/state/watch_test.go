@@ -34,7 +34,7 @@ func TestDamageIsNoticed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for what, err := range map[string]error{"a record": d.Apply(Update{Put: []Adapter{{Name: "a"}}}), "a key": d.PutKey(APIKey{ID: "x"}), "a revocation": d.DeleteKey("x")} {
+			for what, err := range map[string]error{"a record": d.Apply(Update{Put: []Adapter{record("", "a", "")}}), "a key": d.PutKey(APIKey{ID: "x"}), "a revocation": d.DeleteKey("x")} {
 				if err == nil {
 					t.Errorf("%s is acknowledged", what)
 				}

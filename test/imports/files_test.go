@@ -28,15 +28,17 @@ type bound struct {
 // bounds are those of the large packages. They are only ever lowered: a package whose files
 // all know each other has to be learnt whole before anything in it can be changed.
 var bounds = map[string]bound{
-	"internal/catalog":      {77, 12},
-	"internal/config":       {31, 13},
-	"internal/fetch":        {33, 2},
-	"internal/pool":         {38, 8},
-	"internal/proxy":        {27, 1},
-	"internal/proxy/bounds": {20, 1},
-	"internal/residency":    {36, 2},
-	"internal/sched":        {33, 7},
-	"internal/store":        {30, 1},
+	"internal/catalog":         {37, 2},
+	"internal/catalog/ingest":  {35, 2},
+	"internal/catalog/records": {71, 1},
+	"internal/config":          {31, 13},
+	"internal/fetch":           {33, 2},
+	"internal/pool":            {38, 8},
+	"internal/proxy":           {27, 1},
+	"internal/proxy/bounds":    {20, 1},
+	"internal/residency":       {36, 2},
+	"internal/sched":           {33, 7},
+	"internal/store":           {30, 1},
 }
 
 // TestFilesKnowFew measures the large packages.

@@ -1,16 +1,17 @@
-package catalog
+package ingest
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"testing"
 
+	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
@@ -28,28 +29,18 @@ var victims = []string{"a", "b", "c"}
 
 const contents = 6
 
-// victimOptions are those of the victim, and of whoever looks at what it left.
-func victimOptions(dir string) Options {
-	return Options{
-		BaseName: "base", BasePath: filepath.Join(dir, "base"), Dir: filepath.Join(dir, "adapters"), Settle: 1, Check: check,
-		Intake: func(_ context.Context, source, _ string, _ func(done, total int64)) (string, func(), error) {
-			return source, func() {}, nil
-		},
-		Receive: func(_ context.Context, r io.Reader, _, _ string, _ func(done, total int64)) (string, func(), error) {
-			f, err := os.CreateTemp(dir, "upload-")
-			if err == nil {
-				_, err = io.Copy(f, r)
-				err = errors.Join(err, f.Close())
-			}
-			return f.Name(), func() { os.Remove(f.Name()) }, err
-		},
-	}
+// victimRig is that of the victim, and of whoever looks at what it left. It is not open.
+func victimRig(t *testing.T, dir string) *rig {
+	r := &rig{t: t, root: dir, asked: map[string]int{}}
+	r.base = catalog.Options{BaseName: "base", BasePath: filepath.Join(dir, "base"), Changed: r.tell}
+	r.opts = Options{Dir: filepath.Join(dir, "adapters"), Settle: 1, Sources: r}
+	return r
 }
 
 // victim changes a catalog until it is killed. It prints a line before and after
 // each change, and at moments within.
 type victim struct {
-	*Catalog
+	*rig
 	dir    string
 	loaded sync.Map // files that a worker would have loaded, by path
 	mu     sync.Mutex
@@ -57,28 +48,23 @@ type victim struct {
 
 // beVictim is the process that is killed. Each of its models has a goroutine.
 func beVictim(dir string) {
-	v := &victim{dir: dir}
+	v := &victim{rig: victimRig(nil, dir), dir: dir}
 	seed, err := strconv.ParseUint(os.Getenv(seedVariable), 10, 64)
 	v.must(err)
-	opts := victimOptions(dir)
-	check := opts.Check
-	opts.Check = func(ctx context.Context, path string) (CheckInfo, error) {
-		v.say("checking")
-		return check(ctx, path)
-	}
+	v.opts.Sources = v
 	changed := make(chan struct{}, 1)
-	opts.Changed = func() {
+	v.base.Changed = func() {
+		v.tell()
 		select {
 		case changed <- struct{}{}:
 		default:
 		}
 	}
-	opts.IsLoaded = func(path string) bool { _, ok := v.loaded.Load(path); return ok }
-	opts.Store, err = state.Open(filepath.Join(dir, "state"))
+	v.base.IsLoaded = func(path string) bool { _, ok := v.loaded.Load(path); return ok }
+	v.base.Store, err = state.Open(filepath.Join(dir, "state"))
 	v.must(err)
 	v.say("open")
-	v.Catalog, err = Open(context.Background(), opts)
-	v.must(err)
+	v.must(v.begin(context.Background()))
 	for i, name := range victims {
 		go v.adapter(name, rand.New(rand.NewPCG(seed, uint64(i))))
 	}
@@ -90,6 +76,12 @@ func beVictim(dir string) {
 			v.Loaded(s.Path)
 		}
 	}
+}
+
+// Check implements Sources.
+func (v *victim) Check(ctx context.Context, path string) (lora.Version, error) {
+	v.say("checking")
+	return v.rig.Check(ctx, path)
 }
 
 func (v *victim) must(err error) {
@@ -109,10 +101,11 @@ func (v *victim) say(words ...any) {
 func (v *victim) adapter(name string, rng *rand.Rand) {
 	for {
 		content := fmt.Sprintf("%s-%d", name, rng.IntN(contents))
-		verbs := []string{"put", "put", "put", "upload", "upload", "later", "later", "rollback", "rollback", "remove", "pin", "unpin", "quarantine"}
+		verbs := []string{"put", "put", "put", "upload", "upload", "later", "later", "rollback", "rollback", "remove",
+			"pin", "unpin", "quarantine"}
 		verb := verbs[rng.IntN(len(verbs))]
 		v.say("begin", name, verb, content)
-		spec, source, err := Spec{Name: name}, filepath.Join(v.dir, "sources", content), error(nil)
+		spec, source, err := lora.Spec{Name: name}, filepath.Join(v.dir, "sources", content), error(nil)
 		switch verb {
 		case "put":
 			spec.Source = source
@@ -145,13 +138,11 @@ func (v *victim) adapter(name string, rng *rand.Rand) {
 // settle blocks until nothing of the model is under way.
 func (v *victim) settle(name string) {
 	for {
-		v.Catalog.mu.Lock()
-		published := v.published
-		v.Catalog.mu.Unlock()
-		if rec, _ := v.Get(name); rec.State != Downloading && rec.Staged == nil {
+		changed := v.changed()
+		if rec, _ := v.Get(name); rec.State != lora.Downloading && rec.Staged == nil {
 			return
 		}
-		<-published
+		<-changed
 	}
 }
 
@@ -165,7 +156,9 @@ func (v *victim) composition(rng *rand.Rand) {
 			err = v.Remove("sum")
 		} else {
 			v.say("begin sum set", scale)
-			_, err = v.Put(context.Background(), Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: float64(scale)}, {Adapter: "b", Scale: 1}}}, true)
+			_, err = v.Put(context.Background(),
+				lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "a", Scale: float64(scale)},
+					{Adapter: "b", Scale: 1}}}, true)
 		}
 		v.say("done sum", refusal(err))
 	}

@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"errors"
@@ -28,8 +28,8 @@ func TestSettleIsWaitedFor(t *testing.T) {
 		dir := r.opts.Dir
 		r.opts.Dir, r.opts.Settle, r.opts.Rescan = "", 500*time.Millisecond, 90*time.Millisecond
 		r.open()
-		r.dir = newFolder(dir)
-		r.wg.Go(func() { r.watchFolder(nil) }) // what tells of changes has a clock of its own
+		r.folder.path = dir
+		r.jobs.wg.Go(func() { r.folder.run(r.ctx, nil) }) // what tells of changes has a clock of its own
 		path := filepath.Join(dir, "a.gguf")
 		begun := time.Now()
 		at := func(ms int, want string) {
@@ -78,7 +78,8 @@ func TestFolderIsFollowedWhereverItIs(t *testing.T) {
 				return errors.Join(os.Remove(filepath.Join(dir+"-away", "a.gguf")), os.Rename(dir+"-away", dir))
 			},
 		},
-		"moved and made": {func(dir string) error { return os.Rename(dir, dir+"-away") }, func(dir string) error { return os.Mkdir(dir, 0o700) }},
+		"moved and made": {func(dir string) error { return os.Rename(dir, dir+"-away") },
+			func(dir string) error { return os.Mkdir(dir, 0o700) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := toldRig(t)
@@ -163,7 +164,7 @@ func TestFileThatVanishesWhileItIsRead(t *testing.T) {
 	} {
 		release := r.hold()
 		r.drop("a.gguf", "one")
-		r.until("a to be read", func() bool { rec, _ := r.Get("a"); return rec.State == Downloading })
+		r.until("a to be read", func() bool { rec, _ := r.Get("a"); return rec.State == lora.Downloading })
 		path := filepath.Join(r.opts.Dir, "a.gguf")
 		if err := vanish(path); err != nil {
 			t.Fatal(err)
@@ -176,7 +177,7 @@ func TestFileThatVanishesWhileItIsRead(t *testing.T) {
 		}
 	}
 	r.collect()
-	if list, err := r.opts.Store.Blobs().List(); err != nil || len(list) > 0 {
+	if list, err := r.base.Store.Blobs().List(); err != nil || len(list) > 0 {
 		t.Errorf("left are %v, %v", list, err)
 	}
 }
@@ -189,7 +190,7 @@ func TestFileThatCannotBeRead(t *testing.T) {
 	r.drop("a.gguf", "one")
 	r.until("a to fail", func() bool {
 		rec, _ := r.Get("a")
-		return rec.State == Rejected && rec.Reason == "it cannot be read now"
+		return rec.State == lora.Rejected && rec.Reason == "it cannot be read now"
 	})
 	r.unset(r.failed, path)
 	r.until("a to be read", func() bool { return r.answers("a") == digest("one") })
@@ -212,7 +213,9 @@ func TestFileThatCannotBeRead(t *testing.T) {
 
 	dir := filepath.Join(r.opts.Dir, "trained")
 	config := filepath.Join(dir, "adapter_config.json")
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte("weights"), 0o600), os.WriteFile(config, nil, 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, "adapter_model.safetensors"), []byte("weights"), 0o600), os.WriteFile(config,
+			nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	r.until("a folder", func() bool { return r.answers("trained") == digest("weights") })
@@ -237,7 +240,7 @@ func TestFilesThatTakeTurns(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.until("the other one", func() bool { return r.answers("a") == digest("of the zip") })
-		if rec, _ := r.Get("a"); filepath.Base(rec.Source) != "a.zip" || rec.State != Ready {
+		if rec, _ := r.Get("a"); filepath.Base(rec.Source) != "a.zip" || rec.State != lora.Ready {
 			t.Errorf("%+v", rec)
 		}
 		if err := os.Rename(aside, gguf); err != nil {
@@ -251,7 +254,8 @@ func TestFilesThatTakeTurns(t *testing.T) {
 func TestFileHasItsNameWhenItIsFree(t *testing.T) {
 	r := toldRig(t)
 	r.put("a", "of the API")
-	if err := r.Configure([]Spec{{Name: "x", Settings: lora.Settings{Aliases: []string{"b"}}, Source: r.file("x", "of the configuration")}}); err != nil {
+	if err := r.Configure([]lora.Spec{{Name: "x", Settings: lora.Settings{Aliases: []string{"b"}},
+		Source: r.file("x", "of the configuration")}}); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the entry", func() bool { return r.answers("b") == digest("of the configuration") })
@@ -276,33 +280,22 @@ func TestFileHasItsNameWhenItIsFree(t *testing.T) {
 // TestWhatIsKnownOfFilesGoesWithThem: a folder through which thousands of files
 // come and go is followed for ever.
 func TestWhatIsKnownOfFilesGoesWithThem(t *testing.T) {
-	r := newRig(t)
-	r.Close() // nobody else looks
-	look := func() {
-		t.Helper()
-		found, err := scan(r.opts.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Catalog.mu.Lock()
-		defer r.Catalog.mu.Unlock()
-		r.follow(found, nil, false)
-	}
+	r, f := lookedAtRig(t)
+	r.opts.Dir = f.path
 	r.drop("taken.gguf", "one")
-	look()
+	f.read(nil)
 	r.drop("moving.gguf", "two")
-	look()
-	if len(r.dir.taken) != 1 || len(r.dir.moving) != 1 {
-		t.Fatalf("known are %v and %v", r.dir.taken, r.dir.moving)
+	f.read(nil)
+	if list := r.List(); len(list) != 1 || len(f.waiting) != 1 {
+		t.Fatalf("known are %v and %v", list, f.waiting)
 	}
 	for _, name := range []string{"taken.gguf", "moving.gguf"} {
-		if err := os.Remove(filepath.Join(r.opts.Dir, name)); err != nil {
+		if err := os.Remove(filepath.Join(f.path, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	look()
-	if len(r.dir.taken)+len(r.dir.moving) > 0 {
-		t.Errorf("known are %v and %v", r.dir.taken, r.dir.moving)
+	f.read(nil)
+	if list := r.List(); len(list)+len(f.waiting) > 0 {
+		t.Errorf("known are %v and %v", list, f.waiting)
 	}
-	r.wg.Wait()
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 
-	"github.com/loragate/loragate/internal/catalog"
 	"github.com/loragate/loragate/internal/config"
 	"github.com/loragate/loragate/internal/convert"
 	"github.com/loragate/loragate/internal/fetch"
@@ -21,15 +20,15 @@ import (
 // is not taken for what this one would make.
 const conversion = 1
 
-// intake gets adapters from where they are to a GGUF file that has been checked
-// against the base. It has no state of its own.
-type intake struct {
+// sources gets adapters from where they are to a GGUF file, and checks such against the
+// base: ingest.Sources. It has no state of its own.
+type sources struct {
 	fetcher *fetch.Fetcher
 	base    *gguf.Base
 }
 
-// newIntake reads the base.
-func newIntake(cfg *config.Config, kept *store.Store, log *slog.Logger) (*intake, error) {
+// newSources reads the base.
+func newSources(cfg *config.Config, kept *store.Store, log *slog.Logger) (*sources, error) {
 	base, err := gguf.ReadBase(cfg.Model.Path)
 	if err != nil {
 		return nil, fmt.Errorf("base model: %w", err)
@@ -50,39 +49,39 @@ func newIntake(cfg *config.Config, kept *store.Store, log *slog.Logger) (*intake
 		Converter: fmt.Sprintf("%d for %s, %d bytes of %d",
 			conversion, cfg.Model.Path, info.Size(), info.ModTime().UnixNano()),
 	})
-	return &intake{fetcher: fetcher, base: base}, err
+	return &sources{fetcher: fetcher, base: base}, err
 }
 
-// fetch is catalog.Options.Intake.
-func (in *intake) fetch(
+// Fetch implements ingest.Sources.
+func (in *sources) Fetch(
 	ctx context.Context, from, digest string, progress func(done, total int64),
 ) (string, func(), error) {
-	return toCatalog(in.fetcher.Fetch(ctx, from, digest, progress))
+	return told(in.fetcher.Fetch(ctx, from, digest, progress))
 }
 
-// receive is catalog.Options.Receive.
-func (in *intake) receive(
+// Receive implements ingest.Sources.
+func (in *sources) Receive(
 	ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64),
 ) (string, func(), error) {
-	return toCatalog(in.fetcher.Receive(ctx, r, filename, digest, progress))
+	return told(in.fetcher.Receive(ctx, r, filename, digest, progress))
 }
 
-// toCatalog puts what the fetcher returns into the catalog's words.
-func toCatalog(path string, release func(), err error) (string, func(), error) {
+// told returns what operators are told of the fetcher's error, with that as its cause.
+func told(path string, release func(), err error) (string, func(), error) {
 	var e *lora.Error
 	if errors.As(err, &e) {
-		err = &catalog.Error{Code: catalog.Code(e.Code), Message: e.Message, Cause: err}
+		err = e.Because(err)
 	}
 	return path, release, err
 }
 
-// check is catalog.Options.Check.
-func (in *intake) check(ctx context.Context, path string) (catalog.CheckInfo, error) {
+// Check implements ingest.Sources.
+func (in *sources) Check(ctx context.Context, path string) (lora.Version, error) {
 	info, err := in.base.Check(ctx, path)
 	if err != nil {
-		return catalog.CheckInfo{}, refused(err)
+		return lora.Version{}, refused(err)
 	}
-	return catalog.CheckInfo{Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha}, nil
+	return lora.Version{Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha}, nil
 }
 
 // refused tells an adapter that is at fault from a disk that is.
@@ -91,7 +90,7 @@ func refused(err error) error {
 	var unsupported *convert.Unsupported
 	var malformed *convert.Malformed
 	if errors.As(err, &rejection) || errors.As(err, &unsupported) || errors.As(err, &malformed) {
-		return &catalog.Error{Code: catalog.Refused, Message: err.Error(), Cause: err}
+		return lora.Errorf(lora.Refused, "%s", err).Because(err)
 	}
 	return err
 }

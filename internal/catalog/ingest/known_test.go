@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestKnownFilesAreNotReadAgain at the next start, unless something of them, of the base
@@ -14,7 +16,7 @@ import (
 func TestKnownFilesAreNotReadAgain(t *testing.T) {
 	r := closedRig(t)
 	listed := r.file("listed", "listed")
-	r.opts.Entries = []Spec{{Name: "listed", Source: listed}}
+	r.opts.Entries = []lora.Spec{{Name: "listed", Source: listed}}
 	dropped, bad := filepath.Join(r.opts.Dir, "dropped.gguf"), filepath.Join(r.opts.Dir, "bad.gguf")
 	write := func(path, text string) {
 		t.Helper()
@@ -41,7 +43,7 @@ func TestKnownFilesAreNotReadAgain(t *testing.T) {
 		}
 		r.want("listed", "listed")
 		r.want("dropped", "dropped")
-		if rec, _ := r.Get("bad"); rec.State != Rejected || rec.Reason == "" {
+		if rec, _ := r.Get("bad"); rec.State != lora.Rejected || rec.Reason == "" {
 			t.Errorf("%s: the refused one is %+v", what, rec)
 		}
 	}
@@ -56,13 +58,14 @@ func TestKnownFilesAreNotReadAgain(t *testing.T) {
 	next("a file's time has changed", 1)
 	next("it was read", 0)
 
-	if err := errors.Join(os.Remove(r.path("listed")), os.WriteFile(r.path("listed"), []byte("damage"), 0o600)); err != nil {
+	if err := errors.Join(os.Remove(r.path("listed")),
+		os.WriteFile(r.path("listed"), []byte("damage"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	next("what was stored has changed", 1)
 	next("it was stored again", 0)
 
-	write(r.opts.BasePath, "another base")
+	write(r.base.BasePath, "another base")
 	next("the base has changed", 3)
 }
 
@@ -91,7 +94,8 @@ func TestOpeningTellsHowFarItIs(t *testing.T) {
 func TestOpeningEndsWithItsContext(t *testing.T) {
 	r := closedRig(t)
 	for i := range 200 {
-		if err := os.WriteFile(filepath.Join(r.opts.Dir, string(rune('a'+i%26))+string(rune('a'+i/26))+".gguf"), []byte{byte(i)}, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(r.opts.Dir, string(rune('a'+i%26))+string(rune('a'+i/26))+".gguf"),
+			[]byte{byte(i)}, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

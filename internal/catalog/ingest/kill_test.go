@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
 )
 
@@ -31,12 +32,13 @@ type expected struct {
 }
 
 func (m expected) String() string {
-	return fmt.Sprintf("exists %t, versions %v %v, active %d, seen %q, pin %t, bad %v, scale %q", m.exists, m.numbers, m.versions, m.active, m.seen, m.pin,
+	return fmt.Sprintf("exists %t, versions %v %v, active %d, seen %q, pin %t, bad %v, scale %q", m.exists, m.numbers,
+		m.versions, m.active, m.seen, m.pin,
 		slices.Sorted(maps.Keys(m.bad)), m.scale)
 }
 
 // after returns what a change makes of the model, and the code that it ends with.
-func (m expected) after(verb, arg string) (expected, Code) {
+func (m expected) after(verb, arg string) (expected, lora.Code) {
 	m.versions, m.numbers, m.bad = slices.Clone(m.versions), slices.Clone(m.numbers), maps.Clone(m.bad)
 	switch verb {
 	case "put", "upload", "later":
@@ -51,7 +53,7 @@ func (m expected) after(verb, arg string) (expected, Code) {
 		return m, ""
 	}
 	if !m.exists {
-		return m, NotFound
+		return m, lora.NotFound
 	}
 	switch verb {
 	case "pin", "unpin":
@@ -59,21 +61,23 @@ func (m expected) after(verb, arg string) (expected, Code) {
 	case "rollback":
 		before := m.before()
 		if before == 0 {
-			return m, Conflict
+			return m, lora.Conflict
 		}
 		m.active = before
 	case "remove":
 		gone := expected{bad: m.bad}
-		maps.DeleteFunc(gone.bad, func(content string, _ bool) bool { return content == m.seen || slices.Contains(m.versions, content) })
+		maps.DeleteFunc(gone.bad, func(content string, _ bool) bool {
+			return content == m.seen || slices.Contains(m.versions, content)
+		})
 		return gone, ""
 	}
 	return m, ""
 }
 
-func (m expected) put(content string) (expected, Code) {
+func (m expected) put(content string) (expected, lora.Code) {
 	m.exists, m.seen = true, content
 	if m.bad[content] {
-		return m, Refused
+		return m, lora.Refused
 	}
 	number := 1
 	if len(m.numbers) > 0 {
@@ -120,7 +124,8 @@ type killer struct {
 // are there, and no others.
 func TestKilled(t *testing.T) {
 	const kills = 30
-	k := &killer{t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(7, 11)), models: map[string]expected{"sum": {}}, names: map[string]string{}}
+	k := &killer{t: t, dir: t.TempDir(), rng: rand.New(rand.NewPCG(7, 11)), models: map[string]expected{"sum": {}},
+		names: map[string]string{}}
 	for _, dir := range []string{"sources", "adapters"} {
 		if err := os.Mkdir(filepath.Join(k.dir, dir), 0o700); err != nil {
 			t.Fatal(err)
@@ -171,7 +176,8 @@ func (k *killer) kill(at int, seed uint64) (lines []string) {
 		lines = append(lines, scanner.Text())
 		if len(lines) == 1 {
 			var locked *state.LockedError
-			if _, err := state.Open(filepath.Join(k.dir, "state")); !errors.As(err, &locked) || locked.PID != cmd.Process.Pid {
+			if _, err := state.Open(filepath.Join(k.dir, "state")); !errors.As(err, &locked) ||
+				locked.PID != cmd.Process.Pid {
 				k.t.Errorf("a second gateway: %v", err)
 			}
 		}
@@ -202,7 +208,7 @@ func (k *killer) follow(lines []string) (under map[string][]string, accepted map
 		case "done":
 			name, verb := words[1], under[words[1]][0]
 			next, want := k.models[name].after(verb, under[name][1])
-			if got := Code(strings.Join(words[2:], " ")); got != want && verb != "later" {
+			if got := lora.Code(strings.Join(words[2:], " ")); got != want && verb != "later" {
 				k.t.Errorf("%s of %s: %s ended with code %q, want %q", verb, name, k.models[name], got, want)
 			}
 			k.models[name] = next
@@ -227,16 +233,16 @@ func (k *killer) checkStored() {
 		k.t.Fatal(err)
 	}
 	for _, a := range records {
-		active := a.Active == 0
+		active := a.Answering == 0
 		for _, v := range a.Versions {
-			active = active || v.Number == a.Active
+			active = active || v.Number == a.Answering
 			content, err := os.ReadFile(db.Blobs().Path(v.Digest))
 			if err != nil || digest(string(content)) != v.Digest || int64(len(content)) != v.Bytes {
 				k.t.Errorf("version %d of %s: %q, %v", v.Number, a.Name, content, err)
 			}
 		}
 		if !active {
-			k.t.Errorf("%s is answered by version %d, which it has not: %+v", a.Name, a.Active, a)
+			k.t.Errorf("%s is answered by version %d, which it has not: %+v", a.Name, a.Answering, a)
 		}
 	}
 }
@@ -244,18 +250,18 @@ func (k *killer) checkStored() {
 // checkCatalog opens the catalog and compares.
 func (k *killer) checkCatalog(under map[string][]string, accepted map[string]bool) {
 	k.t.Helper()
-	r := &rig{t: k.t, opts: victimOptions(k.dir)}
+	r := victimRig(k.t, k.dir)
 	var err error
-	if r.opts.Store, err = state.Open(filepath.Join(k.dir, "state")); err != nil {
+	if r.base.Store, err = state.Open(filepath.Join(k.dir, "state")); err != nil {
 		k.t.Fatal(err)
 	}
-	defer r.opts.Store.Close()
-	if r.Catalog, err = Open(context.Background(), r.opts); err != nil {
+	defer r.base.Store.Close()
+	if err := r.begin(context.Background()); err != nil {
 		k.t.Fatal(err)
 	}
 	defer r.Close()
 	r.until("what was being fetched is there", func() bool {
-		return !slices.ContainsFunc(r.List(), func(rec Record) bool { return rec.State == Downloading })
+		return !slices.ContainsFunc(r.List(), func(rec lora.Record) bool { return rec.State == lora.Downloading })
 	})
 	for name, before := range k.models {
 		got := k.found(r, name)
@@ -273,7 +279,8 @@ func (k *killer) checkCatalog(under map[string][]string, accepted map[string]boo
 		case got.String() == before.String() && !(accepted[name] && !before.exists):
 			k.undone++
 		default:
-			k.t.Errorf("%s is after an unfinished %v (accepted: %t)\n%s, want\n%s or\n%s", name, change, accepted[name], got, before, after)
+			k.t.Errorf("%s is after an unfinished %v (accepted: %t)\n%s, want\n%s or\n%s", name, change,
+				accepted[name], got, before, after)
 		}
 		k.models[name] = got
 	}
@@ -284,32 +291,39 @@ func (k *killer) checkCatalog(under map[string][]string, accepted map[string]boo
 
 // found describes what the catalog has.
 func (k *killer) found(r *rig, name string) (m expected) {
-	r.Catalog.mu.Lock()
-	defer r.Catalog.mu.Unlock()
-	e := r.st.entries[name]
 	if name != "sum" {
 		m.bad = map[string]bool{}
 	}
-	for digest := range r.st.quarantined {
+	quarantined, err := r.base.Store.Quarantined()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for digest := range quarantined {
 		if strings.HasPrefix(k.names[digest], name+"-") {
 			m.bad[k.names[digest]] = true
 		}
 	}
-	if e == nil {
+	rec, ok := r.Get(name)
+	if !ok {
 		return m
 	}
-	m.exists, m.seen, m.pin = true, k.names[e.seen], e.pin()
-	for _, v := range e.versions {
+	kept, err := r.base.Store.Adapters()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	i := slices.IndexFunc(kept, func(a state.Adapter) bool { return a.Name == name })
+	m.exists, m.seen, m.pin = true, k.names[kept[i].Seen], rec.Pin
+	for _, v := range rec.Versions {
 		m.versions, m.numbers = append(m.versions, k.names[v.Digest]), append(m.numbers, v.Number)
 	}
-	if e.active != nil {
-		m.active = e.active.Number
-		if got := r.answers(name); got != e.active.Digest {
+	if rec.Active != nil {
+		m.active = rec.Active.Number
+		if got := r.answers(name); got != rec.Active.Digest {
 			k.t.Errorf("%s is answered by %s", name, got)
 		}
 	}
-	if len(e.spec.Shares) > 0 {
-		m.scale = fmt.Sprint(e.spec.Shares[0].Scale)
+	if len(rec.Shares) > 0 {
+		m.scale = fmt.Sprint(rec.Shares[0].Scale)
 	}
 	return m
 }

@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -53,11 +54,16 @@ func sourcePrint(source string) string {
 // for good is read again.
 const judgement = 1
 
-// print stands for what an intake read and made: the base, the source, and the stored
-// bytes of the version that answers since, nil if there is none. While it stays the same,
-// another would bring nothing new. It is "" if that cannot be told.
-func (c *Catalog) print(source string, v *lora.Version) string {
-	base, err := printOf(c.opts.BasePath)
+// prints tell whether getting a source once more would bring anything new.
+type prints struct {
+	base string // the base model's path
+}
+
+// outcome stands for what was read and made: the base, the source, and the stored bytes of
+// the version that answers since, nil if there is none. While it stays the same, the source
+// would bring nothing new. It is "" if that cannot be told.
+func (p prints) outcome(source string, v *lora.Version) string {
+	base, err := printOf(p.base)
 	if err != nil || source == "" {
 		return ""
 	}
@@ -70,12 +76,13 @@ func (c *Catalog) print(source string, v *lora.Version) string {
 	return fmt.Sprintf("%d|%s|%s|%s", judgement, base, source, stored)
 }
 
-// unchanged reports whether what was kept of a model before a restart is what an intake
-// of its source, which has that print now, would bring.
-func (c *Catalog) unchanged(past *entry, source, print string) bool {
-	if past == nil || past.print == "" || past.unfinished || past.spec.Source != source {
+// unchanged reports whether what was kept of a model before a restart is what its source,
+// which has that print now, would bring. fits tells whether a worker can load a file of a
+// size.
+func (p prints) unchanged(kept *records.Entry, source, print string, fits func(size int64) error) bool {
+	if kept == nil || kept.Print == "" || kept.Unfinished || kept.Source != source {
 		return false
 	}
-	v := past.latest()
-	return (v == nil || c.fits(v.Bytes) == nil) && past.print == c.print(print, v)
+	v := kept.Latest()
+	return (v == nil || fits(v.Bytes) == nil) && kept.Print == p.outcome(print, v)
 }

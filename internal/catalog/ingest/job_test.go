@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
 )
 
 // beginPut puts in the background and returns once that is under way.
-func (r *rig) beginPut(s Spec) (ended chan error) {
+func (r *rig) beginPut(s lora.Spec) (ended chan error) {
 	r.t.Helper()
 	ended = make(chan error, 1)
 	go func() {
@@ -24,7 +25,7 @@ func (r *rig) beginPut(s Spec) (ended chan error) {
 	}()
 	r.until("it has begun", func() bool {
 		rec, ok := r.Get(s.Name)
-		return ok && (rec.State == Downloading || rec.Staged != nil)
+		return ok && (rec.State == lora.Downloading || rec.Staged != nil)
 	})
 	return ended
 }
@@ -34,20 +35,22 @@ func (r *rig) beginPut(s Spec) (ended chan error) {
 func TestWaitersLearnWhatBecameOfTheirVersion(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(r *rig)
-		code    Code
+		code    lora.Code
 	}{
 		"loaded":      {func(r *rig) { r.load("two") }, ""},
-		"rolled back": {func(r *rig) { _, _ = r.Rollback("a") }, Conflict},
-		"replaced":    {func(r *rig) { _, _ = r.Put(r.t.Context(), Spec{Name: "a", Source: r.file("three", "three")}, false) }, Conflict},
-		"removed":     {func(r *rig) { _ = r.Remove("a") }, Conflict},
-		"quarantined": {func(r *rig) { r.Quarantine(r.path("two"), "it ended llama-server") }, Refused},
-		"closed":      {func(r *rig) { r.Close() }, Failed},
+		"rolled back": {func(r *rig) { _, _ = r.Rollback("a") }, lora.Conflict},
+		"replaced": {func(r *rig) {
+			_, _ = r.Put(r.t.Context(), lora.Spec{Name: "a", Source: r.file("three", "three")}, false)
+		}, lora.Conflict},
+		"removed":     {func(r *rig) { _ = r.Remove("a") }, lora.Conflict},
+		"quarantined": {func(r *rig) { r.Quarantine(r.path("two"), "it ended llama-server") }, lora.Refused},
+		"closed":      {func(r *rig) { r.Close() }, lora.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.put("a", "one")
 			r.load("one")
-			waits := r.beginPut(Spec{Name: "a", Source: r.file("two", "two")})
+			waits := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two")})
 			r.until("it is staged", func() bool { rec, _ := r.Get("a"); return rec.Staged != nil })
 			c.happens(r)
 			if err := <-waits; refusal(err) != c.code {
@@ -62,7 +65,7 @@ func TestWaitersLearnWhatBecameOfTheirVersion(t *testing.T) {
 func TestLoadedBeforeItIsStaged(t *testing.T) {
 	r := closedRig(t)
 	var two string
-	r.opts.IsLoaded = func(path string) bool {
+	r.base.IsLoaded = func(path string) bool {
 		was := r.is(r.loaded, path)
 		if path == two && !was {
 			r.set(r.loaded, path)
@@ -74,7 +77,7 @@ func TestLoadedBeforeItIsStaged(t *testing.T) {
 	r.put("a", "one")
 	r.load("one")
 	two = r.path("two")
-	if _, err := r.Put(t.Context(), Spec{Name: "a", Source: r.file("two", "two")}, false); err != nil {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: r.file("two", "two")}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.until("the second answers", func() bool { return r.answers("a") == digest("two") })
@@ -89,9 +92,9 @@ func TestManyPutsAtOnce(t *testing.T) {
 		content := fmt.Sprint("content ", i)
 		source := r.file(fmt.Sprint("source", i), content)
 		group.Go(func() {
-			rec, err := r.Put(t.Context(), Spec{Name: "a", Source: source}, true)
+			rec, err := r.Put(t.Context(), lora.Spec{Name: "a", Source: source}, true)
 			switch code := refusal(err); {
-			case code != "" && code != Conflict:
+			case code != "" && code != lora.Conflict:
 				t.Errorf("%s: %v", content, err)
 			case code == "" && rec.Active.Digest != digest(content):
 				t.Errorf("%s: it waited for %+v", content, rec)
@@ -100,7 +103,7 @@ func TestManyPutsAtOnce(t *testing.T) {
 	}
 	group.Wait()
 	rec, _ := r.Get("a")
-	if rec.State != Ready || rec.Active.Source != rec.Source || rec.Versions[len(rec.Versions)-1] != rec.Active {
+	if rec.State != lora.Ready || rec.Active.Source != rec.Source || rec.Versions[len(rec.Versions)-1] != rec.Active {
 		t.Errorf("%+v", rec)
 	}
 	r.reopen()
@@ -109,16 +112,18 @@ func TestManyPutsAtOnce(t *testing.T) {
 	}
 }
 
-// TestNamesOfIntakes are taken from the moment that they are put.
-func TestNamesOfIntakes(t *testing.T) {
+// TestNamesDuringIngest are taken from the moment that they are put.
+func TestNamesDuringIngest(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	release := r.hold()
-	ended := r.beginPut(Spec{Name: "a", Source: r.file("two", "two"), Settings: lora.Settings{Aliases: []string{"b"}}})
-	if _, err := r.Put(t.Context(), Spec{Name: "b", Source: r.file("b", "of b")}, false); refusal(err) != Conflict {
+	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two"),
+		Settings: lora.Settings{Aliases: []string{"b"}}})
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "b", Source: r.file("b", "of b")}, false); refusal(err) != lora.Conflict {
 		t.Errorf("a name that is taken soon: %v", err)
 	}
-	if err := r.Configure([]Spec{{Name: "b", Source: r.file("b", "of b")}}); refusal(err) != Conflict {
+	if err := r.Configure([]lora.Spec{{Name: "b", Source: r.file("b", "of b")}}); refusal(err) != lora.Conflict {
 		t.Errorf("in the configuration: %v", err)
 	}
 	r.unknown("b")
@@ -129,18 +134,18 @@ func TestNamesOfIntakes(t *testing.T) {
 	r.want("b", "two")
 }
 
-// TestSettingsDuringAnIntake: what the configuration says meanwhile holds.
-func TestSettingsDuringAnIntake(t *testing.T) {
-	entry := Spec{Name: "a", Source: "far://a", Scale: .5}
+// TestSettingsDuringIngest: what the configuration says meanwhile holds.
+func TestSettingsDuringIngest(t *testing.T) {
+	entry := lora.Spec{Name: "a", Source: "far://a", Scale: .5}
 	r := closedRig(t)
 	r.file("a", "one")
 	r.open()
 	release := r.hold()
-	if err := r.Configure([]Spec{entry}); err != nil {
+	if err := r.Configure([]lora.Spec{entry}); err != nil {
 		t.Fatal(err)
 	}
 	entry.Scale, entry.Aliases = .25, []string{"b"}
-	if err := r.Configure([]Spec{entry}); err != nil {
+	if err := r.Configure([]lora.Spec{entry}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Pin("a", true); err != nil {
@@ -161,11 +166,11 @@ func TestSettingsDuringAnIntake(t *testing.T) {
 	}
 }
 
-// TestProgressIsSeen while an intake is under way, and gone after it.
+// TestProgressIsSeen while it is fetched, and gone after it.
 func TestProgressIsSeen(t *testing.T) {
 	r := closedRig(t)
 	told, seen := make(chan struct{}), make(chan struct{})
-	r.opts.Intake = func(_ context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
+	r.fetch = func(_ context.Context, source, _ string, progress func(done, total int64)) (string, func(), error) {
 		if strings.HasSuffix(source, "two") {
 			progress(1, 2)
 			close(told)
@@ -175,16 +180,17 @@ func TestProgressIsSeen(t *testing.T) {
 	}
 	r.open()
 	r.put("a", "one")
-	ended := r.beginPut(Spec{Name: "a", Source: r.file("two", "two")})
+	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("two", "two")})
 	<-told
-	if rec, _ := r.Get("a"); rec.Progress != (Progress{Done: 1, Total: 2}) || rec.State != Downloading || rec.Active == nil {
+	if rec, _ := r.Get("a"); rec.Progress != (lora.Progress{Done: 1, Total: 2}) || rec.State != lora.Downloading ||
+		rec.Active == nil {
 		t.Errorf("%+v", rec)
 	}
 	close(seen)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	if rec, _ := r.Get("a"); rec.Progress != (Progress{}) {
+	if rec, _ := r.Get("a"); rec.Progress != (lora.Progress{}) {
 		t.Errorf("%+v", rec)
 	}
 }
@@ -194,7 +200,7 @@ func (r *rig) pipedUpload(ctx context.Context, name string) (w *io.PipeWriter, e
 	body, w := io.Pipe()
 	ended = make(chan error, 1)
 	go func() {
-		_, err := r.Upload(ctx, Spec{Name: name}, body, "a.gguf")
+		_, err := r.Upload(ctx, lora.Spec{Name: name}, body, "a.gguf")
 		body.Close()
 		ended <- err
 	}()
@@ -209,13 +215,13 @@ func (r *rig) pipedUpload(ctx context.Context, name string) (w *io.PipeWriter, e
 func TestUploadsThatDoNotEnd(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(r *rig, cancel func())
-		code    Code
+		code    lora.Code
 		want    string // that answers then
 	}{
 		"nothing":    {func(*rig, func()) {}, "", "begun, and ended"},
-		"cancelled":  {func(_ *rig, cancel func()) { cancel() }, Failed, "before"},
-		"superseded": {func(r *rig, _ func()) { r.put("a", "newer") }, Conflict, "newer"},
-		"removed":    {func(r *rig, _ func()) { _ = r.Remove("a") }, Conflict, ""},
+		"cancelled":  {func(_ *rig, cancel func()) { cancel() }, lora.Failed, "before"},
+		"superseded": {func(r *rig, _ func()) { r.put("a", "newer") }, lora.Conflict, "newer"},
+		"removed":    {func(r *rig, _ func()) { _ = r.Remove("a") }, lora.Conflict, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -239,7 +245,7 @@ func TestUploadsThatDoNotEnd(t *testing.T) {
 				r.want("a", c.want)
 			}
 			if name == "cancelled" {
-				if rec, _ := r.Get("a"); rec.State != Ready || rec.Reason != "it was given up before its end" {
+				if rec, _ := r.Get("a"); rec.State != lora.Ready || rec.Reason != "it was given up before its end" {
 					t.Errorf("%+v", rec)
 				}
 			}
@@ -262,7 +268,7 @@ func TestUploadThatTheGatewaysEndCuts(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("an upload is taken while the gateway stops")
 	}
-	if err := r.opts.Store.Close(); err != nil {
+	if err := r.base.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.open()
@@ -284,11 +290,13 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"a", "new"} {
-		if rec, err := r.Put(t.Context(), Spec{Name: name, Source: r.file("two", "two")}, true); refusal(err) != Failed || rec.Reason == "" {
+		if rec, err := r.Put(t.Context(), lora.Spec{Name: name,
+			Source: r.file("two", "two")}, true); refusal(err) != lora.Failed || rec.Reason == "" {
 			t.Errorf("%s: %+v, %v", name, rec, err)
 		}
 	}
-	if _, err := r.Upload(t.Context(), Spec{Name: "a"}, strings.NewReader("three"), "a.gguf"); refusal(err) != Failed {
+	if _, err := r.Upload(t.Context(), lora.Spec{Name: "a"},
+		strings.NewReader("three"), "a.gguf"); refusal(err) != lora.Failed {
 		t.Errorf("an upload: %v", err)
 	}
 	r.drop("file.gguf", "of the folder, anew")
@@ -306,16 +314,17 @@ func TestFullDisk(t *testing.T) {
 	// No page more than there are: a small change may find room, a large one does not.
 	pages := func(n int) {
 		t.Helper()
-		if _, err := r.opts.Store.SQL().Exec(fmt.Sprint("PRAGMA max_page_count = ", n)); err != nil {
+		if _, err := r.base.Store.SQL().Exec(fmt.Sprint("PRAGMA max_page_count = ", n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	large := Spec{Name: "a", Source: r.file("three", "three")}
+	large := lora.Spec{Name: "a", Source: r.file("three", "three")}
 	for i := range 200 {
 		large.Aliases = append(large.Aliases, fmt.Sprintf("%s-%d", strings.Repeat("alias", 20), i))
 	}
 	pages(1)
-	if _, err := r.Put(t.Context(), large, true); refusal(err) != Full || !strings.Contains(err.Error(), "the disk is full") || errors.Unwrap(err) == nil {
+	if _, err := r.Put(t.Context(), large, true); refusal(err) != lora.Full ||
+		!strings.Contains(err.Error(), "the disk is full") || errors.Unwrap(err) == nil {
 		t.Errorf("a full database: %v", err)
 	}
 	r.want("a", "two")
@@ -329,72 +338,68 @@ func TestFullDisk(t *testing.T) {
 	r.want(large.Aliases[199], "three")
 }
 
-// TestRollbackThatCannotBeStored changes nothing, and ends no intake.
+// TestRollbackThatCannotBeStored changes nothing, and gives nothing up.
 func TestRollbackThatCannotBeStored(t *testing.T) {
 	r := newRig(t)
 	r.put("a", "one")
 	r.put("a", "two")
 	release := r.hold()
-	ended := r.beginPut(Spec{Name: "a", Source: r.file("three", "three")})
+	ended := r.beginPut(lora.Spec{Name: "a", Source: r.file("three", "three")})
 	full := func(sql string) {
 		t.Helper()
-		if _, err := r.opts.Store.SQL().Exec(sql); err != nil {
+		if _, err := r.base.Store.SQL().Exec(sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	full("CREATE TRIGGER full BEFORE UPDATE ON adapters BEGIN SELECT RAISE(ABORT, 'full'); END")
-	if _, err := r.Rollback("a"); refusal(err) != Failed {
+	if _, err := r.Rollback("a"); refusal(err) != lora.Failed {
 		t.Errorf("%v, want it failed", err)
 	}
 	r.want("a", "two")
 	full("DROP TRIGGER full")
 	release()
 	if err := <-ended; err != nil {
-		t.Errorf("the intake: %v", err)
+		t.Errorf("what was fetched: %v", err)
 	}
 	r.want("a", "three")
 	release = r.hold()
-	ended = r.beginPut(Spec{Name: "a", Source: r.file("four", "four")})
+	ended = r.beginPut(lora.Spec{Name: "a", Source: r.file("four", "four")})
 	if _, err := r.Rollback("a"); err != nil {
 		t.Fatal(err)
 	}
 	release()
-	if err := <-ended; refusal(err) != Conflict {
-		t.Errorf("an intake that a rollback ended: %v", err)
+	if err := <-ended; refusal(err) != lora.Conflict {
+		t.Errorf("what a rollback ended: %v", err)
 	}
 	r.want("a", "two")
 }
 
-// TestBytesOfIntakesStay while they are nobody's yet.
-func TestBytesOfIntakesStay(t *testing.T) {
+// TestBytesDuringIngest stay while they are nobody's yet.
+func TestBytesDuringIngest(t *testing.T) {
 	r := newRig(t)
-	source := r.file("one", "one")
-	e := &entry{kind: KindAdapter, origin: FromAPI}
-	e.become(Spec{Name: "a", Source: source})
-	same := func() bool { // is asked between the storing of bytes and of the record
-		if r.storing.TryLock() {
-			r.storing.Unlock()
+	r.jobs.same = func(*records.Pending) bool { // is asked between the storing of bytes and of the record
+		if r.blobs.storing.TryLock() {
+			r.blobs.storing.Unlock()
 			t.Error("the bytes could be deleted")
 		}
 		return true
 	}
-	r.Catalog.mu.Lock()
-	r.st.entries["a"] = e
-	j := r.take(r.ctx, e, e.spec, same, r.local, r.source(e.spec))
-	r.Catalog.mu.Unlock()
-	<-j.done
+	r.List() // so that whoever follows the folder sees it
+	r.drop("a.gguf", "one")
+	r.until("it is there", func() bool { return r.answers("a") == digest("one") })
 	r.collect()
 	r.want("a", "one")
-	if !r.opts.Store.Blobs().Has(digest("one"), 3) {
+	if !r.base.Store.Blobs().Has(digest("one"), 3) {
 		t.Error("the bytes are gone")
 	}
 	// What was too large is not kept.
 	r.opts.MaxBytes = 3
 	r.reopen()
-	if _, err := r.Put(t.Context(), Spec{Name: "b", Source: r.file("four", "four")}, true); refusal(err) != TooLarge {
+	if _, err := r.Put(t.Context(),
+		lora.Spec{Name: "b", Source: r.file("four", "four")}, true); refusal(err) != lora.TooLarge {
 		t.Error(err)
 	}
-	if r.opts.Store.Blobs().Has(digest("four"), 4) {
+	if r.base.Store.Blobs().Has(digest("four"), 4) {
 		t.Error("what no worker can load takes room")
 	}
 }
@@ -403,10 +408,10 @@ func TestBytesOfIntakesStay(t *testing.T) {
 // staged, one whose name belongs to another.
 func TestBytesStayWhileAnybodyHasThem(t *testing.T) {
 	r := closedRig(t)
-	r.opts.KeepVersions = 2
+	r.base.KeepVersions = 2
 	r.open()
 	r.put("lost", "of lost")
-	r.opts.Entries = []Spec{{Name: "lost", Source: r.file("lost", "of the configuration")}}
+	r.opts.Entries = []lora.Spec{{Name: "lost", Source: r.file("lost", "of the configuration")}}
 	r.reopen()
 	for _, content := range []string{"pruned", "older", "shared"} {
 		r.put("a", content)
@@ -414,7 +419,7 @@ func TestBytesStayWhileAnybodyHasThem(t *testing.T) {
 	r.put("b", "shared")
 	r.put("c", "loaded")
 	r.load("loaded")
-	if _, err := r.Put(t.Context(), Spec{Name: "c", Source: r.file("staged", "staged")}, false); err != nil {
+	if _, err := r.Put(t.Context(), lora.Spec{Name: "c", Source: r.file("staged", "staged")}, false); err != nil {
 		t.Fatal(err)
 	}
 	r.until("it is staged", func() bool { rec, _ := r.Get("c"); return rec.Staged != nil })
@@ -423,9 +428,10 @@ func TestBytesStayWhileAnybodyHasThem(t *testing.T) {
 	}
 	r.collect()
 	for content, want := range map[string]bool{
-		"pruned": false, "older": true, "shared": true, "loaded": true, "staged": true, "of lost": true, "of the configuration": true,
+		"pruned": false, "older": true, "shared": true, "loaded": true, "staged": true, "of lost": true,
+		"of the configuration": true,
 	} {
-		if got := r.opts.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
+		if got := r.base.Store.Blobs().Has(digest(content), int64(len(content))); got != want {
 			t.Errorf("%s is there: %t", content, got)
 		}
 	}

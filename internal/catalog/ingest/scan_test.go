@@ -1,4 +1,4 @@
-package catalog
+package ingest
 
 import (
 	"os"
@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/lora"
 )
 
 // TestFolderIsFollowed adds, replaces and removes files of the watched folder.
@@ -29,51 +31,59 @@ func TestFolderIsFollowed(t *testing.T) {
 			if err := os.Rename(filepath.Join(r.opts.Dir, "b.tar.gz"), filepath.Join(r.opts.Dir, "c.zip")); err != nil {
 				t.Fatal(err)
 			}
-			r.until("c for b", func() bool { return r.answers("c") == digest("archive") && r.answers("b") != digest("archive") })
+			r.until("c for b", func() bool {
+				return r.answers("c") == digest("archive") && r.answers("b") != digest("archive")
+			})
 			if err := os.Remove(filepath.Join(r.opts.Dir, "a.gguf")); err != nil {
 				t.Fatal(err)
 			}
 			r.until("a to go", func() bool { _, there := r.Get("a"); return !there })
 			r.unknown("a", "b")
 			r.drop("a.gguf", "bad file")
-			r.until("a to be rejected", func() bool { rec, _ := r.Get("a"); return rec.State == Rejected })
+			r.until("a to be rejected", func() bool { rec, _ := r.Get("a"); return rec.State == lora.Rejected })
 			r.drop("a.gguf", "good file")
 			r.until("a to be mended", func() bool { return r.answers("a") == digest("good file") })
 		})
 	}
 }
 
-// TestGrowingFileIsLeftAlone looks at a file that is being written: follow is
+// lookedAtRig is a rig whose folder is read when the test says so.
+func lookedAtRig(t *testing.T) (*rig, *folder) {
+	t.Helper()
+	r := closedRig(t)
+	dir := r.opts.Dir
+	r.opts.Dir = ""
+	r.open()
+	r.folder.path = dir
+	return r, r.folder
+}
+
+// TestGrowingFileIsLeftAlone looks at a file that is being written: read is
 // called as the watch would, so that the moments are the test's.
 func TestGrowingFileIsLeftAlone(t *testing.T) {
-	r := newRig(t)
-	r.Close() // nobody else looks
-	path := filepath.Join(r.opts.Dir, "a.gguf")
+	r, f := lookedAtRig(t)
+	path := filepath.Join(f.path, "a.gguf")
 	look := func() (begun int, again bool) {
-		found, err := scan(r.opts.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Catalog.mu.Lock()
-		defer r.Catalog.mu.Unlock()
-		jobs, _, again := r.follow(found, nil, false)
-		return len(jobs), again
+		again = f.read(nil)
+		r.until("it is read", func() bool { rec, _ := r.Get("a"); return rec.State != lora.Downloading })
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.asked[path], again
 	}
 	for i := range 3 {
 		if err := os.WriteFile(path, []byte(strings.Repeat("x", i+1)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if begun, again := look(); begun != 0 || !again {
-			t.Fatalf("look %d: %d intakes, again %t", i, begun, again)
+			t.Fatalf("look %d: read %d times, again %t", i, begun, again)
 		}
 	}
 	if begun, _ := look(); begun != 1 {
-		t.Errorf("%d intakes of a file that stays the same", begun)
+		t.Errorf("a file that stays the same was read %d times", begun)
 	}
-	if begun, again := look(); begun != 0 || again {
-		t.Errorf("%d intakes of a file that is known, again %t", begun, again)
+	if begun, again := look(); begun != 1 || again {
+		t.Errorf("a file that is known was read %d times, again %t", begun, again)
 	}
-	r.wg.Wait()
 }
 
 // TestFileThatChangesWhileItIsRead is not served as a mixture.
@@ -83,7 +93,11 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 	r.block = make(chan struct{})
 	r.mu.Unlock()
 	r.drop("a.gguf", "one")
-	r.until("a to be read", func() bool { rec, _ := r.Get("a"); return rec.Progress.Done > 0 || rec.State == Downloading })
+	r.until("a to be read", func() bool {
+		rec, _ := r.Get("a")
+		return rec.Progress.Done > 0 ||
+			rec.State == lora.Downloading
+	})
 	r.drop("a.gguf", "two, longer")
 	close(r.block)
 	r.until("the second", func() bool { return r.answers("a") == digest("two, longer") })
@@ -95,7 +109,7 @@ func TestFileThatChangesWhileItIsRead(t *testing.T) {
 func TestFolderOfPEFT(t *testing.T) {
 	r := newRig(t)
 	r.Close()
-	r.opts.Intake = nil // not asked before the weights are there
+	r.opts.Sources = nil // not asked before the weights are there
 	dir := filepath.Join(r.opts.Dir, "trained")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -106,10 +120,10 @@ func TestFolderOfPEFT(t *testing.T) {
 			t.Fatal(err)
 		}
 		found, err := scan(r.opts.Dir)
-		if err != nil || len(found) != 1 || found[0].name != "trained" || !found[0].dir {
+		if err != nil || len(found) != 1 || found[0].Name != "trained" {
 			t.Fatalf("%+v, %v", found, err)
 		}
-		return found[0].print
+		return found[0].Print
 	}
 	one := write("adapter_config.json", "{}")
 	two := write("adapter_model.safetensors", "weights")
@@ -128,12 +142,14 @@ func TestOddFiles(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe.gguf"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for link, to := range map[string]string{"link.gguf": target, "dangling.gguf": filepath.Join(r.root, "nothing"), "folder.gguf": r.root} {
+	for link, to := range map[string]string{"link.gguf": target, "dangling.gguf": filepath.Join(r.root, "nothing"),
+		"folder.gguf": r.root} {
 		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{".hidden.gguf", "notes.txt", "no-suffix", "two words.gguf", "snow☃.gguf", "base.gguf", "api.gguf", "twice.gguf", "twice.zip", ".gguf"} {
+	for _, name := range []string{".hidden.gguf", "notes.txt", "no-suffix", "two words.gguf", "snow☃.gguf",
+		"base.gguf", "api.gguf", "twice.gguf", "twice.zip", ".gguf"} {
 		r.drop(name, "content of "+name)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "just-a-folder"), 0o700); err != nil {
@@ -141,19 +157,21 @@ func TestOddFiles(t *testing.T) {
 	}
 	r.drop("last.gguf", "last")
 	r.until("the last", func() bool {
-		return r.answers("last") == digest("last") && r.answers("link") == digest("linked") && r.answers("twice") == digest("content of twice.gguf") // the first by name
+		return r.answers("last") == digest("last") && r.answers("link") == digest("linked") &&
+			r.answers("twice") == digest("content of twice.gguf") // the first by name
 	})
 	r.want("api", "of the API")
 	r.unknown("pipe", "dangling", "hidden", "notes", "no-suffix", "just-a-folder", "folder")
 	reasons := map[string]string{}
 	for _, rec := range r.List() {
-		if rec.State == Rejected {
+		if rec.State == lora.Rejected {
 			reasons[filepath.Base(rec.Source)] = rec.Reason
 		}
 	}
 	for file, part := range map[string]string{
-		"two words.gguf": "cannot name a model", "snow☃.gguf": "cannot name a model", "base.gguf": "taken by the base model",
-		"api.gguf": `taken by "api"`, "twice.zip": "taken by the file twice.gguf",
+		"two words.gguf": "cannot name a model", "snow☃.gguf": "cannot name a model",
+		"base.gguf": "taken by the base model",
+		"api.gguf":  `taken by "api"`, "twice.zip": "taken by the file twice.gguf",
 	} {
 		if !strings.Contains(reasons[file], part) {
 			t.Errorf("%s: %q does not say %q", file, reasons[file], part)
@@ -162,7 +180,7 @@ func TestOddFiles(t *testing.T) {
 	if len(reasons) != 5 {
 		t.Errorf("rejected are %v", reasons)
 	}
-	if err := r.Remove("last"); refusal(err) != Conflict || !strings.Contains(err.Error(), "last.gguf") {
+	if err := r.Remove("last"); refusal(err) != lora.Conflict || !strings.Contains(err.Error(), "last.gguf") {
 		t.Errorf("removing a file's model over the API: %v", err)
 	}
 	if err := r.Remove("api"); err != nil {
@@ -180,9 +198,7 @@ func TestFolderThatGoesAway(t *testing.T) {
 	if err := os.Rename(r.opts.Dir, away); err != nil {
 		t.Fatal(err)
 	}
-	if again := r.rescan(nil); again {
-		t.Error("a folder that is not there has files to look at")
-	}
+	r.untilLogged("adapters.dir cannot be read")
 	r.want("a", "one")
 	if err := os.WriteFile(filepath.Join(away, "b.gguf"), []byte("two"), 0o600); err != nil {
 		t.Fatal(err)
@@ -203,14 +219,15 @@ func TestOriginsAtTheStart(t *testing.T) {
 	r.Close()
 	r.drop("a.gguf", "of the folder")
 	r.drop("c.gguf", "of the folder")
-	r.opts.Entries = []Spec{{Name: "b", Source: r.file("b", "of the configuration")}, {Name: "c", Source: r.file("c", "of the configuration")}}
+	r.opts.Entries = []lora.Spec{{Name: "b", Source: r.file("b", "of the configuration")},
+		{Name: "c", Source: r.file("c", "of the configuration")}}
 	r.reopen()
 	r.want("a", "of the folder")
 	r.want("b", "of the configuration")
 	r.want("c", "of the configuration")
 	lost := 0
 	for _, rec := range r.List() {
-		if rec.State == Rejected && strings.Contains(rec.Reason, "is taken by") {
+		if rec.State == lora.Rejected && strings.Contains(rec.Reason, "is taken by") {
 			lost++
 		}
 	}
