@@ -14,14 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/cli"
 )
 
 // adminState reads the admin listener's state at url.
-func adminState(url string) (admin.State, error) {
-	var s admin.State
-	resp, err := adminGet(url, admin.StatePath)
+func adminState(url string) (adminapi.State, error) {
+	var s adminapi.State
+	resp, err := adminGet(url, adminapi.StatePath)
 	if err != nil {
 		return s, err
 	}
@@ -88,7 +88,7 @@ func watchTurns(t *testing.T, url string) *turns {
 	return tu
 }
 
-func (tu *turns) note(s admin.State) {
+func (tu *turns) note(s adminapi.State) {
 	tu.mu.Lock()
 	defer tu.mu.Unlock()
 	tu.owner[s.Totals.Swaps] = s.Workers[0].Applied
@@ -262,7 +262,7 @@ func floodedWithoutTurns(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		waits = slices.ContainsFunc(s.Models, func(m admin.Model) bool { return m.Name == "legal" && m.Waiting == 1 })
+		waits = slices.ContainsFunc(s.Models, func(m adminapi.Model) bool { return m.Name == "legal" && m.Waiting == 1 })
 		select {
 		case err := <-answered:
 			t.Fatalf("the other request did not wait: %v", err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/fulldisk"
@@ -157,11 +157,11 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	c.config = realConfig(t, 1, 2) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}]\n", c.state, auth.Hash("k0"))
 	one, two := llamatest.Variant(t, "one", 1), llamatest.Variant(t, "two", 2)
 	c.start()
-	a, err := c.admin.Put(t.Context(), "first", admin.PutRequest{Source: one}, true)
+	a, err := c.admin.Put(t.Context(), "first", adminapi.PutRequest{Source: one}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := c.admin.CreateKey(t.Context(), admin.CreateKeyRequest{Tenant: "acme"})
+	key, err := c.admin.CreateKey(t.Context(), adminapi.CreateKeyRequest{Tenant: "acme"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	c.asks("both", 1)
 	c.degraded(true)
 	c.account(3) // what cannot be written is not in it
-	_, err = c.admin.Put(t.Context(), "second", admin.PutRequest{Source: two}, true)
+	_, err = c.admin.Put(t.Context(), "second", adminapi.PutRequest{Source: two}, true)
 	c.refused("an adapter", err)
 	up, err := adminclient.Open(two, func(int64, int64) {})
 	if err != nil {
@@ -188,7 +188,7 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	c.refused("an upload", err)
 	_, err = c.admin.Pin(t.Context(), "first", true)
 	c.refused("a pin", err)
-	_, err = c.admin.CreateKey(t.Context(), admin.CreateKeyRequest{Tenant: "acme"})
+	_, err = c.admin.CreateKey(t.Context(), adminapi.CreateKeyRequest{Tenant: "acme"})
 	c.refused("a key", err)
 	if status := c.g.statusFor("k0", http.MethodPost, chatPath, chat("second", "Hi", "")); status != http.StatusNotFound {
 		t.Errorf("what was refused is answered with %d", status)
@@ -213,7 +213,7 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 		}
 	}
 	disk.Empty()
-	if _, err := c.admin.Put(t.Context(), "second", admin.PutRequest{Source: two}, true); err != nil {
+	if _, err := c.admin.Put(t.Context(), "second", adminapi.PutRequest{Source: two}, true); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	c.asks("second", 1)

@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/convert"
@@ -268,7 +268,7 @@ func (w *world) change(name, digest string, apply func() error) {
 	if err := apply(); err != nil {
 		w.t.Fatalf("%s: %v", name, err)
 	}
-	w.await(name, func(a admin.Adapter) bool { return a.Digest == digest && a.Staged == nil })
+	w.await(name, func(a adminapi.Adapter) bool { return a.Digest == digest && a.Staged == nil })
 	w.h.must(name)
 	w.before[name], w.latest[name] = w.latest[name], digest
 	w.ask(name)
@@ -280,14 +280,14 @@ func (w *world) ask(name string) {
 }
 
 // await blocks until the record fits.
-func (w *world) await(name string, fits func(admin.Adapter) bool) {
+func (w *world) await(name string, fits func(adminapi.Adapter) bool) {
 	w.t.Helper()
 	awaitAdapter(w.t, w.admin, name, fits)
 }
 
 // awaitAdapter blocks until a record fits, and returns it; one that is not there
 // is empty.
-func awaitAdapter(t *testing.T, client *adminclient.Client, name string, fits func(admin.Adapter) bool) admin.Adapter {
+func awaitAdapter(t *testing.T, client *adminclient.Client, name string, fits func(adminapi.Adapter) bool) adminapi.Adapter {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -314,7 +314,7 @@ func (w *world) put(name string, seed int) {
 	w.t.Helper()
 	path, digest := w.adapter(seed)
 	w.change(name, digest, func() error {
-		_, err := w.admin.Put(w.t.Context(), name, admin.PutRequest{Source: path, Digest: digest}, true)
+		_, err := w.admin.Put(w.t.Context(), name, adminapi.PutRequest{Source: path, Digest: digest}, true)
 		return err
 	})
 }
@@ -398,7 +398,7 @@ func (w *world) remove(name string, apply func() error) {
 	if err := apply(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.await(name, func(a admin.Adapter) bool { return a.Name == "" })
+	w.await(name, func(a adminapi.Adapter) bool { return a.Name == "" })
 	w.h.must(name)
 	w.ask(name)
 }
@@ -410,7 +410,7 @@ func (w *world) refuse(fault, path, victim string) {
 	name := "broken-" + fault
 	w.h.may(name, unknown)
 	for _, target := range []string{name, victim} {
-		_, err := w.admin.Put(w.t.Context(), target, admin.PutRequest{Source: path}, true)
+		_, err := w.admin.Put(w.t.Context(), target, adminapi.PutRequest{Source: path}, true)
 		var refusal *adminclient.Error
 		if !errors.As(err, &refusal) || refusal.Status != http.StatusUnprocessableEntity {
 			w.t.Errorf("%s as %s: %v, want it refused", fault, target, err)

@@ -19,7 +19,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -102,21 +102,21 @@ func TestSourcesThatFail(t *testing.T) {
 	if err := os.WriteFile(path, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	want, err := client.Put(t.Context(), "mine", admin.PutRequest{Source: path}, true)
+	want, err := client.Put(t.Context(), "mine", adminapi.PutRequest{Source: path}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	from := func(source, digest string) func(name string) error {
 		return func(name string) error {
-			_, err := client.Put(t.Context(), name, admin.PutRequest{Source: source, Digest: digest}, true)
+			_, err := client.Put(t.Context(), name, adminapi.PutRequest{Source: source, Digest: digest}, true)
 			return err
 		}
 	}
 	sent := func(filename string, content []byte, digest string) func(name string) error {
 		return func(name string) error {
 			_, err := client.Upload(t.Context(), name, adminclient.Upload{
-				Filename: filename, Body: bytes.NewReader(content), Size: int64(len(content)), Put: admin.PutRequest{Digest: digest},
+				Filename: filename, Body: bytes.NewReader(content), Size: int64(len(content)), Put: adminapi.PutRequest{Digest: digest},
 			})
 			return err
 		}
@@ -145,7 +145,7 @@ func TestSourcesThatFail(t *testing.T) {
 	names := slices.Sorted(maps.Keys(faults))
 	each(len(names), len(names), func(i int) { // at once: those that may be over soon are tried again for a while
 		fault, c := names[i], faults[names[i]]
-		old, err := client.Put(t.Context(), "old-"+fault, admin.PutRequest{Source: path}, true)
+		old, err := client.Put(t.Context(), "old-"+fault, adminapi.PutRequest{Source: path}, true)
 		if err != nil {
 			t.Error(err)
 			return
@@ -177,7 +177,7 @@ func TestSourcesThatFail(t *testing.T) {
 		}
 	})
 	checkNothingOutside(t, root)
-	if a, err := client.Put(t.Context(), "mine", admin.PutRequest{Source: url + "/good.gguf"}, true); err != nil || a.Digest != want.Digest {
+	if a, err := client.Put(t.Context(), "mine", adminapi.PutRequest{Source: url + "/good.gguf"}, true); err != nil || a.Digest != want.Digest {
 		t.Errorf("from a good source: %+v, %v", a, err)
 	}
 }

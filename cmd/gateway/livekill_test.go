@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -133,7 +133,7 @@ func (k *killed) change(digest string, f func(kill func()) error) {
 }
 
 // beforeActive returns the digest of the version before the active one.
-func beforeActive(a admin.Adapter) string {
+func beforeActive(a adminapi.Adapter) string {
 	digest := a.Digest // a rollback without a version to go to changes nothing
 	for _, v := range a.Versions {
 		if v.Active {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/fakeworker"
 	"github.com/loragate/loragate/internal/llamatest"
@@ -62,7 +62,7 @@ func (s *shelf) put(dir, name string, content []byte) {
 }
 
 // await blocks until the adapter fits, and returns it.
-func (s *shelf) await(name string, fits func(admin.Adapter) bool) admin.Adapter {
+func (s *shelf) await(name string, fits func(adminapi.Adapter) bool) adminapi.Adapter {
 	s.t.Helper()
 	return awaitAdapter(s.t, s.admin, name, fits)
 }
@@ -124,7 +124,7 @@ func (h *held) end() {
 	}
 }
 
-func isReady(a admin.Adapter) bool { return a.State == "ready" }
+func isReady(a adminapi.Adapter) bool { return a.State == "ready" }
 
 // TestAdapterThatEndsWorkersIsFound puts one adapter that passes every check and
 // ends each process that loads it among several new ones.
@@ -137,7 +137,7 @@ func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
 		s.add(s.dir, fmt.Sprintf("good%d", i), i)
 	}
 	s.put(s.dir, "poison", llamatest.Marked(t, 50, fakeworker.Poison))
-	a := s.await("poison", func(a admin.Adapter) bool { return a.State == "quarantined" })
+	a := s.await("poison", func(a adminapi.Adapter) bool { return a.State == "quarantined" })
 	if !strings.Contains(a.Reason, "told to end") {
 		t.Errorf("the reason %q does not have what the worker said", a.Reason)
 	}
@@ -146,7 +146,7 @@ func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
 	// A replacement that ends workers leaves the version before.
 	first := s.await("old", isReady)
 	s.put(s.dir, "old", llamatest.Marked(t, 51, fakeworker.Poison))
-	a = s.await("old", func(a admin.Adapter) bool { return strings.Contains(a.Reason, "quarantined") && a.State == "ready" })
+	a = s.await("old", func(a adminapi.Adapter) bool { return strings.Contains(a.Reason, "quarantined") && a.State == "ready" })
 	if _, digest, _ := s.ask("old"); a.Digest != first.Digest || digest != first.Digest {
 		t.Errorf("after a bad replacement %.12s answers, by %+v; want %.12s", digest, a, first.Digest)
 	}
@@ -169,7 +169,7 @@ func TestOldVersionEndsWhatItBegan(t *testing.T) {
 	one := s.await("mine", isReady).Digest
 	stream := s.hold("mine")
 	s.add(s.dir, "mine", 2)
-	a := s.await("mine", func(a admin.Adapter) bool { return a.Staged != nil })
+	a := s.await("mine", func(a adminapi.Adapter) bool { return a.Staged != nil })
 	if a.Digest != one || a.State != "loading" {
 		t.Errorf("while the old version runs: %+v", a)
 	}
@@ -177,7 +177,7 @@ func TestOldVersionEndsWhatItBegan(t *testing.T) {
 	if got := stream.resp.Header.Get("X-Adapter-Digest"); got != one {
 		t.Errorf("the stream was by %.12s", got)
 	}
-	a = s.await("mine", func(a admin.Adapter) bool { return a.Staged == nil })
+	a = s.await("mine", func(a adminapi.Adapter) bool { return a.Staged == nil })
 	if _, digest, _ := s.ask("mine"); digest == one || digest != a.Digest {
 		t.Errorf("after it %.12s answers, want %.12s", digest, a.Digest)
 	}
@@ -210,7 +210,7 @@ func TestOthersGoOnWhileOneReloads(t *testing.T) {
 		_, digest, state := s.ask("c")
 		c <- [2]string{digest, state}
 	}()
-	drains := s.awaitWorker(func(w admin.Worker) bool { return w.State == "reloading" })
+	drains := s.awaitWorker(func(w adminapi.Worker) bool { return w.State == "reloading" })
 	leaves, stays := a, b
 	if drains.Loaded[0] == "b" {
 		leaves, stays = b, a
@@ -225,7 +225,7 @@ func TestOthersGoOnWhileOneReloads(t *testing.T) {
 	stays.end()
 }
 
-func (s *shelf) workers() []admin.Worker {
+func (s *shelf) workers() []adminapi.Worker {
 	s.t.Helper()
 	list, err := s.admin.Workers(s.t.Context())
 	if err != nil {
@@ -235,7 +235,7 @@ func (s *shelf) workers() []admin.Worker {
 }
 
 // awaitWorker blocks until a worker fits, and returns it.
-func (s *shelf) awaitWorker(fits func(admin.Worker) bool) admin.Worker {
+func (s *shelf) awaitWorker(fits func(adminapi.Worker) bool) adminapi.Worker {
 	s.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -271,7 +271,7 @@ func TestSpareTakesOver(t *testing.T) {
 	}
 	s.serves(map[string]int{other: 200})
 	stream.end()
-	s.awaitWorker(func(w admin.Worker) bool { return w.ID == 0 && w.State == "spare" })
+	s.awaitWorker(func(w adminapi.Worker) bool { return w.ID == 0 && w.State == "spare" })
 	s.serves(map[string]int{loaded: 200, other: 200}) // back again
 }
 
@@ -303,7 +303,9 @@ func TestDrainedWorkerRestsUntilItIsResumed(t *testing.T) {
 	if _, err := s.admin.Restart(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	w := s.awaitWorker(func(w admin.Worker) bool { return w.ID == 0 && w.PID != 0 && w.Restarts == 0 && w.State == "drained" })
+	w := s.awaitWorker(func(w adminapi.Worker) bool {
+		return w.ID == 0 && w.PID != 0 && w.Restarts == 0 && w.State == "drained"
+	})
 	if !w.Drained {
 		t.Errorf("after its restart it is %+v", w)
 	}

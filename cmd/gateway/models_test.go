@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -25,7 +25,7 @@ compositions:
 `)
 	client, files := g.admins(), llamatest.Variants(t, 3) // whose answers change with every scale
 	for i, name := range []string{"chat", "legal", "coding"} {
-		if _, err := client.Put(t.Context(), name, admin.PutRequest{Source: files[i]}, true); err != nil {
+		if _, err := client.Put(t.Context(), name, adminapi.PutRequest{Source: files[i]}, true); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -111,7 +111,7 @@ func TestOperators(t *testing.T) {
 		}
 	}
 	out, _, err := g.operate("adapters", "ls", "--json")
-	var list admin.Adapters
+	var list adminapi.Adapters
 	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list.Adapters) == 0 {
 		t.Errorf("--json: %v, %s", err, out)
 	}

@@ -16,7 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/cli"
 	"github.com/loragate/loragate/internal/llamatest"
 )
@@ -167,7 +167,7 @@ func TestAddSends(t *testing.T) {
 // TestOperatorAccess is about where the address and the token come from.
 func TestOperatorAccess(t *testing.T) {
 	s := newScript(t, map[string][]string{
-		"GET " + admin.AdaptersPath: {`{}`}, "GET " + admin.WorkersPath: {`{}`}, "GET " + admin.StatePath: {`{"time":"2030-01-01T00:00:00Z"}`},
+		"GET " + adminapi.AdaptersPath: {`{}`}, "GET " + adminapi.WorkersPath: {`{}`}, "GET " + adminapi.StatePath: {`{"time":"2030-01-01T00:00:00Z"}`},
 	})
 	good, empty := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "empty")
 	for file, text := range map[string]string{good: "the-token-in-a-file\n", empty: "\n"} {
@@ -372,10 +372,10 @@ func TestOperatorsOnRealWorkers(t *testing.T) {
 	answers("replaced", two)
 	do("adapters", "rollback", "shop")
 	answers("rolled back", one)
-	var before, after admin.Worker
+	var before, after adminapi.Worker
 	for _, c := range []struct {
 		args string
-		to   *admin.Worker
+		to   *adminapi.Worker
 	}{{"drain 1 --wait", &before}, {"restart 1 --wait", &after}} {
 		if err := json.Unmarshal([]byte(do(append(strings.Fields("workers "+c.args), "--json")...)), c.to); err != nil {
 			t.Fatal(err)

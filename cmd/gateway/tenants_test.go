@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/auth"
 )
 
@@ -250,7 +250,7 @@ func TestUsageIsExact(t *testing.T) {
 	config := realConfig(t, 1, 4) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}, {name: other, keys: [%s]}]\n", state, auth.Hash("k0"), auth.Hash("k1"))
 	g := serve(t, config)
 	url, client := g.adminURL(), g.admins()
-	sum := func(by ...string) admin.UsageAnswer {
+	sum := func(by ...string) adminapi.UsageAnswer {
 		t.Helper()
 		u, err := client.Usage(t.Context(), map[string][]string{"by": {strings.Join(by, ",")}})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -56,20 +57,20 @@ func TestUnroutedCalls(t *testing.T) {
 		code, allowed string
 	}{
 		{"POST", "/health", 405, "method_not_allowed", "GET, HEAD"},
-		{"DELETE", StatePath, 405, "method_not_allowed", "GET, HEAD"},
-		{"OPTIONS", AdaptersPath, 405, "method_not_allowed", "GET, HEAD"},
-		{"POST", AdaptersPath + "/shop", 405, "method_not_allowed", "DELETE, GET, HEAD, PUT"},
-		{"GET", AdaptersPath + "/shop/file", 405, "method_not_allowed", "PUT"},
-		{"GET", AdaptersPath + "/shop/pin", 405, "method_not_allowed", "POST"},
-		{"GET", WorkersPath + "/0/drain", 405, "method_not_allowed", "POST"},
+		{"DELETE", adminapi.StatePath, 405, "method_not_allowed", "GET, HEAD"},
+		{"OPTIONS", adminapi.AdaptersPath, 405, "method_not_allowed", "GET, HEAD"},
+		{"POST", adminapi.AdaptersPath + "/shop", 405, "method_not_allowed", "DELETE, GET, HEAD, PUT"},
+		{"GET", adminapi.AdaptersPath + "/shop/file", 405, "method_not_allowed", "PUT"},
+		{"GET", adminapi.AdaptersPath + "/shop/pin", 405, "method_not_allowed", "POST"},
+		{"GET", adminapi.WorkersPath + "/0/drain", 405, "method_not_allowed", "POST"},
 		{"GET", "/", 404, "not_found", ""},
 		{"GET", "/admin", 404, "not_found", ""},
-		{"GET", AdaptersPath + "/", 404, "not_found", ""},
-		{"DELETE", AdaptersPath + "/team/shop", 404, "not_found", ""}, // its "/" is sent as %2F
-		{"DELETE", AdaptersPath + "/../adapters/shop", 404, "not_found", ""},
-		{"DELETE", AdaptersPath + "/./shop", 404, "not_found", ""},
-		{"DELETE", AdaptersPath + "//shop", 404, "not_found", ""},
-		{"PUT", AdaptersPath + "/..", 404, "not_found", ""},
+		{"GET", adminapi.AdaptersPath + "/", 404, "not_found", ""},
+		{"DELETE", adminapi.AdaptersPath + "/team/shop", 404, "not_found", ""}, // its "/" is sent as %2F
+		{"DELETE", adminapi.AdaptersPath + "/../adapters/shop", 404, "not_found", ""},
+		{"DELETE", adminapi.AdaptersPath + "/./shop", 404, "not_found", ""},
+		{"DELETE", adminapi.AdaptersPath + "//shop", 404, "not_found", ""},
+		{"PUT", adminapi.AdaptersPath + "/..", 404, "not_found", ""},
 		{"GET", "//health", 404, "not_found", ""},
 	} {
 		r := newCatalog()
@@ -90,11 +91,11 @@ func TestOddNames(t *testing.T) {
 		{"a%00b", "a\x00b"}, {"%FF", "\xff"}, {"%E2%98%83", "☃"}, {"%25", "%"}, {"file", "file"}, {strings.Repeat("a", 5000), strings.Repeat("a", 5000)},
 	} {
 		r := newCatalog()
-		rec := r.serve(t, "DELETE", AdaptersPath+"/"+c.path, "", "")
+		rec := r.serve(t, "DELETE", adminapi.AdaptersPath+"/"+c.path, "", "")
 		if rec.Code != http.StatusNoContent || len(r.calls) != 1 || r.calls[0] != "remove "+c.name {
 			t.Errorf("%.50s: %d, calls %.60q", c.path, rec.Code, r.calls)
 		}
-		rec = r.serve(t, "GET", AdaptersPath+"/"+c.path, "", "")
+		rec = r.serve(t, "GET", adminapi.AdaptersPath+"/"+c.path, "", "")
 		if e := detail(t, rec); rec.Code != http.StatusNotFound || len(e.Message) > 1000 {
 			t.Errorf("%.50s: %d %.200s", c.path, rec.Code, rec.Body)
 		}
@@ -105,7 +106,7 @@ func TestOddNames(t *testing.T) {
 func TestHead(t *testing.T) {
 	srv := httptest.NewServer(Handler(newCatalog().options()))
 	defer srv.Close()
-	for _, path := range []string{"/health", "/metrics", StatePath, AdaptersPath, AdaptersPath + "/shop", WorkersPath} {
+	for _, path := range []string{"/health", "/metrics", adminapi.StatePath, adminapi.AdaptersPath, adminapi.AdaptersPath + "/shop", adminapi.WorkersPath} {
 		resp, err := http.Head(srv.URL + path)
 		if err != nil {
 			t.Fatal(err)
@@ -140,17 +141,17 @@ func TestChangesAreLogged(t *testing.T) {
 		status             float64
 		level              string // of the line before, for operators; "" is none
 	}{
-		{"PUT", AdaptersPath + "/a%2Fb?wait=true", `{"source":"https://user:` + secret + `@host/a?token=` + secret + `"}`, nil, 200, ""},
-		{"PUT", AdaptersPath + "/a%2Fb?token=" + secret, `{"source":"/a"}`, nil, 400, ""},
-		{"DELETE", AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Conflict, "m"), 409, ""},
-		{"DELETE", AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Failed, "m").Because(errors.New("why")), 502, "ERROR"},
-		{"DELETE", AdaptersPath + "/a%2Fb", "", errors.New("why"), 500, "ERROR"},
+		{"PUT", adminapi.AdaptersPath + "/a%2Fb?wait=true", `{"source":"https://user:` + secret + `@host/a?token=` + secret + `"}`, nil, 200, ""},
+		{"PUT", adminapi.AdaptersPath + "/a%2Fb?token=" + secret, `{"source":"/a"}`, nil, 400, ""},
+		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Conflict, "m"), 409, ""},
+		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Failed, "m").Because(errors.New("why")), 502, "ERROR"},
+		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", errors.New("why"), 500, "ERROR"},
 	} {
 		var log bytes.Buffer
 		r := newCatalog()
 		r.token, r.err, r.log = secret, c.err, slog.New(slog.NewJSONHandler(&log, nil))
 		r.serve(t, c.method, c.path, isJSON, c.body, "Authorization", "Bearer "+secret)
-		r.serve(t, "GET", AdaptersPath, "", "", "Authorization", "Bearer "+secret)
+		r.serve(t, "GET", adminapi.AdaptersPath, "", "", "Authorization", "Bearer "+secret)
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("%s %s: the log has the secret: %s", c.method, c.path, log.String())
 		}
@@ -161,14 +162,14 @@ func TestChangesAreLogged(t *testing.T) {
 			}
 			lines = lines[1:]
 		}
-		if len(lines) != 1 || lines[0]["method"] != c.method || lines[0]["path"] != AdaptersPath+"/a%2Fb" || lines[0]["status"] != c.status {
+		if len(lines) != 1 || lines[0]["method"] != c.method || lines[0]["path"] != adminapi.AdaptersPath+"/a%2Fb" || lines[0]["status"] != c.status {
 			t.Errorf("%s %s: %v", c.method, c.path, lines)
 		}
 	}
 	var log bytes.Buffer
 	r := newCatalog()
 	r.token, r.log = secret, slog.New(slog.NewJSONHandler(&log, nil))
-	r.serve(t, "DELETE", AdaptersPath+"/shop", "", "", "Authorization", "Bearer wrong")
+	r.serve(t, "DELETE", adminapi.AdaptersPath+"/shop", "", "", "Authorization", "Bearer wrong")
 	if lines := lines(t, &log); len(lines) != 1 || lines[0]["status"] != 401.0 {
 		t.Errorf("without the token: %v", lines)
 	}
@@ -195,7 +196,7 @@ func TestPanics(t *testing.T) {
 	var log bytes.Buffer
 	r := newCatalog()
 	r.pool.broken, r.log = true, slog.New(slog.NewJSONHandler(&log, nil))
-	rec := r.serve(t, "GET", AdaptersPath, "", "")
+	rec := r.serve(t, "GET", adminapi.AdaptersPath, "", "")
 	if e := detail(t, rec); rec.Code != 500 || *e.Code != "internal_error" || strings.Contains(rec.Body.String(), "secret") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}

@@ -5,83 +5,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
-
-// Adapters is the answer of GET /admin/v1/adapters.
-type Adapters struct {
-	Adapters []Adapter `json:"adapters"` // by name
-}
-
-// Adapter is an adapter or a composition. Fields are added, never renamed or
-// given another meaning.
-type Adapter struct {
-	Name   string `json:"name"`
-	Kind   string `json:"kind"`   // adapter or composition
-	Origin string `json:"origin"` // directory, config or api: who may change it
-	Source string `json:"source"` // without what may be secret in a URL; "" is an upload or a composition
-	// State is ready, loading, downloading, rejected or quarantined. With an active
-	// version, all but quarantined answer requests.
-	State    string    `json:"state"`
-	Reason   string    `json:"reason"` // why the latest source was rejected, or it is quarantined
-	Progress *Progress `json:"progress"`
-
-	Version int     `json:"version"` // the active one; 0 is none, as for a composition
-	Digest  string  `json:"digest"`  // SHA-256 of the active version's GGUF, in hex; "" is none
-	Staged  *Staged `json:"staged"`
-	Bytes   int64   `json:"bytes"`
-	Rank    int     `json:"rank"`
-	Alpha   float64 `json:"alpha"`
-
-	Scale float64 `json:"scale"` // how strongly it is applied; 1 for a composition
-	lora.Settings
-	Pin     bool `json:"pin"`
-	Preload bool `json:"preload"`
-
-	Parts    []Part    `json:"parts"`    // of a composition
-	Versions []Version `json:"versions"` // those that are kept, oldest first
-
-	// LoadedOn are the workers that have the active version in memory, AppliedOn
-	// those where it is in force, alone or with others; of a composition, those that
-	// have all parts.
-	LoadedOn  []int `json:"loaded_on"`
-	AppliedOn []int `json:"applied_on"`
-	// LastUsed is of the active version since the gateway's start; nil for none and
-	// for compositions.
-	LastUsed *time.Time `json:"last_used"`
-	Updated  time.Time  `json:"updated"`
-}
-
-// Progress is how far a download is, in bytes; a total of 0 is not known.
-type Progress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
-}
-
-// Staged is a version that takes over when the first worker has loaded it.
-type Staged struct {
-	Version int    `json:"version"`
-	Digest  string `json:"digest"`
-}
-
-// Part is an adapter's share in a composition.
-type Part struct {
-	Adapter string   `json:"adapter"`
-	Scale   *float64 `json:"scale"` // nil is the adapter's own
-}
-
-// Version is one set of an adapter's bytes.
-type Version struct {
-	Version int       `json:"version"`
-	Digest  string    `json:"digest"`
-	Bytes   int64     `json:"bytes"`
-	Rank    int       `json:"rank"`
-	Source  string    `json:"source"`
-	Created time.Time `json:"created"`
-	Active  bool      `json:"active"`
-}
 
 // views turns records into answers, by what the pool knew at one moment.
 type views struct {
@@ -107,7 +34,7 @@ func (a *api) views(records []lora.Record) *views {
 }
 
 // viewOf is the view of one record.
-func (a *api) viewOf(rec lora.Record) Adapter {
+func (a *api) viewOf(rec lora.Record) adminapi.Adapter {
 	var others []lora.Record
 	if len(rec.Shares) > 0 {
 		others = a.opts.Catalog.List() // for its parts
@@ -115,33 +42,33 @@ func (a *api) viewOf(rec lora.Record) Adapter {
 	return a.views(others).adapter(rec)
 }
 
-func (v *views) adapter(rec lora.Record) Adapter {
-	a := Adapter{
+func (v *views) adapter(rec lora.Record) adminapi.Adapter {
+	a := adminapi.Adapter{
 		Name: rec.Name, Kind: string(rec.Kind), Origin: string(rec.Origin), Source: display(rec.Source),
 		State: string(rec.State), Reason: withoutPaths(rec.Reason, rec),
 		Scale: cmp.Or(rec.Scale, 1), Settings: rec.Settings, Pin: rec.Pin, Preload: rec.Preload,
-		Parts: make([]Part, 0, len(rec.Shares)), Versions: make([]Version, 0, len(rec.Versions)),
+		Parts: make([]adminapi.Part, 0, len(rec.Shares)), Versions: make([]adminapi.Version, 0, len(rec.Versions)),
 		Updated: rec.Updated.UTC(),
 	}
 	a.Aliases, a.Weight = append([]string{}, rec.Aliases...), rec.WeightOrDefault()
 	if rec.State == lora.Downloading {
-		a.Progress = &Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
+		a.Progress = &adminapi.Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
 	}
 	if s := rec.Staged; s != nil {
-		a.Staged = &Staged{Version: s.Number, Digest: s.Digest}
+		a.Staged = &adminapi.Staged{Version: s.Number, Digest: s.Digest}
 	}
 	if act := rec.Active; act != nil {
 		a.Version, a.Digest, a.Bytes, a.Rank, a.Alpha = act.Number, act.Digest, act.Bytes, act.Rank, act.Alpha
 	}
 	for _, share := range rec.Shares {
-		p := Part{Adapter: share.Adapter}
+		p := adminapi.Part{Adapter: share.Adapter}
 		if share.Scale != 0 {
 			p.Scale = &share.Scale
 		}
 		a.Parts = append(a.Parts, p)
 	}
 	for _, ver := range rec.Versions {
-		a.Versions = append(a.Versions, Version{
+		a.Versions = append(a.Versions, adminapi.Version{
 			Version: ver.Number, Digest: ver.Digest, Bytes: ver.Bytes, Rank: ver.Rank,
 			Source: display(ver.Source), Created: ver.Created.UTC(),
 			Active: rec.Active != nil && rec.Active.Number == ver.Number,
@@ -152,7 +79,7 @@ func (v *views) adapter(rec lora.Record) Adapter {
 }
 
 // place says where the files that the record needs are.
-func (v *views) place(a *Adapter, rec lora.Record) {
+func (v *views) place(a *adminapi.Adapter, rec lora.Record) {
 	files, complete := v.filesOf(rec)
 	for i, file := range files {
 		if i == 0 {

@@ -17,18 +17,10 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
-)
-
-// Where things are. A name's "/" is sent as %2F.
-const (
-	StatePath    = "/admin/v1/state"
-	AdaptersPath = "/admin/v1/adapters"
-	WorkersPath  = "/admin/v1/workers"
-	KeysPath     = "/admin/v1/keys"
-	UsagePath    = "/admin/v1/usage"
 )
 
 // Options says what the listener shows and changes.
@@ -150,26 +142,26 @@ func (a *api) routes() []route {
 	return []route{
 		{method: "GET", path: "/health", serve: a.health},
 		{method: "GET", path: "/metrics", serve: a.metrics},
-		{method: "GET", path: StatePath, serve: a.state},
+		{method: "GET", path: adminapi.StatePath, serve: a.state},
 
-		{method: "GET", path: AdaptersPath, serve: a.listAdapters, missing: noCatalog},
-		{method: "GET", path: AdaptersPath + "/:name", serve: a.getAdapter, missing: noCatalog},
-		{method: "PUT", path: AdaptersPath + "/:name", serve: a.putAdapter, missing: noCatalog},
-		{method: "PUT", path: AdaptersPath + "/:name/file", serve: a.uploadAdapter, missing: noCatalog},
-		{method: "DELETE", path: AdaptersPath + "/:name", serve: a.removeAdapter, missing: noCatalog},
-		{method: "POST", path: AdaptersPath + "/:name/pin", serve: a.pinAdapter, missing: noCatalog},
-		{method: "POST", path: AdaptersPath + "/:name/rollback", serve: a.rollbackAdapter, missing: noCatalog},
+		{method: "GET", path: adminapi.AdaptersPath, serve: a.listAdapters, missing: noCatalog},
+		{method: "GET", path: adminapi.AdaptersPath + "/:name", serve: a.getAdapter, missing: noCatalog},
+		{method: "PUT", path: adminapi.AdaptersPath + "/:name", serve: a.putAdapter, missing: noCatalog},
+		{method: "PUT", path: adminapi.AdaptersPath + "/:name/file", serve: a.uploadAdapter, missing: noCatalog},
+		{method: "DELETE", path: adminapi.AdaptersPath + "/:name", serve: a.removeAdapter, missing: noCatalog},
+		{method: "POST", path: adminapi.AdaptersPath + "/:name/pin", serve: a.pinAdapter, missing: noCatalog},
+		{method: "POST", path: adminapi.AdaptersPath + "/:name/rollback", serve: a.rollbackAdapter, missing: noCatalog},
 
-		{method: "GET", path: WorkersPath, serve: a.listWorkers, missing: noPool},
-		{method: "POST", path: WorkersPath + "/:id/drain", serve: a.change(Pool.Drain), missing: noPool},
-		{method: "POST", path: WorkersPath + "/:id/resume", serve: a.change(Pool.Resume), missing: noPool},
-		{method: "POST", path: WorkersPath + "/:id/restart", serve: a.change(Pool.Restart), missing: noPool},
+		{method: "GET", path: adminapi.WorkersPath, serve: a.listWorkers, missing: noPool},
+		{method: "POST", path: adminapi.WorkersPath + "/:id/drain", serve: a.change(Pool.Drain), missing: noPool},
+		{method: "POST", path: adminapi.WorkersPath + "/:id/resume", serve: a.change(Pool.Resume), missing: noPool},
+		{method: "POST", path: adminapi.WorkersPath + "/:id/restart", serve: a.change(Pool.Restart), missing: noPool},
 
-		{method: "GET", path: KeysPath, serve: a.listKeys, missing: a.opts.Keys == nil},
-		{method: "POST", path: KeysPath, serve: a.createKey, missing: a.opts.Keys == nil},
-		{method: "DELETE", path: KeysPath + "/:id", serve: a.revokeKey, missing: a.opts.Keys == nil},
-		{method: "POST", path: KeysPath + "/:id/rotate", serve: a.rotateKey, missing: a.opts.Keys == nil},
-		{method: "GET", path: UsagePath, serve: a.showUsage, missing: a.opts.Usage == nil},
+		{method: "GET", path: adminapi.KeysPath, serve: a.listKeys, missing: a.opts.Keys == nil},
+		{method: "POST", path: adminapi.KeysPath, serve: a.createKey, missing: a.opts.Keys == nil},
+		{method: "DELETE", path: adminapi.KeysPath + "/:id", serve: a.revokeKey, missing: a.opts.Keys == nil},
+		{method: "POST", path: adminapi.KeysPath + "/:id/rotate", serve: a.rotateKey, missing: a.opts.Keys == nil},
+		{method: "GET", path: adminapi.UsagePath, serve: a.showUsage, missing: a.opts.Usage == nil},
 	}
 }
 
@@ -198,16 +190,8 @@ func param(c echo.Context, name string) string {
 	return value
 }
 
-// Health is the answer of GET /health.
-type Health struct {
-	Status string `json:"status"` // "ok"
-	// TokenFile is where the gateway keeps the token that it made by itself, on its own
-	// machine, readable for its own account.
-	TokenFile string `json:"token_file,omitempty"`
-}
-
 func (a *api) health(c echo.Context) error {
-	answer := Health{Status: "ok"}
+	answer := adminapi.Health{Status: "ok"}
 	if a.opts.TokenFile != nil {
 		answer.TokenFile = a.opts.TokenFile()
 	}

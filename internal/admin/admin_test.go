@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/metrics"
 )
 
@@ -86,7 +87,7 @@ const wantState = `{
 }`
 
 func TestState(t *testing.T) {
-	rec := get(testServer("127.0.0.1:8081"), http.MethodGet, "127.0.0.1:8081", StatePath)
+	rec := get(testServer("127.0.0.1:8081"), http.MethodGet, "127.0.0.1:8081", adminapi.StatePath)
 	if rec.Code != http.StatusOK || rec.Header().Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %v: %s", rec.Code, rec.Header(), rec.Body)
 	}
@@ -149,9 +150,9 @@ func TestRoutes(t *testing.T) {
 		{http.MethodGet, "/metrics", 200, `loragate_requests_total{model="legal",outcome="ok"} 1`},
 		{http.MethodHead, "/metrics", 200, ""},
 		{http.MethodPost, "/metrics", 405, ""},
-		{http.MethodDelete, StatePath, 405, ""},
+		{http.MethodDelete, adminapi.StatePath, 405, ""},
 		{http.MethodGet, "/v1/models", 404, ""},
-		{http.MethodOptions, StatePath, 405, ""},
+		{http.MethodOptions, adminapi.StatePath, 405, ""},
 	} {
 		rec := get(s, c.method, "localhost", c.path)
 		if rec.Code != c.status || !strings.Contains(rec.Body.String(), c.contains) {
@@ -191,7 +192,7 @@ func TestForeignHostsOnLoopback(t *testing.T) {
 		{":8081", "gateway.example", 200},
 		{"10.0.0.7:8081", "10.0.0.7:8081", 200},
 	} {
-		for _, path := range []string{"/health", "/metrics", StatePath} {
+		for _, path := range []string{"/health", "/metrics", adminapi.StatePath} {
 			rec := get(testServer(c.listen), http.MethodGet, c.host, path)
 			if rec.Code != c.status {
 				t.Errorf("on %s, host %q: %s answers %d", c.listen, c.host, path, rec.Code)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/state"
@@ -23,30 +24,30 @@ type call struct {
 
 const (
 	octets   = "application/octet-stream"
-	somePath = AdaptersPath + "/shop"
+	somePath = adminapi.AdaptersPath + "/shop"
 )
 
 // calls are one for every operation of the description, by its id.
 var calls = map[string]call{
 	"health":          {method: "GET", path: "/health"},
 	"metrics":         {method: "GET", path: "/metrics"},
-	"state":           {method: "GET", path: StatePath},
-	"listAdapters":    {method: "GET", path: AdaptersPath},
+	"state":           {method: "GET", path: adminapi.StatePath},
+	"listAdapters":    {method: "GET", path: adminapi.AdaptersPath},
 	"getAdapter":      {method: "GET", path: somePath},
 	"putAdapter":      {method: "PUT", path: somePath, media: isJSON, body: `{"source":"/a.gguf"}`},
 	"uploadAdapter":   {method: "PUT", path: somePath + "/file?filename=a.gguf", media: octets, body: "GGUF"},
 	"removeAdapter":   {method: "DELETE", path: somePath},
 	"pinAdapter":      {method: "POST", path: somePath + "/pin", media: isJSON, body: `{"pin":true}`},
 	"rollbackAdapter": {method: "POST", path: somePath + "/rollback"},
-	"listWorkers":     {method: "GET", path: WorkersPath},
-	"drainWorker":     {method: "POST", path: WorkersPath + "/0/drain"},
-	"resumeWorker":    {method: "POST", path: WorkersPath + "/0/resume"},
-	"restartWorker":   {method: "POST", path: WorkersPath + "/0/restart"},
-	"listKeys":        {method: "GET", path: KeysPath},
-	"createKey":       {method: "POST", path: KeysPath, media: isJSON, body: `{"tenant":"acme"}`},
-	"revokeKey":       {method: "DELETE", path: KeysPath + "/key_1"},
-	"rotateKey":       {method: "POST", path: KeysPath + "/key_1/rotate", media: isJSON, body: `{"grace_seconds":60}`},
-	"showUsage":       {method: "GET", path: UsagePath},
+	"listWorkers":     {method: "GET", path: adminapi.WorkersPath},
+	"drainWorker":     {method: "POST", path: adminapi.WorkersPath + "/0/drain"},
+	"resumeWorker":    {method: "POST", path: adminapi.WorkersPath + "/0/resume"},
+	"restartWorker":   {method: "POST", path: adminapi.WorkersPath + "/0/restart"},
+	"listKeys":        {method: "GET", path: adminapi.KeysPath},
+	"createKey":       {method: "POST", path: adminapi.KeysPath, media: isJSON, body: `{"tenant":"acme"}`},
+	"revokeKey":       {method: "DELETE", path: adminapi.KeysPath + "/key_1"},
+	"rotateKey":       {method: "POST", path: adminapi.KeysPath + "/key_1/rotate", media: isJSON, body: `{"grace_seconds":60}`},
+	"showUsage":       {method: "GET", path: adminapi.UsagePath},
 }
 
 // trouble makes a call end with a status.
@@ -75,7 +76,7 @@ var troubles = []trouble{
 	{403, "host_not_allowed", nil, func(_ *rig, c *call) { c.header = []string{"Host", "evil.example"} }},
 	{403, "cross_origin", []string{"putAdapter", "uploadAdapter", "removeAdapter", "pinAdapter", "rollbackAdapter",
 		"drainWorker", "resumeWorker", "restartWorker", "createKey", "revokeKey", "rotateKey"}, func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
-	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = AdaptersPath + "/nobody" }},
+	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = adminapi.AdaptersPath + "/nobody" }},
 	{404, "not_found", []string{"drainWorker", "resumeWorker", "restartWorker"},
 		func(_ *rig, c *call) { c.path = strings.Replace(c.path, "/0/", "/7/", 1) }},
 	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(lora.NotFound)},

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -243,7 +244,7 @@ func TestWorkersAreChanged(t *testing.T) {
 		action  string
 		drained bool
 	}{{"drain", true}, {"resume", false}, {"restart", false}} {
-		var w Worker
+		var w adminapi.Worker
 		rec := r.serve(t, "POST", "/admin/v1/workers/0/"+c.action, "", "")
 		if err := json.Unmarshal(rec.Body.Bytes(), &w); err != nil || rec.Code != 200 || w.Drained != c.drained || w.PID != 77 {
 			t.Errorf("%s: %d %s, %v", c.action, rec.Code, rec.Body, err)

@@ -6,50 +6,19 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/lora"
 )
 
-// PutRequest is the body of PUT /admin/v1/adapters/{name}: an adapter with a
-// Source or a composition with Parts, which has no Digest, Scale, Pin and
-// Preload. What is left out has its default.
-type PutRequest struct {
-	Source string  `json:"source"`
-	Digest string  `json:"digest"`
-	Parts  []Part  `json:"parts"`
-	Scale  float64 `json:"scale"`
-	lora.Settings
-	Pin     bool `json:"pin"`
-	Preload bool `json:"preload"`
-}
-
-// MarshalJSON implements json.Marshaler. It writes what is not left out.
-func (p PutRequest) MarshalJSON() ([]byte, error) {
-	fields := p.Fields()
-	maps.Copy(fields, map[string]any{
-		"source": &p.Source, "digest": &p.Digest, "parts": &p.Parts, "scale": &p.Scale, "pin": &p.Pin, "preload": &p.Preload,
-	})
-	maps.DeleteFunc(fields, func(_ string, to any) bool {
-		value := reflect.ValueOf(to).Elem()
-		return value.IsZero() || value.Kind() == reflect.Slice && value.Len() == 0
-	})
-	return json.Marshal(fields)
-}
-
-// PinRequest is the body of POST /admin/v1/adapters/{name}/pin.
-type PinRequest struct {
-	Pin bool `json:"pin"`
-}
-
 func (a *api) listAdapters(c echo.Context) error {
 	records := a.opts.Catalog.List()
 	v := a.views(records)
-	answer := Adapters{Adapters: make([]Adapter, 0, len(records))}
+	answer := adminapi.Adapters{Adapters: make([]adminapi.Adapter, 0, len(records))}
 	for _, rec := range records {
 		answer.Adapters = append(answer.Adapters, v.adapter(rec))
 	}
@@ -229,7 +198,7 @@ func (a *api) removeAdapter(c echo.Context) error {
 }
 
 func (a *api) pinAdapter(c echo.Context) error {
-	var body PinRequest
+	var body adminapi.PinRequest
 	seen, err := readObject(c, map[string]any{"pin": &body.Pin})
 	if err != nil {
 		return err

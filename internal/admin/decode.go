@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
@@ -137,8 +138,8 @@ func holdsNull(raw json.RawMessage, target any) bool {
 }
 
 // decodeParts reads the parts of a composition.
-func decodeParts(raw []json.RawMessage) ([]Part, error) {
-	parts := make([]Part, len(raw))
+func decodeParts(raw []json.RawMessage) ([]adminapi.Part, error) {
+	parts := make([]adminapi.Part, len(raw))
 	for i, text := range raw {
 		at := "parts[" + strconv.Itoa(i) + "]"
 		if len(bytes.TrimSpace(text)) == 0 || bytes.TrimSpace(text)[0] != '{' {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/httpkit"
 )
@@ -20,41 +21,8 @@ type Keys interface {
 	Rotate(id string, grace time.Duration) (auth.Key, string, error)
 }
 
-// KeyList is the answer of GET /admin/v1/keys: those that the API made.
-type KeyList struct {
-	Keys []Key `json:"keys"` // oldest first
-}
-
-// Key is an API key, without what it is.
-type Key struct {
-	ID      string     `json:"id"`
-	Tenant  string     `json:"tenant"`
-	Label   string     `json:"label"`
-	Created time.Time  `json:"created"`
-	Expires *time.Time `json:"expires"` // nil is never
-}
-
-// NewKey is a key that was just made. Secret is what its owner sends; it is shown
-// once and not kept.
-type NewKey struct {
-	Key    Key    `json:"key"`
-	Secret string `json:"secret"`
-}
-
-// CreateKeyRequest is the body of POST /admin/v1/keys.
-type CreateKeyRequest struct {
-	Tenant  string `json:"tenant"`
-	Label   string `json:"label,omitempty"`
-	Expires string `json:"expires,omitempty"` // RFC 3339; "" is never
-}
-
-// RotateKeyRequest is the body of POST /admin/v1/keys/{id}/rotate.
-type RotateKeyRequest struct {
-	GraceSeconds int `json:"grace_seconds"` // how long the old key stays valid
-}
-
-func keyOf(k auth.Key) Key {
-	view := Key{ID: k.ID, Tenant: k.Tenant, Label: k.Label, Created: k.Created.UTC()}
+func keyOf(k auth.Key) adminapi.Key {
+	view := adminapi.Key{ID: k.ID, Tenant: k.Tenant, Label: k.Label, Created: k.Created.UTC()}
 	if !k.Expires.IsZero() {
 		expires := k.Expires.UTC()
 		view.Expires = &expires
@@ -63,7 +31,7 @@ func keyOf(k auth.Key) Key {
 }
 
 func (a *api) listKeys(c echo.Context) error {
-	answer := KeyList{Keys: []Key{}}
+	answer := adminapi.KeyList{Keys: []adminapi.Key{}}
 	for _, k := range a.opts.Keys.Keys() {
 		answer.Keys = append(answer.Keys, keyOf(k))
 	}
@@ -71,7 +39,7 @@ func (a *api) listKeys(c echo.Context) error {
 }
 
 func (a *api) createKey(c echo.Context) error {
-	var body CreateKeyRequest
+	var body adminapi.CreateKeyRequest
 	seen, err := readObject(c, map[string]any{"tenant": &body.Tenant, "label": &body.Label, "expires": &body.Expires})
 	if err != nil {
 		return err
@@ -100,7 +68,7 @@ func (a *api) revokeKey(c echo.Context) error {
 }
 
 func (a *api) rotateKey(c echo.Context) error {
-	var body RotateKeyRequest
+	var body adminapi.RotateKeyRequest
 	seen, err := readObject(c, map[string]any{"grace_seconds": &body.GraceSeconds})
 	switch {
 	case err != nil:
@@ -123,7 +91,7 @@ func answerKey(c echo.Context) func(auth.Key, string, error) error {
 		if err != nil {
 			return keyError(err)
 		}
-		return writeJSON(c, http.StatusOK, NewKey{Key: keyOf(k), Secret: secret})
+		return writeJSON(c, http.StatusOK, adminapi.NewKey{Key: keyOf(k), Secret: secret})
 	}
 }
 

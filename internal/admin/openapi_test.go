@@ -22,6 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
@@ -68,7 +69,7 @@ func TestDescribedRoutes(t *testing.T) {
 func TestDescribedTypes(t *testing.T) {
 	schemas := description(t).Components.Schemas
 	seen := map[string]bool{}
-	for _, v := range []any{Adapters{}, State{}, Workers{}, PutRequest{}, PinRequest{}, httpkit.ErrorAnswer{}, KeyList{}, NewKey{}, CreateKeyRequest{}, RotateKeyRequest{}, UsageAnswer{}} {
+	for _, v := range []any{adminapi.Adapters{}, adminapi.State{}, adminapi.Workers{}, adminapi.PutRequest{}, adminapi.PinRequest{}, httpkit.ErrorAnswer{}, adminapi.KeyList{}, adminapi.NewKey{}, adminapi.CreateKeyRequest{}, adminapi.RotateKeyRequest{}, adminapi.UsageAnswer{}} {
 		compareType(t, schemas, reflect.TypeOf(v), seen)
 	}
 	for name := range schemas {
@@ -97,7 +98,7 @@ func compareType(t *testing.T, schemas openapi3.Schemas, typ reflect.Type, seen 
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 		// A request may leave out what has a default.
-		if option != "omitempty" && typ != reflect.TypeFor[PutRequest]() && !(typ == reflect.TypeFor[Part]() && name == "scale") {
+		if option != "omitempty" && typ != reflect.TypeFor[adminapi.PutRequest]() && !(typ == reflect.TypeFor[adminapi.Part]() && name == "scale") {
 			required = append(required, name)
 		}
 		if p := ref.Value.Properties[name]; p != nil {
@@ -232,14 +233,14 @@ func checkDescribed(t *testing.T, req *http.Request, body string, rec *httptest.
 
 // TestExamplesAreTaken sends the description's examples.
 func TestExamplesAreTaken(t *testing.T) {
-	put := description(t).Paths.Value(AdaptersPath + "/{name}").Put
+	put := description(t).Paths.Value(adminapi.AdaptersPath + "/{name}").Put
 	for name, example := range put.RequestBody.Value.Content["application/json"].Examples {
 		text, err := json.Marshal(example.Value.Value)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := newCatalog()
-		rec := c.serve(t, "PUT", AdaptersPath+"/x", "application/json", string(text))
+		rec := c.serve(t, "PUT", adminapi.AdaptersPath+"/x", "application/json", string(text))
 		if rec.Code != http.StatusOK || len(c.calls) != 1 {
 			t.Errorf("%s: %d %s, calls %v", name, rec.Code, rec.Body, c.calls)
 		}

@@ -11,30 +11,13 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/usage"
 )
 
 // Usage is what the API needs of a usage.Recorder. It waits for the disk.
 type Usage interface {
 	Sums(ctx context.Context, q usage.Query) ([]usage.Sum, error)
-}
-
-// UsageAnswer is the answer of GET /admin/v1/usage.
-type UsageAnswer struct {
-	By   []string     `json:"by"`
-	Sums []UsageTotal `json:"sums"` // in the order of their groups
-}
-
-// UsageTotal is what the requests of one group took.
-type UsageTotal struct {
-	Group            []string `json:"group"` // as in by
-	Requests         int64    `json:"requests"`
-	PromptTokens     int64    `json:"prompt_tokens"`
-	CachedTokens     int64    `json:"cached_tokens"` // of the prompts
-	CompletionTokens int64    `json:"completion_tokens"`
-	QueueSeconds     float64  `json:"queue_seconds"`
-	SwapSeconds      float64  `json:"swap_seconds"`
-	GenerationSecond float64  `json:"generation_seconds"`
 }
 
 // showUsage answers in JSON, or in CSV with format=csv.
@@ -47,9 +30,9 @@ func (a *api) showUsage(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	answer := UsageAnswer{By: append([]string{}, query.By...), Sums: []UsageTotal{}}
+	answer := adminapi.UsageAnswer{By: append([]string{}, query.By...), Sums: []adminapi.UsageTotal{}}
 	for _, s := range sums {
-		answer.Sums = append(answer.Sums, UsageTotal{
+		answer.Sums = append(answer.Sums, adminapi.UsageTotal{
 			Group: s.Group, Requests: s.Requests, PromptTokens: s.Prompt, CachedTokens: s.Cached, CompletionTokens: s.Completion,
 			QueueSeconds: float64(s.QueueMs) / 1000, SwapSeconds: float64(s.SwapMs) / 1000, GenerationSecond: float64(s.GenerationMs) / 1000,
 		})
@@ -101,7 +84,7 @@ func parseMoment(text string) (time.Time, error) {
 	return time.Parse(time.RFC3339, text)
 }
 
-func writeCSV(c echo.Context, answer UsageAnswer) error {
+func writeCSV(c echo.Context, answer adminapi.UsageAnswer) error {
 	c.Response().Header().Set("Content-Type", "text/csv; charset=utf-8")
 	out := csv.NewWriter(c.Response())
 	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "swap_seconds", "generation_seconds"))

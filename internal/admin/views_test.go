@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -26,7 +27,7 @@ func TestSourcesAreShown(t *testing.T) {
 	} {
 		r := newCatalog()
 		r.records[0].Source, r.records[0].Active.Source = source, source
-		for _, path := range []string{AdaptersPath, somePath} {
+		for _, path := range []string{adminapi.AdaptersPath, somePath} {
 			text := r.serve(t, "GET", path, "", "").Body.String()
 			if strings.Count(text, `"source":"`+want+`"`) != 2 || strings.Contains(text, "secret") {
 				t.Errorf("%s: %s", source, text)
@@ -43,7 +44,7 @@ func TestPlacesOfFilesAreNotShown(t *testing.T) {
 	rec.State, rec.Reason = lora.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of /models/shop.gguf"
 	rec.Active, rec.Staged = version(2, "/state/2.gguf"), version(3, "/state/3.gguf")
 	rec.Versions = []*lora.Version{version(1, "/state/1.gguf")}
-	for _, c := range [][3]string{{"GET", AdaptersPath, ""}, {"GET", somePath, ""}, {"PUT", somePath, `{"source":"/a"}`}} {
+	for _, c := range [][3]string{{"GET", adminapi.AdaptersPath, ""}, {"GET", somePath, ""}, {"PUT", somePath, `{"source":"/a"}`}} {
 		text := r.serve(t, c[0], c[1], isJSON, c[2]).Body.String()
 		if strings.Contains(text, "/state/") || !strings.Contains(text, "first the adapter's file, then the adapter's file") ||
 			!strings.Contains(text, "/models/shop.gguf") {
@@ -99,7 +100,7 @@ func TestAdaptersAreShown(t *testing.T) {
 		},
 	}
 	r.pool.files = map[string]FileView{"/state/2": {LoadedOn: []int{0}, LastUsed: at(5)}, "/state/3": {LoadedOn: []int{1}}}
-	rec := r.serve(t, "GET", AdaptersPath, "", "")
+	rec := r.serve(t, "GET", adminapi.AdaptersPath, "", "")
 	if have, want := canonical(t, json.RawMessage(rec.Body.Bytes())), canonical(t, json.RawMessage(wantAdapters)); have != want {
 		t.Errorf("the adapters are\n%s\nnot\n%s", have, want)
 	}
@@ -130,7 +131,7 @@ func TestPlaces(t *testing.T) {
 		}
 	}
 	r.pool.files = files()
-	var got Adapters
+	var got adminapi.Adapters
 	rec := r.serve(t, "GET", "/admin/v1/adapters", "", "")
 	if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || len(got.Adapters) != len(r.records) {
 		t.Fatalf("%d %s, %v", rec.Code, rec.Body, err)
@@ -151,7 +152,7 @@ func TestPlaces(t *testing.T) {
 	if !reflect.DeepEqual(r.pool.files, files()) {
 		t.Errorf("the pool's own lists were changed: %v", r.pool.files)
 	}
-	var one Adapter
+	var one adminapi.Adapter
 	rec = r.serve(t, "GET", "/admin/v1/adapters/sum", "", "")
 	if err := json.Unmarshal(rec.Body.Bytes(), &one); err != nil || !reflect.DeepEqual(one.LoadedOn, []int{1, 2}) {
 		t.Errorf("the sum alone: %s, %v", rec.Body, err)

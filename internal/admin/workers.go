@@ -5,22 +5,19 @@ import (
 	"slices"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
-// Workers is the answer of GET /admin/v1/workers.
-type Workers struct {
-	Workers []Worker `json:"workers"` // by number
-}
-
 // workers returns all workers as they are now.
-func (a *api) workers() []Worker {
+func (a *api) workers() []adminapi.Worker {
 	workers := stateOf(a.opts.Metrics.State()).Workers
 	a.markDrained(workers)
 	return workers
 }
 
 // markDrained adds what only the pool knows.
-func (a *api) markDrained(workers []Worker) {
+func (a *api) markDrained(workers []adminapi.Worker) {
 	if a.opts.Pool == nil {
 		return
 	}
@@ -34,15 +31,15 @@ func (a *api) markDrained(workers []Worker) {
 }
 
 func (a *api) listWorkers(c echo.Context) error {
-	return writeJSON(c, http.StatusOK, Workers{Workers: a.workers()})
+	return writeJSON(c, http.StatusOK, adminapi.Workers{Workers: a.workers()})
 }
 
 // worker returns one worker as it is now.
-func (a *api) worker(id int) (Worker, error) {
+func (a *api) worker(id int) (adminapi.Worker, error) {
 	workers := a.workers()
-	i := slices.IndexFunc(workers, func(w Worker) bool { return w.ID == id })
+	i := slices.IndexFunc(workers, func(w adminapi.Worker) bool { return w.ID == id })
 	if i < 0 {
-		return Worker{}, notFound("There is no worker %d.", id)
+		return adminapi.Worker{}, notFound("There is no worker %d.", id)
 	}
 	return workers[i], nil
 }

@@ -5,25 +5,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
 
 var now = time.Unix(100000, 0)
 
-func some() []admin.Adapter {
+func some() []adminapi.Adapter {
 	used, half := now.Add(-3*time.Minute), .5
-	return []admin.Adapter{
+	return []adminapi.Adapter{
 		{
 			Name: "shop", Kind: "adapter", Origin: "api", Source: "/models/shop.gguf", State: "ready", Version: 2, Digest: strings.Repeat("ab", 32),
 			Bytes: 9 << 20, Rank: 8, Scale: 1, Settings: lora.Settings{Weight: 1, Aliases: []string{"store", "gpt-4o"}, Description: "sells shoes"}, LoadedOn: []int{0, 1}, AppliedOn: []int{1}, LastUsed: &used, Pin: true,
-			Staged: &admin.Staged{Version: 3, Digest: "cd"},
-			Versions: []admin.Version{
+			Staged: &adminapi.Staged{Version: 3, Digest: "cd"},
+			Versions: []adminapi.Version{
 				{Version: 1, Digest: "ef", Bytes: 1 << 20, Rank: 4, Created: now.Add(-48 * time.Hour)},
 				{Version: 2, Digest: "ab", Bytes: 9 << 20, Rank: 8, Created: now.Add(-time.Hour), Active: true},
 			},
 		},
-		{Name: "sum", Kind: "composition", State: "ready", Parts: []admin.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}},
+		{Name: "sum", Kind: "composition", State: "ready", Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}},
 		{Name: "evil\x1b[2J", State: "rejected", Source: "/a", Reason: "/a: no\nGGUF", Kind: "adapter"},
 		{Name: "sent", State: "rejected", Reason: "is bad"},
 	}
@@ -44,7 +44,7 @@ sent      rejected  -        -             -     -        -       -        -    
 		t.Errorf("got\n%s", got)
 	}
 	out.Reset()
-	if err := Workers(&out, []admin.Worker{
+	if err := Workers(&out, []adminapi.Worker{
 		{ID: 0, State: "up", PID: 7, Applied: "shop", Loaded: []string{"shop", "sum"}, InFlight: 1, Slots: 4, Device: "Vulkan0", Restarts: 2},
 		{ID: 1, State: "reloading", Drained: true}, {ID: 2, State: "spare"},
 	}); err != nil {
@@ -81,12 +81,12 @@ func TestProgressWithoutTerminal(t *testing.T) {
 	p := NewProgress(&out, "shop")
 	p.Sent(1, 10)
 	p.Sent(10, 10)
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{}})
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 5}})
-	p.State(admin.Adapter{State: "ready"})
-	p.State(admin.Adapter{State: "ready"})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{}})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{Done: 5}})
+	p.State(adminapi.Adapter{State: "ready"})
+	p.State(adminapi.Adapter{State: "ready"})
 	p.Close()
-	p.State(admin.Adapter{State: "late"})
+	p.State(adminapi.Adapter{State: "late"})
 	p.Sent(1, 10)
 	if want := "shop: uploading\nshop: downloading\nshop: ready\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
@@ -100,8 +100,8 @@ func TestBar(t *testing.T) {
 	p.terminal = true
 	p.Sent(0, 100)
 	p.Sent(50, 100)
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 60, Total: 100}})
-	p.State(admin.Adapter{State: "ready"})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{Done: 60, Total: 100}})
+	p.State(adminapi.Adapter{State: "ready"})
 	p.Close()
 	if text := out.String(); !strings.Contains(text, "shop: uploading") || !strings.HasSuffix(text, "shop: ready\n") {
 		t.Errorf("%q", text)
@@ -116,11 +116,11 @@ func TestBarIsOfWhatGoesOn(t *testing.T) {
 	p.terminal = true
 	p.Sent(10, -1)
 	spinner := p.bar
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 10}})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{Done: 10}})
 	unknown := p.bar
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 20, Total: 100}})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{Done: 20, Total: 100}})
 	known := p.bar
-	p.State(admin.Adapter{State: "downloading", Progress: &admin.Progress{Done: 30, Total: 100}})
+	p.State(adminapi.Adapter{State: "downloading", Progress: &adminapi.Progress{Done: 30, Total: 100}})
 	if spinner == unknown || unknown == known || known != p.bar || known.GetMax64() != 100 {
 		t.Errorf("%p uploading, %p and %p downloading, then %p of %d", spinner, unknown, known, p.bar, known.GetMax64())
 	}
@@ -139,9 +139,9 @@ func TestBarIsOfWhatGoesOn(t *testing.T) {
 
 // TestManyRows keeps a thousand adapters in columns.
 func TestManyRows(t *testing.T) {
-	list := make([]admin.Adapter, 1000)
+	list := make([]adminapi.Adapter, 1000)
 	for i := range list {
-		list[i] = admin.Adapter{
+		list[i] = adminapi.Adapter{
 			Name: strings.Repeat("n", 1+i%40), State: "ready", Version: 1 + i, Digest: strings.Repeat("ab", 32), Rank: 8,
 			Bytes: int64(i) << 10, Source: "hf://owner/" + strings.Repeat("long", 30) + "/end.gguf", LoadedOn: []int{i % 7},
 		}

@@ -9,11 +9,11 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
 // Keys writes a table, a line for each.
-func Keys(w io.Writer, list []admin.Key, now time.Time) error {
+func Keys(w io.Writer, list []adminapi.Key, now time.Time) error {
 	t := newTable(w, "ID", "TENANT", "LABEL", "CREATED", "EXPIRES")
 	for _, k := range list {
 		expires := "never"
@@ -27,14 +27,14 @@ func Keys(w io.Writer, list []admin.Key, now time.Time) error {
 
 // NewKey writes a key that was just made, alone on a line for scripts; what it is
 // called goes to notes.
-func NewKey(w, notes io.Writer, k admin.NewKey) error {
+func NewKey(w, notes io.Writer, k adminapi.NewKey) error {
 	fmt.Fprintf(notes, "%s, for %s; it is not shown again:\n", k.Key.ID, k.Key.Tenant)
 	_, err := fmt.Fprintln(w, k.Secret)
 	return err
 }
 
 // Usage writes a table, a line for each group.
-func Usage(w io.Writer, u admin.UsageAnswer) error {
+func Usage(w io.Writer, u adminapi.UsageAnswer) error {
 	titles := make([]string, len(u.By))
 	for i, by := range u.By {
 		titles[i] = strings.ToUpper(by)

@@ -10,7 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/terminal"
 )
 
@@ -45,7 +45,7 @@ func NewProgress(out io.Writer, name string) *Progress {
 func (p *Progress) Sent(done, total int64) { p.bytes("uploading", done, total) }
 
 // State tells what the gateway says of the adapter.
-func (p *Progress) State(a admin.Adapter) {
+func (p *Progress) State(a adminapi.Adapter) {
 	if a.Progress != nil && a.Progress.Done > 0 {
 		p.bytes(a.State, a.Progress.Done, a.Progress.Total)
 		return

@@ -13,7 +13,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/terminal"
 )
 
@@ -21,7 +21,7 @@ import (
 const none = "-"
 
 // Adapters writes a table, a line for each.
-func Adapters(w io.Writer, list []admin.Adapter, now time.Time) error {
+func Adapters(w io.Writer, list []adminapi.Adapter, now time.Time) error {
 	t := newTable(w, "NAME", "STATE", "VERSION", "DIGEST", "RANK", "SIZE", "LOADED", "APPLIED", "USED", "SOURCE")
 	for _, a := range list {
 		t.row(a.Name, a.State, number(a.Version), digest(a.Digest), number(a.Rank), size(a.Bytes),
@@ -31,7 +31,7 @@ func Adapters(w io.Writer, list []admin.Adapter, now time.Time) error {
 }
 
 // origin says where an adapter comes from, and what is wrong with it.
-func origin(a admin.Adapter) string {
+func origin(a adminapi.Adapter) string {
 	from := cmp.Or(a.Source, sum(a.Parts), "(upload)")
 	switch {
 	case a.Reason == "":
@@ -51,7 +51,7 @@ func tail(source string) string {
 	return source
 }
 
-func sum(parts []admin.Part) string {
+func sum(parts []adminapi.Part) string {
 	terms := make([]string, len(parts))
 	for i, p := range parts {
 		terms[i] = p.Adapter
@@ -66,7 +66,7 @@ func sum(parts []admin.Part) string {
 var origins = map[string]string{"directory": "the watched folder", "config": "the configuration", "api": "the admin API"}
 
 // Adapter writes all that is known of one, a line for each thing.
-func Adapter(w io.Writer, a admin.Adapter, now time.Time) error {
+func Adapter(w io.Writer, a adminapi.Adapter, now time.Time) error {
 	t := newTable(w)
 	t.row("name", a.Name)
 	if a.Description != "" {
@@ -93,7 +93,7 @@ func Adapter(w io.Writer, a admin.Adapter, now time.Time) error {
 }
 
 // versions writes those that are kept, oldest first.
-func versions(t *table, a admin.Adapter, now time.Time) {
+func versions(t *table, a adminapi.Adapter, now time.Time) {
 	for _, v := range a.Versions {
 		note := ""
 		if v.Active {
@@ -105,7 +105,7 @@ func versions(t *table, a admin.Adapter, now time.Time) {
 }
 
 // Workers writes a table, a line for each.
-func Workers(w io.Writer, list []admin.Worker) error {
+func Workers(w io.Writer, list []adminapi.Worker) error {
 	t := newTable(w, "ID", "STATE", "PID", "DEVICE", "APPLIED", "LOADED", "SLOTS", "RESTARTS")
 	for _, x := range list {
 		state := x.State

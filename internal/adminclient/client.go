@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
@@ -71,7 +71,7 @@ func (c *Client) Loopback() bool {
 // TokenFile returns the file in which the gateway keeps a token that it made by itself,
 // "" if it has none. It needs no token.
 func (c *Client) TokenFile(ctx context.Context) (string, error) {
-	var h admin.Health
+	var h adminapi.Health
 	err := c.call(ctx, http.MethodGet, "/health", nil, &h)
 	return h.TokenFile, err
 }
@@ -90,20 +90,20 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Adapters returns all adapters and compositions, by name.
-func (c *Client) Adapters(ctx context.Context) ([]admin.Adapter, error) {
-	var all admin.Adapters
-	err := c.call(ctx, http.MethodGet, admin.AdaptersPath, nil, &all)
+func (c *Client) Adapters(ctx context.Context) ([]adminapi.Adapter, error) {
+	var all adminapi.Adapters
+	err := c.call(ctx, http.MethodGet, adminapi.AdaptersPath, nil, &all)
 	return all.Adapters, err
 }
 
 // Adapter returns one adapter or composition.
-func (c *Client) Adapter(ctx context.Context, name string) (admin.Adapter, error) {
+func (c *Client) Adapter(ctx context.Context, name string) (adminapi.Adapter, error) {
 	return c.adapter(ctx, http.MethodGet, name, "", nil)
 }
 
 // Put adds or replaces an adapter or composition. With wait it returns when that
 // is served or refused.
-func (c *Client) Put(ctx context.Context, name string, put admin.PutRequest, wait bool) (admin.Adapter, error) {
+func (c *Client) Put(ctx context.Context, name string, put adminapi.PutRequest, wait bool) (adminapi.Adapter, error) {
 	suffix := ""
 	if wait {
 		suffix = "?wait=true"
@@ -121,81 +121,81 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 }
 
 // Pin says whether every worker has the adapter loaded at all times.
-func (c *Client) Pin(ctx context.Context, name string, pin bool) (admin.Adapter, error) {
-	return c.adapter(ctx, http.MethodPost, name, "/pin", admin.PinRequest{Pin: pin})
+func (c *Client) Pin(ctx context.Context, name string, pin bool) (adminapi.Adapter, error) {
+	return c.adapter(ctx, http.MethodPost, name, "/pin", adminapi.PinRequest{Pin: pin})
 }
 
 // Rollback makes the version before the active one answer.
-func (c *Client) Rollback(ctx context.Context, name string) (admin.Adapter, error) {
+func (c *Client) Rollback(ctx context.Context, name string) (adminapi.Adapter, error) {
 	return c.adapter(ctx, http.MethodPost, name, "/rollback", nil)
 }
 
 // Workers returns all workers, by number.
-func (c *Client) Workers(ctx context.Context) ([]admin.Worker, error) {
-	var all admin.Workers
-	err := c.call(ctx, http.MethodGet, admin.WorkersPath, nil, &all)
+func (c *Client) Workers(ctx context.Context) ([]adminapi.Worker, error) {
+	var all adminapi.Workers
+	err := c.call(ctx, http.MethodGet, adminapi.WorkersPath, nil, &all)
 	return all.Workers, err
 }
 
 // Drain keeps new requests from a worker until Resume.
-func (c *Client) Drain(ctx context.Context, id int) (admin.Worker, error) {
+func (c *Client) Drain(ctx context.Context, id int) (adminapi.Worker, error) {
 	return c.worker(ctx, id, "drain")
 }
 
 // Resume lets a drained worker take requests again.
-func (c *Client) Resume(ctx context.Context, id int) (admin.Worker, error) {
+func (c *Client) Resume(ctx context.Context, id int) (adminapi.Worker, error) {
 	return c.worker(ctx, id, "resume")
 }
 
 // Restart lets a worker's requests end and replaces its process. It does not wait
 // for that.
-func (c *Client) Restart(ctx context.Context, id int) (admin.Worker, error) {
+func (c *Client) Restart(ctx context.Context, id int) (adminapi.Worker, error) {
 	return c.worker(ctx, id, "restart")
 }
 
 // Keys returns the API keys that the admin API made, oldest first.
-func (c *Client) Keys(ctx context.Context) ([]admin.Key, error) {
-	var all admin.KeyList
-	err := c.call(ctx, http.MethodGet, admin.KeysPath, nil, &all)
+func (c *Client) Keys(ctx context.Context) ([]adminapi.Key, error) {
+	var all adminapi.KeyList
+	err := c.call(ctx, http.MethodGet, adminapi.KeysPath, nil, &all)
 	return all.Keys, err
 }
 
 // CreateKey makes a key for a tenant; its secret is in the answer and nowhere else.
-func (c *Client) CreateKey(ctx context.Context, create admin.CreateKeyRequest) (admin.NewKey, error) {
-	var k admin.NewKey
-	err := c.call(ctx, http.MethodPost, admin.KeysPath, create, &k)
+func (c *Client) CreateKey(ctx context.Context, create adminapi.CreateKeyRequest) (adminapi.NewKey, error) {
+	var k adminapi.NewKey
+	err := c.call(ctx, http.MethodPost, adminapi.KeysPath, create, &k)
 	return k, err
 }
 
 // RevokeKey ends a key at once.
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, admin.KeysPath+"/"+url.PathEscape(id), nil, nil)
+	return c.call(ctx, http.MethodDelete, adminapi.KeysPath+"/"+url.PathEscape(id), nil, nil)
 }
 
 // RotateKey makes a key in another's place, which stays valid for grace, in whole
 // seconds: a part of one counts as one.
-func (c *Client) RotateKey(ctx context.Context, id string, grace time.Duration) (admin.NewKey, error) {
-	var k admin.NewKey
-	body := admin.RotateKeyRequest{GraceSeconds: int(math.Ceil(grace.Seconds()))}
-	err := c.call(ctx, http.MethodPost, admin.KeysPath+"/"+url.PathEscape(id)+"/rotate", body, &k)
+func (c *Client) RotateKey(ctx context.Context, id string, grace time.Duration) (adminapi.NewKey, error) {
+	var k adminapi.NewKey
+	body := adminapi.RotateKeyRequest{GraceSeconds: int(math.Ceil(grace.Seconds()))}
+	err := c.call(ctx, http.MethodPost, adminapi.KeysPath+"/"+url.PathEscape(id)+"/rotate", body, &k)
 	return k, err
 }
 
 // Usage returns what requests took, by the query of the API: from, to, by.
-func (c *Client) Usage(ctx context.Context, query url.Values) (admin.UsageAnswer, error) {
-	var u admin.UsageAnswer
-	err := c.call(ctx, http.MethodGet, admin.UsagePath+"?"+query.Encode(), nil, &u)
+func (c *Client) Usage(ctx context.Context, query url.Values) (adminapi.UsageAnswer, error) {
+	var u adminapi.UsageAnswer
+	err := c.call(ctx, http.MethodGet, adminapi.UsagePath+"?"+query.Encode(), nil, &u)
 	return u, err
 }
 
-func (c *Client) worker(ctx context.Context, id int, action string) (admin.Worker, error) {
-	var w admin.Worker
-	err := c.call(ctx, http.MethodPost, admin.WorkersPath+"/"+strconv.Itoa(id)+"/"+action, nil, &w)
+func (c *Client) worker(ctx context.Context, id int, action string) (adminapi.Worker, error) {
+	var w adminapi.Worker
+	err := c.call(ctx, http.MethodPost, adminapi.WorkersPath+"/"+strconv.Itoa(id)+"/"+action, nil, &w)
 	return w, err
 }
 
-func (c *Client) adapter(ctx context.Context, method, name, suffix string, body any) (admin.Adapter, error) {
-	var a admin.Adapter
+func (c *Client) adapter(ctx context.Context, method, name, suffix string, body any) (adminapi.Adapter, error) {
+	var a adminapi.Adapter
 	path, err := adapterPath(name)
 	if err != nil {
 		return a, err
@@ -210,7 +210,7 @@ func adapterPath(name string) (string, error) {
 	if name == "" || name == "." || name == ".." {
 		return "", &Error{Status: http.StatusBadRequest, Code: "invalid", Message: fmt.Sprintf("%q is not the name of an adapter", name)}
 	}
-	return admin.AdaptersPath + "/" + url.PathEscape(name), nil
+	return adminapi.AdaptersPath + "/" + url.PathEscape(name), nil
 }
 
 // call sends body as JSON, unless it is nil, and decodes the answer into v,
@@ -300,7 +300,7 @@ func orEmpty(s *string) string {
 // Follow asks for the adapter whenever tick brings something until its source has
 // been taken or refused, and shows every answer. The error is an *Error with the
 // code refused if it was.
-func (c *Client) Follow(ctx context.Context, name string, tick <-chan time.Time, show func(admin.Adapter)) (admin.Adapter, error) {
+func (c *Client) Follow(ctx context.Context, name string, tick <-chan time.Time, show func(adminapi.Adapter)) (adminapi.Adapter, error) {
 	for {
 		a, err := c.Adapter(ctx, name)
 		if err != nil {

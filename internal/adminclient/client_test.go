@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 )
 
@@ -61,9 +61,9 @@ func TestCallsAsTheyAreSent(t *testing.T) {
 	for want, call := range map[string]func() error{
 		"GET /admin/v1/adapters ":                            func() error { _, err := c.Adapters(ctx); return err },
 		"GET /admin/v1/adapters/team%2Fa%20b%3F ":            func() error { _, err := c.Adapter(ctx, "team/a b?"); return err },
-		`PUT /admin/v1/adapters/a?wait=true {"source":"/a"}`: func() error { _, err := c.Put(ctx, "a", admin.PutRequest{Source: "/a"}, true); return err },
+		`PUT /admin/v1/adapters/a?wait=true {"source":"/a"}`: func() error { _, err := c.Put(ctx, "a", adminapi.PutRequest{Source: "/a"}, true); return err },
 		`PUT /admin/v1/adapters/a {"parts":[{"adapter":"b","scale":null}]}`: func() error {
-			_, err := c.Put(ctx, "a", admin.PutRequest{Parts: []admin.Part{{Adapter: "b"}}}, false)
+			_, err := c.Put(ctx, "a", adminapi.PutRequest{Parts: []adminapi.Part{{Adapter: "b"}}}, false)
 			return err
 		},
 		"DELETE /admin/v1/adapters/a ":                func() error { return c.Remove(ctx, "a") },
@@ -76,7 +76,7 @@ func TestCallsAsTheyAreSent(t *testing.T) {
 		"PUT /admin/v1/adapters/a/file?aliases=x&aliases=y&filename=f.gguf&pin=true&scale=0.5 bytes": func() error {
 			_, err := c.Upload(ctx, "a", Upload{
 				Filename: "f.gguf", Body: strings.NewReader("bytes"), Size: 5,
-				Put: admin.PutRequest{Settings: lora.Settings{Aliases: []string{"x", "y"}}, Pin: true, Scale: .5},
+				Put: adminapi.PutRequest{Settings: lora.Settings{Aliases: []string{"x", "y"}}, Pin: true, Scale: .5},
 			})
 			return err
 		},
@@ -146,14 +146,14 @@ func TestFollow(t *testing.T) {
 		for range x.states {
 			tick <- time.Time{}
 		}
-		_, err := c.Follow(t.Context(), "a", tick, func(admin.Adapter) { shown++ })
+		_, err := c.Follow(t.Context(), "a", tick, func(adminapi.Adapter) { shown++ })
 		if (err == nil) != x.ok || shown != len(x.states) || err != nil && err.Error() != "is bad" {
 			t.Errorf("%v: %v after %d", x.states, err, shown)
 		}
 	}
 	c := clientOf(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"state":"downloading"}`) })
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := c.Follow(ctx, "a", nil, func(admin.Adapter) { cancel() }); !errors.Is(err, context.Canceled) {
+	if _, err := c.Follow(ctx, "a", nil, func(adminapi.Adapter) { cancel() }); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/lora"
 	"github.com/loragate/loragate/internal/metrics"
 )
@@ -196,7 +197,7 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 	a := newAPI(t)
 	c, ctx := a.client(t, someToken), t.Context()
 	half := .5
-	put := admin.PutRequest{
+	put := adminapi.PutRequest{
 		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	got, err := c.Put(ctx, "team/shop", put, false)
@@ -206,7 +207,7 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 	if rec, _ := a.Get("team/shop"); err != nil || got.Name != "team/shop" || got.State != "downloading" || a.waited || !reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("put %+v, %v; the catalog got %+v", got, err, rec.Spec)
 	}
-	if got, err := c.Put(ctx, "sum", admin.PutRequest{Parts: []admin.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}}, true); err != nil || got.State != "ready" || !a.waited {
+	if got, err := c.Put(ctx, "sum", adminapi.PutRequest{Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}}, true); err != nil || got.State != "ready" || !a.waited {
 		t.Errorf("a composition: %+v, %v", got, err)
 	}
 	if rec, _ := a.Get("sum"); !slices.Equal(rec.Shares, []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b"}}) {
@@ -272,7 +273,7 @@ func TestRefusalsOfTheCatalog(t *testing.T) {
 		}
 	}
 	var e *Error
-	if _, err := c.Put(t.Context(), "shop", admin.PutRequest{Source: "/a", Settings: lora.Settings{MaxConcurrency: -1}}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
+	if _, err := c.Put(t.Context(), "shop", adminapi.PutRequest{Source: "/a", Settings: lora.Settings{MaxConcurrency: -1}}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
 		t.Errorf("a field at fault: %+v", e)
 	}
 	for _, token := range []string{"", "another-token-of-tests"} {
@@ -312,7 +313,7 @@ func TestUploadThroughTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up.Put = admin.PutRequest{Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
+	up.Put = adminapi.PutRequest{Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	got, err := c.Upload(t.Context(), "shop", up)
 	want := lora.Spec{Name: "shop", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	if rec, _ := a.Get("shop"); err != nil || got.State != "ready" || a.file != "shop.gguf" || !bytes.Equal(a.body, content) || !reflect.DeepEqual(rec.Spec, want) {
@@ -411,7 +412,7 @@ func TestFollowThroughTheAPI(t *testing.T) {
 	a.records["shop"] = lora.Record{Spec: lora.Spec{Name: "shop"}, State: lora.Downloading, Progress: lora.Progress{Done: 1, Total: 2}}
 	tick := make(chan time.Time, 1)
 	var seen []string
-	got, err := c.Follow(t.Context(), "shop", tick, func(now admin.Adapter) {
+	got, err := c.Follow(t.Context(), "shop", tick, func(now adminapi.Adapter) {
 		seen = append(seen, now.State)
 		if p := now.Progress; p != nil && (p.Done != 1 || p.Total != 2) {
 			t.Errorf("%+v", p)
@@ -423,7 +424,7 @@ func TestFollowThroughTheAPI(t *testing.T) {
 		t.Errorf("%+v, %v, seen %v", got, err, seen)
 	}
 	var e *Error
-	if _, err := c.Follow(t.Context(), "nobody", tick, func(admin.Adapter) {}); !errors.As(err, &e) || e.Code != "not_found" {
+	if _, err := c.Follow(t.Context(), "nobody", tick, func(adminapi.Adapter) {}); !errors.As(err, &e) || e.Code != "not_found" {
 		t.Errorf("one that is not there: %v", err)
 	}
 }

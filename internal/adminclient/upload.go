@@ -14,25 +14,25 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
 // Upload is an adapter that is sent rather than fetched by the gateway.
 type Upload struct {
-	Filename string           // its ending says what the body is
-	Body     io.Reader        // of a GGUF file or an archive; it is closed if it can be
-	Size     int64            // of Body in bytes; negative is not known
-	Put      admin.PutRequest // without Source and Parts
+	Filename string              // its ending says what the body is
+	Body     io.Reader           // of a GGUF file or an archive; it is closed if it can be
+	Size     int64               // of Body in bytes; negative is not known
+	Put      adminapi.PutRequest // without Source and Parts
 	// Progress is told the bytes of Body that were sent, from another goroutine. It
 	// may be nil.
 	Progress func(sent int64)
 }
 
 // Upload sends an adapter. It returns when the gateway has taken or refused it.
-func (c *Client) Upload(ctx context.Context, name string, up Upload) (admin.Adapter, error) {
+func (c *Client) Upload(ctx context.Context, name string, up Upload) (adminapi.Adapter, error) {
 	body := &sending{from: up.Body, told: up.Progress}
 	defer body.Close()
-	var a admin.Adapter
+	var a adminapi.Adapter
 	path, err := adapterPath(name)
 	if err != nil {
 		return a, err

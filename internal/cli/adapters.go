@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/admincli"
 	"github.com/loragate/loragate/internal/adminclient"
 )
@@ -23,10 +23,10 @@ func adaptersCommand() *cobra.Command {
 		operated(&cobra.Command{Use: "ls", Short: "List all adapters and compositions", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
 				list, err := o.client.Adapters(o.cmd.Context())
-				return admin.Adapters{Adapters: list}, err
+				return adminapi.Adapters{Adapters: list}, err
 			},
 			func(w io.Writer, answer any) error {
-				return admincli.Adapters(w, answer.(admin.Adapters).Adapters, time.Now())
+				return admincli.Adapters(w, answer.(adminapi.Adapters).Adapters, time.Now())
 			}),
 		operated(&cobra.Command{Use: "show NAME", Short: "Show one in full, with the versions that are kept", Args: cobra.ExactArgs(1)},
 			func(o *operator, args []string) (any, error) { return o.client.Adapter(o.cmd.Context(), args[0]) },
@@ -40,12 +40,12 @@ func adaptersCommand() *cobra.Command {
 }
 
 func showAdapter(w io.Writer, answer any) error {
-	return admincli.Adapter(w, answer.(admin.Adapter), time.Now())
+	return admincli.Adapter(w, answer.(adminapi.Adapter), time.Now())
 }
 
 // became prints a record's name and state after a change.
 func became(w io.Writer, answer any) error {
-	a := answer.(admin.Adapter)
+	a := answer.(adminapi.Adapter)
 	text := a.Name + " is " + a.State
 	if a.Version > 0 {
 		text += fmt.Sprintf(", version %d, %.12s", a.Version, a.Digest)
@@ -101,7 +101,7 @@ func rollbackCommand() *cobra.Command {
 		}
 		return o.client.Rollback(cmd.Context(), args[0])
 	}, func(w io.Writer, answer any) error {
-		a := answer.(admin.Adapter)
+		a := answer.(adminapi.Adapter)
 		to, digest, when := a.Version, a.Digest, ""
 		if a.Staged != nil {
 			to, digest, when = a.Staged.Version, a.Staged.Digest, ", which answers as soon as a worker has loaded it"
@@ -113,7 +113,7 @@ func rollbackCommand() *cobra.Command {
 
 // addOptions are the flags of `adapters add`.
 type addOptions struct {
-	put    admin.PutRequest
+	put    adminapi.PutRequest
 	parts  []string
 	upload bool
 	noWait bool
@@ -187,7 +187,7 @@ func (o *operator) add(name, source string, opts *addOptions) (any, error) {
 	progress := admincli.NewProgress(o.cmd.ErrOrStderr(), name)
 	defer progress.Close()
 	put := opts.put
-	var a admin.Adapter
+	var a adminapi.Adapter
 	var err error
 	if local := source != "" && !remote; local && (opts.upload || !o.client.Loopback()) {
 		a, err = o.sendFile(ctx, name, source, put, progress)
@@ -224,8 +224,8 @@ func (opts *addOptions) check(source string, remote bool) (err error) {
 }
 
 // parseParts reads name=scale.
-func parseParts(list []string) ([]admin.Part, error) {
-	parts := make([]admin.Part, len(list))
+func parseParts(list []string) ([]adminapi.Part, error) {
+	parts := make([]adminapi.Part, len(list))
 	for i, text := range list {
 		name, scale, given := strings.Cut(text, "=")
 		parts[i].Adapter = name
@@ -242,10 +242,10 @@ func parseParts(list []string) ([]admin.Part, error) {
 }
 
 // sendFile uploads and shows how far that is.
-func (o *operator) sendFile(ctx context.Context, name, path string, put admin.PutRequest, progress *admincli.Progress) (admin.Adapter, error) {
+func (o *operator) sendFile(ctx context.Context, name, path string, put adminapi.PutRequest, progress *admincli.Progress) (adminapi.Adapter, error) {
 	up, err := adminclient.Open(path, progress.Sent)
 	if err != nil {
-		return admin.Adapter{}, err
+		return adminapi.Adapter{}, err
 	}
 	up.Put = put
 	return o.client.Upload(ctx, name, up)

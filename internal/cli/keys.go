@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/admincli"
 )
 
@@ -19,10 +19,10 @@ func keysCommand() *cobra.Command {
 		operated(&cobra.Command{Use: "ls", Short: "List the keys that were made, without what they are", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
 				list, err := o.client.Keys(o.cmd.Context())
-				return admin.KeyList{Keys: list}, err
+				return adminapi.KeyList{Keys: list}, err
 			},
 			func(w io.Writer, answer any) error {
-				return admincli.Keys(w, answer.(admin.KeyList).Keys, time.Now())
+				return admincli.Keys(w, answer.(adminapi.KeyList).Keys, time.Now())
 			}),
 		revokeKeyCommand(),
 		rotateKeyCommand(),
@@ -36,7 +36,7 @@ func createKeyCommand() *cobra.Command {
 	cmd.Flags().StringVar(&label, "label", "", "what it is for, for people")
 	cmd.Flags().DurationVar(&lasts, "expires", 0, "how long it is valid (default: for ever)")
 	return operated(cmd, func(o *operator, args []string) (any, error) {
-		create := admin.CreateKeyRequest{Tenant: args[0], Label: label}
+		create := adminapi.CreateKeyRequest{Tenant: args[0], Label: label}
 		switch {
 		case !cmd.Flags().Changed("expires"):
 		case lasts < time.Second: // the API counts in seconds
@@ -50,7 +50,7 @@ func createKeyCommand() *cobra.Command {
 
 func printKey(cmd *cobra.Command) func(w io.Writer, answer any) error {
 	return func(w io.Writer, answer any) error {
-		return admincli.NewKey(w, cmd.ErrOrStderr(), answer.(admin.NewKey))
+		return admincli.NewKey(w, cmd.ErrOrStderr(), answer.(adminapi.NewKey))
 	}
 }
 
@@ -101,5 +101,5 @@ func usageCommand() *cobra.Command {
 			}
 		}
 		return o.client.Usage(cmd.Context(), query)
-	}, func(w io.Writer, answer any) error { return admincli.Usage(w, answer.(admin.UsageAnswer)) })
+	}, func(w io.Writer, answer any) error { return admincli.Usage(w, answer.(adminapi.UsageAnswer)) })
 }

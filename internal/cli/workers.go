@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/admincli"
 	"github.com/loragate/loragate/internal/adminclient"
 )
@@ -21,9 +21,9 @@ func workersCommand() *cobra.Command {
 		operated(&cobra.Command{Use: "ls", Short: "List the workers", Args: cobra.NoArgs},
 			func(o *operator, _ []string) (any, error) {
 				list, err := o.client.Workers(o.cmd.Context())
-				return admin.Workers{Workers: list}, err
+				return adminapi.Workers{Workers: list}, err
 			},
-			func(w io.Writer, answer any) error { return admincli.Workers(w, answer.(admin.Workers).Workers) }),
+			func(w io.Writer, answer any) error { return admincli.Workers(w, answer.(adminapi.Workers).Workers) }),
 		workerCommand("drain", "Keep new requests from a worker, until resume",
 			(*adminclient.Client).Drain, "until nothing runs on it", idle),
 		workerCommand("resume", "Let a drained worker take requests again", (*adminclient.Client).Resume, "", nil),
@@ -33,7 +33,7 @@ func workersCommand() *cobra.Command {
 }
 
 // idle reports whether nothing runs on a worker that is kept from requests.
-func idle(_, now admin.Worker) (bool, error) {
+func idle(_, now adminapi.Worker) (bool, error) {
 	if !now.Drained {
 		return false, fmt.Errorf("worker %d was resumed before nothing ran on it", now.ID)
 	}
@@ -42,15 +42,15 @@ func idle(_, now admin.Worker) (bool, error) {
 
 // replaced reports whether a worker has another process, which serves: before
 // that there is no PID. There is none to wait for if a spare took its place.
-func replaced(then, now admin.Worker) (bool, error) {
+func replaced(then, now adminapi.Worker) (bool, error) {
 	return now.PID != 0 && now.PID != then.PID || now.State == "spare", nil
 }
 
 // workerCommand makes a command that does something to one worker and, with
 // --wait, blocks until done says so of what the API answered then, and what it
 // answers now. until is "" if there is nothing to wait for.
-func workerCommand(use, short string, do func(*adminclient.Client, context.Context, int) (admin.Worker, error),
-	until string, done func(then, now admin.Worker) (bool, error)) *cobra.Command {
+func workerCommand(use, short string, do func(*adminclient.Client, context.Context, int) (adminapi.Worker, error),
+	until string, done func(then, now adminapi.Worker) (bool, error)) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " ID", Short: short, Args: cobra.ExactArgs(1)}
 	wait := false
 	if until != "" {
@@ -66,29 +66,31 @@ func workerCommand(use, short string, do func(*adminclient.Client, context.Conte
 			return then, err
 		}
 		return o.awaitWorker(cmd.Context(), then, done)
-	}, func(w io.Writer, answer any) error { return admincli.Workers(w, []admin.Worker{answer.(admin.Worker)}) })
+	}, func(w io.Writer, answer any) error {
+		return admincli.Workers(w, []adminapi.Worker{answer.(adminapi.Worker)})
+	})
 }
 
 // worker returns a worker as it is now, and keeps only its part of the answer.
-func (o *operator) worker(ctx context.Context, id int) (admin.Worker, error) {
+func (o *operator) worker(ctx context.Context, id int) (adminapi.Worker, error) {
 	list, err := o.client.Workers(ctx)
 	if err != nil {
-		return admin.Worker{}, err
+		return adminapi.Worker{}, err
 	}
-	i := slices.IndexFunc(list, func(w admin.Worker) bool { return w.ID == id })
+	i := slices.IndexFunc(list, func(w adminapi.Worker) bool { return w.ID == id })
 	if i < 0 {
-		return admin.Worker{}, fmt.Errorf("there is no worker %d", id)
+		return adminapi.Worker{}, fmt.Errorf("there is no worker %d", id)
 	}
 	var parts struct{ Workers []json.RawMessage }
 	if err := json.Unmarshal(o.answer, &parts); err != nil {
-		return admin.Worker{}, err
+		return adminapi.Worker{}, err
 	}
 	o.answer = parts.Workers[i]
 	return list[i], nil
 }
 
 // awaitWorker blocks until a worker is as it is to be.
-func (o *operator) awaitWorker(ctx context.Context, then admin.Worker, done func(then, now admin.Worker) (bool, error)) (any, error) {
+func (o *operator) awaitWorker(ctx context.Context, then adminapi.Worker, done func(then, now adminapi.Worker) (bool, error)) (any, error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {

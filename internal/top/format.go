@@ -6,7 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/terminal"
 )
 
@@ -74,11 +74,11 @@ func uptime(d time.Duration) string {
 }
 
 // window is what came into a histogram between two looks.
-func window(prev, cur admin.Histogram) admin.Histogram {
+func window(prev, cur adminapi.Histogram) adminapi.Histogram {
 	if len(prev.Counts) != len(cur.Counts) || prev.Count > cur.Count {
-		prev = admin.Histogram{Counts: make([]uint64, len(cur.Counts))}
+		prev = adminapi.Histogram{Counts: make([]uint64, len(cur.Counts))}
 	}
-	w := admin.Histogram{Bounds: cur.Bounds, Counts: make([]uint64, len(cur.Counts)), Count: cur.Count - prev.Count}
+	w := adminapi.Histogram{Bounds: cur.Bounds, Counts: make([]uint64, len(cur.Counts)), Count: cur.Count - prev.Count}
 	for i := range cur.Counts {
 		w.Counts[i] = grown(prev.Counts[i], cur.Counts[i])
 	}
@@ -87,7 +87,7 @@ func window(prev, cur admin.Histogram) admin.Histogram {
 
 // quantile is the duration that the share q was below, taken to be spread
 // evenly within a bucket, as Prometheus does it.
-func quantile(h admin.Histogram, q float64) string {
+func quantile(h adminapi.Histogram, q float64) string {
 	n := min(len(h.Bounds), len(h.Counts)) // they come from the network
 	if h.Count == 0 || n == 0 {
 		return nothing

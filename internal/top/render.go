@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
 // unlimited is a height for output that is not a screen.
@@ -21,7 +21,7 @@ const mapWidth = 32
 // render returns one frame: lines of at most width characters, at most height
 // of them. Rates are what changed from prev to cur over elapsed. Names come from
 // the network and are stripped of what could steer a terminal.
-func render(prev, cur admin.State, elapsed time.Duration, width, height int) string {
+func render(prev, cur adminapi.State, elapsed time.Duration, width, height int) string {
 	lines := header(prev, cur, elapsed)
 	lines = append(lines, "")
 	lines = append(lines, workerTable(cur.Workers)...)
@@ -44,7 +44,7 @@ func render(prev, cur admin.State, elapsed time.Duration, width, height int) str
 }
 
 // header sums up the whole gateway.
-func header(prev, cur admin.State, elapsed time.Duration) []string {
+func header(prev, cur adminapi.State, elapsed time.Duration) []string {
 	a, b := prev.Totals, cur.Totals
 	queue := fmt.Sprintf("queue %d", cur.Queue.Waiting)
 	if cur.Queue.Waiting > 0 {
@@ -70,7 +70,7 @@ func header(prev, cur admin.State, elapsed time.Duration) []string {
 
 // workerTable has a line for each worker. In the map of its slots a full block
 // is at work, a shaded one holds a model's KV, a dot is empty.
-func workerTable(workers []admin.Worker) []string {
+func workerTable(workers []adminapi.Worker) []string {
 	rows := [][]string{{"WORKER", "STATE", "APPLIED", "BUSY", "SLOTS", "RESTARTS", "OWNERS"}}
 	for _, w := range workers {
 		rows = append(rows, []string{
@@ -83,7 +83,7 @@ func workerTable(workers []admin.Worker) []string {
 
 // deviceTable has a line for each device: what a step takes with one request and with
 // eight, with another busy worker beside, and what a change of adapter and a turn take.
-func deviceTable(devices []admin.Device) []string {
+func deviceTable(devices []adminapi.Device) []string {
 	rows := [][]string{{"DEVICE", "STEP", "OF 8", "WITH ANOTHER", "CHANGE", "TURN"}}
 	for _, d := range devices {
 		step := func(s float64) string {
@@ -99,7 +99,7 @@ func deviceTable(devices []admin.Device) []string {
 	return align("lrrrrr", rows)
 }
 
-func slotMap(w admin.Worker) string {
+func slotMap(w adminapi.Worker) string {
 	var b strings.Builder
 	for slot := range min(w.Slots, mapWidth) {
 		switch {
@@ -120,7 +120,7 @@ func slotMap(w admin.Worker) string {
 }
 
 // owners lists whose KV the slots hold, the most slots first.
-func owners(slots []admin.Slot) string {
+func owners(slots []adminapi.Slot) string {
 	count := map[string]int{}
 	for _, s := range slots {
 		if s.Model != "" {
@@ -138,15 +138,15 @@ func owners(slots []admin.Slot) string {
 
 // modelTable has the busiest models first: by tokens, then by requests, then by
 // who waits.
-func modelTable(prev, cur admin.State, elapsed time.Duration) []string {
-	before := make(map[string]admin.Model, len(prev.Models))
+func modelTable(prev, cur adminapi.State, elapsed time.Duration) []string {
+	before := make(map[string]adminapi.Model, len(prev.Models))
 	for _, m := range prev.Models {
 		before[m.Name] = m
 	}
 	models := slices.Clone(cur.Models)
-	tokens := func(m admin.Model) uint64 { return grown(before[m.Name].CompletionTokens, m.CompletionTokens) }
-	requests := func(m admin.Model) uint64 { return grown(before[m.Name].Requests, m.Requests) }
-	slices.SortStableFunc(models, func(a, b admin.Model) int {
+	tokens := func(m adminapi.Model) uint64 { return grown(before[m.Name].CompletionTokens, m.CompletionTokens) }
+	requests := func(m adminapi.Model) uint64 { return grown(before[m.Name].Requests, m.Requests) }
+	slices.SortStableFunc(models, func(a, b adminapi.Model) int {
 		return cmp.Or(
 			cmp.Compare(tokens(b), tokens(a)), cmp.Compare(requests(b), requests(a)),
 			cmp.Compare(b.Waiting, a.Waiting), strings.Compare(a.Name, b.Name))

@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -17,39 +17,39 @@ var update = flag.Bool("update", false, "write the golden files anew")
 var started = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // first and second are two looks, 2 s apart.
-func first() admin.State {
-	return admin.State{
+func first() adminapi.State {
+	return adminapi.State{
 		Time: started.Add(time.Hour), Started: started,
-		Totals: admin.Totals{Requests: 100, Errors: 1, Rejected: 3, PromptTokens: 1000, CompletionTokens: 5000, Swaps: 10, WarmHits: 40, WarmMisses: 10},
-		TTFT:   admin.Histogram{Bounds: []float64{0.1, 0.5, 1}, Counts: []uint64{50, 80, 90}, Count: 95},
-		Models: []admin.Model{{Name: "coding", Requests: 60, PromptTokens: 500, CompletionTokens: 3000}, {Name: "legal", Requests: 40, CompletionTokens: 2000}},
+		Totals: adminapi.Totals{Requests: 100, Errors: 1, Rejected: 3, PromptTokens: 1000, CompletionTokens: 5000, Swaps: 10, WarmHits: 40, WarmMisses: 10},
+		TTFT:   adminapi.Histogram{Bounds: []float64{0.1, 0.5, 1}, Counts: []uint64{50, 80, 90}, Count: 95},
+		Models: []adminapi.Model{{Name: "coding", Requests: 60, PromptTokens: 500, CompletionTokens: 3000}, {Name: "legal", Requests: 40, CompletionTokens: 2000}},
 	}
 }
 
-func second() admin.State {
+func second() adminapi.State {
 	s := first()
 	s.Time = s.Time.Add(2 * time.Second)
-	s.Queue = admin.Queue{Waiting: 4, OldestWaitSeconds: 1.26}
-	s.Totals = admin.Totals{
+	s.Queue = adminapi.Queue{Waiting: 4, OldestWaitSeconds: 1.26}
+	s.Totals = adminapi.Totals{
 		Requests: 110, Errors: 1, Rejected: 4, PromptTokens: 1400, CompletionTokens: 5900, Swaps: 13,
 		WarmHits: 49, WarmMisses: 11, KVTokensKept: 300, KVTokensLost: 50000000,
 	}
 	s.TTFT.Counts, s.TTFT.Count = []uint64{50, 88, 98}, 105
-	s.Models = []admin.Model{
+	s.Models = []adminapi.Model{
 		{Name: "coding", Requests: 61, PromptTokens: 600, CachedTokens: 75, CompletionTokens: 3100},
 		{Name: "legal", Requests: 48, CompletionTokens: 2800, PromptTokens: 300, Waiting: 1},
 		{Name: "medical", Requests: 1, Waiting: 3},
 	}
-	s.Devices = []admin.Device{
+	s.Devices = []adminapi.Device{
 		{Name: "CUDA0", Measured: true, Step: 0.0027, StepRequest: 0.0004, StepWorker: 0.0003, Swap: 0.0412, Turn: 1.3},
 		{Swap: 0.05, Turn: 1},
 	}
-	s.Workers = []admin.Worker{
+	s.Workers = []adminapi.Worker{
 		{
 			ID: 0, State: "up", Applied: "legal", InFlight: 3, Slots: 6, Restarts: 0,
-			SlotOwners: []admin.Slot{{Model: "legal", Busy: true}, {Model: "legal", Busy: true}, {Model: "coding"}, {Model: "legal", Busy: true}, {}, {}},
+			SlotOwners: []adminapi.Slot{{Model: "legal", Busy: true}, {Model: "legal", Busy: true}, {Model: "coding"}, {Model: "legal", Busy: true}, {}, {}},
 		},
-		{ID: 1, State: "draining", Applied: "coding", InFlight: 1, Slots: 40, Restarts: 12, SlotOwners: []admin.Slot{{Model: "coding", Busy: true}}},
+		{ID: 1, State: "draining", Applied: "coding", InFlight: 1, Slots: 40, Restarts: 12, SlotOwners: []adminapi.Slot{{Model: "coding", Busy: true}}},
 		{ID: 2, State: "down", Slots: 6, Restarts: 1},
 	}
 	return s
@@ -57,7 +57,7 @@ func second() admin.State {
 
 func TestRender(t *testing.T) {
 	for name, c := range map[string]struct {
-		prev          admin.State
+		prev          adminapi.State
 		width, height int
 	}{
 		"rates":   {first(), 100, 30},
@@ -103,12 +103,12 @@ func TestRenderFits(t *testing.T) {
 }
 
 func TestRenderOfWhatNobodySends(t *testing.T) {
-	odd := admin.State{
-		TTFT:    admin.Histogram{Bounds: []float64{1}, Counts: []uint64{1, 2, 3}, Count: 9},
-		Workers: []admin.Worker{{State: "\x1b[31mup", Slots: -3, Applied: strings.Repeat("x", 500)}},
-		Models:  []admin.Model{{Name: "a\x1b]0;title\x07\n"}},
+	odd := adminapi.State{
+		TTFT:    adminapi.Histogram{Bounds: []float64{1}, Counts: []uint64{1, 2, 3}, Count: 9},
+		Workers: []adminapi.Worker{{State: "\x1b[31mup", Slots: -3, Applied: strings.Repeat("x", 500)}},
+		Models:  []adminapi.Model{{Name: "a\x1b]0;title\x07\n"}},
 	}
-	for _, pair := range [][2]admin.State{{{}, {}}, {{}, odd}, {odd, {}}, {second(), first()}} {
+	for _, pair := range [][2]adminapi.State{{{}, {}}, {{}, odd}, {odd, {}}, {second(), first()}} {
 		if frame := render(pair[0], pair[1], 0, 100, 50); strings.ContainsAny(frame, "\x1b\x07") {
 			t.Errorf("a terminal would obey %q", frame)
 		}
@@ -116,7 +116,7 @@ func TestRenderOfWhatNobodySends(t *testing.T) {
 }
 
 func TestQuantile(t *testing.T) {
-	h := admin.Histogram{Bounds: []float64{0.1, 0.2, 0.4}, Counts: []uint64{0, 10, 30}, Count: 40}
+	h := adminapi.Histogram{Bounds: []float64{0.1, 0.2, 0.4}, Counts: []uint64{0, 10, 30}, Count: 40}
 	for q, want := range map[float64]string{0.125: "150 ms", 0.25: "200 ms", 0.5: "300 ms", 0.75: "400 ms", 0.99: "over 400 ms"} {
 		if got := quantile(h, q); got != want {
 			t.Errorf("%v: %s, not %s", q, got, want)

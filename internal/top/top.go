@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/terminal"
 )
 
@@ -89,9 +89,9 @@ func newViewer(o Options) *viewer {
 }
 
 // poll asks for the state. Its errors name the address and how to change it.
-func (v *viewer) poll(ctx context.Context) (admin.State, error) {
-	var s admin.State
-	url := v.base + admin.StatePath
+func (v *viewer) poll(ctx context.Context) (adminapi.State, error) {
+	var s adminapi.State
+	url := v.base + adminapi.StatePath
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", v.setting, err)
@@ -122,7 +122,7 @@ const (
 )
 
 // loop draws a frame for every look and whenever the terminal's size changes.
-func (v *viewer) loop(ctx context.Context, cur admin.State) error {
+func (v *viewer) loop(ctx context.Context, cur adminapi.State) error {
 	if _, err := io.WriteString(v.out, enterScreen); err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (v *viewer) loop(ctx context.Context, cur admin.State) error {
 }
 
 // draw overwrites the screen line by line, which does not flicker.
-func (v *viewer) draw(prev, cur admin.State, problem string) error {
+func (v *viewer) draw(prev, cur adminapi.State, problem string) error {
 	width, height := size(v.tty)
 	if problem != "" {
 		height--
@@ -181,6 +181,6 @@ func (v *viewer) draw(prev, cur admin.State, problem string) error {
 }
 
 // since is the state to compare with for averages since the gateway's start.
-func since(cur admin.State) admin.State {
-	return admin.State{Time: cur.Started, Started: cur.Started}
+func since(cur adminapi.State) adminapi.State {
+	return adminapi.State{Time: cur.Started, Started: cur.Started}
 }

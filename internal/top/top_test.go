@@ -12,16 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/loragate/loragate/internal/admin"
+	"github.com/loragate/loragate/internal/adminapi"
 )
 
 // gateway answers with one state after the other, the last one again and again;
 // nil is an error.
-func gateway(t *testing.T, states ...*admin.State) string {
+func gateway(t *testing.T, states ...*adminapi.State) string {
 	t.Helper()
 	var asked atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != admin.StatePath {
+		if r.URL.Path != adminapi.StatePath {
 			http.NotFound(w, r)
 			return
 		}
@@ -71,7 +71,7 @@ func TestGatewayCannotBeReached(t *testing.T) {
 		if err == nil || out.String() != "" {
 			t.Fatalf("%s: %v, %q", url, err, out.String())
 		}
-		for _, part := range []string{want, url + admin.StatePath, "--admin"} {
+		for _, part := range []string{want, url + adminapi.StatePath, "--admin"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("%q does not say %q", err, part)
 			}
@@ -92,7 +92,7 @@ func (s screen) Write(p []byte) (int, error) {
 
 func TestLiveScreen(t *testing.T) {
 	a, b := first(), second()
-	restarted := admin.State{Started: b.Time, Time: b.Time.Add(time.Second), Totals: admin.Totals{Requests: 7}}
+	restarted := adminapi.State{Started: b.Time, Time: b.Time.Add(time.Second), Totals: adminapi.Totals{Requests: 7}}
 	s := screen{make(chan string)}
 	v := newViewer(Options{URL: gateway(t, &b, nil, &restarted), Interval: time.Millisecond, Out: s})
 	ctx, cancel := context.WithCancel(t.Context())
