@@ -18,7 +18,8 @@ func runPlot(args []string, errOut io.Writer) error {
 	f := flag.NewFlagSet("bench plot FILE.json", flag.ContinueOnError)
 	f.SetOutput(errOut)
 	to := f.String("o", "", "write the picture to this `file`, as SVG")
-	title := f.String("title", "Many adapters, asked for by Zipf's law", "the `text` above it, such as the device and the model")
+	title := f.String("title", "Many adapters, asked for by Zipf's law",
+		"the `text` above it, such as the device and the model")
 	var files []string
 	for len(args) > 0 {
 		if err := f.Parse(args); err != nil {

@@ -97,16 +97,17 @@ func TestCalibrate(t *testing.T) {
 
 func TestBadCommandLines(t *testing.T) {
 	for want, args := range map[string][]string{
-		"name a benchmark":       {},
-		`no benchmark "miksed"`:  {"miksed"},
-		"what is":                {"mixed", "fast"},
-		"-warm":                  {"mixed", "-warm", "hot"},
-		"a number of 1 or more":  {"mixed", "-workers", "auto,0"},
-		"a number of 0 or more":  {"calibrate", "-idle", "some"},
-		"-contestants \"nginx\"": {"mixed", "-gateway", "main.go", "-base", "main.go", "-adapters", "main.go", "-llama-server", "main.go", "-contestants", "nginx"},
-		"it is key=value":        {"mixed", "-set", "scheduler.queue"},
-		"absent":                 {"calibrate", "-adapters", "absent/*.gguf"},
-		"tiny, 3b, 8b":           {"calibrate", "-random", "7b"},
+		"name a benchmark":      {},
+		`no benchmark "miksed"`: {"miksed"},
+		"what is":               {"mixed", "fast"},
+		"-warm":                 {"mixed", "-warm", "hot"},
+		"a number of 1 or more": {"mixed", "-workers", "auto,0"},
+		"a number of 0 or more": {"calibrate", "-idle", "some"},
+		"-contestants \"nginx\"": {"mixed", "-gateway", "main.go", "-base", "main.go", "-adapters", "main.go",
+			"-llama-server", "main.go", "-contestants", "nginx"},
+		"it is key=value": {"mixed", "-set", "scheduler.queue"},
+		"absent":          {"calibrate", "-adapters", "absent/*.gguf"},
+		"tiny, 3b, 8b":    {"calibrate", "-random", "7b"},
 	} {
 		err := run(t.Context(), args, &bytes.Buffer{}, &bytes.Buffer{})
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -141,7 +142,8 @@ func TestPlot(t *testing.T) {
 }
 
 func TestLengths(t *testing.T) {
-	for text, want := range map[string]load.Lengths{"": {Min: 7, Max: 7}, "30": {Min: 30, Max: 30}, "mix": {Min: 20, Max: 400}} {
+	for text, want := range map[string]load.Lengths{"": {Min: 7, Max: 7}, "30": {Min: 30, Max: 30},
+		"mix": {Min: 20, Max: 400}} {
 		if got, err := lengths(text, 7); err != nil || got != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}

@@ -64,17 +64,21 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 	f.StringVar(&o.setup.LlamaServer, "llama-server", ".llama/bin/llama-server", "the llama-server `program`")
 	f.StringVar(&o.setup.Gateway, "gateway", "", "the gateway `program`; built from ./cmd/gateway if left out")
 	f.StringVar(&o.setup.Base, "base", "deploy/demo/base.gguf", "the base model's `file`")
-	f.StringVar(&o.adapters, "adapters", "deploy/demo/adapters/*.gguf", "the adapters' `files`: patterns, separated by commas")
-	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: a `shape` such as tiny, 3b or 8b")
-	f.IntVar(&o.randomAdapters, "random-adapters", 8, "how many adapters of it, of rank 8 on q and v, of 8b of rank 16 on all modules")
+	f.StringVar(&o.adapters, "adapters", "deploy/demo/adapters/*.gguf",
+		"the adapters' `files`: patterns, separated by commas")
+	f.StringVar(&o.random, "random", "", "a model of random weights instead, written to a temporary folder: a `shape` "+
+		"such as tiny, 3b or 8b")
+	f.IntVar(&o.randomAdapters, "random-adapters", 8,
+		"how many adapters of it, of rank 8 on q and v, of 8b of rank 16 on all modules")
 	f.StringVar(&o.args, "args", "", "further `arguments` for every llama-server, such as \"-ngl 99\"")
-	f.Func("set", "a `key=value` of the gateway's configuration, such as scheduler.queue=64; may be repeated", func(kv string) error {
-		if !strings.Contains(kv, "=") {
-			return fmt.Errorf("it is key=value")
-		}
-		o.setup.Set = append(o.setup.Set, kv)
-		return nil
-	})
+	f.Func("set", "a `key=value` of the gateway's configuration, such as scheduler.queue=64; may be repeated",
+		func(kv string) error {
+			if !strings.Contains(kv, "=") {
+				return fmt.Errorf("it is key=value")
+			}
+			o.setup.Set = append(o.setup.Set, kv)
+			return nil
+		})
 	f.DurationVar(&o.setup.StartTimeout, "start-timeout", 5*time.Minute, "how long a server may take to start")
 	f.StringVar(&o.json, "json", "", "write the tables to this `file` as well, as they are completed")
 	f.IntVar(&o.rounds, "rounds", 0, "how often each case is run; 0 is 3, or 1 with -quick")
@@ -105,10 +109,13 @@ func parse(name string, args []string, errOut io.Writer) (*options, error) {
 func (o *options) mixedFlags(f *flag.FlagSet) {
 	o.contestants, o.traffic = mixed.Contestants(), words{mixed.Zipf, mixed.Single}
 	f.Var(&o.contestants, "contestants", "mixed: `which`, in the order of their runs")
-	f.Var(&o.concurrency, "concurrency", "mixed: `numbers` of clients; if left out 8,32,64 for zipf and 32 for single. calibrate: requests at once")
-	f.Var(&o.workers, "workers", "mixed: `numbers` of the gateway's workers, auto leaves the key out of its configuration; auto if left out. "+
+	f.Var(&o.concurrency, "concurrency", "mixed: `numbers` of clients; if left out 8,32,64 for zipf and 32 for single. "+
+		"calibrate: requests at once")
+	f.Var(&o.workers, "workers", "mixed: `numbers` of the gateway's workers, auto leaves the key out of its "+
+		"configuration; auto if left out. "+
 		"conversation: the first number counts")
-	f.IntVar(&o.slots, "slots", 0, "mixed: of each of the gateway's workers; 0 is the gateway's default, with a number of workers as many as the clients need. "+
+	f.IntVar(&o.slots, "slots", 0, "mixed: of each of the gateway's workers; 0 is the gateway's default, with a number "+
+		"of workers as many as the clients need. "+
 		"calibrate: of the server; 0 is the most requests at once")
 	f.Var(&o.kv, "kv", "mixed: `values` of workers.kv to compare; the key is left out if this is")
 	f.Var(&o.mps, "mps", "mixed: `values` of workers.mps to compare; the key is left out if this is")
@@ -116,8 +123,10 @@ func (o *options) mixedFlags(f *flag.FlagSet) {
 	f.IntVar(&o.rawSlots, "raw-slots", 0, "mixed: of the bare servers; 0 is the case's clients")
 	f.Var(&o.traffic, "traffic", "mixed: `kinds`: zipf over all adapters, single for the first alone")
 	f.IntVar(&o.requests, "requests", 0, "mixed: of each run; 0 is 6 for each client")
-	f.DurationVar(&o.budget, "budget", 0, "mixed: leave out further rounds that would end later; first rounds are always run; 0 is no bound")
-	f.BoolVar(&o.keep, "keep", true, "mixed: leave servers running until their last run, warmed up once; false needs memory for one at a time")
+	f.DurationVar(&o.budget, "budget", 0, "mixed: leave out further rounds that would end later; first rounds are "+
+		"always run; 0 is no bound")
+	f.BoolVar(&o.keep, "keep", true, "mixed: leave servers running until their last run, warmed up once; false needs "+
+		"memory for one at a time")
 	f.BoolVar(&o.check, "check", false, "mixed: compare every answer with what its adapter answers alone")
 	f.Float64Var(&o.nearTie, "near-tie", defaultNearTie,
 		"mixed: with -check, the gap of log-probabilities that rounding may bridge; single traffic shows how far it reaches")
@@ -128,7 +137,8 @@ func (o *options) calibrateFlags(f *flag.FlagSet) {
 	f.StringVar(&o.calibration, "calibration", "", "calibrate: write what was measured to this `file`, for simulate fit")
 	f.Var(&o.idle, "idle", "calibrate: `numbers` of tokens that the slots without a request hold; 0,2000,8000 if left out")
 	f.IntVar(&o.servers, "servers", 2, "calibrate: on one device, to see what they cost each other; 1 leaves that out")
-	f.StringVar(&o.mpsDir, "mps-dir", "", "calibrate: the `folder` in which a daemon of CUDA's multi-process service has its pipes, for servers under it")
+	f.StringVar(&o.mpsDir, "mps-dir", "", "calibrate: the `folder` in which a daemon of CUDA's multi-process service "+
+		"has its pipes, for servers under it")
 }
 
 // prepare finds or makes every file that the benchmarks need. The cleanup that

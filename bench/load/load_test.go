@@ -112,7 +112,8 @@ func TestTraceOfASingleAdapterHasTheSamePrompts(t *testing.T) {
 func TestTraceFollowsZipf(t *testing.T) {
 	const requests, adapters = 20000, 4
 	count := make([]float64, adapters)
-	for _, r := range Trace(TraceOptions{Seed: 1, Requests: requests, Adapters: adapters, Chars: 1, Answers: Lengths{20, 400}}) {
+	for _, r := range Trace(TraceOptions{Seed: 1, Requests: requests, Adapters: adapters, Chars: 1,
+		Answers: Lengths{20, 400}}) {
 		count[r.Adapter]++
 		if r.MaxTokens < 20 || r.MaxTokens > 400 {
 			t.Fatalf("an answer of %d tokens", r.MaxTokens)
@@ -200,9 +201,10 @@ func TestConfigHasOnlyWhatIsNotDefault(t *testing.T) {
 
 func TestCachesOfARawServer(t *testing.T) {
 	for want, r := range map[string]Raw{
-		"--parallel 4 --ctx-size 2048 --cache-ram 0":                                        {Slots: 4},
-		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified":                           {Slots: 4, Unified: true},
-		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified --kv-unified-per-slot 512": {Slots: 4, Unified: true, PerSlot: true},
+		"--parallel 4 --ctx-size 2048 --cache-ram 0":              {Slots: 4},
+		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified": {Slots: 4, Unified: true},
+		"--parallel 4 --ctx-size 2048 --cache-ram 0 --kv-unified --kv-unified-per-slot 512": {Slots: 4, Unified: true,
+			PerSlot: true},
 	} {
 		if got := strings.Join(r.args(512), " "); got != want {
 			t.Errorf("%+v: %s", r, got)
@@ -243,7 +245,8 @@ func TestChat(t *testing.T) {
 		io.WriteString(w, goodStream)
 	})
 	r := s.Chat(context.Background(), Request{})
-	if r.Err != nil || r.Text != "Hello" || r.Tokens != 3 || r.Computed != 8 || r.Cached != 5 || r.PromptMS != 4.5 || r.Worker != "1" {
+	if r.Err != nil || r.Text != "Hello" || r.Tokens != 3 || r.Computed != 8 || r.Cached != 5 || r.PromptMS != 4.5 ||
+		r.Worker != "1" {
 		t.Errorf("%+v", r)
 	}
 	if len(r.Arrivals) != 2 || r.TTFT != r.Arrivals[0] || r.Latency < r.Arrivals[1] {
@@ -253,7 +256,10 @@ func TestChat(t *testing.T) {
 
 func TestChatThatFails(t *testing.T) {
 	for want, handle := range map[string]http.HandlerFunc{
-		"status 503: busy": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "busy", http.StatusServiceUnavailable) },
+		"status 503: busy": func(w http.ResponseWriter,
+			_ *http.Request) {
+			http.Error(w, "busy", http.StatusServiceUnavailable)
+		},
 		"[DONE]": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, strings.TrimSuffix(goodStream, "data: [DONE]\n\n"))
 		},

@@ -63,7 +63,8 @@ func (p *process) stop() {
 func environment(more ...string) []string {
 	var env []string
 	for _, kv := range os.Environ() {
-		if !strings.HasPrefix(kv, "LLAMA_ARG_") && !strings.HasPrefix(kv, "LLAMA_API_KEY=") && !strings.HasPrefix(kv, "GATEWAY_") {
+		if !strings.HasPrefix(kv, "LLAMA_ARG_") && !strings.HasPrefix(kv, "LLAMA_API_KEY=") &&
+			!strings.HasPrefix(kv, "GATEWAY_") {
 			env = append(env, kv)
 		}
 	}

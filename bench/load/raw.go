@@ -37,7 +37,8 @@ func (r Raw) String() string {
 
 // args returns llama-server's arguments for the caches.
 func (r Raw) args(context int) []string {
-	args := []string{"--parallel", strconv.Itoa(r.Slots), "--ctx-size", strconv.Itoa(r.Slots * context), "--cache-ram", "0"}
+	args := []string{"--parallel", strconv.Itoa(r.Slots), "--ctx-size", strconv.Itoa(r.Slots * context), "--cache-ram",
+		"0"}
 	switch {
 	case r.Unified && r.PerSlot:
 		return append(args, "--kv-unified", PerSlotFlag, strconv.Itoa(context))

@@ -107,7 +107,8 @@ const pollInterval = 20 * time.Millisecond
 
 // whenReady blocks until ready says so, and returns the server, or stops it
 // and returns why it did not become ready.
-func (s *Server) whenReady(ctx context.Context, timeout time.Duration, ready func(context.Context) bool) (*Server, error) {
+func (s *Server) whenReady(ctx context.Context, timeout time.Duration, ready func(context.Context) bool) (*Server,
+	error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not ready after %s", timeout))
 	defer cancel()
 	ticker := time.NewTicker(pollInterval)

@@ -76,7 +76,8 @@ var (
 		"a student", "the gardener", "my sister", "an old friend", "the pilot", "a farmer"}
 	verbs = []string{"asked about", "wrote to me about", "could not explain", "has questions on", "changed the plan for",
 		"spent a week on", "made notes on", "disagrees about", "wants a summary of", "forgot to mention"}
-	objects = []string{"the weather in March", "a contract for a house", "sorting a list of numbers", "pain in the left knee",
+	objects = []string{"the weather in March", "a contract for a house", "sorting a list of numbers",
+		"pain in the left knee",
 		"the history of bread", "machine learning", "repairing a bicycle", "the price of copper", "a trip to the coast",
 		"growing tomatoes", "the rules of chess", "a noisy engine", "learning to swim", "two kinds of insurance"}
 	endings = []string{"What should I do first?", "How does that work?", "Can you explain it in simple terms?",
@@ -92,7 +93,8 @@ func Prompt(rng *rand.Rand, chars int) string {
 	}
 	ending := choose(rng, endings)
 	for first := true; first || b.Len()+len(ending) < chars; first = false {
-		fmt.Fprintf(&b, "On day %d %s %s %s. ", 1+rng.IntN(365), choose(rng, subjects), choose(rng, verbs), choose(rng, objects))
+		fmt.Fprintf(&b, "On day %d %s %s %s. ", 1+rng.IntN(365), choose(rng, subjects), choose(rng, verbs),
+			choose(rng, objects))
 	}
 	b.WriteString(ending)
 	return b.String()

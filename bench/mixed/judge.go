@@ -49,7 +49,8 @@ func (r reference) judge(got string, nearTie float64) verdict {
 			continue
 		}
 		for _, other := range t.Top {
-			if other.Text != "" && other.Text != t.Text && strings.HasPrefix(got, other.Text) && t.Logprob-other.Logprob < nearTie {
+			if other.Text != "" && other.Text != t.Text && strings.HasPrefix(got, other.Text) &&
+				t.Logprob-other.Logprob < nearTie {
 				return rounding
 			}
 		}

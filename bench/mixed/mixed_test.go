@@ -55,7 +55,8 @@ func TestJudgeCounts(t *testing.T) {
 
 func TestRowsHaveMediansAndRatios(t *testing.T) {
 	at := func(tokens, ttft float64) run {
-		return run{Summary: load.Summary{Requests: 2, TokensPerSecond: tokens, TTFT: []float64{ttft}, Latency: []float64{2 * ttft}},
+		return run{Summary: load.Summary{Requests: 2, TokensPerSecond: tokens, TTFT: []float64{ttft},
+			Latency: []float64{2 * ttft}},
 			workers: 2, spread: 1.5}
 	}
 	failed := run{Summary: load.Summary{Errors: 3}}
@@ -88,7 +89,8 @@ func TestRowsHaveMediansAndRatios(t *testing.T) {
 }
 
 func TestSpread(t *testing.T) {
-	results := []load.Result{{Worker: "0", Tokens: 30}, {Worker: "1", Tokens: 10}, {Worker: "0", Tokens: 20}, {Worker: "2", Tokens: 90, Err: errors.New("cut")}}
+	results := []load.Result{{Worker: "0", Tokens: 30}, {Worker: "1", Tokens: 10}, {Worker: "0", Tokens: 20},
+		{Worker: "2", Tokens: 90, Err: errors.New("cut")}}
 	if answered, busiest := spread(results, 3); answered != 2 || busiest != 2.5 {
 		t.Errorf("%d answered, the busiest made %v times its share", answered, busiest)
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 func TestPlanTakesTurnsAndMeasuresAllRowsFirst(t *testing.T) {
-	o := Options{Contestants: Contestants(), Gateways: []load.Gateway{{}}, Rows: []Row{{Zipf, 8}, {Single, 32}}, Rounds: 2, RawRounds: 1}
+	o := Options{Contestants: Contestants(), Gateways: []load.Gateway{{}}, Rows: []Row{{Zipf, 8}, {Single, 32}},
+		Rounds: 2, RawRounds: 1}
 	var got []string
 	for _, s := range o.plan() {
 		got = append(got, fmt.Sprintf("%d %s %d %s", s.round, s.row.Traffic, s.row.Clients, s.contestant))
@@ -104,9 +105,11 @@ func TestFleet(t *testing.T) {
 		uses []server
 		want string
 	}{
-		{"kept until the last use", true, 9, []server{raw, tuned, raw, tuned}, "start raw, start tuned, stop raw, stop tuned"},
+		{"kept until the last use", true, 9, []server{raw, tuned, raw, tuned},
+			"start raw, start tuned, stop raw, stop tuned"},
 		{"each use has its own", false, 9, []server{raw, raw}, "start raw, stop raw, start raw, stop raw"},
-		{"no room for two", true, 1, []server{raw, tuned, raw}, "start raw, fail tuned, stop raw, start tuned, stop tuned, start raw, stop raw"},
+		{"no room for two", true, 1, []server{raw, tuned, raw},
+			"start raw, fail tuned, stop raw, start tuned, stop tuned, start raw, stop raw"},
 		{"one that looks for room starts alone", true, 9, []server{raw, auto, raw, auto},
 			"start raw, stop raw, start auto, start raw, stop raw, stop auto"},
 	} {

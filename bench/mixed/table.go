@@ -38,7 +38,8 @@ func newTable(o Options, runs map[cell][]run) *report.Table {
 		},
 	}
 	if o.Check {
-		t.Columns = append(t.Columns, report.Column{Key: "wrong"}, report.Column{Key: "rounding"}, report.Column{Key: "answers"})
+		t.Columns = append(t.Columns, report.Column{Key: "wrong"}, report.Column{Key: "rounding"},
+			report.Column{Key: "answers"})
 	}
 	for _, row := range o.Rows {
 		addRow(t, row, o.contestants(), runs)
@@ -52,8 +53,10 @@ func about(o Options) string {
 	if o.Answers.Max != o.Answers.Min {
 		answers = fmt.Sprintf("%d to %d", o.Answers.Min, o.Answers.Max)
 	}
-	return fmt.Sprintf("one llama-server with lora per request as it comes (%s) and with one KV buffer for all slots (%s), "+
-		"a slot for each client, and the gateway; %d adapters, answers of %s tokens, prompts of about %d characters, %d tokens a slot; "+
+	return fmt.Sprintf("one llama-server with lora per request as it comes (%s) and with one KV buffer for all slots "+
+		"(%s), "+
+		"a slot for each client, and the gateway; %d adapters, answers of %s tokens, prompts of about %d characters, %d "+
+		"tokens a slot; "+
 		"medians of the rounds; x is gateway / raw or raw-tuned; spread is the busiest worker's tokens / the mean worker's",
 		Raw, RawTuned, len(o.Setup.Adapters), answers, o.Warmup.Chars, o.Setup.Context)
 }

@@ -26,7 +26,8 @@ const apiKey = "a-key-of-the-benchmark"
 func request(address string, stream bool) []byte {
 	body := fmt.Sprintf(requestBody, stream)
 	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nUser-Agent: overhead\r\nAccept: */*\r\n"+
-		"Authorization: Bearer "+apiKey+"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address, len(body), body)
+		"Authorization: Bearer "+apiKey+"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", address,
+		len(body), body)
 }
 
 // client is one connection that sends one request after the other. One goroutine

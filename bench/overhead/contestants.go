@@ -67,7 +67,8 @@ func newArena(ctx context.Context, opts Options, progress io.Writer) (*arena, er
 		}
 	}
 	starters := map[string]func(context.Context) (*contestant, error){
-		Nginx: a.startNginx, ReverseProxy: a.startReverseProxy, ReverseProxyUnix: a.startReverseProxyUnix, LlamaSwap: a.startLlamaSwap,
+		Nginx: a.startNginx, ReverseProxy: a.startReverseProxy, ReverseProxyUnix: a.startReverseProxyUnix,
+		LlamaSwap:    a.startLlamaSwap,
 		Gateway:      func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, Gateway, "info", "") },
 		GatewayQuiet: func(ctx context.Context) (*contestant, error) { return a.startGateway(ctx, GatewayQuiet, "warn", "") },
 		GatewayKeys: func(ctx context.Context) (*contestant, error) {
@@ -152,7 +153,8 @@ func (a *arena) startReverseProxyUnix(ctx context.Context) (*contestant, error) 
 	}
 	a.processes = append(a.processes, p)
 	address := net.JoinHostPort(host, port)
-	return a.launch(ctx, ReverseProxyUnix, address, filepath.Join(a.dir, reverseProxyName), "--listen", address, "--upstream", socket)
+	return a.launch(ctx, ReverseProxyUnix, address, filepath.Join(a.dir, reverseProxyName), "--listen", address,
+		"--upstream", socket)
 }
 
 func (a *arena) startReverseProxy(ctx context.Context) (*contestant, error) {
@@ -161,7 +163,8 @@ func (a *arena) startReverseProxy(ctx context.Context) (*contestant, error) {
 		return nil, err
 	}
 	address := net.JoinHostPort(host, port)
-	return a.launch(ctx, ReverseProxy, address, filepath.Join(a.dir, reverseProxyName), "--listen", address, "--upstream", a.upstream)
+	return a.launch(ctx, ReverseProxy, address, filepath.Join(a.dir, reverseProxyName), "--listen", address,
+		"--upstream", a.upstream)
 }
 
 // nginxConfig takes the directives for root, the number of workers, the
@@ -191,7 +194,8 @@ http {
 func (a *arena) startNginx(ctx context.Context) (*contestant, error) {
 	program := findNginx()
 	if program == "" {
-		return nil, fmt.Errorf("%w: no nginx on PATH nor where NGINX says; on Debian: apt-get install nginx-light", errMissing)
+		return nil, fmt.Errorf("%w: no nginx on PATH nor where NGINX says; on Debian: apt-get install nginx-light",
+			errMissing)
 	}
 	host, port, err := freeAddress()
 	if err != nil {
@@ -207,7 +211,8 @@ func (a *arena) startNginx(ctx context.Context) (*contestant, error) {
 		return nil, err
 	}
 	config := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, user, nginxWorkers(), a.upstream, address), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, nginxConfig, user, nginxWorkers(), a.upstream, address),
+		0o600); err != nil {
 		return nil, err
 	}
 	c, err := a.launch(ctx, Nginx, address, program, "-p", dir, "-c", config, "-g", "daemon off;")
@@ -279,7 +284,8 @@ func (a *arena) startLlamaSwap(ctx context.Context) (*contestant, error) {
 	}
 	program := lookPath(name)
 	if program == "" {
-		return nil, fmt.Errorf("%w: no llama-swap on PATH nor where LLAMA_SWAP says; see github.com/mostlygeek/llama-swap", errMissing)
+		return nil, fmt.Errorf("%w: no llama-swap on PATH nor where LLAMA_SWAP says; see github.com/mostlygeek/llama-swap",
+			errMissing)
 	}
 	host, port, err := freeAddress()
 	if err != nil {
@@ -319,7 +325,8 @@ log:
 `
 
 // tenant asks for apiKey and counts against limits, all of them too high to matter.
-var tenant = fmt.Sprintf("\ntenants: [{name: bench, keys: [%x], models: [coding*], requests_per_minute: 100000000, tokens_per_minute: 1000000000, monthly_tokens: 1000000000000}]\n",
+var tenant = fmt.Sprintf("\ntenants: [{name: bench, keys: [%x], models: [coding*], requests_per_minute: 100000000, "+
+	"tokens_per_minute: 1000000000, monthly_tokens: 1000000000000}]\n",
 	sha256.Sum256([]byte(apiKey)))
 
 func (a *arena) startGateway(ctx context.Context, name, level, more string) (*contestant, error) {

@@ -150,7 +150,8 @@ func TestRunSaysWhyAGatewayDoesNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := temporary(t)
-	_, err = Run(t.Context(), Options{GatewayBinary: broken, Self: self, Quick: true, Contestants: []string{Gateway}}, t.Output())
+	_, err = Run(t.Context(), Options{GatewayBinary: broken, Self: self, Quick: true, Contestants: []string{Gateway}},
+		t.Output())
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "cannot do it") {
 		t.Errorf("error %v, want the exit status and what the program said", err)
 	}

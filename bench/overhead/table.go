@@ -11,7 +11,8 @@ import (
 )
 
 func (a *arena) tables(rounds map[key][]sample, memory map[string]int64) []*report.Table {
-	conditions := fmt.Sprintf("an upstream that answers at once, on a Unix socket for the gateway and TCP for the others; "+
+	conditions := fmt.Sprintf("an upstream that answers at once, on a Unix socket for the gateway and TCP for the "+
+		"others; "+
 		"all on the same %d cores, nginx with %d workers; medians of %d rounds",
 		runtime.NumCPU(), nginxWorkers(), a.opts.Rounds)
 	if len(a.missing) > 0 {
@@ -31,7 +32,8 @@ func (a *arena) tables(rounds map[key][]sample, memory map[string]int64) []*repo
 		About:  fmt.Sprintf("%d streams of %d events at once, %s", streams, streamChunks, conditions),
 		Labels: []string{"proxy", "concurrency"},
 		Columns: []report.Column{
-			{Key: "chunks", Unit: "1/s"}, {Key: "cpu", Unit: "us/chunk"}, {Key: "first_p50", Unit: "ms"}, {Key: "first_p99", Unit: "ms"},
+			{Key: "chunks", Unit: "1/s"}, {Key: "cpu", Unit: "us/chunk"}, {Key: "first_p50", Unit: "ms"},
+			{Key: "first_p99", Unit: "ms"},
 		},
 	}
 	for _, c := range cases() {

@@ -30,16 +30,20 @@ func TestUpstreamTakesRequestsInEveryFraming(t *testing.T) {
 		input string
 		want  []string // what answers hold, in order
 	}{
-		"length":           {chat + "content-length: 2\r\n\r\n{}", []string{answerText}},
-		"chunked":          {chat + "Transfer-Encoding: Chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nT: 1\r\n\r\n", []string{answerText}},
-		"stream":           {chat + "Content-Length: 15\r\n\r\n{\"stream\":true}", []string{"[DONE]"}},
-		"stream, space":    {chat + "Content-Length: 16\r\n\r\n{\"stream\": true}", []string{"[DONE]"}},
-		"no stream":        {chat + "Content-Length: 16\r\n\r\n{\"stream\":false}", []string{answerText}},
-		"two requests":     {chat + "Content-Length: 2\r\n\r\n{}GET /health HTTP/1.1\r\n\r\n", []string{answerText, `{"status":"ok"}`}},
-		"after a stream":   {chat + "Content-Length: 15\r\n\r\n{\"stream\":true}GET /health HTTP/1.1\r\n\r\n", []string{"[DONE]", "ok"}},
-		"to be closed":     {"GET /health HTTP/1.1\r\nConnection: Close\r\n\r\nGET /health HTTP/1.1\r\n\r\n", []string{"ok"}},
-		"old version":      {"GET /health HTTP/1.0\r\n\r\nGET /health HTTP/1.1\r\n\r\n", []string{"ok"}},
-		"expects":          {chat + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}", []string{"100 Continue", answerText}},
+		"length": {chat + "content-length: 2\r\n\r\n{}", []string{answerText}},
+		"chunked": {chat + "Transfer-Encoding: Chunked\r\n\r\n1;x=y\r\n{\r\n1\r\n}\r\n0\r\nT: 1\r\n\r\n",
+			[]string{answerText}},
+		"stream":        {chat + "Content-Length: 15\r\n\r\n{\"stream\":true}", []string{"[DONE]"}},
+		"stream, space": {chat + "Content-Length: 16\r\n\r\n{\"stream\": true}", []string{"[DONE]"}},
+		"no stream":     {chat + "Content-Length: 16\r\n\r\n{\"stream\":false}", []string{answerText}},
+		"two requests": {chat + "Content-Length: 2\r\n\r\n{}GET /health HTTP/1.1\r\n\r\n",
+			[]string{answerText, `{"status":"ok"}`}},
+		"after a stream": {chat + "Content-Length: 15\r\n\r\n{\"stream\":true}GET /health HTTP/1.1\r\n\r\n",
+			[]string{"[DONE]", "ok"}},
+		"to be closed": {"GET /health HTTP/1.1\r\nConnection: Close\r\n\r\nGET /health HTTP/1.1\r\n\r\n", []string{"ok"}},
+		"old version":  {"GET /health HTTP/1.0\r\n\r\nGET /health HTTP/1.1\r\n\r\n", []string{"ok"}},
+		"expects": {chat + "Expect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+			[]string{"100 Continue", answerText}},
 		"query":            {"POST /slots/3?action=erase HTTP/1.1\r\nContent-Length: 0\r\n\r\n", []string{"n_erased"}},
 		"unknown":          {"GET /nothing HTTP/1.1\r\n\r\n", []string{"404 Not Found"}},
 		"cut body":         {chat + "Content-Length: 3\r\n\r\n{}", nil},
@@ -81,7 +85,8 @@ func TestUpstreamIsRightHTTP(t *testing.T) {
 	go newUpstream("/a.gguf,/b.gguf", 2).serve(listener)
 	get := func(method, path, body string) string {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+listener.Addr().String()+path, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+listener.Addr().String()+path,
+			strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,20 +147,23 @@ func TestClientAcceptsOnlyWholeAnswers(t *testing.T) {
 		stream bool
 		want   string // in the error; "" is none
 	}{
-		"whole":              {sized(whole, len(whole)), false, ""},
-		"chunked":            {chunked(whole[:30], whole[30:]) + end, false, ""},
-		"stream":             {chunked(stream) + end, true, ""},
-		"stream in parts":    {chunked(stream[:half], stream[half:]) + end, true, ""},
-		"status":             {strings.Replace(sized("busy", 4), "200 OK", "429 Too Many Requests", 1), false, `"HTTP/1.1 429 Too Many Requests": busy`},
-		"short":              {sized(whole, len(whole)+1), false, "unexpected EOF"},
-		"nothing":            {"", false, "unexpected EOF"},
-		"other text":         {sized("{}", 2), false, "not whole"},
-		"cut text":           {sized(whole[:len(whole)-1], len(whole)-1), false, "not whole"},
-		"no length":          {"HTTP/1.1 200 OK\r\n\r\n" + whole, false, "says nothing of its length"},
-		"closing":            {strings.Replace(sized(whole, len(whole)), "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1), false, errClosing.Error()},
+		"whole":           {sized(whole, len(whole)), false, ""},
+		"chunked":         {chunked(whole[:30], whole[30:]) + end, false, ""},
+		"stream":          {chunked(stream) + end, true, ""},
+		"stream in parts": {chunked(stream[:half], stream[half:]) + end, true, ""},
+		"status": {strings.Replace(sized("busy", 4), "200 OK", "429 Too Many Requests", 1), false,
+			`"HTTP/1.1 429 Too Many Requests": busy`},
+		"short":      {sized(whole, len(whole)+1), false, "unexpected EOF"},
+		"nothing":    {"", false, "unexpected EOF"},
+		"other text": {sized("{}", 2), false, "not whole"},
+		"cut text":   {sized(whole[:len(whole)-1], len(whole)-1), false, "not whole"},
+		"no length":  {"HTTP/1.1 200 OK\r\n\r\n" + whole, false, "says nothing of its length"},
+		"closing": {strings.Replace(sized(whole, len(whole)), "\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1),
+			false, errClosing.Error()},
 		"stream without end": {chunked(stream), true, "unexpected EOF"},
-		"not done":           {chunked(strings.TrimSuffix(stream, "data: [DONE]\n\n")) + end, true, "does not end with [DONE]"},
-		"lost event":         {chunked(strings.TrimPrefix(stream, "data: {}\n\n")) + end, true, "199 events, not 200"},
+		"not done": {chunked(strings.TrimSuffix(stream, "data: [DONE]\n\n")) + end, true,
+			"does not end with [DONE]"},
+		"lost event": {chunked(strings.TrimPrefix(stream, "data: {}\n\n")) + end, true, "199 events, not 200"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ours, theirs := net.Pipe()
@@ -166,7 +174,8 @@ func TestClientAcceptsOnlyWholeAnswers(t *testing.T) {
 					io.WriteString(theirs, c.answer)
 				}
 			}()
-			client := &client{conn: ours, r: bufio.NewReader(ours), request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), stream: c.stream}
+			client := &client{conn: ours, r: bufio.NewReader(ours), request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+				stream: c.stream}
 			_, err := client.once()
 			switch {
 			case c.want == "" && err != nil:
@@ -189,7 +198,8 @@ func TestLoadCountsFailures(t *testing.T) {
 	}
 	defer f.close()
 	_, err = f.load(t.Context(), amount{time: time.Hour})
-	if err == nil || !strings.Contains(err.Error(), "4 requests failed and 0 were answered") || !strings.Contains(err.Error(), "not today") {
+	if err == nil || !strings.Contains(err.Error(), "4 requests failed and 0 were answered") ||
+		!strings.Contains(err.Error(), "not today") {
 		t.Errorf("error %v", err)
 	}
 	if errors.Is(err, io.EOF) {

@@ -19,11 +19,13 @@ func table(rows ...report.Row) []*report.Table {
 }
 
 func row(traffic, clients, server string, output, p99 float64) report.Row {
-	return report.Row{Labels: []string{traffic, clients, server}, Values: map[string]float64{"output": output, "ttft_p99": p99}}
+	return report.Row{Labels: []string{traffic, clients, server},
+		Values: map[string]float64{"output": output, "ttft_p99": p99}}
 }
 
 var full = table(
-	row("zipf", "32", "raw", 250, 20000), row("zipf", "32", "gateway", 1200, 560), row("zipf", "32", "raw-tuned", 646, 15400),
+	row("zipf", "32", "raw", 250, 20000), row("zipf", "32", "gateway", 1200, 560),
+	row("zipf", "32", "raw-tuned", 646, 15400),
 	row("zipf", "8", "gateway", 800, 140), row("zipf", "8", "raw", 257, 11200),
 	row("single", "32", "gateway", 1700, 450), row("zipf", "8", "gateway kv=<split>", 700, 200),
 )
@@ -53,7 +55,8 @@ func TestPictureIsWellFormedAndNamesEveryLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := texts(t, picture)
-	for _, want := range []string{"A & B", "Tokens per second", "raw 250", "raw-tuned 646", "gateway 1,200", "kv=<split> 700",
+	for _, want := range []string{"A & B", "Tokens per second", "raw 250", "raw-tuned 646", "gateway 1,200",
+		"kv=<split> 700",
 		"raw 20 s", "gateway 0.56 s", "8", "32", "clients"} {
 		if !slices.Contains(got, want) {
 			t.Errorf("no text is %q: %q", want, got)
@@ -78,7 +81,8 @@ func TestPictureOfARunThatWasCut(t *testing.T) {
 }
 
 func TestLongNamesFit(t *testing.T) {
-	for name, want := range map[string]int{"raw 250": 12, "workers=16 kv=unified mps=auto 1,250 s": 7, strings.Repeat("x", 200): 7} {
+	for name, want := range map[string]int{"raw 250": 12, "workers=16 kv=unified mps=auto 1,250 s": 7,
+		strings.Repeat("x", 200): 7} {
 		if got := fontSize(name); got != want {
 			t.Errorf("%q is written at size %d, not %d", name, got, want)
 		}
@@ -145,7 +149,8 @@ func TestAxes(t *testing.T) {
 }
 
 func TestNumbers(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.3: "0.3", 1.1499: "1.15", 263.4: "263", 999: "999", 1468.2: "1,468", 1234567: "1,234,567"} {
+	for v, want := range map[float64]string{0: "0", 0.3: "0.3", 1.1499: "1.15", 263.4: "263", 999: "999",
+		1468.2: "1,468", 1234567: "1,234,567"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is written %s, not %s", v, got, want)
 		}

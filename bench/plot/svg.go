@@ -59,7 +59,8 @@ func SVG(tables []*report.Table, title string) ([]byte, error) {
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" font-family="%s">`,
 		width, height, width, height, fonts)
 	d.add(`<title>%s</title>`, html.EscapeString(title))
-	d.add(`<rect x="0.5" y="0.5" width="%d" height="%d" rx="8" fill="%s" stroke="%s"/>`, width-1, height-1, background, border)
+	d.add(`<rect x="0.5" y="0.5" width="%d" height="%d" rx="8" fill="%s" stroke="%s"/>`, width-1, height-1, background,
+		border)
 	d.text(24, 30, 15, ink, "start", `font-weight="600"`, title)
 	for i, p := range panels {
 		all, err := read(t, p.key, p.factor)
@@ -79,7 +80,8 @@ func (d *drawing) add(format string, args ...any) { fmt.Fprintf(d, format+"\n", 
 
 // text adds a text, whose more are further attributes.
 func (d *drawing) text(x, y float64, size int, colour, anchor, more, text string) {
-	d.add(`<text x="%.1f" y="%.1f" font-size="%d" fill="%s" text-anchor="%s" %s>%s</text>`, x, y, size, colour, anchor, more, html.EscapeString(text))
+	d.add(`<text x="%.1f" y="%.1f" font-size="%d" fill="%s" text-anchor="%s" %s>%s</text>`, x, y, size, colour, anchor,
+		more, html.EscapeString(text))
 }
 
 // panel draws a panel whose vertical axis is at left.
@@ -134,6 +136,7 @@ func (d *drawing) line(x, y axis, s series, colour string) {
 	d.add(`<polyline points="%s" fill="none" stroke="%s" stroke-width="%.1f" stroke-linejoin="round" stroke-linecap="round"/>`,
 		strings.Join(path, " "), colour, lineWidth)
 	for _, p := range s.points {
-		d.add(`<circle cx="%.1f" cy="%.1f" r="%d" fill="%s" stroke="%s" stroke-width="1.5"/>`, x.at(p.clients), y.at(p.value), markRadius, colour, background)
+		d.add(`<circle cx="%.1f" cy="%.1f" r="%d" fill="%s" stroke="%s" stroke-width="1.5"/>`, x.at(p.clients),
+			y.at(p.value), markRadius, colour, background)
 	}
 }

@@ -50,7 +50,8 @@ func table(t *testing.T, passed []string) string {
 	}
 	slices.Sort(rows)
 	var out strings.Builder
-	fmt.Fprintf(&out, "| SDK | endpoint | %s |\n|%s\n", strings.Join(features, " | "), strings.Repeat(" --- |", len(features)+2))
+	fmt.Fprintf(&out, "| SDK | endpoint | %s |\n|%s\n", strings.Join(features, " | "),
+		strings.Repeat(" --- |", len(features)+2))
 	for _, row := range rows {
 		sdk, endpoint, _ := strings.Cut(row, " | ")
 		fmt.Fprintf(&out, "| %s | `%s` |", sdk, endpoint)

@@ -168,7 +168,8 @@ func (c *tally) count(tr trial, want llamatest.Answer, got string, err error) {
 	case want.Judge(got) == llamatest.Rounding, want.Gap(got) < c.tie:
 		c.roundoff++
 	default:
-		c.wrong = append(c.wrong, fmt.Sprintf("%+v, parted at a gap of %.3f\n got  %q\n want %q", tr, want.Gap(got), got, want.Text))
+		c.wrong = append(c.wrong, fmt.Sprintf("%+v, parted at a gap of %.3f\n got  %q\n want %q", tr, want.Gap(got), got,
+			want.Text))
 	}
 }
 

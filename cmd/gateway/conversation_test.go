@@ -31,7 +31,8 @@ type turn struct {
 const conversationTurns = 4
 
 // followUps are what users say after their first question.
-var followUps = []string{"Why?", "Please give me an example.", "And what should I do next?", "Can you say that in fewer words?"}
+var followUps = []string{"Why?", "Please give me an example.", "And what should I do next?",
+	"Can you say that in fewer words?"}
 
 // references are servers that have one adapter each, by its file.
 type references map[string]*llamatest.Server
@@ -106,7 +107,8 @@ type talked struct {
 }
 
 func (g *gatewayProcess) talk(model string, messages []message) (talked, error) {
-	body, err := json.Marshal(map[string]any{"model": model, "messages": messages, "temperature": 0, "max_tokens": answerTokens})
+	body, err := json.Marshal(map[string]any{"model": model, "messages": messages, "temperature": 0,
+		"max_tokens": answerTokens})
 	if err != nil {
 		return talked{}, err
 	}

@@ -28,8 +28,10 @@ embedders:
 	}
 	inputs := []string{"What is rain?", "How do I sort a list?", strings.Repeat("a long text ", 60)}
 	var want answer
-	llamatest.StartPlain(t, "--model", llamatest.Base(), "--embeddings", "--pooling", "mean", "--parallel", "1", "--ctx-size", "512",
-		"--batch-size", "512", "--ubatch-size", "512").Must(t, "POST", "/v1/embeddings", map[string]any{"input": inputs}, &want)
+	llamatest.StartPlain(t, "--model", llamatest.Base(), "--embeddings", "--pooling", "mean", "--parallel", "1",
+		"--ctx-size", "512",
+		"--batch-size", "512", "--ubatch-size", "512").Must(t, "POST", "/v1/embeddings", map[string]any{"input": inputs},
+		&want)
 	body, err := json.Marshal(map[string]any{"model": "small", "input": inputs})
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +39,8 @@ embedders:
 	each(4, 8, func(int) {
 		resp, text, err := g.as("", "POST", "/v1/embeddings", string(body))
 		var got answer
-		if err != nil || resp.StatusCode != 200 || json.Unmarshal([]byte(text), &got) != nil || got.Model != "small" || got.Usage.Prompt != want.Usage.Prompt || len(got.Data) != 3 {
+		if err != nil || resp.StatusCode != 200 || json.Unmarshal([]byte(text), &got) != nil || got.Model != "small" ||
+			got.Usage.Prompt != want.Usage.Prompt || len(got.Data) != 3 {
 			t.Errorf("%v, %.300s", err, text)
 			return
 		}
@@ -92,9 +95,11 @@ embedders:
 			Prompt int `json:"prompt_tokens"`
 		}
 	}
-	ask := map[string]any{"query": "Where is Tokyo?", "documents": []string{"Japan is a country", "Hello there", "A contract binds"}, "top_n": 2}
+	ask := map[string]any{"query": "Where is Tokyo?",
+		"documents": []string{"Japan is a country", "Hello there", "A contract binds"}, "top_n": 2}
 	var want answer
-	llamatest.StartPlain(t, "--model", llamatest.Base(), "--reranking", "--parallel", "1", "--ctx-size", "512").Must(t, "POST", "/v1/rerank", ask, &want)
+	llamatest.StartPlain(t, "--model", llamatest.Base(), "--reranking", "--parallel", "1", "--ctx-size", "512").Must(t,
+		"POST", "/v1/rerank", ask, &want)
 	for _, path := range []string{"/v1/rerank", "/v1/reranking"} {
 		ask["model"] = "order"
 		body, err := json.Marshal(ask)
@@ -103,7 +108,8 @@ embedders:
 		}
 		status, text := g.post(path, string(body))
 		var got answer
-		if err := json.Unmarshal([]byte(text), &got); err != nil || status != 200 || got.Model != "order" || len(got.Results) != 2 || got.Usage != want.Usage {
+		if err := json.Unmarshal([]byte(text), &got); err != nil || status != 200 || got.Model != "order" ||
+			len(got.Results) != 2 || got.Usage != want.Usage {
 			t.Fatalf("%s: %d %s, %v; want %+v", path, status, text, err, want)
 		}
 		for i, r := range got.Results {

@@ -60,7 +60,8 @@ var ways = []asked{
 	}, func(a map[string]any) string { return dig(a, "content") }, []string{"content"}, false},
 	{"chat", chatPath, func(model, prompt string) map[string]any {
 		return map[string]any{"model": model, "messages": userMessage(prompt), "max_tokens": answerTokens, "temperature": 0}
-	}, func(a map[string]any) string { return dig(a, "choices", 0, "message", "content") }, []string{"choices", "delta", "content"}, true},
+	}, func(a map[string]any) string { return dig(a, "choices", 0, "message", "content") },
+		[]string{"choices", "delta", "content"}, true},
 }
 
 // send asks and returns the text of the answer.
@@ -128,7 +129,8 @@ func TestEndpointsContaminateNothing(t *testing.T) {
 	t.Parallel()
 	g := serve(t, realConfig(t, 2, 4))
 	ref, rng := llamatest.NewReference(t), rand.New(rand.NewPCG(8, 9))
-	files := map[string]string{"demo": "", "coding": llamatest.Adapters()["coding"], "legal": llamatest.Adapters()["legal"], "chat": llamatest.Adapters()["chat"]}
+	files := map[string]string{"demo": "", "coding": llamatest.Adapters()["coding"],
+		"legal": llamatest.Adapters()["legal"], "chat": llamatest.Adapters()["chat"]}
 	names := []string{"demo", "coding", "legal", "chat"}
 	type question struct {
 		asked
@@ -137,7 +139,8 @@ func TestEndpointsContaminateNothing(t *testing.T) {
 	}
 	list := make([]question, 240)
 	for i := range list {
-		list[i] = question{ways[i%len(ways)], names[rng.IntN(len(names))], sharedPrefixes[rng.IntN(len(sharedPrefixes))] + sharedQuestions[rng.IntN(3)], rng.IntN(2) == 0}
+		list[i] = question{ways[i%len(ways)], names[rng.IntN(len(names))],
+			sharedPrefixes[rng.IntN(len(sharedPrefixes))] + sharedQuestions[rng.IntN(3)], rng.IntN(2) == 0}
 	}
 	var c tally
 	each(8, len(list), func(i int) {
@@ -165,16 +168,21 @@ func TestUtilities(t *testing.T) {
 		{"/tokenize", `{"model":"coding","content":"What is rain?"}`, 200, `"tokens":[438,284,1229,39]`},
 		{"/detokenize", `{"tokens":[438,284,1229,39]}`, 200, "What is rain?"},
 		{"/apply-template", `{"messages":[{"role":"user","content":"Hi"}]}`, 200, "Hi"},
-		{"/v1/messages/count_tokens", `{"model":"coding","messages":[{"role":"user","content":"What is rain?"}]}`, 200, `{"input_tokens":8}`},
-		{"/v1/messages/count_tokens", `{"model":"nobody","messages":[]}`, 404, `{"error":{"message":"The model \"nobody\" does not exist.","type":"not_found_error"}`},
+		{"/v1/messages/count_tokens", `{"model":"coding","messages":[{"role":"user","content":"What is rain?"}]}`, 200,
+			`{"input_tokens":8}`},
+		{"/v1/messages/count_tokens", `{"model":"nobody","messages":[]}`, 404,
+			`{"error":{"message":"The model \"nobody\" does not exist.","type":"not_found_error"}`},
 		{"/tokenize", `{"model":"nobody","content":"x"}`, 404, `"code":"model_not_found"`},
 		{"/tokenize", `[`, 400, "invalid_request_error"},
 		{"/completion", `{"prompt":"What is rain?","n_predict":3,"temperature":0}`, 200, `"model":"demo"`},
 		{"/completion", `{"model":"coding","prompt":["What is rain?","What is a contract?"],"n_predict":3}`, 200, `[{`},
 		{"/infill", `{"input_prefix":"a","input_suffix":"b"}`, 501, "Infill is not supported by this model"},
-		{"/v1/messages", `{"model":"coding","messages":[{"role":"user","content":"Hi"}]}`, 400, `"type":"invalid_request_error"`},
-		{"/v1/messages", `{"model":"coding","max_tokens":5,"messages":[{"role":"user","content":"` + strings.Repeat("word ", 2000) + `"}]}`, 400, `{"error":{"message":"`},
-		{"/v1/messages", `{"model":"nobody","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}`, 404, `"request_id":"req_`},
+		{"/v1/messages", `{"model":"coding","messages":[{"role":"user","content":"Hi"}]}`, 400,
+			`"type":"invalid_request_error"`},
+		{"/v1/messages", `{"model":"coding","max_tokens":5,"messages":[{"role":"user","content":"` + strings.Repeat("word "+
+			"", 2000) + `"}]}`, 400, `{"error":{"message":"`},
+		{"/v1/messages", `{"model":"nobody","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}`, 404,
+			`"request_id":"req_`},
 		{"/v1/responses", `{"input":"Hi"}`, 400, "model"},
 	} {
 		status, text := g.post(c.path, c.body)
@@ -217,7 +225,8 @@ func TestStreamsAreLlamaServersOwn(t *testing.T) {
 			}
 			got, want := normalized(t, ours), normalized(t, string(theirs))
 			if !slices.Equal(got, want) {
-				t.Errorf("%s, progress %v: got\n%s\nwant\n%s", way.name, progress, strings.Join(got, "\n"), strings.Join(want, "\n"))
+				t.Errorf("%s, progress %v: got\n%s\nwant\n%s", way.name, progress, strings.Join(got, "\n"),
+					strings.Join(want, "\n"))
 			}
 			if strings.Contains(ours, "prompt_progress") != progress {
 				t.Errorf("%s, progress %v: %s", way.name, progress, ours)
@@ -228,7 +237,8 @@ func TestStreamsAreLlamaServersOwn(t *testing.T) {
 
 // normalized are the lines of a stream without what differs from one to the next.
 func normalized(t *testing.T, stream string) (lines []string) {
-	volatile := []string{"id", "item_id", "created", "created_at", "completed_at", "model", "timings", "generation_settings", "id_slot", "time_ms", "prompt"}
+	volatile := []string{"id", "item_id", "created", "created_at", "completed_at", "model", "timings",
+		"generation_settings", "id_slot", "time_ms", "prompt"}
 	var clean func(v any)
 	clean = func(v any) {
 		switch v := v.(type) {

@@ -239,7 +239,8 @@ func floodedByOne(t *testing.T) {
 		}
 		// If the flood's turn had not begun when the state was read, it is one more.
 		if ahead := turn - before.Totals.Swaps - 1; ahead > 1 {
-			t.Errorf("%s waited for %d turns besides the one under way: %v", model, ahead, tu.sequence(before.Totals.Swaps, turn))
+			t.Errorf("%s waited for %d turns besides the one under way: %v", model, ahead,
+				tu.sequence(before.Totals.Swaps, turn))
 		}
 	}
 	f.halt()
@@ -308,7 +309,8 @@ func floodedByAll(t *testing.T) {
 		t.Logf("%s: %d answers", models[i], f.answers.Load())
 	}
 	t.Logf("turns: %v", list)
-	if unseen := len(list) - len(slices.DeleteFunc(slices.Clone(list), func(o string) bool { return o == "" })); unseen*4 > len(list) {
+	if unseen := len(list) - len(slices.DeleteFunc(slices.Clone(list),
+		func(o string) bool { return o == "" })); unseen*4 > len(list) {
 		t.Errorf("%d of %d turns were not seen: too little is known", unseen, len(list))
 	}
 	for _, model := range models {

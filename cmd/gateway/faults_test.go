@@ -35,7 +35,8 @@ func TestRealWorkerKilled(t *testing.T) {
 		pids[0] = g.replacement(0, pids[0])
 	})
 	t.Run("in mid-stream", func(t *testing.T) {
-		resp := g.open(t.Context(), chat("legal", "Tell me a long story.", `,"stream":true,"max_tokens":900,"ignore_eos":true`))
+		resp := g.open(t.Context(), chat("legal", "Tell me a long story.",
+			`,"stream":true,"max_tokens":900,"ignore_eos":true`))
 		defer resp.Body.Close()
 		lines := bufio.NewReader(resp.Body)
 		if _, err := lines.ReadString('\n'); err != nil {
@@ -145,7 +146,8 @@ func TestClientsOwnAdapterIsOverruled(t *testing.T) {
 	t.Parallel()
 	g := serve(t, realConfig(t, 1, 2))
 	plain := g.ask("demo", sdkQuestion)
-	for _, more := range []string{`,"lora":[{"id":0,"scale":1}]`, `,"id_slot":1`, `,"lora":[],"lora":[{"id":1,"scale":1}]`} {
+	for _, more := range []string{`,"lora":[{"id":0,"scale":1}]`, `,"id_slot":1`,
+		`,"lora":[],"lora":[{"id":1,"scale":1}]`} {
 		_, body := g.post(chatPath, chat("demo", sdkQuestion, `,"max_tokens":200`+more))
 		var part answerText
 		if err := json.Unmarshal([]byte(body), &part); err != nil || part.text() != plain.text {

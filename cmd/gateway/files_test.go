@@ -40,7 +40,8 @@ func TestClientsTakeNoFilesFromWorkers(t *testing.T) {
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	for i := range 20 {
-		resp, err := client.Post(g.url+chatPath, "application/json", strings.NewReader(chat("coding", fmt.Sprint("Hi ", i), "")))
+		resp, err := client.Post(g.url+chatPath, "application/json",
+			strings.NewReader(chat("coding", fmt.Sprint("Hi ", i), "")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,8 @@ func TestSilentClientsKeepNobodyOut(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			resp, err := client.Post(g.url+chatPath, "application/json", strings.NewReader(chat("coding", fmt.Sprint("Hi ", i), "")))
+			resp, err := client.Post(g.url+chatPath, "application/json",
+				strings.NewReader(chat("coding", fmt.Sprint("Hi ", i), "")))
 			if err != nil {
 				t.Error(err)
 				return

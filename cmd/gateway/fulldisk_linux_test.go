@@ -47,7 +47,8 @@ func (c *crowded) stop() {
 func (c *crowded) asks(model string, n int) {
 	c.t.Helper()
 	for range n {
-		if status := c.g.statusFor("k0", http.MethodPost, chatPath, chat(model, "Hi", `,"max_tokens":4`)); status != http.StatusOK {
+		if status := c.g.statusFor("k0", http.MethodPost, chatPath,
+			chat(model, "Hi", `,"max_tokens":4`)); status != http.StatusOK {
 			c.t.Errorf("%s: status %d", model, status)
 		}
 	}
@@ -84,7 +85,8 @@ func (c *crowded) account(want int64) {
 func (c *crowded) refused(what string, err error) {
 	c.t.Helper()
 	var refusal *adminclient.Error
-	if !errors.As(err, &refusal) || refusal.Status != http.StatusInsufficientStorage || refusal.Code != "disk_full" || !strings.Contains(refusal.Message, "the disk is full") {
+	if !errors.As(err, &refusal) || refusal.Status != http.StatusInsufficientStorage || refusal.Code != "disk_full" ||
+		!strings.Contains(refusal.Message, "the disk is full") {
 		c.t.Errorf("%s: %v (%+v)", what, err, refusal)
 	}
 	if err != nil && strings.Contains(err.Error(), c.disk.Dir) {
@@ -100,7 +102,8 @@ func (c *crowded) degraded(full bool) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if resp.StatusCode != http.StatusOK || strings.Contains(text, `"degraded"`) != full || strings.Contains(text, "full") != full {
+	if resp.StatusCode != http.StatusOK || strings.Contains(text, `"degraded"`) != full ||
+		strings.Contains(text, "full") != full {
 		c.t.Errorf("/ready: %s %s", resp.Status, text)
 	}
 	url := c.g.adminURL()
@@ -148,13 +151,15 @@ const fullLine = "the disk of the state is full"
 // serves, says once what is wrong, refuses what would add something and removes what
 // frees some; with room again everything works, and the account is exact.
 func TestGatewayOnAFullDisk(t *testing.T) {
+	long(t)
 	t.Parallel()
 	disk := fulldisk.New(t, "8m")
 	if disk == nil {
 		return
 	}
 	c := &crowded{t: t, disk: disk, state: filepath.Join(disk.Dir, "state")}
-	c.config = realConfig(t, 1, 2) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}]\n", c.state, auth.Hash("k0"))
+	c.config = realConfig(t, 1, 2) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}]\n", c.state,
+		auth.Hash("k0"))
 	one, two := llamatest.Variant(t, "one", 1), llamatest.Variant(t, "two", 2)
 	c.start()
 	a, err := c.admin.Put(t.Context(), "first", adminapi.PutRequest{Source: one}, true)
@@ -170,7 +175,8 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 	c.stop()
 
 	disk.Fill()
-	c.config += "compositions: [{name: both, parts: [{adapter: coding}, {adapter: chat}]}]\n" // what is configured needs no room
+	c.config += "compositions: [{name: both, parts: [{adapter: coding}, {adapter: " +
+		"chat}]}]\n" // what is configured needs no room
 	c.start()
 	c.g.wait(fullLine, func(l map[string]any) bool { return strings.HasPrefix(fmt.Sprint(l["msg"]), fullLine) })
 	c.asks("first", 5)
@@ -231,13 +237,15 @@ func TestGatewayOnAFullDisk(t *testing.T) {
 // TestGatewayStopsOnAFullDisk ends while usage waits for room: it is in the account of
 // the next start, once.
 func TestGatewayStopsOnAFullDisk(t *testing.T) {
+	long(t)
 	t.Parallel()
 	disk := fulldisk.New(t, "8m")
 	if disk == nil {
 		return
 	}
 	c := &crowded{t: t, disk: disk, state: filepath.Join(disk.Dir, "state")}
-	c.config = fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}]\n", c.state, auth.Hash("k0"))
+	c.config = fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}]\n", c.state,
+		auth.Hash("k0"))
 	c.start()
 	c.asks("coding", 3)
 	c.stop()

@@ -61,11 +61,13 @@ func TestTwoEndsAreNone(t *testing.T) {
 // that may not use it and with one that may.
 func TestScalesAreNoWayToTheBase(t *testing.T) {
 	t.Parallel()
-	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf("tenants:\n  - {name: one, keys: [%s], models: [chat, coding]}\n  - {name: all, keys: [%s]}\n",
+	g := serve(t, fakeConfig(t, 1, "")+fmt.Sprintf("tenants:\n  - {name: one, keys: [%s], models: [chat, coding]}\n  - "+
+		"{name: all, keys: [%s]}\n",
 		auth.Hash("one-key"), auth.Hash("all-key")))
 	for model, one := range map[string]int{
 		"chat": 200, "chat@0.5": 200, "chat@-1": 200, "chat+coding@0": 200, "demo": 404,
-		"chat@0": 404, "chat@-0.0": 404, "chat@0+coding@0": 404, "chat@1+chat@-1": 404, "chat@0.001": 404, "chat@0.0001+coding@-0.009": 404,
+		"chat@0": 404, "chat@-0.0": 404, "chat@0+coding@0": 404, "chat@1+chat@-1": 404, "chat@0.001": 404,
+		"chat@0.0001+coding@-0.009": 404,
 	} {
 		for key, want := range map[string]int{"one-key": one, "all-key": 200} {
 			if got := g.statusFor(key, "POST", chatPath, chat(model, "Hi", "")); got != want {

@@ -102,7 +102,8 @@ func TestHeirWithoutAdmin(t *testing.T) {
 	t.Parallel()
 	r := serveReplaceable(t, same)
 	address := strings.TrimPrefix(r.adminURL(), "http://")
-	heir := run(t, "serve", "--replace", "--config", write(t, strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: ""`, 1)))
+	heir := run(t, "serve", "--replace", "--config",
+		write(t, strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: ""`, 1)))
 	heir.says("ready")
 	if code := r.end(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -139,7 +140,8 @@ func TestHeirThatCannotServe(t *testing.T) {
 		"model":        {strings.Replace(r.config, llamatest.Base(), short, 1), "base model"},
 		"folder":       {strings.Replace(r.config, "adapters: {dir: ", "adapters: {dir: /nowhere", 1), "adapters.dir"},
 		"certificates": {r.config + "tls: {cert: " + short + ", key: " + short + "}\n", "tls: "},
-		"admin port":   {strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: "`+used.Addr().String()+`"`, 1), "address already in use"},
+		"admin port": {strings.Replace(r.config, `listen: "127.0.0.1:0"`, `listen: "`+used.Addr().String()+`"`, 1),
+			"address already in use"},
 	} {
 		t.Run(name, func(t *testing.T) { r.fails(t, c.config, c.reason) })
 	}

@@ -32,14 +32,16 @@ func (g generator) number() string {
 	if g.IntN(3) > 0 {
 		return strconv.Itoa(g.IntN(20))
 	}
-	return g.pick("-1", "-2147483648", "0", "1", "1999", "2001", "100000", "400000000", "2147483647", "4294967296", "1e300", "0.5", "-0.0", "99999999999999999999")
+	return g.pick("-1", "-2147483648", "0", "1", "1999", "2001", "100000", "400000000", "2147483647", "4294967296",
+		"1e300", "0.5", "-0.0", "99999999999999999999")
 }
 
 func (g generator) quote(text string) string { raw, _ := json.Marshal(text); return string(raw) }
 
 // text is words, or something that some parser may read.
 func (g generator) text() string {
-	return strings.Repeat(g.pick("a", "hello ", ")", "((", `\`, `"`, "é", "\n", "{", "[[", "#", "<think>", "\x00"), 1+g.IntN(1+g.IntN(50)))
+	return strings.Repeat(g.pick("a", "hello ", ")", "((", `\`, `"`, "é", "\n", "{", "[[", "#", "<think>", "\x00"),
+		1+g.IntN(1+g.IntN(50)))
 }
 
 // list is a JSON array of so many at most.
@@ -117,7 +119,8 @@ func (g generator) pattern(depth int) string {
 // schema is a JSON schema, most often of a known kind.
 func (g generator) schema(depth int) string {
 	if depth == 0 {
-		return g.pick(`{}`, `{"type":"string"}`, `{"type":"integer"}`, `{"$ref":"#/$defs/a"}`, `{"type":"null"}`, `{"const":"[["}`, `{"type":"integer","minimum":-5,"maximum":99999}`)
+		return g.pick(`{}`, `{"type":"string"}`, `{"type":"integer"}`, `{"$ref":"#/$defs/a"}`, `{"type":"null"}`,
+			`{"const":"[["}`, `{"type":"integer","minimum":-5,"maximum":99999}`)
 	}
 	sub := func() string { return g.schema(depth - 1) }
 	switch g.IntN(10) {
@@ -142,7 +145,8 @@ func (g generator) schema(depth int) string {
 	for i := range g.IntN(1 + g.IntN(20)) {
 		properties = append(properties, fmt.Sprintf(`"p%d":%s`, i, sub()))
 	}
-	return fmt.Sprintf(`{"type":"object","properties":{%s},"required":["p0"],"additionalProperties":%s}`, strings.Join(properties, ","), g.pick("true", "false", sub()))
+	return fmt.Sprintf(`{"type":"object","properties":{%s},"required":["p0"],"additionalProperties":%s}`,
+		strings.Join(properties, ","), g.pick("true", "false", sub()))
 }
 
 // fields are names that llama-server reads, beside those that carry a request.
@@ -159,7 +163,8 @@ var fields = strings.Fields(`n_indent n_keep n_discard n_cache_reuse t_max_predi
 
 // carriers are the least that each endpoint takes.
 var carriers = map[string][]string{
-	"/completion":               {`"prompt":"hi","n_predict":8`, `"prompt":["a","b"],"n_predict":4`, `"prompt":[5,"x",7],"n_predict":4`},
+	"/completion": {`"prompt":"hi","n_predict":8`, `"prompt":["a","b"],"n_predict":4`,
+		`"prompt":[5,"x",7],"n_predict":4`},
 	"/v1/completions":           {`"prompt":"hi","max_tokens":8`},
 	chatPath:                    {`"messages":[{"role":"user","content":"hi"}],"max_tokens":8`},
 	"/v1/responses":             {`"input":"hi","max_output_tokens":8`},
@@ -276,7 +281,8 @@ func TestGeneratedRequests(t *testing.T) {
 			t.Fatalf("request %d: the worker has grown from %d to %d KiB\n%s\n%s", sent, begun, taken, path, body)
 		}
 	}
-	t.Logf("%d requests, by status %v; the worker had %d KiB at most, %d at the start", sent, statuses, peakMemory(pid), begun)
+	t.Logf("%d requests, by status %v; the worker had %d KiB at most, %d at the start", sent, statuses, peakMemory(pid),
+		begun)
 	if statuses[http.StatusOK] == 0 || len(statuses) == 1 {
 		t.Error("either none or all of them came to the worker")
 	}

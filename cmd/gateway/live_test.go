@@ -287,7 +287,8 @@ func (w *world) await(name string, fits func(adminapi.Adapter) bool) {
 
 // awaitAdapter blocks until a record fits, and returns it; one that is not there
 // is empty.
-func awaitAdapter(t *testing.T, client *adminclient.Client, name string, fits func(adminapi.Adapter) bool) adminapi.Adapter {
+func awaitAdapter(t *testing.T, client *adminclient.Client, name string,
+	fits func(adminapi.Adapter) bool) adminapi.Adapter {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -420,7 +421,8 @@ func (w *world) refuse(fault, path, victim string) {
 		if err != nil || a.Reason == "" {
 			w.t.Errorf("%s as %s: %v, %+v; want a reason", fault, target, err, a)
 		}
-		if target == name && a.State != "rejected" || target == victim && (a.State != "ready" || a.Digest != w.latest[victim]) {
+		if target == name && a.State != "rejected" || target == victim &&
+			(a.State != "ready" || a.Digest != w.latest[victim]) {
 			w.t.Errorf("%s: %s is %s with %.12s", fault, target, a.State, a.Digest)
 		}
 		w.t.Logf("%s: %s", fault, refusal.Message)

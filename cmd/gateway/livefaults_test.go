@@ -30,7 +30,10 @@ func badSource(t *testing.T, content []byte) string {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/good.gguf", func(w http.ResponseWriter, _ *http.Request) { w.Write(content) })
-	mux.HandleFunc("/broken.gguf", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	mux.HandleFunc("/broken.gguf", func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+	})
 	mux.HandleFunc("/cut.gguf", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(content)))
 		w.Write(content[:1000])
@@ -92,6 +95,7 @@ func bomb(t *testing.T, megabytes int) []byte {
 // the gateway says what is wrong, goes on with what it had and writes nothing
 // where it should not.
 func TestSourcesThatFail(t *testing.T) {
+	long(t)
 	good := llamatest.VariantBytes(t, 1)
 	url := badSource(t, good)
 	root := t.TempDir()
@@ -116,7 +120,8 @@ func TestSourcesThatFail(t *testing.T) {
 	sent := func(filename string, content []byte, digest string) func(name string) error {
 		return func(name string) error {
 			_, err := client.Upload(t.Context(), name, adminclient.Upload{
-				Filename: filename, Body: bytes.NewReader(content), Size: int64(len(content)), Put: adminapi.PutRequest{Digest: digest},
+				Filename: filename, Body: bytes.NewReader(content), Size: int64(len(content)),
+				Put: adminapi.PutRequest{Digest: digest},
 			})
 			return err
 		}
@@ -161,7 +166,8 @@ func TestSourcesThatFail(t *testing.T) {
 				t.Errorf("%s: the message tells where the state is: %v", name, err)
 			}
 		})
-		if got, err := client.Adapter(t.Context(), "old-"+fault); err != nil || got.Digest != old.Digest || got.State != "ready" {
+		if got, err := client.Adapter(t.Context(), "old-"+fault); err != nil || got.Digest != old.Digest ||
+			got.State != "ready" {
 			t.Errorf("after %s: %+v, %v", fault, got, err)
 		}
 		for name, want := range map[string]int{"old-" + fault: http.StatusOK, "new-" + fault: http.StatusNotFound} {
@@ -177,7 +183,8 @@ func TestSourcesThatFail(t *testing.T) {
 		}
 	})
 	checkNothingOutside(t, root)
-	if a, err := client.Put(t.Context(), "mine", adminapi.PutRequest{Source: url + "/good.gguf"}, true); err != nil || a.Digest != want.Digest {
+	if a, err := client.Put(t.Context(), "mine", adminapi.PutRequest{Source: url + "/good.gguf"}, true); err != nil ||
+		a.Digest != want.Digest {
 		t.Errorf("from a good source: %+v, %v", a, err)
 	}
 }

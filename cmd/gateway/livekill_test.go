@@ -39,6 +39,7 @@ func (k *killing) Read(b []byte) (int, error) {
 // before the change or as it was to be, and as it was to be if the change was
 // acknowledged.
 func TestGatewayKilledWhileItChanges(t *testing.T) {
+	long(t)
 	t.Parallel()
 	stateDir := filepath.Join(t.TempDir(), "state")
 	config := fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\n", stateDir)

@@ -39,7 +39,8 @@ func newShelf(t *testing.T, workers int, more string, fill func(dir string)) *sh
 	if fill != nil {
 		fill(s.dir)
 	}
-	s.config = strings.Replace(fakeConfig(t, workers, ", reload_interval: 10ms"+more), filepath.Dir(llamatest.Adapters()["coding"]), s.dir+", settle: 20ms", 1) +
+	s.config = strings.Replace(fakeConfig(t, workers, ", reload_interval: 10ms"+more),
+		filepath.Dir(llamatest.Adapters()["coding"]), s.dir+", settle: 20ms", 1) +
 		fmt.Sprintf("state: {dir: %s}\n", filepath.Join(root, "state"))
 	s.start()
 	return s
@@ -129,6 +130,7 @@ func isReady(a adminapi.Adapter) bool { return a.State == "ready" }
 // TestAdapterThatEndsWorkersIsFound puts one adapter that passes every check and
 // ends each process that loads it among several new ones.
 func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
+	long(t)
 	t.Parallel()
 	s := newShelf(t, 2, "", nil)
 	s.put(s.dir, "old", llamatest.VariantBytes(t, 100))
@@ -141,12 +143,16 @@ func TestAdapterThatEndsWorkersIsFound(t *testing.T) {
 	if !strings.Contains(a.Reason, "told to end") {
 		t.Errorf("the reason %q does not have what the worker said", a.Reason)
 	}
-	s.serves(map[string]int{"good0": 200, "good1": 200, "good2": 200, "good3": 200, "old": 200, "demo": 200, "poison": 503})
+	s.serves(map[string]int{"good0": 200, "good1": 200, "good2": 200, "good3": 200, "old": 200, "demo": 200,
+		"poison": 503})
 
 	// A replacement that ends workers leaves the version before.
 	first := s.await("old", isReady)
 	s.put(s.dir, "old", llamatest.Marked(t, 51, fakeworker.Poison))
-	a = s.await("old", func(a adminapi.Adapter) bool { return strings.Contains(a.Reason, "quarantined") && a.State == "ready" })
+	a = s.await("old", func(a adminapi.Adapter) bool {
+		return strings.Contains(a.Reason, "quarantined") &&
+			a.State == "ready"
+	})
 	if _, digest, _ := s.ask("old"); a.Digest != first.Digest || digest != first.Digest {
 		t.Errorf("after a bad replacement %.12s answers, by %+v; want %.12s", digest, a, first.Digest)
 	}
@@ -322,11 +328,13 @@ func TestDrainedWorkerRestsUntilItIsResumed(t *testing.T) {
 // TestMemoryThatRunsOut gives workers room for five of twelve adapters, and tells
 // the gateway nothing of it: all are served, in turns, and none is called bad.
 func TestMemoryThatRunsOut(t *testing.T) {
+	long(t)
 	const adapters, fit = 12, 5
 	size := len(llamatest.VariantBytes(t, 0))
 	s := newShelf(t, 2, fmt.Sprintf(`, args: ["--memory", "%d"]`, fit*size), func(dir string) {
 		for i := range adapters {
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%02d.gguf", i)), llamatest.VariantBytes(t, i), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%02d.gguf", i)), llamatest.VariantBytes(t, i),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -337,7 +345,8 @@ func TestMemoryThatRunsOut(t *testing.T) {
 			t.Errorf("%s: %d", name, status)
 		}
 	}
-	s.g.says("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or workers.max_loaded")
+	s.g.says("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or " +
+		"workers.max_loaded")
 	list, err := s.admin.Adapters(t.Context())
 	if err != nil || len(list) != adapters {
 		t.Fatalf("%d adapters, %v", len(list), err)

@@ -61,7 +61,8 @@ func run(t *testing.T, args ...string) *gatewayProcess {
 // runProgram is run by way of another program, which becomes the gateway.
 func runProgram(t *testing.T, program string, args ...string) *gatewayProcess {
 	t.Helper()
-	g := &gatewayProcess{t: t, cmd: exec.Command(program, args...), exited: make(chan struct{}), drained: make(chan struct{}), wake: make(chan struct{})}
+	g := &gatewayProcess{t: t, cmd: exec.Command(program, args...), exited: make(chan struct{}),
+		drained: make(chan struct{}), wake: make(chan struct{})}
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +197,14 @@ func (g *gatewayProcess) end() int {
 		return exit.ExitCode()
 	}
 	return 0
+}
+
+// long keeps a test that takes seconds out of the short ones, and says so.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds, which -short leaves out")
+	}
 }
 
 // serve starts a gateway with the configuration and waits until it is ready.

@@ -72,7 +72,8 @@ func TestMistakesAreTheClients(t *testing.T) {
 	pid := g.workerPIDs(1)[0]
 	for _, m := range mistakes() {
 		status, text := g.post(m.path, `{"model":"coding",`+m.more+`}`)
-		named := strings.Contains(text, `"param":"`+m.param+`"`) || strings.HasPrefix(m.path, "/v1/messages") && strings.Contains(text, `"`+m.param+`\"`)
+		named := strings.Contains(text, `"param":"`+m.param+`"`) || strings.HasPrefix(m.path, "/v1/messages") &&
+			strings.Contains(text, `"`+m.param+`\"`)
 		if status != 400 || !strings.Contains(text, `"type":"invalid_request_error"`) || !named {
 			t.Errorf("%s %s: %d %.300s", m.path, m.more, status, text)
 		}
@@ -80,7 +81,8 @@ func TestMistakesAreTheClients(t *testing.T) {
 	// llama-server comes to it in the middle of the stream.
 	status, text := g.post("/completion", `{"model":"coding","prompt":"hi","stream":true,"grammar":"root ::= \"ab\" <[5]>"}`)
 	events := strings.Split(strings.TrimSpace(text), "\n\n")
-	if last := events[len(events)-1]; status != 200 || len(events) < 2 || !strings.Contains(last, `"invalid_request_error","param":"grammar"`) {
+	if last := events[len(events)-1]; status != 200 || len(events) < 2 ||
+		!strings.Contains(last, `"invalid_request_error","param":"grammar"`) {
 		t.Errorf("streamed: %d %s", status, text)
 	}
 	if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 || !alive(pid) {

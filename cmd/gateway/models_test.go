@@ -151,12 +151,14 @@ func TestMoreAdaptersThanFit(t *testing.T) {
 	})
 	c.report(t)
 	url := g.adminURL()
-	hits, misses := g.metric(url, `loragate_adapter_requests_total{loaded="hit"}`), g.metric(url, `loragate_adapter_requests_total{loaded="miss"}`)
+	hits, misses := g.metric(url, `loragate_adapter_requests_total{loaded="hit"}`),
+		g.metric(url, `loragate_adapter_requests_total{loaded="miss"}`)
 	reloads := g.metric(url, "loragate_reloads_total")
 	t.Logf("%d requests for %d adapters: %d hits, %d misses (hit rate %.0f %%), %d reloads",
 		requests, adapters, hits, misses, 100*float64(hits)/float64(hits+misses), reloads)
 	if hits+misses != requests || misses == 0 || reloads == 0 || reloads > misses {
-		t.Errorf("%d hits, %d misses, %d reloads of %d requests: the trace tests nothing, or they are miscounted", hits, misses, reloads, requests)
+		t.Errorf("%d hits, %d misses, %d reloads of %d requests: the trace tests nothing, or they are miscounted", hits,
+			misses, reloads, requests)
 	}
 	state, err := adminState(g.adminURL())
 	if err != nil {

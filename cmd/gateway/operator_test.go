@@ -36,7 +36,8 @@ type operation struct {
 func operations(t *testing.T, root, one, two, folder, broken string) []operation {
 	first, second := digestOf(t, one)[:12], digestOf(t, two)[:12]
 	return []operation{
-		{"adapters add shop " + one + " --alias store --max-concurrency 2", []string{"shop is ready, version 1, " + first}, false},
+		{"adapters add shop " + one + " --alias store --max-concurrency 2", []string{"shop is ready, version 1, " + first},
+			false},
 		{"adapters add sent --upload " + two, []string{"sent is", "version 1, " + second}, false},
 		{"adapters add trained --upload " + folder, []string{"trained is", "version 1"}, false},
 		{"adapters add local " + folder, []string{"local is ready, version 1"}, false},
@@ -58,7 +59,8 @@ func operations(t *testing.T, root, one, two, folder, broken string) []operation
 		{"adapters add coding " + one, []string{"comes from the directory"}, true},
 		{"adapters ls", []string{"NAME", "shop", first, "mix", "shop@0.7 + coding", "bad", "rejected", "not a GGUF"}, false},
 		{"adapters add shop " + two, []string{"shop is ready, version 2, " + second}, false},
-		{"adapters show shop", []string{"aliases", "version 1", "version 2", "answers", digestOf(t, one), digestOf(t, two)}, false},
+		{"adapters show shop", []string{"aliases", "version 1", "version 2", "answers", digestOf(t, one),
+			digestOf(t, two)}, false},
 		{"adapters rollback shop", []string{"shop goes back from version 2 to version 1, " + first}, false},
 		{"adapters rollback shop", []string{"no version before"}, true},
 		{"adapters pin shop", []string{"shop is", "version 1, " + first}, false},
@@ -81,6 +83,7 @@ func operations(t *testing.T, root, one, two, folder, broken string) []operation
 // TestOperators runs the commands that change a running gateway, one after the
 // other.
 func TestOperators(t *testing.T) {
+	long(t)
 	const token = "a-token-of-the-tests-own"
 	t.Setenv("GATEWAY_ADMIN_TOKEN", token) // which the gateway reads, too
 	root := t.TempDir()

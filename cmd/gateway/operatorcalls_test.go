@@ -136,7 +136,8 @@ func TestAddSends(t *testing.T) {
 	}
 	t.Chdir(filepath.Dir(file))
 	const query = "?aliases=x&aliases=y&description=good+for&digest=d&filename=a.gguf&max_concurrency=3&pin=true&preload=true&scale=-0.5&weight=2 "
-	flags := slices.Concat(strings.Fields("--digest d --scale -0.5 --alias x --alias y --weight 2 --max-concurrency 3 --pin --preload --no-wait"), []string{"--description", "good for"})
+	flags := slices.Concat(strings.Fields("--digest d --scale -0.5 --alias x --alias y --weight 2 --max-concurrency 3 "+
+		"--pin --preload --no-wait"), []string{"--description", "good for"})
 	ready := []string{`{"state":"ready"}`}
 	s := newScript(t, map[string][]string{
 		"PUT /admin/v1/adapters/a": ready, "PUT /admin/v1/adapters/a/file": ready, "GET /admin/v1/adapters/a": ready,
@@ -150,7 +151,8 @@ func TestAddSends(t *testing.T) {
 			`"max_concurrency":3,"pin":true,"preload":true,"scale":-0.5,"source":"` + file + `","weight":2}`},
 		{append(flags, "a.gguf", "--upload"), "PUT /admin/v1/adapters/a/file" + query + "GGUF"},
 		{append(flags, "a.gguf", "--admin", elsewhere), "PUT /admin/v1/adapters/a/file" + query + "GGUF"},
-		{[]string{"hf://owner/repo@main", "--no-wait", "--admin", elsewhere}, `PUT /admin/v1/adapters/a {"source":"hf://owner/repo@main"}`},
+		{[]string{"hf://owner/repo@main", "--no-wait", "--admin", elsewhere},
+			`PUT /admin/v1/adapters/a {"source":"hf://owner/repo@main"}`},
 		{[]string{"--part", "b=0.5", "--part", "c", "--weight", "2", "--no-wait"},
 			`PUT /admin/v1/adapters/a {"parts":[{"adapter":"b","scale":0.5},{"adapter":"c","scale":null}],"weight":2}`},
 		{[]string{"--upload", "a.gguf"}, "GET /admin/v1/adapters/a"}, // it waits
@@ -167,7 +169,8 @@ func TestAddSends(t *testing.T) {
 // TestOperatorAccess is about where the address and the token come from.
 func TestOperatorAccess(t *testing.T) {
 	s := newScript(t, map[string][]string{
-		"GET " + adminapi.AdaptersPath: {`{}`}, "GET " + adminapi.WorkersPath: {`{}`}, "GET " + adminapi.StatePath: {`{"time":"2030-01-01T00:00:00Z"}`},
+		"GET " + adminapi.AdaptersPath: {`{}`}, "GET " + adminapi.WorkersPath: {`{}`},
+		"GET " + adminapi.StatePath: {`{"time":"2030-01-01T00:00:00Z"}`},
 	})
 	good, empty := filepath.Join(t.TempDir(), "good"), filepath.Join(t.TempDir(), "empty")
 	for file, text := range map[string]string{good: "the-token-in-a-file\n", empty: "\n"} {
@@ -219,7 +222,8 @@ func TestRemoveSeveral(t *testing.T) {
 	t.Parallel()
 	s := newScript(t, map[string][]string{"DELETE /admin/v1/adapters/a": {""}, "DELETE /admin/v1/adapters/c": {""}})
 	_, said, err := s.operate(t, "adapters", "rm", "a", "b", "c", "d")
-	if said != "a is removed\nc is removed\n" || err == nil || err.Error() != "there is no /admin/v1/adapters/b\nthere is no /admin/v1/adapters/d" {
+	if said != "a is removed\nc is removed\n" || err == nil ||
+		err.Error() != "there is no /admin/v1/adapters/b\nthere is no /admin/v1/adapters/d" {
 		t.Errorf("%q, %v", said, err)
 	}
 }
@@ -242,9 +246,11 @@ func TestWaitForWorkers(t *testing.T) {
 		err              bool
 	}{
 		{"drained at last", "drain 0", busy, list(busy, busy, `"drained":true,"state":"drained"`), 3, "drained", false},
-		{"resumed meanwhile", "drain 0", busy, list(busy, `"in_flight":1`), 2, "worker 0 was resumed before nothing ran on it", true},
+		{"resumed meanwhile", "drain 0", busy, list(busy, `"in_flight":1`), 2,
+			"worker 0 was resumed before nothing ran on it", true},
 		{"restarted", "restart 0", old, list(old, `"pid":0,"state":"down"`, `"pid":8,"state":"up"`), 3, "8", false},
-		{"down at once", "restart 0", `"pid":0,"state":"down"`, list(`"pid":0,"state":"down"`, `"pid":8,"state":"up"`), 2, "8", false},
+		{"down at once", "restart 0", `"pid":0,"state":"down"`, list(`"pid":0,"state":"down"`, `"pid":8,"state":"up"`), 2,
+			"8", false},
 		{"a spare took its place", "restart 0", old, list(old, `"pid":0,"state":"spare"`), 2, "spare", false},
 		{"gone meanwhile", "restart 0", old, []string{`{"workers":[{"id":1}]}`}, 1, "there is no worker 0", true},
 	} {

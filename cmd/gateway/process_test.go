@@ -151,7 +151,8 @@ func TestStopLosesNoLine(t *testing.T) {
 	g := serve(t, fakeConfig(t, 2, ""))
 	const requests = 100
 	for n := range requests {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+chatPath, strings.NewReader(chat("coding", "hi", "")))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+chatPath,
+			strings.NewReader(chat("coding", "hi", "")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +204,8 @@ func TestNoOrphans(t *testing.T) {
 	}
 	for name, args := range map[string]string{"serving": "", "starting": `, args: ["--deaf"]`} {
 		t.Run(name, func(t *testing.T) {
-			text := fmt.Sprintf("listen: 127.0.0.1:0\nadmin: {listen: \"127.0.0.1:0\"}\nmodel: {name: demo, path: %s}\nworkers: {command: %s, count: 2, slots: 2, self_test: false%s}\nlog: {format: json, level: debug}\n",
+			text := fmt.Sprintf("listen: 127.0.0.1:0\nadmin: {listen: \"127.0.0.1:0\"}\nmodel: {name: demo, path: "+
+				"%s}\nworkers: {command: %s, count: 2, slots: 2, self_test: false%s}\nlog: {format: json, level: debug}\n",
 				llamatest.Base(), wrapper, args)
 			g := run(t, "serve", "--config", write(t, text))
 			seen := map[any]bool{}
@@ -252,6 +254,7 @@ func TestStaleRuntimeDirectoriesAreRemoved(t *testing.T) {
 // TestHungWorkerIsReplaced stops a worker's process: it is alive and answers
 // nothing.
 func TestHungWorkerIsReplaced(t *testing.T) {
+	long(t)
 	t.Parallel()
 	g := serve(t, fakeConfig(t, 1, ", hang_timeout: 1s"))
 	pid := g.workerPIDs(1)[0]

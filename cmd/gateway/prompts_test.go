@@ -77,7 +77,8 @@ func TestStreamedPromptsAreLlamaServersOwn(t *testing.T) {
 	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	adapter := llamatest.Adapters()["coding"]
-	bare := llamatest.Start(t, []string{adapter}, "--parallel", "4", "--ctx-size", "4096", "--cache-ram", "0", "--threads", "1")
+	bare := llamatest.Start(t, []string{adapter}, "--parallel", "4", "--ctx-size", "4096", "--cache-ram", "0",
+		"--threads", "1")
 	for _, c := range []struct{ path, body string }{
 		{"/v1/completions", `"prompt":["Once upon","The",[5,6,7],["a",9]],"max_tokens":7`},
 		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":6,"stream_options":{"include_usage":true},"logprobs":1`},
@@ -115,7 +116,8 @@ func TestWhoLeavesStreamedPromptsStopsTheWork(t *testing.T) {
 	url := g.adminURL()
 	before := g.metric(url, `llamacpp:tokens_predicted_total{worker="0"}`)
 	const prompts, each = 60, 30
-	body := fmt.Sprintf(`{"model":"coding","stream":true,"max_tokens":%d,"ignore_eos":true,"prompt":["Hi"%s]}`, each, strings.Repeat(`,"Hi there"`, prompts-1))
+	body := fmt.Sprintf(`{"model":"coding","stream":true,"max_tokens":%d,"ignore_eos":true,"prompt":["Hi"%s]}`, each,
+		strings.Repeat(`,"Hi there"`, prompts-1))
 	llamatest.LeaveAt(t, g.url+"/v1/completions", body, `"index":1`)
 	g.settles(url)
 	if made := g.metric(url, `llamacpp:tokens_predicted_total{worker="0"}`) - before; made < each || made > 10*each {

@@ -187,7 +187,8 @@ func TestReplaceMovesWorkersOneByOne(t *testing.T) {
 	command, exceeded := turnstile(t, llamatest.Binary(t), 2)
 	config := commandIn(realConfig(t, 2, 4), command)
 	// The stream's worker is stopped meanwhile: that must not count.
-	config = strings.Replace(config, "context: 1024", "context: 4096, hang_timeout: 0, stall_timeout: 0", 1) + "state: {dir: " + t.TempDir() + "}\nlimits: {drain: 10m}\n"
+	config = strings.Replace(config, "context: 1024", "context: 4096, hang_timeout: 0, stall_timeout: 0",
+		1) + "state: {dir: " + t.TempDir() + "}\nlimits: {drain: 10m}\n"
 	file := write(t, config)
 	g := run(t, "serve", "--config", file)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
@@ -268,6 +269,7 @@ func streamTokens(t *testing.T, text string) int64 {
 // TestLimitsSurviveAReplacement: what a tenant has used before, and what the gateway before
 // still uses, counts in the heir.
 func TestLimitsSurviveAReplacement(t *testing.T) {
+	long(t)
 	t.Parallel()
 	for name, c := range map[string]struct {
 		limits       string
@@ -306,7 +308,8 @@ func TestOtherWorkersDoNotMove(t *testing.T) {
 	g := serve(t, config)
 	release := filepath.Join(t.TempDir(), "release")
 	stream := g.begin("", chat("coding", "until="+release, `,"stream":true`))
-	heir := run(t, "serve", "--replace", "--config", write(t, strings.Replace(config, "count: 2, slots: 4", "count: 3, slots: 5", 1)))
+	heir := run(t, "serve", "--replace", "--config",
+		write(t, strings.Replace(config, "count: 2, slots: 4", "count: 3, slots: 5", 1)))
 	heir.says("workers that are not as those of the gateway before start once that has ended")
 	if n := len(heir.logged("worker ready")); n > 0 {
 		t.Errorf("%d workers did not wait", n)
@@ -407,7 +410,8 @@ func TestAdminCallsOfAReplacedGateway(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(text), `"code":"stopping"`) || !resp.Close {
+	if err != nil || resp.StatusCode != http.StatusServiceUnavailable ||
+		!strings.Contains(string(text), `"code":"stopping"`) || !resp.Close {
 		t.Errorf("status %d, closes %v: %s, %v", resp.StatusCode, resp.Close, text, err)
 	}
 	r.finish(t)

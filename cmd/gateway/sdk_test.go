@@ -56,7 +56,8 @@ func toolsConfig(t *testing.T) string {
 	if !strings.Contains(config, plain) {
 		t.Fatal("the configuration has other arguments")
 	}
-	return strings.Replace(config, plain, fmt.Sprintf(`args: ["--threads", "1", "--jinja", "--chat-template-file", %q]`, template), 1)
+	return strings.Replace(config, plain, fmt.Sprintf(`args: ["--threads", "1", "--jinja", "--chat-template-file", %q]`,
+		template), 1)
 }
 
 // sdkConfig is toolsConfig with tenants and embeddings.
@@ -81,7 +82,8 @@ func TestSDKs(t *testing.T) {
 	g := serve(t, sdkConfig(t))
 	var passed []string
 	for client, tests := range map[string]map[string]func(*testing.T, *gatewayProcess){
-		"openai-go | /v1/chat/completions": openAIGo, "go-openai | /v1/chat/completions": goOpenAI, "anthropic-sdk-go | /v1/messages": anthropicGo,
+		"openai-go | /v1/chat/completions": openAIGo, "go-openai | /v1/chat/completions": goOpenAI,
+		"anthropic-sdk-go | /v1/messages": anthropicGo,
 	} {
 		for feature, test := range tests {
 			name := client + " | " + feature
@@ -133,7 +135,8 @@ type occupied struct {
 func occupy(t *testing.T, g *gatewayProcess, key string) *occupied {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath, strings.NewReader(chat("chat", sdkQuestion, `,"max_tokens":900,"ignore_eos":true,"stream":true`)))
+	req, err := http.NewRequestWithContext(ctx, "POST", g.url+chatPath,
+		strings.NewReader(chat("chat", sdkQuestion, `,"max_tokens":900,"ignore_eos":true,"stream":true`)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +179,8 @@ func (o *occupied) check(t *testing.T, err error) {
 var (
 	sdkCities = []string{"Rome", "Oslo"}
 	citySpec  = map[string]any{"city": map[string]any{"enum": sdkCities}}
-	sdkSchema = map[string]any{"type": "object", "properties": citySpec, "required": []string{"city"}, "additionalProperties": false}
+	sdkSchema = map[string]any{"type": "object", "properties": citySpec, "required": []string{"city"},
+		"additionalProperties": false}
 )
 
 // isCity checks JSON of sdkSchema.
@@ -189,7 +193,8 @@ func isCity(t *testing.T, text string) {
 }
 
 func openAIClient(g *gatewayProcess, key string, more ...option.RequestOption) openai.Client {
-	return openai.NewClient(append([]option.RequestOption{option.WithBaseURL(g.url + "/v1"), option.WithAPIKey(key), option.WithMaxRetries(0)}, more...)...)
+	return openai.NewClient(append([]option.RequestOption{option.WithBaseURL(g.url + "/v1"), option.WithAPIKey(key),
+		option.WithMaxRetries(0)}, more...)...)
 }
 
 func openAIParams(model string) openai.ChatCompletionNewParams {
@@ -263,7 +268,8 @@ var openAIGo = map[string]func(*testing.T, *gatewayProcess){
 		client, params := openAIClient(g, sdkKey), openAIParams("coding")
 		params.MaxTokens = openai.Int(64)
 		params.ResponseFormat.OfJSONSchema = &openai.ResponseFormatJSONSchemaParam{
-			JSONSchema: openai.ResponseFormatJSONSchemaJSONSchemaParam{Name: "city", Schema: sdkSchema, Strict: openai.Bool(true)},
+			JSONSchema: openai.ResponseFormatJSONSchemaJSONSchemaParam{Name: "city", Schema: sdkSchema,
+				Strict: openai.Bool(true)},
 		}
 		answer, err := client.Chat.Completions.New(t.Context(), params)
 		if err != nil {
@@ -292,7 +298,8 @@ var openAIGo = map[string]func(*testing.T, *gatewayProcess){
 	"time-outs": func(t *testing.T, g *gatewayProcess) {
 		client := openAIClient(g, sdkKey)
 		params, endless := endlessOpenAI()
-		if _, err := client.Chat.Completions.New(t.Context(), params, endless, option.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := client.Chat.Completions.New(t.Context(), params, endless,
+			option.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	},
@@ -306,7 +313,8 @@ var openAIGo = map[string]func(*testing.T, *gatewayProcess){
 		params := openAIParams("demo")
 		params.Messages = nil
 		_, err = client.Chat.Completions.New(t.Context(), params)
-		if !errors.As(err, &failure) || failure.StatusCode != http.StatusBadRequest || failure.Type != "invalid_request_error" {
+		if !errors.As(err, &failure) || failure.StatusCode != http.StatusBadRequest ||
+			failure.Type != "invalid_request_error" {
 			t.Errorf("bad request: %v", err)
 		}
 	},
@@ -320,8 +328,9 @@ func communityClient(g *gatewayProcess, key string) *community.Client {
 
 func communityRequest(model string) community.ChatCompletionRequest {
 	return community.ChatCompletionRequest{
-		Model: model, Messages: []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}}, MaxCompletionTokens: 16,
-		Temperature: math.SmallestNonzeroFloat32, // it leaves 0 out
+		Model: model, Messages: []community.ChatCompletionMessage{{Role: "user", Content: sdkQuestion}},
+		MaxCompletionTokens: 16,
+		Temperature:         math.SmallestNonzeroFloat32, // it leaves 0 out
 	}
 }
 
@@ -363,10 +372,12 @@ var goOpenAI = map[string]func(*testing.T, *gatewayProcess){
 	"tools": func(t *testing.T, g *gatewayProcess) {
 		request := communityRequest(caller)
 		request.MaxCompletionTokens = 100
-		request.Tools = []community.Tool{{Type: community.ToolTypeFunction, Function: &community.FunctionDefinition{Name: "weather", Parameters: sdkSchema}}}
+		request.Tools = []community.Tool{{Type: community.ToolTypeFunction,
+			Function: &community.FunctionDefinition{Name: "weather", Parameters: sdkSchema}}}
 		request.ToolChoice = "required"
 		answer, err := communityClient(g, sdkKey).CreateChatCompletion(t.Context(), request)
-		if err != nil || len(answer.Choices[0].Message.ToolCalls) != 1 || answer.Choices[0].Message.ToolCalls[0].Function.Name != "weather" {
+		if err != nil || len(answer.Choices[0].Message.ToolCalls) != 1 ||
+			answer.Choices[0].Message.ToolCalls[0].Function.Name != "weather" {
 			t.Fatalf("%+v, %v", answer, err)
 		}
 		isCity(t, answer.Choices[0].Message.ToolCalls[0].Function.Arguments)
@@ -379,8 +390,9 @@ var goOpenAI = map[string]func(*testing.T, *gatewayProcess){
 		request := communityRequest("coding")
 		request.MaxCompletionTokens = 64
 		request.ResponseFormat = &community.ChatCompletionResponseFormat{
-			Type:       community.ChatCompletionResponseFormatTypeJSONSchema,
-			JSONSchema: &community.ChatCompletionResponseFormatJSONSchema{Name: "city", Schema: json.RawMessage(schema), Strict: true},
+			Type: community.ChatCompletionResponseFormatTypeJSONSchema,
+			JSONSchema: &community.ChatCompletionResponseFormatJSONSchema{Name: "city", Schema: json.RawMessage(schema),
+				Strict: true},
 		}
 		answer, err := communityClient(g, sdkKey).CreateChatCompletion(t.Context(), request)
 		if err != nil {
@@ -415,7 +427,8 @@ var goOpenAI = map[string]func(*testing.T, *gatewayProcess){
 		defer cancel()
 		request := communityRequest("chat")
 		request.MaxCompletionTokens = 900
-		if _, err := communityClient(g, sdkKey).CreateChatCompletion(ctx, request); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := communityClient(g, sdkKey).CreateChatCompletion(ctx, request); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	},
@@ -428,7 +441,8 @@ var goOpenAI = map[string]func(*testing.T, *gatewayProcess){
 		}
 		request := communityRequest("demo")
 		request.Messages = nil
-		if _, err = client.CreateChatCompletion(t.Context(), request); !errors.As(err, &failure) || failure.HTTPStatusCode != http.StatusBadRequest {
+		if _, err = client.CreateChatCompletion(t.Context(), request); !errors.As(err, &failure) ||
+			failure.HTTPStatusCode != http.StatusBadRequest {
 			t.Errorf("bad request: %v", err)
 		}
 	},
@@ -460,7 +474,8 @@ var anthropicGo = map[string]func(*testing.T, *gatewayProcess){
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Model != "coding" || len(m.Content) != 1 || m.Content[0].Text == "" || m.StopReason != "max_tokens" || m.Usage.OutputTokens != 16 {
+		if m.Model != "coding" || len(m.Content) != 1 || m.Content[0].Text == "" || m.StopReason != "max_tokens" ||
+			m.Usage.OutputTokens != 16 {
 			t.Errorf("%+v", m)
 		}
 	},
@@ -477,7 +492,8 @@ var anthropicGo = map[string]func(*testing.T, *gatewayProcess){
 				t.Fatal(err)
 			}
 		}
-		if err := stream.Err(); err != nil || len(streamed.Content) != 1 || streamed.Content[0].Text != whole.Content[0].Text {
+		if err := stream.Err(); err != nil || len(streamed.Content) != 1 ||
+			streamed.Content[0].Text != whole.Content[0].Text {
 			t.Errorf("streamed %+v, %v; whole %+v", streamed, err, whole)
 		}
 	},
@@ -495,7 +511,8 @@ var anthropicGo = map[string]func(*testing.T, *gatewayProcess){
 		call := m.Content[len(m.Content)-1]
 		isCity(t, string(call.Input))
 		params.Model, params.ToolChoice = "demo", anthropic.ToolChoiceUnionParam{}
-		params.Messages = append(params.Messages, m.ToParam(), anthropic.NewUserMessage(anthropic.NewToolResultBlock(call.ID, "warm", false)))
+		params.Messages = append(params.Messages, m.ToParam(),
+			anthropic.NewUserMessage(anthropic.NewToolResultBlock(call.ID, "warm", false)))
 		if _, err := client.Messages.New(t.Context(), params); err != nil || call.Name != "weather" {
 			t.Errorf("%+v, %v", call, err)
 		}
@@ -524,14 +541,16 @@ var anthropicGo = map[string]func(*testing.T, *gatewayProcess){
 	},
 	"retries": func(t *testing.T, g *gatewayProcess) {
 		o := occupy(t, g, "anthropic-go")
-		client := anthropicClient(g, "anthropic-go", anthropicoption.WithMaxRetries(5), anthropicoption.WithHTTPClient(&http.Client{Transport: o}))
+		client := anthropicClient(g, "anthropic-go", anthropicoption.WithMaxRetries(5),
+			anthropicoption.WithHTTPClient(&http.Client{Transport: o}))
 		_, err := client.Messages.New(t.Context(), anthropicParams("coding"))
 		o.check(t, err)
 	},
 	"time-outs": func(t *testing.T, g *gatewayProcess) {
 		client := anthropicClient(g, sdkKey)
 		params, endless := endlessAnthropic()
-		if _, err := client.Messages.New(t.Context(), params, endless, anthropicoption.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := client.Messages.New(t.Context(), params, endless,
+			anthropicoption.WithRequestTimeout(time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	},

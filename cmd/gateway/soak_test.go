@@ -155,7 +155,8 @@ func (r soakRequest) judge(status int, text []byte) (ending, error) {
 		return r.judgeStream(string(text))
 	case status == http.StatusOK:
 		return whole, r.complete(text)
-	case status != http.StatusBadGateway && status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests:
+	case status != http.StatusBadGateway && status != http.StatusServiceUnavailable &&
+		status != http.StatusTooManyRequests:
 		return "", fmt.Errorf("status %d: %s", status, text)
 	}
 	return failed, isEnvelope(text)
@@ -217,7 +218,8 @@ func (r soakRequest) judgeStream(text string) (ending, error) {
 	case done == 0 && failures == 1:
 		return failed, isEnvelope([]byte(last))
 	}
-	return "", fmt.Errorf("a stream with %d errors and %d choices finished of %d that ends with %.300q", failures, finished, r.choices, last)
+	return "", fmt.Errorf("a stream with %d errors and %d choices finished of %d that ends with %.300q", failures,
+		finished, r.choices, last)
 }
 
 // isEnvelope checks that text is OpenAI's error and nothing else.
@@ -286,8 +288,10 @@ func TestSoak(t *testing.T) {
 		t.Errorf("wrong: %s", w)
 	}
 	counted := g.settles(url)
-	t.Logf("%d requests in %s, %d of them attacks, %d workers killed: %d whole, %d cancelled, %d failed with one clear error, %d wrong; the gateway saw %d: %v",
-		c.sent, lasts, attacks, kills, c.ends[whole], c.ends[cancelled], c.ends[failed], len(c.wrong), g.completions(), counted)
+	t.Logf("%d requests in %s, %d of them attacks, %d workers killed: %d whole, %d cancelled, %d failed with one clear "+
+		"error, %d wrong; the gateway saw %d: %v",
+		c.sent, lasts, attacks, kills, c.ends[whole], c.ends[cancelled], c.ends[failed], len(c.wrong), g.completions(),
+		counted)
 	if kills == 0 || attacks == 0 || c.ends[whole] == 0 || c.ends[cancelled] == 0 {
 		t.Error("a soak without kills, attacks, whole answers or cancelled ones tests nothing")
 	}
@@ -312,7 +316,8 @@ func (g *gatewayProcess) attackUntil(over time.Time) (attacks int) {
 			}
 			time.Sleep(time.Second) // nobody waits for this: it only spreads the attacks
 			attacks++
-			resp, err := http.Post(g.url+request.path, "application/json", strings.NewReader(`{"model":"coding",`+request.more+`}`))
+			resp, err := http.Post(g.url+request.path, "application/json",
+				strings.NewReader(`{"model":"coding",`+request.more+`}`))
 			if err != nil {
 				g.t.Errorf("attack %s: %v", name, err)
 				continue

@@ -69,7 +69,8 @@ func gather(url string, clients int, untilClosed bool) *crowd {
 func (c *crowd) send(client *http.Client, i, n int) (closed bool) {
 	stream := (i+n)%2 == 0
 	resp, err := client.Post(c.url+chatPath, "application/json",
-		strings.NewReader(chat([]string{"coding", "chat", "demo"}[i%3], "hi", fmt.Sprintf(`,"max_tokens":4,"stream":%v`, stream))))
+		strings.NewReader(chat([]string{"coding", "chat", "demo"}[i%3], "hi",
+			fmt.Sprintf(`,"max_tokens":4,"stream":%v`, stream))))
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		c.closed.Add(1)
 		return true
@@ -110,7 +111,8 @@ func (c *crowd) judge(t *testing.T) {
 	for _, lost := range c.lost {
 		t.Error(lost)
 	}
-	t.Logf("%d answered, %d told to come again, %d refused by the port", c.answered.Load(), c.refused.Load(), c.closed.Load())
+	t.Logf("%d answered, %d told to come again, %d refused by the port", c.answered.Load(), c.refused.Load(),
+		c.closed.Load())
 }
 
 // TestStopUnderLoad stops a gateway while clients send one request after the other, on
@@ -163,7 +165,8 @@ func TestStopWaitsForPollers(t *testing.T) {
 		}
 		resp.Body.Close()
 		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !resp.Close {
-			t.Errorf("while stopping: status %d, Retry-After %q, closes %v", resp.StatusCode, resp.Header.Get("Retry-After"), resp.Close)
+			t.Errorf("while stopping: status %d, Retry-After %q, closes %v", resp.StatusCode, resp.Header.Get("Retry-After"),
+				resp.Close)
 		}
 	}
 	if status, err := ready(); status != http.StatusServiceUnavailable {
@@ -278,7 +281,8 @@ func (g *gatewayProcess) saidStopped(n int) {
 	g.t.Helper()
 	<-g.drained
 	for _, line := range g.lines {
-		if text, _ := line["error"].(string); line["msg"] == "request" && strings.Contains(text, "stopped") && line["status"] == float64(503) {
+		if text, _ := line["error"].(string); line["msg"] == "request" && strings.Contains(text, "stopped") &&
+			line["status"] == float64(503) {
 			n--
 		}
 	}

@@ -95,9 +95,11 @@ tenants:
 		status     int
 		adapter    string
 	}{
-		{"acme-key", "coding", 200, "coding"}, {"acme-key", "mine", 200, "legal"}, {"acme-key", "demo", 200, "legal"}, {"acme-key", "chat", 404, ""},
+		{"acme-key", "coding", 200, "coding"}, {"acme-key", "mine", 200, "legal"}, {"acme-key", "demo", 200, "legal"},
+		{"acme-key", "chat", 404, ""},
 		{"acme-key", "coding@0.5+legal@0.5", 200, "coding@0.5+legal@0.5"}, {"acme-key", "coding+chat", 404, ""},
-		{"other-key", "legal", 404, ""}, {"other-key", "mine", 404, ""}, {"other-key", "demo", 200, "demo"}, {"wrong", "coding", 401, ""},
+		{"other-key", "legal", 404, ""}, {"other-key", "mine", 404, ""}, {"other-key", "demo", 200, "demo"},
+		{"wrong", "coding", 401, ""},
 	} {
 		resp, text, err := g.as(c.key, "POST", chatPath, chat(c.model, "Hi", `,"max_tokens":2`))
 		if err != nil || resp.StatusCode != c.status || resp.Header.Get("X-Adapter") != c.adapter {
@@ -139,7 +141,8 @@ tenants:
 	go func() {
 		defer close(done)
 		each(flood, flood, func(i int) {
-			if status := g.statusFor("flood-key", "POST", chatPath, chat("coding", fmt.Sprint("Count to ", i), `,"max_tokens":40`)); status != 200 {
+			if status := g.statusFor("flood-key", "POST", chatPath,
+				chat("coding", fmt.Sprint("Count to ", i), `,"max_tokens":40`)); status != 200 {
 				t.Errorf("the flood: %d", status)
 			}
 			ended.Add(1)
@@ -184,7 +187,8 @@ tenants:
 			t.Error(err)
 		case resp.StatusCode == http.StatusOK && resp.Header.Get("X-Ratelimit-Limit-Requests") == "50":
 			passed.Add(1)
-		case resp.StatusCode == http.StatusTooManyRequests && strings.Contains(text, `"code":"rate_limit_exceeded"`) && resp.Header.Get("Retry-After") != "" && resp.Header.Get("X-Worker") == "":
+		case resp.StatusCode == http.StatusTooManyRequests && strings.Contains(text, `"code":"rate_limit_exceeded"`) &&
+			resp.Header.Get("Retry-After") != "" && resp.Header.Get("X-Worker") == "":
 			refused.Add(1)
 		default:
 			t.Errorf("%d %s %v", resp.StatusCode, text, resp.Header)
@@ -212,7 +216,8 @@ func (g *gatewayProcess) mixed(n int, leave bool) (completion int64) {
 		if leaves {
 			more = `,"max_tokens":900,"ignore_eos":true,"stream":true`
 		}
-		req, err := http.NewRequestWithContext(g.t.Context(), "POST", g.url+chatPath, strings.NewReader(chat(model, sharedQuestions[i%len(sharedQuestions)], more)))
+		req, err := http.NewRequestWithContext(g.t.Context(), "POST", g.url+chatPath,
+			strings.NewReader(chat(model, sharedQuestions[i%len(sharedQuestions)], more)))
 		if err != nil {
 			g.t.Error(err)
 			return
@@ -247,7 +252,8 @@ func (g *gatewayProcess) mixed(n int, leave bool) (completion int64) {
 func TestUsageIsExact(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "state")
-	config := realConfig(t, 1, 4) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}, {name: other, keys: [%s]}]\n", state, auth.Hash("k0"), auth.Hash("k1"))
+	config := realConfig(t, 1, 4) + fmt.Sprintf("state: {dir: %s}\ntenants: [{name: acme, keys: [%s]}, {name: other, "+
+		"keys: [%s]}]\n", state, auth.Hash("k0"), auth.Hash("k1"))
 	g := serve(t, config)
 	url, client := g.adminURL(), g.admins()
 	sum := func(by ...string) adminapi.UsageAnswer {
@@ -260,7 +266,8 @@ func TestUsageIsExact(t *testing.T) {
 	}
 	total := func() (requests, prompt, completion int64) {
 		for _, s := range sum("outcome").Sums {
-			requests, prompt, completion = requests+s.Requests, prompt+s.PromptTokens-s.CachedTokens, completion+s.CompletionTokens
+			requests, prompt, completion = requests+s.Requests, prompt+s.PromptTokens-s.CachedTokens,
+				completion+s.CompletionTokens
 		}
 		return requests, prompt, completion
 	}
@@ -271,7 +278,8 @@ func TestUsageIsExact(t *testing.T) {
 	g.settles(url)
 	requests, prompt, completion := total()
 	server, serverPrompts := int64(g.metric(url, predicted)-selfTest), int64(g.metric(url, prompts)-selfTestPrompts)
-	t.Logf("%d requests: %d tokens of answers, clients read %d, llama-server counts %d; %d of prompts, llama-server counts %d",
+	t.Logf("%d requests: %d tokens of answers, clients read %d, llama-server counts %d; %d of prompts, llama-server "+
+		"counts %d",
 		requests, completion, read, server, prompt, serverPrompts)
 	if requests != 400 || completion != read || completion != server || prompt != serverPrompts {
 		t.Error("the accounts differ")
@@ -281,7 +289,8 @@ func TestUsageIsExact(t *testing.T) {
 	g.settles(url)
 	requests, prompt, completion = total()
 	server, serverPrompts = int64(g.metric(url, predicted)-selfTest), int64(g.metric(url, prompts)-selfTestPrompts)
-	t.Logf("with streams that were left: %d requests, %d tokens of answers, llama-server counts %d; %d of prompts, llama-server counts %d",
+	t.Logf("with streams that were left: %d requests, %d tokens of answers, llama-server counts %d; %d of prompts, "+
+		"llama-server counts %d",
 		requests, completion, server, prompt, serverPrompts)
 	if requests != 500 || completion <= read || completion > server || prompt != serverPrompts {
 		t.Error("streams that were left are not counted, or more than was made")
@@ -302,7 +311,8 @@ func TestUsageIsExact(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.HasPrefix(string(text), "tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,swap_seconds,generation_seconds\nacme,") {
+	if err != nil || !strings.HasPrefix(string(text),
+		"tenant,requests,prompt_tokens,cached_tokens,completion_tokens,queue_seconds,swap_seconds,generation_seconds\nacme,") {
 		t.Errorf("%s, %v", text, err)
 	}
 }
@@ -331,7 +341,8 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 		path, body string
 		told       bool // the answer has a usage
 	}{
-		"choices":             {chatPath, chat("coding", "Hi", `,"n":3,"max_tokens":7,"temperature":1.5,"ignore_eos":true`), true},
+		"choices": {chatPath, chat("coding", "Hi",
+			`,"n":3,"max_tokens":7,"temperature":1.5,"ignore_eos":true`), true},
 		"choices, to the end": {chatPath, chat("chat", "Hi", `,"n":2,"max_tokens":200`), true},
 		"streamed choices":    {chatPath, chat("coding", "Hi there", `,"n":2,"max_tokens":9,"stream":true`), false},
 		"prompts":             {"/v1/completions", `{"model":"legal","prompt":["Hi","What is a contract?",[5,6,7]],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
@@ -341,11 +352,14 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 		"llama-server's own":  {"/completion", `{"model":"chat","prompt":["Hi","Who?"],"n_cmpl":2,"n_predict":5}`, false},
 		"prompts as objects":  {"/v1/completions", `{"model":"legal","prompt":[{"prompt_string":"Hi"},{"prompt_string":"What is a contract?"}],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
 		"mixed prompts":       {"/v1/completions", `{"model":"legal","prompt":[["What is a contract?",5,6],[7,"Who are you?"]],"max_tokens":6,"temperature":0,"ignore_eos":true}`, true},
-		"one mixed prompt":    {"/v1/completions", `{"model":"legal","prompt":["What is a contract?",5],"max_tokens":6}`, true},
-		"timings all along":   {chatPath, chat("coding", "Hi you", `,"max_tokens":9,"stream":true,"timings_per_token":true`), false},
-		"of choices, too":     {chatPath, chat("coding", "Hi you", `,"n":2,"max_tokens":9,"stream":true,"timings_per_token":true,"stream_options":{"include_usage":true}`), false},
-		"chosen fields":       {"/completion", `{"model":"chat","prompt":"Who?","n_predict":5,"response_fields":["content"]}`, false},
-		"one":                 {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
+		"one mixed prompt": {"/v1/completions", `{"model":"legal","prompt":["What is a contract?",5],"max_tokens":6}`,
+			true},
+		"timings all along": {chatPath, chat("coding", "Hi you",
+			`,"max_tokens":9,"stream":true,"timings_per_token":true`), false},
+		"of choices, too": {chatPath, chat("coding", "Hi you",
+			`,"n":2,"max_tokens":9,"stream":true,"timings_per_token":true,"stream_options":{"include_usage":true}`), false},
+		"chosen fields": {"/completion", `{"model":"chat","prompt":"Who?","n_predict":5,"response_fields":["content"]}`, false},
+		"one":           {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			promptBefore, completionBefore := account()
@@ -418,7 +432,8 @@ func TestUsageOfAnswersThatAreLeft(t *testing.T) {
 		}
 		u := after.Sums[0]
 		if len(before.Sums) > 0 {
-			u.PromptTokens, u.CompletionTokens = u.PromptTokens-before.Sums[0].PromptTokens, u.CompletionTokens-before.Sums[0].CompletionTokens
+			u.PromptTokens, u.CompletionTokens = u.PromptTokens-before.Sums[0].PromptTokens,
+				u.CompletionTokens-before.Sums[0].CompletionTokens
 		}
 		if u.PromptTokens < 5 || u.CompletionTokens < 2 || u.CompletionTokens > 900*int64(choices) {
 			t.Errorf("%d choices: %d and %d tokens", choices, u.PromptTokens, u.CompletionTokens)
@@ -438,7 +453,8 @@ func TestKeysOfOperators(t *testing.T) {
 	ask := func(secret string) int { return g.statusFor(secret, "POST", chatPath, chat("coding", "Hi", "")) }
 	out, notes, err := g.operate("keys", "create", "acme", "--label", "laptop", "--expires", "1h")
 	secret := strings.TrimSpace(out)
-	if err != nil || !strings.HasPrefix(secret, "lg-") || !strings.Contains(notes, "not shown again") || ask(secret) != 200 {
+	if err != nil || !strings.HasPrefix(secret, "lg-") || !strings.Contains(notes, "not shown again") ||
+		ask(secret) != 200 {
 		t.Fatalf("%q, %q, %v", out, notes, err)
 	}
 	id, _, _ := strings.Cut(notes, ",")
@@ -453,10 +469,12 @@ func TestKeysOfOperators(t *testing.T) {
 	if _, _, err := g.operate("keys", "revoke", id); err != nil || ask(secret) != 401 {
 		t.Errorf("revoked: %v", err)
 	}
-	if _, _, err := g.operate("keys", "create", "nobody"); err == nil || !strings.Contains(err.Error(), `There is no tenant "nobody"`) {
+	if _, _, err := g.operate("keys", "create", "nobody"); err == nil ||
+		!strings.Contains(err.Error(), `There is no tenant "nobody"`) {
 		t.Error(err)
 	}
-	if out, _, err := g.operate("usage", "--by", "tenant,model"); err != nil || !strings.Contains(out, "TENANT") || !strings.Contains(out, "acme") {
+	if out, _, err := g.operate("usage", "--by", "tenant,model"); err != nil || !strings.Contains(out, "TENANT") ||
+		!strings.Contains(out, "acme") {
 		t.Errorf("%q, %v", out, err)
 	}
 	for _, line := range g.lines {

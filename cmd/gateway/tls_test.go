@@ -30,13 +30,15 @@ type authority struct {
 func newAuthority(t *testing.T, dir string) *authority {
 	t.Helper()
 	a := &authority{file: filepath.Join(dir, "ca.pem")}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a test's authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "a test's authority"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	a.cert, a.key = a.sign(t, template, a.file, "")
 	return a
 }
 
 // sign makes a certificate; that of the authority signs itself.
-func (a *authority) sign(t *testing.T, template *x509.Certificate, certFile, keyFile string) (*x509.Certificate, *ecdsa.PrivateKey) {
+func (a *authority) sign(t *testing.T, template *x509.Certificate, certFile, keyFile string) (*x509.Certificate,
+	*ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -77,7 +79,8 @@ func writePEM(t *testing.T, file, kind string, der []byte) {
 func (a *authority) issue(t *testing.T, serial int64, certFile, keyFile string) {
 	t.Helper()
 	a.sign(t, &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "a test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "a test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, certFile, keyFile)
 }
@@ -104,7 +107,8 @@ func TestTLS(t *testing.T) {
 	ask := func(certificates ...tls.Certificate) (serial int64, err error) {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certificates}}
 		defer transport.CloseIdleConnections()
-		resp, err := (&http.Client{Transport: transport}).Post(g.url+chatPath, "application/json", strings.NewReader(chat("coding", "Hi", `,"stream":true`)))
+		resp, err := (&http.Client{Transport: transport}).Post(g.url+chatPath, "application/json",
+			strings.NewReader(chat("coding", "Hi", `,"stream":true`)))
 		if err != nil {
 			return 0, err
 		}
@@ -177,10 +181,14 @@ func TestTLSFilesThatDoNotFit(t *testing.T) {
 	ca.issue(t, 10, cert, filepath.Join(dir, "other.pem"))
 	ca.issue(t, 11, filepath.Join(dir, "unused.pem"), key)
 	for config, want := range map[string]string{
-		fmt.Sprintf("tls: {cert: %s, key: %s}\n", cert, key):                                                 "private key does not match",
-		fmt.Sprintf("tls: {cert: %s}\n", cert):                                                               "must be set together",
-		fmt.Sprintf("tls: {client_ca: %s}\n", cert):                                                          "client_ca needs them",
-		fmt.Sprintf("tls: {cert: %s, key: %s, client_ca: %s}\n", filepath.Join(dir, "unused.pem"), key, key): "no certificate in it",
+		fmt.Sprintf("tls: {cert: %s, key: %s}\n", cert,
+			key): "private key does not match",
+		fmt.Sprintf("tls: {cert: %s}\n", cert): "must be set " +
+			"together",
+		fmt.Sprintf("tls: {client_ca: %s}\n", cert): "client_ca " +
+			"needs them",
+		fmt.Sprintf("tls: {cert: %s, key: %s, client_ca: %s}\n", filepath.Join(dir, "unused.pem"), key,
+			key): "no certificate in it",
 	} {
 		for _, command := range []string{"check", "serve"} {
 			g := run(t, command, "--config", write(t, fakeConfig(t, 1, "")+config))

@@ -20,11 +20,13 @@ const oneTenant = "tenants: [{name: acme, keys: [%s]}]\n"
 func TestTenantsAreNoOperators(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "state")
-	config := fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\ncatalog: {vllm_endpoints: true}\n"+oneTenant, dir, auth.Hash("acme-key"))
+	config := fakeConfig(t, 1, "") + fmt.Sprintf("state: {dir: %s}\ncatalog: {vllm_endpoints: true}\n"+oneTenant, dir,
+		auth.Hash("acme-key"))
 	g := serve(t, config)
 	for _, key := range []string{"", "acme-key"} {
 		for _, path := range []string{"/v1/load_lora_adapter", "/v1/unload_lora_adapter"} {
-			if status := g.statusFor(key, "POST", path, `{"lora_name":"coding","lora_path":"/x"}`); status != http.StatusUnauthorized {
+			if status := g.statusFor(key, "POST", path,
+				`{"lora_name":"coding","lora_path":"/x"}`); status != http.StatusUnauthorized {
 				t.Errorf("%s with %q: %d", path, key, status)
 			}
 		}
@@ -54,7 +56,8 @@ func TestTenantsAreNoOperators(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status := g.statusFor(token, "POST", "/v1/unload_lora_adapter", `{"lora_name":"nothing"}`); status != http.StatusNotFound {
+	if status := g.statusFor(token, "POST", "/v1/unload_lora_adapter",
+		`{"lora_name":"nothing"}`); status != http.StatusNotFound {
 		t.Errorf("with the token: %d", status)
 	}
 }
@@ -79,7 +82,8 @@ func TestReloadOpensNothing(t *testing.T) {
 		}
 		g.wait("the reload", fits)
 	}
-	if status := g.statusFor("", "POST", "/v1/unload_lora_adapter", `{"lora_name":"nothing"}`); status != http.StatusNotFound {
+	if status := g.statusFor("", "POST", "/v1/unload_lora_adapter",
+		`{"lora_name":"nothing"}`); status != http.StatusNotFound {
 		t.Errorf("without tenants: %d", status)
 	}
 	reload(closed, func(line map[string]any) bool { return line["msg"] == "the configuration has changed" })
@@ -92,7 +96,8 @@ func TestReloadOpensNothing(t *testing.T) {
 			t.Errorf("after a reload without tenants: %d", status)
 		}
 	}
-	if status := g.statusFor("", "POST", "/v1/unload_lora_adapter", `{"lora_name":"nothing"}`); status != http.StatusUnauthorized {
+	if status := g.statusFor("", "POST", "/v1/unload_lora_adapter",
+		`{"lora_name":"nothing"}`); status != http.StatusUnauthorized {
 		t.Errorf("vLLM's endpoints after the first tenant came: %d", status)
 	}
 	if _, err := g.admins().Keys(t.Context()); err != nil {

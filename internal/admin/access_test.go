@@ -26,7 +26,8 @@ func TestToken(t *testing.T) {
 	} {
 		for _, path := range []string{"/admin/v1/adapters", "/admin/v1/state", "/metrics", "/admin/v1/workers"} {
 			rec := r.serve(t, "GET", path, "", "", "Authorization", header)
-			if asks := rec.Header().Get("WWW-Authenticate"); rec.Code != want || strings.HasPrefix(asks, "Bearer ") != (want == 401) {
+			if asks := rec.Header().Get("WWW-Authenticate"); rec.Code != want ||
+				strings.HasPrefix(asks, "Bearer ") != (want == 401) {
 				t.Errorf("%q at %s: %d, want %d; asks for %q", header, path, rec.Code, want, asks)
 			}
 		}
@@ -87,8 +88,10 @@ func TestUnroutedCalls(t *testing.T) {
 // TestOddNames reach the catalog, which says what a name may be, as they are.
 func TestOddNames(t *testing.T) {
 	for _, c := range []struct{ path, name string }{
-		{"team%2Fshop", "team/shop"}, {"a%2F%2Fb", "a//b"}, {"%2E%2E", ".."}, {"%2Fetc%2Fpasswd", "/etc/passwd"}, {"a%20b", "a b"},
-		{"a%00b", "a\x00b"}, {"%FF", "\xff"}, {"%E2%98%83", "☃"}, {"%25", "%"}, {"file", "file"}, {strings.Repeat("a", 5000), strings.Repeat("a", 5000)},
+		{"team%2Fshop", "team/shop"}, {"a%2F%2Fb", "a//b"}, {"%2E%2E", ".."}, {"%2Fetc%2Fpasswd", "/etc/passwd"},
+		{"a%20b", "a b"},
+		{"a%00b", "a\x00b"}, {"%FF", "\xff"}, {"%E2%98%83", "☃"}, {"%25", "%"}, {"file", "file"},
+		{strings.Repeat("a", 5000), strings.Repeat("a", 5000)},
 	} {
 		r := newCatalog()
 		rec := r.serve(t, "DELETE", adminapi.AdaptersPath+"/"+c.path, "", "")
@@ -106,7 +109,8 @@ func TestOddNames(t *testing.T) {
 func TestHead(t *testing.T) {
 	srv := httptest.NewServer(Handler(newCatalog().options()))
 	defer srv.Close()
-	for _, path := range []string{"/health", "/metrics", adminapi.StatePath, adminapi.AdaptersPath, adminapi.AdaptersPath + "/shop", adminapi.WorkersPath} {
+	for _, path := range []string{"/health", "/metrics", adminapi.StatePath, adminapi.AdaptersPath,
+		adminapi.AdaptersPath + "/shop", adminapi.WorkersPath} {
 		resp, err := http.Head(srv.URL + path)
 		if err != nil {
 			t.Fatal(err)
@@ -141,10 +145,12 @@ func TestChangesAreLogged(t *testing.T) {
 		status             float64
 		level              string // of the line before, for operators; "" is none
 	}{
-		{"PUT", adminapi.AdaptersPath + "/a%2Fb?wait=true", `{"source":"https://user:` + secret + `@host/a?token=` + secret + `"}`, nil, 200, ""},
+		{"PUT", adminapi.AdaptersPath + "/a%2Fb?wait=true",
+			`{"source":"https://user:` + secret + `@host/a?token=` + secret + `"}`, nil, 200, ""},
 		{"PUT", adminapi.AdaptersPath + "/a%2Fb?token=" + secret, `{"source":"/a"}`, nil, 400, ""},
 		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Conflict, "m"), 409, ""},
-		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Failed, "m").Because(errors.New("why")), 502, "ERROR"},
+		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", lora.Errorf(lora.Failed, "m").Because(errors.New("why")), 502,
+			"ERROR"},
 		{"DELETE", adminapi.AdaptersPath + "/a%2Fb", "", errors.New("why"), 500, "ERROR"},
 	} {
 		var log bytes.Buffer
@@ -162,7 +168,8 @@ func TestChangesAreLogged(t *testing.T) {
 			}
 			lines = lines[1:]
 		}
-		if len(lines) != 1 || lines[0]["method"] != c.method || lines[0]["path"] != adminapi.AdaptersPath+"/a%2Fb" || lines[0]["status"] != c.status {
+		if len(lines) != 1 || lines[0]["method"] != c.method || lines[0]["path"] != adminapi.AdaptersPath+"/a%2Fb" ||
+			lines[0]["status"] != c.status {
 			t.Errorf("%s %s: %v", c.method, c.path, lines)
 		}
 	}
@@ -197,10 +204,12 @@ func TestPanics(t *testing.T) {
 	r := newCatalog()
 	r.pool.broken, r.log = true, slog.New(slog.NewJSONHandler(&log, nil))
 	rec := r.serve(t, "GET", adminapi.AdaptersPath, "", "")
-	if e := detail(t, rec); rec.Code != 500 || *e.Code != "internal_error" || strings.Contains(rec.Body.String(), "secret") {
+	if e := detail(t, rec); rec.Code != 500 || *e.Code != "internal_error" ||
+		strings.Contains(rec.Body.String(), "secret") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	if lines := lines(t, &log); len(lines) != 1 || lines[0]["level"] != "ERROR" || !strings.Contains(lines[0]["stack"].(string), "fakePool") {
+	if lines := lines(t, &log); len(lines) != 1 || lines[0]["level"] != "ERROR" ||
+		!strings.Contains(lines[0]["stack"].(string), "fakePool") {
 		t.Errorf("%v", lines)
 	}
 	a := &api{opts: r.options()}

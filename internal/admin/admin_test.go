@@ -27,8 +27,9 @@ func testMetrics() *metrics.Metrics {
 				{ID: 1, State: metrics.Down, Slots: 2},
 			},
 			Devices: []metrics.DeviceSnapshot{{
-				Name: "CPU", Measured: true, Swap: 40 * time.Millisecond, FirstToken: 20 * time.Millisecond, PromptToken: time.Millisecond,
-				Step: 8 * time.Millisecond, StepRequest: 2 * time.Millisecond, StepWorker: 4 * time.Millisecond, Turn: time.Second,
+				Name: "CPU", Measured: true, Swap: 40 * time.Millisecond, FirstToken: 20 * time.Millisecond,
+				PromptToken: time.Millisecond,
+				Step:        8 * time.Millisecond, StepRequest: 2 * time.Millisecond, StepWorker: 4 * time.Millisecond, Turn: time.Second,
 			}},
 			Counters: metrics.Counters{Swaps: 3, WarmHits: 4, WarmMisses: 5, KVTokensKept: 6, KVTokensLost: 7},
 		}
@@ -110,7 +111,8 @@ func TestState(t *testing.T) {
 	if times.Started.IsZero() || times.Time.Before(times.Started) {
 		t.Errorf("started %v, read %v", times.Started, times.Time)
 	}
-	if h := times.TTFT; h.Count != 1 || h.Sum != 0.09 || len(h.Bounds) == 0 || len(h.Bounds) != len(h.Counts) || !slices.IsSorted(h.Bounds) {
+	if h := times.TTFT; h.Count != 1 || h.Sum != 0.09 || len(h.Bounds) == 0 || len(h.Bounds) != len(h.Counts) ||
+		!slices.IsSorted(h.Bounds) {
 		t.Errorf("first tokens: %+v", h)
 	}
 	for _, checked := range []string{"time", "started", "time_to_first_token"} {
@@ -206,7 +208,8 @@ func TestForeignHostsOnLoopback(t *testing.T) {
 
 func TestServerHasTimeouts(t *testing.T) {
 	s := testServer("127.0.0.1:0")
-	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 || s.MaxHeaderBytes == 0 {
+	if s.ReadHeaderTimeout == 0 || s.ReadTimeout == 0 || s.WriteTimeout == 0 || s.IdleTimeout == 0 ||
+		s.MaxHeaderBytes == 0 {
 		t.Errorf("%+v", s)
 	}
 }

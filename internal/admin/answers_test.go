@@ -46,8 +46,9 @@ var calls = map[string]call{
 	"listKeys":        {method: "GET", path: adminapi.KeysPath},
 	"createKey":       {method: "POST", path: adminapi.KeysPath, media: isJSON, body: `{"tenant":"acme"}`},
 	"revokeKey":       {method: "DELETE", path: adminapi.KeysPath + "/key_1"},
-	"rotateKey":       {method: "POST", path: adminapi.KeysPath + "/key_1/rotate", media: isJSON, body: `{"grace_seconds":60}`},
-	"showUsage":       {method: "GET", path: adminapi.UsagePath},
+	"rotateKey": {method: "POST", path: adminapi.KeysPath + "/key_1/rotate", media: isJSON,
+		body: `{"grace_seconds":60}`},
+	"showUsage": {method: "GET", path: adminapi.UsagePath},
 }
 
 // trouble makes a call end with a status.
@@ -75,12 +76,14 @@ var troubles = []trouble{
 	{401, "unauthorized", nil, func(r *rig, _ *call) { r.token = "0123456789abcdef" }},
 	{403, "host_not_allowed", nil, func(_ *rig, c *call) { c.header = []string{"Host", "evil.example"} }},
 	{403, "cross_origin", []string{"putAdapter", "uploadAdapter", "removeAdapter", "pinAdapter", "rollbackAdapter",
-		"drainWorker", "resumeWorker", "restartWorker", "createKey", "revokeKey", "rotateKey"}, func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
+		"drainWorker", "resumeWorker", "restartWorker", "createKey", "revokeKey", "rotateKey"},
+		func(_ *rig, c *call) { c.header = []string{"Origin", "http://evil.example"} }},
 	{404, "not_found", []string{"getAdapter"}, func(_ *rig, c *call) { c.path = adminapi.AdaptersPath + "/nobody" }},
 	{404, "not_found", []string{"drainWorker", "resumeWorker", "restartWorker"},
 		func(_ *rig, c *call) { c.path = strings.Replace(c.path, "/0/", "/7/", 1) }},
 	{404, "not_found", []string{"removeAdapter", "pinAdapter", "rollbackAdapter"}, refusal(lora.NotFound)},
-	{404, "not_found", []string{"createKey", "revokeKey", "rotateKey"}, fails(&auth.Refusal{Reason: auth.NotFound, Message: "There is none."})},
+	{404, "not_found", []string{"createKey", "revokeKey", "rotateKey"},
+		fails(&auth.Refusal{Reason: auth.NotFound, Message: "There is none."})},
 	{409, "conflict", []string{"restartWorker"}, fails(fmt.Errorf("worker 0 is not up: %w", ErrConflict))},
 	{409, "conflict", []string{"putAdapter", "uploadAdapter", "removeAdapter", "rollbackAdapter"}, refusal(lora.Conflict)},
 	{413, "too_large", nil, func(r *rig, c *call) {
@@ -115,7 +118,8 @@ func TestEveryDescribedAnswerIsGiven(t *testing.T) {
 		if code != "" {
 			e := detail(t, rec)
 			if *e.Code != code || e.Type != typeFor(status) {
-				t.Errorf("%s: %d has the code %s and the type %s, want %s and %s", id, status, *e.Code, e.Type, code, typeFor(status))
+				t.Errorf("%s: %d has the code %s and the type %s, want %s and %s", id, status, *e.Code, e.Type, code,
+					typeFor(status))
 			}
 			codes[code] = true
 		}

@@ -30,7 +30,8 @@ func TestCallsReachTheCatalog(t *testing.T) {
 		{"PUT", "/admin/v1/adapters/shop?wait=true", `{"source":"/a.gguf"}`, 200, "put shop true"},
 		{"PUT", "/admin/v1/adapters/team%2Fshop", `{"source":"/a.gguf"}`, 200, "put team/shop false"},
 		{"PUT", "/admin/v1/adapters/%E2%98%83", `{"source":"/a.gguf"}`, 200, "put ☃ false"},
-		{"PUT", "/admin/v1/adapters/shop/file?filename=a.gguf&aliases=b&aliases=c&scale=0.5&pin=true", "GGUF", 200, "upload shop a.gguf"},
+		{"PUT", "/admin/v1/adapters/shop/file?filename=a.gguf&aliases=b&aliases=c&scale=0.5&pin=true", "GGUF", 200,
+			"upload shop a.gguf"},
 		{"DELETE", "/admin/v1/adapters/shop", "", 204, "remove shop"},
 		{"POST", "/admin/v1/adapters/shop/pin", `{"pin":true}`, 200, "pin shop true"},
 		{"POST", "/admin/v1/adapters/shop/rollback", "", 200, "rollback shop"},
@@ -55,18 +56,22 @@ func TestSpecsAreReadWhole(t *testing.T) {
 	r := newCatalog()
 	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON,
 		`{"source":"/a","digest":"d","scale":0.5,"description":"about","aliases":["x"],"weight":2,"max_concurrency":3,"pin":true,"preload":true}`)
-	want := lora.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true}
+	want := lora.Spec{Name: "a", Source: "/a", Digest: "d", Scale: .5,
+		Settings: lora.Settings{Description: "about", Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3}, Pin: true,
+		Preload: true}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
-	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON, `{"parts":[{"adapter":"x","scale":0.7},{"adapter":"y"},{"adapter":"z","scale":null}]}`)
+	r.serve(t, "PUT", "/admin/v1/adapters/a", isJSON,
+		`{"parts":[{"adapter":"x","scale":0.7},{"adapter":"y"},{"adapter":"z","scale":null}]}`)
 	want = lora.Spec{Name: "a", Shares: []lora.Share{{Adapter: "x", Scale: .7}, {Adapter: "y"}, {Adapter: "z"}}}
 	if !reflect.DeepEqual(r.spec, want) {
 		t.Errorf("%+v, want %+v", r.spec, want)
 	}
 	r.serve(t, "PUT", "/admin/v1/adapters/a/file?filename=f.zip&digest=d&scale=0.5&description=about&aliases=x&aliases=y&weight=2&max_concurrency=3&pin=true&preload=false",
 		"application/octet-stream", "bytes")
-	want = lora.Spec{Name: "a", Digest: "d", Scale: .5, Settings: lora.Settings{Description: "about", Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true}
+	want = lora.Spec{Name: "a", Digest: "d", Scale: .5,
+		Settings: lora.Settings{Description: "about", Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true}
 	if !reflect.DeepEqual(r.spec, want) || r.body != "bytes" {
 		t.Errorf("%+v, %q, want %+v", r.spec, r.body, want)
 	}
@@ -89,12 +94,15 @@ var badCalls = []struct {
 	{"twice", "PUT", put, isJSON, `{"source":"/a","source":"/b"}`, 400, "source: stands twice"},
 	{"null", "PUT", put, isJSON, `{"source":null}`, 400, "source: must be a string"},
 	{"wrong type", "PUT", put, isJSON, `{"source":"/a","pin":"yes"}`, 400, "pin: must be true or false"},
-	{"fraction", "PUT", put, isJSON, `{"source":"/a","max_concurrency":1.5}`, 400, "max_concurrency: must be a whole number"},
+	{"fraction", "PUT", put, isJSON, `{"source":"/a","max_concurrency":1.5}`, 400,
+		"max_concurrency: must be a whole number"},
 	{"huge number", "PUT", put, isJSON, `{"source":"/a","scale":1e999}`, 400, "scale: must be a number"},
-	{"null in a list", "PUT", put, isJSON, `{"source":"/a","aliases":["b",null]}`, 400, "aliases: must be a list of strings"},
+	{"null in a list", "PUT", put, isJSON, `{"source":"/a","aliases":["b",null]}`, 400,
+		"aliases: must be a list of strings"},
 	{"text for a list", "PUT", put, isJSON, `{"source":"/a","aliases":"b"}`, 400, "aliases: must be a list of strings"},
 	{"null part", "PUT", put, isJSON, `{"parts":[null]}`, 400, "parts[0]: must be an object"},
-	{"key in a part twice", "PUT", put, isJSON, `{"parts":[{"adapter":"x","adapter":"y"}]}`, 400, "parts[0].adapter: stands twice"},
+	{"key in a part twice", "PUT", put, isJSON, `{"parts":[{"adapter":"x","adapter":"y"}]}`, 400,
+		"parts[0].adapter: stands twice"},
 	{"text behind", "PUT", put, isJSON, `{"source":"/a"}x`, 400, "nothing behind it"},
 	{"cut JSON", "PUT", put, isJSON, `{"source":"/a"`, 400, "not valid JSON"},
 	{"unpaired", "PUT", put, isJSON, `{"source"}`, 400, "not valid JSON"},
@@ -108,8 +116,10 @@ var badCalls = []struct {
 	{"part is text", "PUT", put, isJSON, `{"parts":["x"]}`, 400, "parts[0]: must be an object"},
 	{"part without name", "PUT", put, isJSON, `{"parts":[{"scale":1}]}`, 400, "parts[0].adapter: is missing"},
 	{"part with more", "PUT", put, isJSON, `{"parts":[{"adapter":"x","weight":1}]}`, 400, "parts[0].weight: there is no"},
-	{"part at 0", "PUT", put, isJSON, `{"parts":[{"adapter":"x"},{"adapter":"y","scale":0}]}`, 400, "parts[1].scale: must not be 0"},
-	{"composition pinned", "PUT", put, isJSON, `{"parts":[{"adapter":"x"}],"pin":true}`, 400, "pin: a composition has none"},
+	{"part at 0", "PUT", put, isJSON, `{"parts":[{"adapter":"x"},{"adapter":"y","scale":0}]}`, 400,
+		"parts[1].scale: must not be 0"},
+	{"composition pinned", "PUT", put, isJSON, `{"parts":[{"adapter":"x"}],"pin":true}`, 400,
+		"pin: a composition has none"},
 	{"no media type", "PUT", put, "", `{"source":"/a"}`, 415, "application/json"},
 	{"form", "PUT", put, "application/x-www-form-urlencoded", `source=a`, 415, "application/json"},
 	{"large", "PUT", put, isJSON, `{"source":"` + strings.Repeat("a", 2<<20) + `"}`, 413, "larger than"},
@@ -122,7 +132,8 @@ var badCalls = []struct {
 	{"no file name", "PUT", "/admin/v1/adapters/a/file", "application/octet-stream", `x`, 400, "filename: is missing"},
 	{"multipart", "PUT", file, "multipart/form-data; boundary=x", `x`, 415, "not a form"},
 	{"upload scale", "PUT", file + "&scale=NaN", "application/octet-stream", `x`, 400, "scale: must be a number"},
-	{"upload source", "PUT", file + "&source=a", "application/octet-stream", `x`, 400, "source: there is no such parameter"},
+	{"upload source", "PUT", file + "&source=a", "application/octet-stream", `x`, 400,
+		"source: there is no such parameter"},
 	{"upload form", "PUT", file, "application/x-www-form-urlencoded", `x`, 415, "not a form"},
 	{"upload twice", "PUT", file + "&filename=b.gguf", octets, `x`, 400, "filename: stands twice"},
 	{"upload scale 0", "PUT", file + "&scale=0", octets, `x`, 400, "scale: must not be 0"},
@@ -169,7 +180,8 @@ func TestUploadsAreBounded(t *testing.T) {
 		t.Errorf("declared: %d %s", rec.Code, rec.Body)
 	}
 	for body, want := range map[string]int{"1234": 200, "12345": 413} {
-		req := httptest.NewRequest("PUT", "http://127.0.0.1:8081"+path, io.MultiReader(strings.NewReader(body))) // chunked: no length
+		req := httptest.NewRequest("PUT", "http://127.0.0.1:8081"+path,
+			io.MultiReader(strings.NewReader(body))) // chunked: no length
 		rec := httptest.NewRecorder()
 		Handler(r.options()).ServeHTTP(rec, req)
 		if rec.Code != want {
@@ -227,7 +239,8 @@ func TestStatesAfterAPut(t *testing.T) {
 	}{
 		{lora.Ready, "", true, 200}, {lora.Ready, "is bad", true, 422}, {lora.Ready, "was bad before", false, 200},
 		{lora.Loading, "", false, 202}, {lora.Downloading, "", false, 202},
-		{lora.Rejected, "is bad", false, 422}, {lora.Quarantined, "ended llama-server with /state/blobs/ab01.gguf", true, 422},
+		{lora.Rejected, "is bad", false, 422}, {lora.Quarantined, "ended llama-server with /state/blobs/ab01.gguf", true,
+			422},
 	} {
 		r := newCatalog()
 		r.records[0].State, r.records[0].Reason = c.state, c.reason
@@ -246,7 +259,8 @@ func TestWorkersAreChanged(t *testing.T) {
 	}{{"drain", true}, {"resume", false}, {"restart", false}} {
 		var w adminapi.Worker
 		rec := r.serve(t, "POST", "/admin/v1/workers/0/"+c.action, "", "")
-		if err := json.Unmarshal(rec.Body.Bytes(), &w); err != nil || rec.Code != 200 || w.Drained != c.drained || w.PID != 77 {
+		if err := json.Unmarshal(rec.Body.Bytes(), &w); err != nil || rec.Code != 200 || w.Drained != c.drained ||
+			w.PID != 77 {
 			t.Errorf("%s: %d %s, %v", c.action, rec.Code, rec.Body, err)
 		}
 	}
@@ -258,7 +272,8 @@ func TestWorkersAreChanged(t *testing.T) {
 		}
 	}
 	r.pool.err = fmt.Errorf("worker 1 is not up: %w", ErrConflict)
-	if rec := r.serve(t, "POST", "/admin/v1/workers/1/restart", "", ""); rec.Code != 409 || !strings.Contains(detail(t, rec).Message, "not up") {
+	if rec := r.serve(t, "POST", "/admin/v1/workers/1/restart", "", ""); rec.Code != 409 ||
+		!strings.Contains(detail(t, rec).Message, "not up") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 }
@@ -266,7 +281,8 @@ func TestWorkersAreChanged(t *testing.T) {
 // TestWithoutCatalog is a listener that has metrics alone.
 func TestWithoutCatalog(t *testing.T) {
 	s := testServer("127.0.0.1:8081")
-	for _, path := range []string{"/admin/v1/adapters", "/admin/v1/workers", "/admin/v1/adapters/" + url.PathEscape("a/b")} {
+	for _, path := range []string{"/admin/v1/adapters", "/admin/v1/workers",
+		"/admin/v1/adapters/" + url.PathEscape("a/b")} {
 		if rec := get(s, "GET", "127.0.0.1:8081", path); rec.Code != http.StatusNotImplemented {
 			t.Errorf("%s: %d", path, rec.Code)
 		}

@@ -77,10 +77,12 @@ func asAPIError(err error) *httpkit.Error {
 		return e
 	case state.IsFull(err):
 		return &httpkit.Error{
-			Status: http.StatusInsufficientStorage, Type: httpkit.TypeServer, Code: string(lora.Full), Message: new(state.FullError).Error(), Cause: err,
+			Status: http.StatusInsufficientStorage, Type: httpkit.TypeServer, Code: string(lora.Full),
+			Message: new(state.FullError).Error(), Cause: err,
 		}
 	case errors.Is(err, ErrConflict):
-		return &httpkit.Error{Status: http.StatusConflict, Type: httpkit.TypeInvalid, Code: string(lora.Conflict), Message: err.Error()}
+		return &httpkit.Error{Status: http.StatusConflict, Type: httpkit.TypeInvalid, Code: string(lora.Conflict),
+			Message: err.Error()}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &httpkit.Error{
 			Status: http.StatusServiceUnavailable, Type: httpkit.TypeServer, Code: "interrupted",
@@ -107,7 +109,8 @@ func (a *api) fail(err error, c echo.Context) {
 		if c.Response().Committed {
 			panic(http.ErrAbortHandler)
 		}
-	case e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil && e.Code != string(lora.Full):
+	case e.Status >= http.StatusInternalServerError && r.Context().Err() == nil && e.Cause != nil &&
+		e.Code != string(lora.Full):
 		a.opts.Log.Error("admin call failed", "method", r.Method, "path", httpkit.Shorten(r.URL.EscapedPath()),
 			"code", e.Code, "message", e.Message, "error", e.Cause)
 	}

@@ -22,7 +22,8 @@ type fakeKeys struct {
 	calls []string
 }
 
-var someKey = auth.Key{ID: "key_1", Tenant: "acme", Hash: "hash-of-it", Created: time.Unix(100, 0), Expires: time.Unix(200, 0)}
+var someKey = auth.Key{ID: "key_1", Tenant: "acme", Hash: "hash-of-it", Created: time.Unix(100, 0),
+	Expires: time.Unix(200, 0)}
 
 func (k *fakeKeys) Keys() []auth.Key { return []auth.Key{someKey} }
 
@@ -49,7 +50,8 @@ type fakeUsage struct {
 
 func (u *fakeUsage) Sums(_ context.Context, q usage.Query) ([]usage.Sum, error) {
 	u.query = q
-	return []usage.Sum{{Group: make([]string, len(q.By)), Requests: 2, Prompt: 3, Cached: 1, Completion: 4, QueueMs: 1500, SwapMs: 4, GenerationMs: 20}}, u.err
+	return []usage.Sum{{Group: make([]string, len(q.By)), Requests: 2, Prompt: 3, Cached: 1, Completion: 4,
+		QueueMs: 1500, SwapMs: 4, GenerationMs: 20}}, u.err
 }
 
 // ask asks a rig over these fakes.
@@ -68,22 +70,31 @@ func TestKeyRoutes(t *testing.T) {
 		call, says         string
 	}{
 		{"GET", adminapi.KeysPath, "", nil, 200, "", `"tenant":"acme"`},
-		{"POST", adminapi.KeysPath, `{"tenant":"acme","label":"x","expires":"2030-01-31T00:00:00+01:00"}`, nil, 200, "create acme x 2030-01-30T23:00:00Z", `"secret":"lg-secret"`},
-		{"POST", adminapi.KeysPath, `{"tenant":"nobody"}`, &auth.Refusal{Reason: auth.NotFound, Message: "There is no tenant."}, 404, "create nobody  0001-01-01T00:00:00Z", "no tenant"},
-		{"POST", adminapi.KeysPath, `{"tenant":"acme"}`, errors.New("/secret/disk"), 500, "create acme  0001-01-01T00:00:00Z", "Internal error"},
+		{"POST", adminapi.KeysPath, `{"tenant":"acme","label":"x","expires":"2030-01-31T00:00:00+01:00"}`, nil, 200,
+			"create acme x 2030-01-30T23:00:00Z", `"secret":"lg-secret"`},
+		{"POST", adminapi.KeysPath, `{"tenant":"nobody"}`,
+			&auth.Refusal{Reason: auth.NotFound, Message: "There is no tenant."}, 404, "create nobody  0001-01-01T00:00:00Z",
+			"no tenant"},
+		{"POST", adminapi.KeysPath, `{"tenant":"acme"}`, errors.New("/secret/disk"), 500,
+			"create acme  0001-01-01T00:00:00Z", "Internal error"},
 		{"POST", adminapi.KeysPath, `{}`, nil, 400, "", "tenant: is missing"},
 		{"POST", adminapi.KeysPath, `{"tenant":"acme","expires":"tomorrow"}`, nil, 400, "", "expires: must be a time"},
 		{"POST", adminapi.KeysPath, `{"tenant":"acme","secret":"mine"}`, nil, 400, "", "secret: there is no such field"},
-		{"POST", adminapi.KeysPath, `{"tenant":"acme","expires":"2020-01-31T00:00:00Z"}`, nil, 400, "", "expires: must be later than now"},
-		{"POST", adminapi.KeysPath, `{"tenant":"acme","expires":"0001-01-01T00:00:00Z"}`, nil, 400, "", "expires: must be later than now"},
+		{"POST", adminapi.KeysPath, `{"tenant":"acme","expires":"2020-01-31T00:00:00Z"}`, nil, 400, "",
+			"expires: must be later than now"},
+		{"POST", adminapi.KeysPath, `{"tenant":"acme","expires":"0001-01-01T00:00:00Z"}`, nil, 400, "",
+			"expires: must be later than now"},
 		{"DELETE", adminapi.KeysPath + "/key_1", "", nil, 204, "revoke key_1", ""},
-		{"DELETE", adminapi.KeysPath + "/key_2", "", &auth.Refusal{Reason: auth.NotFound, Message: "There is no key."}, 404, "revoke key_2", "no key"},
-		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":60}`, nil, 200, "rotate key_1 1m0s", `"secret":"lg-secret"`},
+		{"DELETE", adminapi.KeysPath + "/key_2", "", &auth.Refusal{Reason: auth.NotFound, Message: "There is no key."},
+			404, "revoke key_2", "no key"},
+		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":60}`, nil, 200, "rotate key_1 1m0s",
+			`"secret":"lg-secret"`},
 		{"POST", adminapi.KeysPath + "/key_1/rotate", `{}`, nil, 400, "", "grace_seconds: is missing"},
 		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":-1}`, nil, 400, "", "must not be less than 0"},
 		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":9223372037}`, nil, 400, "", "must not be more than"},
 		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":3153600001}`, nil, 400, "", "must not be more than"},
-		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":3153600000}`, nil, 200, "rotate key_1 876000h0m0s", ""},
+		{"POST", adminapi.KeysPath + "/key_1/rotate", `{"grace_seconds":3153600000}`, nil, 200, "rotate key_1 876000h0m0s",
+			""},
 	} {
 		k := &fakeKeys{err: c.err}
 		rec := ask(t, k, nil, c.method, c.path, c.body)
@@ -99,9 +110,11 @@ func TestKeyRoutes(t *testing.T) {
 func TestUsageRoute(t *testing.T) {
 	u := &fakeUsage{}
 	rec := ask(t, &fakeKeys{}, u, "GET", adminapi.UsagePath+"?from=2030-01-31&to=2030-02-01T12:00:00Z&by=tenant,day", "")
-	want := usage.Query{From: time.Date(2030, 1, 31, 0, 0, 0, 0, time.UTC), To: time.Date(2030, 2, 1, 12, 0, 0, 0, time.UTC), By: []string{"tenant", "day"}}
+	want := usage.Query{From: time.Date(2030, 1, 31, 0, 0, 0, 0, time.UTC),
+		To: time.Date(2030, 2, 1, 12, 0, 0, 0, time.UTC), By: []string{"tenant", "day"}}
 	var answer adminapi.UsageAnswer
-	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code != 200 || !reflect.DeepEqual(u.query, want) || answer.Sums[0].QueueSeconds != 1.5 {
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || rec.Code != 200 ||
+		!reflect.DeepEqual(u.query, want) || answer.Sums[0].QueueSeconds != 1.5 {
 		t.Errorf("%d %s, asked %+v", rec.Code, rec.Body, u.query)
 	}
 	rec = ask(t, &fakeKeys{}, u, "GET", adminapi.UsagePath+"?format=csv", "")
@@ -109,8 +122,9 @@ func TestUsageRoute(t *testing.T) {
 		t.Errorf("%s", rec.Body)
 	}
 	for query, says := range map[string]string{
-		"by=at": "by: must be some of day, tenant", "by=day,day": "by: must be some of", "from=yesterday": "from: must be a day",
-		"format=xml": "format: must be json or csv", "group=day": "group: there is no such parameter",
+		"by=at": "by: must be some of day, tenant", "by=day,day": "by: must be some of",
+		"from=yesterday": "from: must be a day",
+		"format=xml":     "format: must be json or csv", "group=day": "group: there is no such parameter",
 	} {
 		rec := ask(t, &fakeKeys{}, u, "GET", adminapi.UsagePath+"?"+query, "")
 		if rec.Code != http.StatusBadRequest || !strings.Contains(rec.Body.String(), says) {

@@ -69,7 +69,9 @@ func TestDescribedRoutes(t *testing.T) {
 func TestDescribedTypes(t *testing.T) {
 	schemas := description(t).Components.Schemas
 	seen := map[string]bool{}
-	for _, v := range []any{adminapi.Adapters{}, adminapi.State{}, adminapi.Workers{}, adminapi.PutRequest{}, adminapi.PinRequest{}, httpkit.ErrorAnswer{}, adminapi.KeyList{}, adminapi.NewKey{}, adminapi.CreateKeyRequest{}, adminapi.RotateKeyRequest{}, adminapi.UsageAnswer{}} {
+	for _, v := range []any{adminapi.Adapters{}, adminapi.State{}, adminapi.Workers{}, adminapi.PutRequest{},
+		adminapi.PinRequest{}, httpkit.ErrorAnswer{}, adminapi.KeyList{}, adminapi.NewKey{}, adminapi.CreateKeyRequest{},
+		adminapi.RotateKeyRequest{}, adminapi.UsageAnswer{}} {
 		compareType(t, schemas, reflect.TypeOf(v), seen)
 	}
 	for name := range schemas {
@@ -98,7 +100,8 @@ func compareType(t *testing.T, schemas openapi3.Schemas, typ reflect.Type, seen 
 		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
 		names = append(names, name)
 		// A request may leave out what has a default.
-		if option != "omitempty" && typ != reflect.TypeFor[adminapi.PutRequest]() && !(typ == reflect.TypeFor[adminapi.Part]() && name == "scale") {
+		if option != "omitempty" && typ != reflect.TypeFor[adminapi.PutRequest]() &&
+			!(typ == reflect.TypeFor[adminapi.Part]() && name == "scale") {
 			required = append(required, name)
 		}
 		if p := ref.Value.Properties[name]; p != nil {
@@ -134,7 +137,8 @@ func compareField(t *testing.T, name string, p *openapi3.SchemaRef, typ reflect.
 		typ = typ.Elem()
 	}
 	want := map[reflect.Kind]string{
-		reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer", reflect.Int64: "integer", reflect.Uint64: "integer",
+		reflect.String: "string", reflect.Bool: "boolean", reflect.Int: "integer", reflect.Int64: "integer",
+		reflect.Uint64:  "integer",
 		reflect.Float64: "number", reflect.Slice: "array", reflect.Struct: "object",
 	}[typ.Kind()]
 	if typ == reflect.TypeFor[time.Time]() {

@@ -111,7 +111,8 @@ func (p *fakePool) Restart(int) error   { return p.err }
 const someDigest = "ab01"
 
 func ready() lora.Record {
-	v := &lora.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16, Source: "https://user:secret@host/a.gguf?token=secret"}
+	v := &lora.Version{Number: 2, Digest: someDigest, Path: "/state/blobs/ab01.gguf", Bytes: 10, Rank: 8, Alpha: 16,
+		Source: "https://user:secret@host/a.gguf?token=secret"}
 	return lora.Record{
 		Spec: lora.Spec{Name: "shop", Source: v.Source, Scale: 1}, Kind: lora.KindAdapter, Origin: lora.FromAPI,
 		State: lora.Ready, Active: v, Versions: []*lora.Version{v},
@@ -145,7 +146,8 @@ func (r *rig) options() Options {
 	}
 	opts := Options{
 		Listen: "127.0.0.1:8081", Metrics: testMetrics(), Log: log,
-		Catalog: r.fakeCatalog, Pool: r.pool, Keys: r.keys, Usage: r.usage, Token: func() string { return r.token }, MaxUpload: r.max,
+		Catalog: r.fakeCatalog, Pool: r.pool, Keys: r.keys, Usage: r.usage, Token: func() string { return r.token },
+		MaxUpload: r.max,
 	}
 	if r.bare {
 		opts.Catalog, opts.Pool, opts.Keys, opts.Usage = nil, nil, nil, nil
@@ -187,7 +189,8 @@ const isJSON = "application/json"
 func detail(t *testing.T, rec *httptest.ResponseRecorder) httpkit.ErrorDetail {
 	t.Helper()
 	var answer httpkit.ErrorAnswer
-	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Error.Message == "" || answer.Error.Code == nil {
+	if err := json.Unmarshal(rec.Body.Bytes(), &answer); err != nil || answer.Error.Message == "" ||
+		answer.Error.Code == nil {
 		t.Fatalf("%d %s is no error of ours: %v", rec.Code, rec.Body, err)
 	}
 	return answer.Error

@@ -45,7 +45,8 @@ type client struct {
 func serving(t *testing.T, r *rig, test func(t *testing.T, c *client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		server, listener := New(Handler(r.options()), slog.New(slog.DiscardHandler)), &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		server, listener := New(Handler(r.options()), slog.New(slog.DiscardHandler)),
+			&pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 		ended := make(chan error)
 		go func() { ended <- server.Serve(listener) }()
 		ours, theirs := net.Pipe()
@@ -82,7 +83,8 @@ func (c *client) receive() (int, string) {
 }
 
 const (
-	putHead    = "PUT /admin/v1/adapters/shop?wait=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+	putHead = "PUT /admin/v1/adapters/shop?wait=true HTTP/1.1\r\nHost: localhost\r\nContent-Type: " +
+		"application/json\r\nContent-Length: %d\r\n\r\n"
 	uploadHead = "PUT /admin/v1/adapters/shop/file?filename=a.gguf HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n"
 	someBody   = `{"source":"/a.gguf"}`
 )

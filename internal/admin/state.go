@@ -66,7 +66,8 @@ func deviceOf(d metrics.DeviceSnapshot) adminapi.Device {
 	return adminapi.Device{
 		Name: d.Name, Measured: d.Measured,
 		Swap: d.Swap.Seconds(), FirstToken: d.FirstToken.Seconds(), PromptToken: d.PromptToken.Seconds(),
-		Step: d.Step.Seconds(), StepRequest: d.StepRequest.Seconds(), StepWorker: d.StepWorker.Seconds(), Turn: d.Turn.Seconds(),
+		Step: d.Step.Seconds(), StepRequest: d.StepRequest.Seconds(), StepWorker: d.StepWorker.Seconds(),
+		Turn: d.Turn.Seconds(),
 	}
 }
 

@@ -34,7 +34,8 @@ func (a *api) showUsage(c echo.Context) error {
 	for _, s := range sums {
 		answer.Sums = append(answer.Sums, adminapi.UsageTotal{
 			Group: s.Group, Requests: s.Requests, PromptTokens: s.Prompt, CachedTokens: s.Cached, CompletionTokens: s.Completion,
-			QueueSeconds: float64(s.QueueMs) / 1000, SwapSeconds: float64(s.SwapMs) / 1000, GenerationSecond: float64(s.GenerationMs) / 1000,
+			QueueSeconds: float64(s.QueueMs) / 1000, SwapSeconds: float64(s.SwapMs) / 1000,
+			GenerationSecond: float64(s.GenerationMs) / 1000,
 		})
 	}
 	if format == "csv" {
@@ -87,11 +88,13 @@ func parseMoment(text string) (time.Time, error) {
 func writeCSV(c echo.Context, answer adminapi.UsageAnswer) error {
 	c.Response().Header().Set("Content-Type", "text/csv; charset=utf-8")
 	out := csv.NewWriter(c.Response())
-	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens", "queue_seconds", "swap_seconds", "generation_seconds"))
+	_ = out.Write(append(slices.Clone(answer.By), "requests", "prompt_tokens", "cached_tokens", "completion_tokens",
+		"queue_seconds", "swap_seconds", "generation_seconds"))
 	seconds := func(f float64) string { return strconv.FormatFloat(f, 'f', 3, 64) }
 	for _, s := range answer.Sums {
 		_ = out.Write(append(slices.Clone(s.Group), strconv.FormatInt(s.Requests, 10), strconv.FormatInt(s.PromptTokens, 10),
-			strconv.FormatInt(s.CachedTokens, 10), strconv.FormatInt(s.CompletionTokens, 10), seconds(s.QueueSeconds), seconds(s.SwapSeconds), seconds(s.GenerationSecond)))
+			strconv.FormatInt(s.CachedTokens, 10), strconv.FormatInt(s.CompletionTokens, 10), seconds(s.QueueSeconds),
+			seconds(s.SwapSeconds), seconds(s.GenerationSecond)))
 	}
 	out.Flush() // fails only when nobody reads any more
 	return nil

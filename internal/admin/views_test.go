@@ -41,12 +41,15 @@ func TestPlacesOfFilesAreNotShown(t *testing.T) {
 	version := func(n int, path string) *lora.Version { return &lora.Version{Number: n, Path: path} }
 	r := newCatalog()
 	rec := &r.records[0]
-	rec.State, rec.Reason = lora.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of /models/shop.gguf"
+	rec.State, rec.Reason = lora.Rejected, "first /state/1.gguf, then /state/2.gguf and /state/3.gguf, of "+
+		"/models/shop.gguf"
 	rec.Active, rec.Staged = version(2, "/state/2.gguf"), version(3, "/state/3.gguf")
 	rec.Versions = []*lora.Version{version(1, "/state/1.gguf")}
-	for _, c := range [][3]string{{"GET", adminapi.AdaptersPath, ""}, {"GET", somePath, ""}, {"PUT", somePath, `{"source":"/a"}`}} {
+	for _, c := range [][3]string{{"GET", adminapi.AdaptersPath, ""}, {"GET", somePath, ""},
+		{"PUT", somePath, `{"source":"/a"}`}} {
 		text := r.serve(t, c[0], c[1], isJSON, c[2]).Body.String()
-		if strings.Contains(text, "/state/") || !strings.Contains(text, "first the adapter's file, then the adapter's file") ||
+		if strings.Contains(text, "/state/") || !strings.Contains(text,
+			"first the adapter's file, then the adapter's file") ||
 			!strings.Contains(text, "/models/shop.gguf") {
 			t.Errorf("%s %s: %s", c[0], c[1], text)
 		}
@@ -86,13 +89,16 @@ func TestAdaptersAreShown(t *testing.T) {
 	r := newCatalog()
 	r.records = []lora.Record{
 		{
-			Spec: lora.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Description: "sells"}, Pin: true, Preload: true},
+			Spec: lora.Spec{Name: "shop", Source: "hf://owner/shop", Scale: .5,
+				Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 4, Description: "sells"},
+				Pin:      true, Preload: true},
 			Kind: lora.KindAdapter, Origin: lora.FromAPI, State: lora.Downloading, Progress: lora.Progress{Done: 3, Total: 10},
 			Active: versions[1], Staged: versions[2], Versions: versions, Updated: at(4),
 		},
 		{
 			Spec: lora.Spec{Name: "sum", Shares: []lora.Share{{Adapter: "shop", Scale: -.5}, {Adapter: "x"}}},
-			Kind: lora.KindComposition, Origin: lora.FromConfig, State: lora.Ready, Progress: lora.Progress{Done: 3}, Updated: at(4),
+			Kind: lora.KindComposition, Origin: lora.FromConfig, State: lora.Ready, Progress: lora.Progress{Done: 3},
+			Updated: at(4),
 		},
 		{
 			Spec: lora.Spec{Name: "wrong", Source: "/models/wrong.gguf"}, Kind: lora.KindAdapter, Origin: lora.FromDirectory,
@@ -101,7 +107,8 @@ func TestAdaptersAreShown(t *testing.T) {
 	}
 	r.pool.files = map[string]FileView{"/state/2": {LoadedOn: []int{0}, LastUsed: at(5)}, "/state/3": {LoadedOn: []int{1}}}
 	rec := r.serve(t, "GET", adminapi.AdaptersPath, "", "")
-	if have, want := canonical(t, json.RawMessage(rec.Body.Bytes())), canonical(t, json.RawMessage(wantAdapters)); have != want {
+	if have, want := canonical(t, json.RawMessage(rec.Body.Bytes())),
+		canonical(t, json.RawMessage(wantAdapters)); have != want {
 		t.Errorf("the adapters are\n%s\nnot\n%s", have, want)
 	}
 }
@@ -122,7 +129,8 @@ func TestPlaces(t *testing.T) {
 	byAlias.Name, byAlias.Shares = "byalias", []lora.Share{{Adapter: "shop"}, {Adapter: "another"}}
 	other.Aliases = []string{"another"}
 	// A file of the folder that was rejected is no part of anything.
-	nobody := lora.Record{Spec: lora.Spec{Name: "nobody"}, Kind: lora.KindAdapter, Origin: lora.FromDirectory, State: lora.Rejected}
+	nobody := lora.Record{Spec: lora.Spec{Name: "nobody"}, Kind: lora.KindAdapter, Origin: lora.FromDirectory,
+		State: lora.Rejected}
 	r.records = append(r.records, other, sum, lacking, byAlias, nobody)
 	files := func() map[string]FileView {
 		return map[string]FileView{
@@ -136,7 +144,8 @@ func TestPlaces(t *testing.T) {
 	if err := json.Unmarshal(rec.Body.Bytes(), &got); err != nil || len(got.Adapters) != len(r.records) {
 		t.Fatalf("%d %s, %v", rec.Code, rec.Body, err)
 	}
-	want := map[string][2][]int{"shop": {{0, 1, 2}, {0, 1}}, "other": {{1, 2}, {1}}, "sum": {{1, 2}, {1}}, "lacking": {{}, {}},
+	want := map[string][2][]int{"shop": {{0, 1, 2}, {0, 1}}, "other": {{1, 2}, {1}}, "sum": {{1, 2}, {1}},
+		"lacking": {{}, {}},
 		"byalias": {{1, 2}, {1}}, "nobody": {{}, {}}}
 	for _, a := range got.Adapters {
 		if a.State != "ready" && a.Name != "nobody" {
@@ -158,11 +167,13 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("the sum alone: %s, %v", rec.Body, err)
 	}
 	r.pool.files["/other"] = FileView{Wanted: true}
-	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(), `"state":"loading"`) {
+	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(),
+		`"state":"loading"`) {
 		t.Errorf("a file that some worker is to load: %s", rec.Body)
 	}
 	r.records[1].State = lora.Downloading
-	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(), `"state":"downloading"`) {
+	if rec := r.serve(t, "GET", "/admin/v1/adapters/other", "", ""); !strings.Contains(rec.Body.String(),
+		`"state":"downloading"`) {
 		t.Errorf("a file that some worker is to load, with another to come: %s", rec.Body)
 	}
 }

@@ -15,15 +15,18 @@ func some() []adminapi.Adapter {
 	used, half := now.Add(-3*time.Minute), .5
 	return []adminapi.Adapter{
 		{
-			Name: "shop", Kind: "adapter", Origin: "api", Source: "/models/shop.gguf", State: "ready", Version: 2, Digest: strings.Repeat("ab", 32),
-			Bytes: 9 << 20, Rank: 8, Scale: 1, Settings: lora.Settings{Weight: 1, Aliases: []string{"store", "gpt-4o"}, Description: "sells shoes"}, LoadedOn: []int{0, 1}, AppliedOn: []int{1}, LastUsed: &used, Pin: true,
+			Name: "shop", Kind: "adapter", Origin: "api", Source: "/models/shop.gguf", State: "ready", Version: 2,
+			Digest: strings.Repeat("ab", 32),
+			Bytes:  9 << 20, Rank: 8, Scale: 1, Settings: lora.Settings{Weight: 1, Aliases: []string{"store", "gpt-4o"},
+				Description: "sells shoes"}, LoadedOn: []int{0, 1}, AppliedOn: []int{1}, LastUsed: &used, Pin: true,
 			Staged: &adminapi.Staged{Version: 3, Digest: "cd"},
 			Versions: []adminapi.Version{
 				{Version: 1, Digest: "ef", Bytes: 1 << 20, Rank: 4, Created: now.Add(-48 * time.Hour)},
 				{Version: 2, Digest: "ab", Bytes: 9 << 20, Rank: 8, Created: now.Add(-time.Hour), Active: true},
 			},
 		},
-		{Name: "sum", Kind: "composition", State: "ready", Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}},
+		{Name: "sum", Kind: "composition", State: "ready",
+			Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}},
 		{Name: "evil\x1b[2J", State: "rejected", Source: "/a", Reason: "/a: no\nGGUF", Kind: "adapter"},
 		{Name: "sent", State: "rejected", Reason: "is bad"},
 	}
@@ -45,7 +48,8 @@ sent      rejected  -        -             -     -        -       -        -    
 	}
 	out.Reset()
 	if err := Workers(&out, []adminapi.Worker{
-		{ID: 0, State: "up", PID: 7, Applied: "shop", Loaded: []string{"shop", "sum"}, InFlight: 1, Slots: 4, Device: "Vulkan0", Restarts: 2},
+		{ID: 0, State: "up", PID: 7, Applied: "shop", Loaded: []string{"shop", "sum"}, InFlight: 1, Slots: 4,
+			Device: "Vulkan0", Restarts: 2},
 		{ID: 1, State: "reloading", Drained: true}, {ID: 2, State: "spare"},
 	}); err != nil {
 		t.Fatal(err)
@@ -66,8 +70,10 @@ func TestDetails(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"description         sells shoes", "aliases             store, gpt-4o", "kind                adapter, from the admin API", "pinned, preloaded   true, false",
-		"waits to be loaded  version 3, cd", "version 1           ef, rank 4, 1.0 MiB, 2 days ago\n", "version 2           ab, rank 8, 9.0 MiB, 1 hour ago, answers",
+		"description         sells shoes", "aliases             store, gpt-4o",
+		"kind                adapter, from the admin API", "pinned, preloaded   true, false",
+		"waits to be loaded  version 3, cd", "version 1           ef, rank 4, 1.0 MiB, 2 days ago\n",
+		"version 2           ab, rank 8, 9.0 MiB, 1 hour ago, answers",
 	} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("%q is not in\n%s", line, out.String())

@@ -45,7 +45,8 @@ func Usage(w io.Writer, u adminapi.UsageAnswer) error {
 		return time.Duration(s * float64(time.Second)).Round(time.Second / 10).String()
 	}
 	for _, s := range u.Sums {
-		t.row(append(append([]string{}, s.Group...), n(s.Requests), n(s.PromptTokens), n(s.CachedTokens), n(s.CompletionTokens),
+		t.row(append(append([]string{}, s.Group...), n(s.Requests), n(s.PromptTokens), n(s.CachedTokens),
+			n(s.CompletionTokens),
 			seconds(s.QueueSeconds), seconds(s.SwapSeconds), seconds(s.GenerationSecond))...)
 	}
 	return t.Flush()

@@ -63,7 +63,8 @@ func sum(parts []adminapi.Part) string {
 }
 
 // origins are the API's words in those of a sentence.
-var origins = map[string]string{"directory": "the watched folder", "config": "the configuration", "api": "the admin API"}
+var origins = map[string]string{"directory": "the watched folder", "config": "the configuration",
+	"api": "the admin API"}
 
 // Adapter writes all that is known of one, a line for each thing.
 func Adapter(w io.Writer, a adminapi.Adapter, now time.Time) error {

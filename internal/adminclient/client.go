@@ -208,7 +208,8 @@ func (c *Client) adapter(ctx context.Context, method, name, suffix string, body 
 // a segment are no adapter's.
 func adapterPath(name string) (string, error) {
 	if name == "" || name == "." || name == ".." {
-		return "", &Error{Status: http.StatusBadRequest, Code: "invalid", Message: fmt.Sprintf("%q is not the name of an adapter", name)}
+		return "", &Error{Status: http.StatusBadRequest, Code: "invalid",
+			Message: fmt.Sprintf("%q is not the name of an adapter", name)}
 	}
 	return adminapi.AdaptersPath + "/" + url.PathEscape(name), nil
 }
@@ -300,7 +301,8 @@ func orEmpty(s *string) string {
 // Follow asks for the adapter whenever tick brings something until its source has
 // been taken or refused, and shows every answer. The error is an *Error with the
 // code refused if it was.
-func (c *Client) Follow(ctx context.Context, name string, tick <-chan time.Time, show func(adminapi.Adapter)) (adminapi.Adapter, error) {
+func (c *Client) Follow(ctx context.Context, name string, tick <-chan time.Time,
+	show func(adminapi.Adapter)) (adminapi.Adapter, error) {
 	for {
 		a, err := c.Adapter(ctx, name)
 		if err != nil {

@@ -33,14 +33,16 @@ func clientOf(t *testing.T, h http.HandlerFunc) *Client {
 
 func TestAddresses(t *testing.T) {
 	for address, local := range map[string]bool{
-		"127.0.0.1:8081": true, "http://localhost:1/": true, "https://[::1]": true, "gateway.example:8081": false, "http://10.0.0.1": false,
+		"127.0.0.1:8081": true, "http://localhost:1/": true, "https://[::1]": true, "gateway.example:8081": false,
+		"http://10.0.0.1": false,
 	} {
 		if c, err := New(address, ""); err != nil || c.Loopback() != local {
 			t.Errorf("%s: %v", address, err)
 		}
 	}
 	for _, address := range []string{"", "ftp://host", "http://", "http://[", "://"} {
-		if _, err := New(address, ""); err == nil || !strings.Contains(err.Error(), "http://host:port") && !strings.Contains(err.Error(), "address of a gateway") {
+		if _, err := New(address, ""); err == nil || !strings.Contains(err.Error(), "http://host:port") &&
+			!strings.Contains(err.Error(), "address of a gateway") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
@@ -59,9 +61,17 @@ func TestCallsAsTheyAreSent(t *testing.T) {
 	})
 	ctx := t.Context()
 	for want, call := range map[string]func() error{
-		"GET /admin/v1/adapters ":                            func() error { _, err := c.Adapters(ctx); return err },
-		"GET /admin/v1/adapters/team%2Fa%20b%3F ":            func() error { _, err := c.Adapter(ctx, "team/a b?"); return err },
-		`PUT /admin/v1/adapters/a?wait=true {"source":"/a"}`: func() error { _, err := c.Put(ctx, "a", adminapi.PutRequest{Source: "/a"}, true); return err },
+		"GET /admin/v1/adapters ": func() error { _, err := c.Adapters(ctx); return err },
+		"GET /admin/v1/adapters/team%2Fa%20b%3F ": func() error {
+			_,
+				err := c.Adapter(ctx, "team/a b?")
+			return err
+		},
+		`PUT /admin/v1/adapters/a?wait=true {"source":"/a"}`: func() error {
+			_,
+				err := c.Put(ctx, "a", adminapi.PutRequest{Source: "/a"}, true)
+			return err
+		},
 		`PUT /admin/v1/adapters/a {"parts":[{"adapter":"b","scale":null}]}`: func() error {
 			_, err := c.Put(ctx, "a", adminapi.PutRequest{Parts: []adminapi.Part{{Adapter: "b"}}}, false)
 			return err
@@ -122,7 +132,8 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	status, answer = 200, "<html>"
-	if _, err := c.Adapter(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "does not answer as a gateway") {
+	if _, err := c.Adapter(t.Context(), "a"); err == nil ||
+		!strings.Contains(err.Error(), "does not answer as a gateway") {
 		t.Error(err)
 	}
 }
@@ -167,7 +178,8 @@ func TestFolderIsPacked(t *testing.T) {
 	if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), "adapter_config.json") {
 		t.Errorf("an empty folder: %v", err)
 	}
-	for name, text := range map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": "weights", "optimizer.pt": "large"} {
+	for name, text := range map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": "weights",
+		"optimizer.pt": "large"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -161,8 +161,9 @@ func newAPI(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	server := admin.New(admin.Handler(admin.Options{
-		Listen: listener.Addr().String(), Log: slog.New(slog.DiscardHandler), Token: func() string { return someToken }, MaxUpload: maxUpload,
-		Catalog: a.memory, Pool: a.pool,
+		Listen: listener.Addr().String(), Log: slog.New(slog.DiscardHandler), Token: func() string { return someToken },
+		MaxUpload: maxUpload,
+		Catalog:   a.memory, Pool: a.pool,
 		Metrics: metrics.New(metrics.Options{Snapshot: func() metrics.Snapshot {
 			return metrics.Snapshot{Workers: []metrics.WorkerSnapshot{
 				{ID: 0, State: metrics.Up, PID: 7, Slots: 4, InFlight: 1}, {ID: 1, State: metrics.Down},
@@ -198,22 +199,27 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 	c, ctx := a.client(t, someToken), t.Context()
 	half := .5
 	put := adminapi.PutRequest{
-		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25, Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
+		Source: "hf://owner/repo", Digest: strings.Repeat("0", 64), Scale: .25,
+		Settings: lora.Settings{Aliases: []string{"x", "y"}, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
 	got, err := c.Put(ctx, "team/shop", put, false)
 	want := lora.Spec{
-		Name: "team/shop", Source: put.Source, Digest: put.Digest, Scale: .25, Settings: lora.Settings{Aliases: put.Aliases, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
+		Name: "team/shop", Source: put.Source, Digest: put.Digest, Scale: .25,
+		Settings: lora.Settings{Aliases: put.Aliases, Weight: 2, MaxConcurrency: 3}, Pin: true, Preload: true,
 	}
-	if rec, _ := a.Get("team/shop"); err != nil || got.Name != "team/shop" || got.State != "downloading" || a.waited || !reflect.DeepEqual(rec.Spec, want) {
+	if rec, _ := a.Get("team/shop"); err != nil || got.Name != "team/shop" || got.State != "downloading" || a.waited ||
+		!reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("put %+v, %v; the catalog got %+v", got, err, rec.Spec)
 	}
-	if got, err := c.Put(ctx, "sum", adminapi.PutRequest{Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}}, true); err != nil || got.State != "ready" || !a.waited {
+	if got, err := c.Put(ctx, "sum", adminapi.PutRequest{Parts: []adminapi.Part{{Adapter: "a", Scale: &half},
+		{Adapter: "b"}}}, true); err != nil || got.State != "ready" || !a.waited {
 		t.Errorf("a composition: %+v, %v", got, err)
 	}
 	if rec, _ := a.Get("sum"); !slices.Equal(rec.Shares, []lora.Share{{Adapter: "a", Scale: .5}, {Adapter: "b"}}) {
 		t.Errorf("the catalog got %+v", rec.Shares)
 	}
-	if list, err := c.Adapters(ctx); err != nil || len(list) != 2 || list[0].Name != "sum" || *list[0].Parts[0].Scale != .5 || list[1].Name != "team/shop" {
+	if list, err := c.Adapters(ctx); err != nil || len(list) != 2 || list[0].Name != "sum" ||
+		*list[0].Parts[0].Scale != .5 || list[1].Name != "team/shop" {
 		t.Errorf("all: %+v, %v", list, err)
 	}
 	if got, err := c.Adapter(ctx, "team/shop"); err != nil || got.Weight != 2 || got.MaxConcurrency != 3 || !got.Preload {
@@ -229,7 +235,8 @@ func TestAdaptersThroughTheAPI(t *testing.T) {
 		t.Error(err)
 	}
 	var e *Error
-	if _, err := c.Adapter(ctx, "team/shop"); !errors.As(err, &e) || e.Status != http.StatusNotFound || e.Code != "not_found" || e.Message != `There is no adapter "team/shop".` {
+	if _, err := c.Adapter(ctx, "team/shop"); !errors.As(err, &e) || e.Status != http.StatusNotFound ||
+		e.Code != "not_found" || e.Message != `There is no adapter "team/shop".` {
 		t.Errorf("removed: %v", err)
 	}
 }
@@ -240,7 +247,8 @@ func TestWorkersThroughTheAPI(t *testing.T) {
 	if w, err := c.Drain(ctx, 0); err != nil || !w.Drained || w.PID != 7 || w.InFlight != 1 {
 		t.Errorf("drained: %+v, %v", w, err)
 	}
-	if list, err := c.Workers(ctx); err != nil || len(list) != 2 || !list[0].Drained || list[1].Drained || list[1].State != "down" {
+	if list, err := c.Workers(ctx); err != nil || len(list) != 2 || !list[0].Drained || list[1].Drained ||
+		list[1].State != "down" {
 		t.Errorf("all: %+v, %v", list, err)
 	}
 	if w, err := c.Resume(ctx, 0); err != nil || w.Drained {
@@ -253,7 +261,8 @@ func TestWorkersThroughTheAPI(t *testing.T) {
 	if _, err := c.Restart(ctx, 1); !errors.As(err, &e) || e.Code != "conflict" {
 		t.Errorf("one that is down: %v", err)
 	}
-	if _, err := c.Drain(ctx, 2); !errors.As(err, &e) || e.Code != "not_found" || !slices.Equal(a.pool.asked, []int{0, 1}) {
+	if _, err := c.Drain(ctx, 2); !errors.As(err, &e) || e.Code != "not_found" ||
+		!slices.Equal(a.pool.asked, []int{0, 1}) {
 		t.Errorf("one that is not there: %v, asked %v", err, a.pool.asked)
 	}
 }
@@ -273,11 +282,13 @@ func TestRefusalsOfTheCatalog(t *testing.T) {
 		}
 	}
 	var e *Error
-	if _, err := c.Put(t.Context(), "shop", adminapi.PutRequest{Source: "/a", Settings: lora.Settings{MaxConcurrency: -1}}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
+	if _, err := c.Put(t.Context(), "shop", adminapi.PutRequest{Source: "/a",
+		Settings: lora.Settings{MaxConcurrency: -1}}, false); !errors.As(err, &e) || e.Param != "max_concurrency" {
 		t.Errorf("a field at fault: %+v", e)
 	}
 	for _, token := range []string{"", "another-token-of-tests"} {
-		if _, err := a.client(t, token).Adapters(t.Context()); !errors.As(err, &e) || e.Code != "unauthorized" || e.Status != http.StatusUnauthorized {
+		if _, err := a.client(t, token).Adapters(t.Context()); !errors.As(err, &e) || e.Code != "unauthorized" ||
+			e.Status != http.StatusUnauthorized {
 			t.Errorf("with the token %q: %v", token, err)
 		}
 	}
@@ -313,10 +324,13 @@ func TestUploadThroughTheAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up.Put = adminapi.PutRequest{Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
+	up.Put = adminapi.PutRequest{Digest: "d", Scale: .5,
+		Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
 	got, err := c.Upload(t.Context(), "shop", up)
-	want := lora.Spec{Name: "shop", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
-	if rec, _ := a.Get("shop"); err != nil || got.State != "ready" || a.file != "shop.gguf" || !bytes.Equal(a.body, content) || !reflect.DeepEqual(rec.Spec, want) {
+	want := lora.Spec{Name: "shop", Digest: "d", Scale: .5,
+		Settings: lora.Settings{Aliases: []string{"store"}, Weight: 2, MaxConcurrency: 1}, Pin: true, Preload: true}
+	if rec, _ := a.Get("shop"); err != nil || got.State != "ready" || a.file != "shop.gguf" ||
+		!bytes.Equal(a.body, content) || !reflect.DeepEqual(rec.Spec, want) {
 		t.Errorf("%+v, %v; %d bytes as %s, %+v", got, err, len(a.body), a.file, rec.Spec)
 	}
 	if len(sent) == 0 || !slices.IsSorted(sent) || sent[len(sent)-1] != int64(len(content)) {
@@ -399,7 +413,8 @@ func TestUploadThatCannotBeRead(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	stop := errors.New("the user has had enough")
-	_, err := c.Upload(ctx, "shop", Upload{Filename: "a.gguf", Body: &slow{maxUpload}, Size: -1, Progress: func(int64) { cancel(stop) }})
+	_, err := c.Upload(ctx, "shop", Upload{Filename: "a.gguf", Body: &slow{maxUpload}, Size: -1,
+		Progress: func(int64) { cancel(stop) }})
 	if !errors.Is(err, stop) {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -409,7 +424,8 @@ func TestUploadThatCannotBeRead(t *testing.T) {
 func TestFollowThroughTheAPI(t *testing.T) {
 	a := newAPI(t)
 	c := a.client(t, someToken)
-	a.records["shop"] = lora.Record{Spec: lora.Spec{Name: "shop"}, State: lora.Downloading, Progress: lora.Progress{Done: 1, Total: 2}}
+	a.records["shop"] = lora.Record{Spec: lora.Spec{Name: "shop"}, State: lora.Downloading,
+		Progress: lora.Progress{Done: 1, Total: 2}}
 	tick := make(chan time.Time, 1)
 	var seen []string
 	got, err := c.Follow(t.Context(), "shop", tick, func(now adminapi.Adapter) {
@@ -424,7 +440,8 @@ func TestFollowThroughTheAPI(t *testing.T) {
 		t.Errorf("%+v, %v, seen %v", got, err, seen)
 	}
 	var e *Error
-	if _, err := c.Follow(t.Context(), "nobody", tick, func(adminapi.Adapter) {}); !errors.As(err, &e) || e.Code != "not_found" {
+	if _, err := c.Follow(t.Context(), "nobody", tick, func(adminapi.Adapter) {}); !errors.As(err, &e) ||
+		e.Code != "not_found" {
 		t.Errorf("one that is not there: %v", err)
 	}
 }
@@ -467,7 +484,8 @@ func TestWithoutAnAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Adapters(t.Context()); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "admin address http://"+address) {
+	if _, err := c.Adapters(t.Context()); !errors.Is(err, ErrUnreachable) ||
+		!strings.Contains(err.Error(), "admin address http://"+address) {
 		t.Errorf("not there: %v", err)
 	}
 	for name, fails := range map[string]func(w http.ResponseWriter){
@@ -487,7 +505,8 @@ func TestWithoutAnAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = c.Adapters(t.Context())
-		if err == nil || errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "the call to the admin address "+server.URL+" broke: ") {
+		if err == nil || errors.Is(err, ErrUnreachable) ||
+			!strings.Contains(err.Error(), "the call to the admin address "+server.URL+" broke: ") {
 			t.Errorf("gone %s: %v", name, err)
 		}
 		server.Close()

@@ -37,7 +37,8 @@ func (c *Client) Upload(ctx context.Context, name string, up Upload) (adminapi.A
 	if err != nil {
 		return a, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base.String()+path+"/file?"+uploadQuery(up).Encode(), body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base.String()+path+"/file?"+uploadQuery(up).Encode(),
+		body)
 	if err != nil {
 		return a, err
 	}

@@ -163,7 +163,8 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	}
 	secret := presented(r)
 	if secret == "" {
-		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as X-Api-Key."}
+		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as " +
+			"X-Api-Key."}
 	}
 	// What is looked up is a hash of random bytes: how long that takes tells nothing
 	// of any key.
@@ -286,7 +287,8 @@ func (a *Auth) create(tenant, label string, expires time.Time) (Key, string, err
 		Created: a.now().UTC().Truncate(time.Second), Expires: expires,
 	}
 	if a.current.Load().tenants[tenant] == nil {
-		return Key{}, "", &Refusal{Reason: NotFound, Message: fmt.Sprintf("There is no tenant %q: tenants are in the configuration.", tenant)}
+		return Key{}, "", &Refusal{Reason: NotFound,
+			Message: fmt.Sprintf("There is no tenant %q: tenants are in the configuration.", tenant)}
 	}
 	if err := a.store.PutKey(k); err != nil {
 		return Key{}, "", err
@@ -332,7 +334,8 @@ func (a *Auth) Rotate(id string, grace time.Duration) (Key, string, error) {
 	case !ok:
 		return Key{}, "", noKey(id)
 	case !old.Expires.IsZero() && !a.now().Before(old.Expires):
-		return Key{}, "", &Refusal{Reason: Invalid, Message: fmt.Sprintf("The key %q has expired: its successor would have, too.", id)}
+		return Key{}, "", &Refusal{Reason: Invalid, Message: fmt.Sprintf("The key %q has expired: its successor would "+
+			"have, too.", id)}
 	}
 	k, secret, err := a.create(old.Tenant, old.Label, old.Expires)
 	if err != nil {

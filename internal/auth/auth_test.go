@@ -58,14 +58,16 @@ func reason(err error) Reason {
 }
 
 func TestWhoAsks(t *testing.T) {
-	a, _ := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("one"), Hash("two")}}, Tenant{Name: "other", Hashes: []string{Hash("three")}})
+	a, _ := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("one"), Hash("two")}},
+		Tenant{Name: "other", Hashes: []string{Hash("three")}})
 	for _, c := range []struct {
 		headers []string
 		tenant  string
 		refused Reason
 	}{
 		{[]string{"Authorization", "Bearer one"}, "acme", ""}, {[]string{"Authorization", "bearer  two"}, "acme", ""},
-		{[]string{"X-Api-Key", "three"}, "other", ""}, {[]string{"Authorization", "Bearer one", "X-Api-Key", "three"}, "acme", ""},
+		{[]string{"X-Api-Key", "three"}, "other", ""},
+		{[]string{"Authorization", "Bearer one", "X-Api-Key", "three"}, "acme", ""},
 		{nil, "", NoKey}, {[]string{"Authorization", "Bearer "}, "", NoKey}, {[]string{"Authorization", "one"}, "", NoKey},
 		{[]string{"Authorization", "Basic one"}, "", NoKey}, {[]string{"Authorization", "Bearer onE"}, "", BadKey},
 		{[]string{"Authorization", "Bearer " + Hash("one")}, "", BadKey}, {[]string{"X-Api-Key", "one two"}, "", BadKey},
@@ -123,7 +125,8 @@ func TestKeysComeAndGo(t *testing.T) {
 	if works(thirdSecret) {
 		t.Error("it is valid for ever")
 	}
-	if err := a.Revoke(third.ID); err != nil || reason(a.Revoke(third.ID)) != NotFound || reason(a.Revoke(configured+"x")) != NotFound {
+	if err := a.Revoke(third.ID); err != nil || reason(a.Revoke(third.ID)) != NotFound ||
+		reason(a.Revoke(configured+"x")) != NotFound {
 		t.Error(err)
 	}
 	a.SetTenants(nil)
@@ -133,10 +136,13 @@ func TestKeysComeAndGo(t *testing.T) {
 }
 
 func TestModels(t *testing.T) {
-	v := &Principal{Tenant: &Tenant{Name: "acme", Models: []string{"coding", "legal*", "*-v2", "a*b*c", "gpt-4o*"}, Adapter: "acme/own"}}
+	v := &Principal{Tenant: &Tenant{Name: "acme", Models: []string{"coding", "legal*", "*-v2", "a*b*c", "gpt-4o*"},
+		Adapter: "acme/own"}}
 	for name, want := range map[string]bool{
-		"coding": true, "coding2": false, "legal": true, "legal-r4": true, "x-legal": false, "x-v2": true, "abc": true, "aXbYc": true, "acb": false,
-		"gpt-4o-mini": true, "acme/own": true, "other": false, "": false, "coding@0.5": true, "coding@0.5+legal": true, "coding+other@0.1": false, "coding+": false,
+		"coding": true, "coding2": false, "legal": true, "legal-r4": true, "x-legal": false, "x-v2": true, "abc": true,
+		"aXbYc": true, "acb": false,
+		"gpt-4o-mini": true, "acme/own": true, "other": false, "": false, "coding@0.5": true, "coding@0.5+legal": true,
+		"coding+other@0.1": false, "coding+": false,
 	} {
 		if v.May(name) != want {
 			t.Errorf("%q: %t", name, !want)
@@ -191,7 +197,8 @@ func TestExactlyAsManyAsAllowed(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	a, c := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("k")}, TokensPerMinute: 100, Concurrency: 2, MonthlyTokens: 250})
+	a, c := newAuth(t, memory{}, Tenant{Name: "acme", Hashes: []string{Hash("k")}, TokensPerMinute: 100, Concurrency: 2,
+		MonthlyTokens: 250})
 	enter := func() (*Admission, error) {
 		v, err := a.Authenticate(with("X-Api-Key", "k"))
 		if err != nil {
@@ -225,7 +232,8 @@ func TestLimits(t *testing.T) {
 	}
 	h := http.Header{}
 	four.SetHeaders(h)
-	if h.Get("X-Ratelimit-Limit-Tokens") != "100" || h.Get("X-Ratelimit-Remaining-Tokens") != "100" || h.Get("X-Ratelimit-Limit-Requests") != "" {
+	if h.Get("X-Ratelimit-Limit-Tokens") != "100" || h.Get("X-Ratelimit-Remaining-Tokens") != "100" ||
+		h.Get("X-Ratelimit-Limit-Requests") != "" {
 		t.Errorf("%v", h)
 	}
 	four.End(120) // 250 in the month
@@ -250,7 +258,8 @@ func TestLimits(t *testing.T) {
 }
 
 func TestBudgetsHoldOverRestarts(t *testing.T) {
-	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("k")}, MonthlyTokens: 100}}, Store: memory{}, Spent: map[string]int64{"acme": 100, "gone": 5}})
+	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("k")}, MonthlyTokens: 100}},
+		Store: memory{}, Spent: map[string]int64{"acme": 100, "gone": 5}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +292,8 @@ func TestWindowForgetsNothingEarly(t *testing.T) {
 	}
 	for range 3000 {
 		// Bursts, pauses, and now and then more than a minute.
-		now = now.Add(time.Duration(rng.ExpFloat64() * float64([]time.Duration{time.Millisecond, 20 * time.Millisecond, 20 * time.Second}[min(2, rng.IntN(100)/49)])))
+		now = now.Add(time.Duration(rng.ExpFloat64() * float64([]time.Duration{time.Millisecond, 20 * time.Millisecond,
+			20 * time.Second}[min(2, rng.IntN(100)/49)])))
 		w.expire(now)
 		if least, most := within(minute), within(minute+grain); w.sum < least || w.sum > most {
 			t.Fatalf("the window has %d, the last minute %d and a grain more %d", w.sum, least, most)
@@ -358,7 +368,8 @@ func (s slowStore) PutKey(k Key) error {
 // TestRequestsWaitForNoDisk lets a request in while a key is being written.
 func TestRequestsWaitForNoDisk(t *testing.T) {
 	store := slowStore{memory{}, make(chan struct{}), make(chan struct{})}
-	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("one")}, RequestsPerMinute: 1}}, Store: store})
+	a, err := New(Options{Tenants: []Tenant{{Name: "acme", Hashes: []string{Hash("one")}, RequestsPerMinute: 1}},
+		Store: store})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -181,15 +181,17 @@ func (v *Principal) admit() (*Admission, error) {
 // headers are for a request that has just been counted. The caller holds the lock.
 func (acc *account) headers(t *Tenant, now time.Time) headers {
 	return headers{
-		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum), requestsReset: acc.requests.empties(now),
-		tokens: t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.empties(now),
+		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum),
+		requestsReset: acc.requests.empties(now),
+		tokens:        t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.empties(now),
 	}
 }
 
 // The headers of SetHeaders, as net/http has them.
 var (
-	requestHeaders = [...]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"}
-	tokenHeaders   = [...]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
+	requestHeaders = [...]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests",
+		"X-Ratelimit-Reset-Requests"}
+	tokenHeaders = [...]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
 )
 
 // SetHeaders tells the client what it has left, as OpenAI does.

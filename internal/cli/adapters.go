@@ -28,7 +28,8 @@ func adaptersCommand() *cobra.Command {
 			func(w io.Writer, answer any) error {
 				return admincli.Adapters(w, answer.(adminapi.Adapters).Adapters, time.Now())
 			}),
-		operated(&cobra.Command{Use: "show NAME", Short: "Show one in full, with the versions that are kept", Args: cobra.ExactArgs(1)},
+		operated(&cobra.Command{Use: "show NAME", Short: "Show one in full, with the versions that are kept",
+			Args: cobra.ExactArgs(1)},
 			func(o *operator, args []string) (any, error) { return o.client.Adapter(o.cmd.Context(), args[0]) },
 			showAdapter),
 		addCommand(),
@@ -141,7 +142,8 @@ func addCommand() *cobra.Command {
 	f.IntVar(&opts.put.MaxConcurrency, "max-concurrency", 0, "how many of its requests run at once (default: no bound)")
 	f.BoolVar(&opts.put.Pin, "pin", false, "keep it loaded on every worker")
 	f.BoolVar(&opts.put.Preload, "preload", false, "keep it loaded on one worker at least")
-	f.StringArrayVar(&opts.parts, "part", nil, "an adapter of a composition, as `name[=scale]`; may be given several times")
+	f.StringArrayVar(&opts.parts, "part", nil, "an adapter of a composition, as `name[=scale]`; may be given several "+
+		"times")
 	f.BoolVar(&opts.upload, "upload", false, "upload the file even if the gateway is on this machine")
 	f.BoolVar(&opts.noWait, "no-wait", false, "do not wait until it can be asked for; uploads are checked all the same")
 	return operated(cmd, func(o *operator, args []string) (any, error) {
@@ -242,7 +244,8 @@ func parseParts(list []string) ([]adminapi.Part, error) {
 }
 
 // sendFile uploads and shows how far that is.
-func (o *operator) sendFile(ctx context.Context, name, path string, put adminapi.PutRequest, progress *admincli.Progress) (adminapi.Adapter, error) {
+func (o *operator) sendFile(ctx context.Context, name, path string, put adminapi.PutRequest,
+	progress *admincli.Progress) (adminapi.Adapter, error) {
 	up, err := adminclient.Open(path, progress.Sent)
 	if err != nil {
 		return adminapi.Adapter{}, err

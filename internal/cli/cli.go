@@ -24,7 +24,8 @@ func Command(version string, out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(version), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(), usageCommand(),
+	root.AddCommand(serveCommand(version), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(),
+		usageCommand(),
 		topCommand(), healthCommand(), mpsKeeperCommand())
 	return root
 }
@@ -43,7 +44,8 @@ func serveCommand(version string) *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	file := configFlag(cmd)
-	replace := cmd.Flags().Bool("replace", false, "take over from the gateway that serves from the same state.dir, if there is one")
+	replace := cmd.Flags().Bool("replace", false,
+		"take over from the gateway that serves from the same state.dir, if there is one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return gateway.Serve(cmd.Context(), gateway.Options{
 			Load:    func() (*config.Config, error) { return config.Load(*file) },

@@ -32,7 +32,8 @@ func keysCommand() *cobra.Command {
 func createKeyCommand() *cobra.Command {
 	var label string
 	var lasts time.Duration
-	cmd := &cobra.Command{Use: "create TENANT", Short: "Make a key; it is printed once, and only its hash is kept", Args: cobra.ExactArgs(1)}
+	cmd := &cobra.Command{Use: "create TENANT", Short: "Make a key; it is printed once, and only its hash is kept",
+		Args: cobra.ExactArgs(1)}
 	cmd.Flags().StringVar(&label, "label", "", "what it is for, for people")
 	cmd.Flags().DurationVar(&lasts, "expires", 0, "how long it is valid (default: for ever)")
 	return operated(cmd, func(o *operator, args []string) (any, error) {

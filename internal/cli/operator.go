@@ -35,8 +35,10 @@ type access struct{ address, tokenFile string }
 // accessFlags adds --admin and --token-file to a command.
 func accessFlags(cmd *cobra.Command) *access {
 	var a access
-	cmd.Flags().StringVar(&a.address, "admin", "", "the gateway's admin `address` (default $"+addressVariable+", else "+defaultAddress+")")
-	cmd.Flags().StringVar(&a.tokenFile, "token-file", "", "a `file` with the admin token (default: the token in $"+tokenVariable+")")
+	cmd.Flags().StringVar(&a.address, "admin", "",
+		"the gateway's admin `address` (default $"+addressVariable+", else "+defaultAddress+")")
+	cmd.Flags().StringVar(&a.tokenFile, "token-file", "",
+		"a `file` with the admin token (default: the token in $"+tokenVariable+")")
 	return &a
 }
 
@@ -94,7 +96,8 @@ type operator struct {
 
 // operated makes a command that calls the API. What run returns is printed: by
 // print, or, with --json, as the API answered it; nil is nothing.
-func operated(cmd *cobra.Command, run func(o *operator, args []string) (any, error), print func(w io.Writer, answer any) error) *cobra.Command {
+func operated(cmd *cobra.Command, run func(o *operator, args []string) (any, error),
+	print func(w io.Writer, answer any) error) *cobra.Command {
 	o := &operator{cmd: cmd, access: accessFlags(cmd)}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print what the admin API answers")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -139,7 +142,8 @@ func (o *operator) explain(err error) error {
 	var refusal *adminclient.Error
 	switch {
 	case errors.Is(err, adminclient.ErrUnreachable):
-		return fmt.Errorf("%w\nIs it running, with that as its admin.listen? --admin or %s name another address", err, addressVariable)
+		return fmt.Errorf("%w\nIs it running, with that as its admin.listen? --admin or %s name another address", err,
+			addressVariable)
 	case errors.As(err, &refusal) && refusal.Code == "unauthorized":
 		return fmt.Errorf("%w Here it is taken from --token-file, or else from %s", err, tokenVariable)
 	default:

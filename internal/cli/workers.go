@@ -90,7 +90,8 @@ func (o *operator) worker(ctx context.Context, id int) (adminapi.Worker, error) 
 }
 
 // awaitWorker blocks until a worker is as it is to be.
-func (o *operator) awaitWorker(ctx context.Context, then adminapi.Worker, done func(then, now adminapi.Worker) (bool, error)) (any, error) {
+func (o *operator) awaitWorker(ctx context.Context, then adminapi.Worker,
+	done func(then, now adminapi.Worker) (bool, error)) (any, error) {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {

@@ -17,7 +17,8 @@ import (
 func (c *Config) ResolveCommand() (string, error) {
 	command, dir := c.Workers.Command, filepath.Dir(c.File)
 	fail := func(format string, args ...any) (string, error) {
-		return "", fmt.Errorf("workers.command: %q: %s: run `make llama-server`, or set workers.command to the program's path",
+		return "", fmt.Errorf("workers.command: %q: %s: run `make llama-server`, or set workers.command to the program's "+
+			"path",
 			command, fmt.Sprintf(format, args...))
 	}
 	if strings.ContainsRune(command, filepath.Separator) {

@@ -43,20 +43,24 @@ func TestGoodFiles(t *testing.T) {
 			Model:  Model{Name: "org/base:8b-q4_0.v1", Path: base},
 			State:  State{Dir: abs(t, "testdata/state"), Versions: 100},
 			Adapters: Adapters{Dir: abs(t, "testdata/adapters"), Settle: 10 * time.Millisecond, List: []Adapter{
-				{Name: "coding", Path: adapter, Scale: -0.5, Settings: lora.Settings{Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3}},
+				{Name: "coding", Path: adapter, Scale: -0.5,
+					Settings: lora.Settings{Aliases: []string{"gpt-4o-mini", "4o"}, Weight: 2.5, MaxConcurrency: 3}},
 				{Name: "Coding", Path: adapter, Scale: 2, Settings: lora.Settings{Weight: 1}},
 				{Name: "writing", Path: adapter, Scale: 1, Settings: lora.Settings{Weight: 1}, Pin: true},
-				{Name: "hub", Source: "hf://owner/repo/sub/file.gguf@v1", Digest: digest, Scale: 1, Settings: lora.Settings{Weight: 1}, Preload: true},
+				{Name: "hub", Source: "hf://owner/repo/sub/file.gguf@v1", Digest: digest, Scale: 1,
+					Settings: lora.Settings{Weight: 1}, Preload: true},
 				{Name: "web", Source: "https://user:pass@example.com/a.gguf?sign=x", Scale: 1, Settings: lora.Settings{Weight: 1}},
 				{Name: "local", Source: abs(t, "testdata/nowhere"), Scale: 1, Settings: lora.Settings{Weight: 1}},
 			}},
 			Compositions: []Composition{
-				{Name: "both", Parts: []lora.Share{{Adapter: "coding", Scale: -100}, {Adapter: "made-by-api", Scale: 1}}, Settings: lora.Settings{Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1}},
+				{Name: "both", Parts: []lora.Share{{Adapter: "coding", Scale: -100}, {Adapter: "made-by-api", Scale: 1}},
+					Settings: lora.Settings{Aliases: []string{"duo"}, Weight: 0.1, MaxConcurrency: 1}},
 				{Name: "one", Parts: []lora.Share{{Adapter: "hub", Scale: 0.5}}, Settings: lora.Settings{Weight: 1}},
 			},
 			Catalog: Catalog{VLLMEndpoints: true, DefaultModel: "coding"},
 			Rules: []Rule{
-				{Match: "gpt-*", Model: "coding@0.5", System: "Be brief.", Set: `{"temperature": 0.2}`, Default: `{"max_tokens": 512}`, Strip: []string{"logit_bias"}},
+				{Match: "gpt-*", Model: "coding@0.5", System: "Be brief.", Set: `{"temperature": 0.2}`,
+					Default: `{"max_tokens": 512}`, Strip: []string{"logit_bias"}},
 				{Match: "*"},
 			},
 			Tenants: []Tenant{
@@ -84,10 +88,12 @@ func TestGoodFiles(t *testing.T) {
 				StartTimeout: 90 * time.Second, MemoryLimit: 3 << 30, RuntimeDir: "/tmp",
 				MaxLoaded: 2, AdapterMemory: 6 << 30, Spare: 1,
 			},
-			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond), Aging: 3 * time.Second},
-			Limits:    Limits{Body: 1e9, Memory: 4e9, Text: 4 << 10, Grammar: 2048, Fields: 4096, Read: time.Hour, Write: time.Millisecond, RemoteMedia: true},
-			Admin:     Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
-			Log:       Log{Level: slog.LevelWarn, Format: "json", Prompts: true},
+			Scheduler: Scheduler{Queue: 1, MaxWait: 500 * time.Millisecond, Quantum: AutoDuration(10 * time.Millisecond),
+				Aging: 3 * time.Second},
+			Limits: Limits{Body: 1e9, Memory: 4e9, Text: 4 << 10, Grammar: 2048, Fields: 4096, Read: time.Hour,
+				Write: time.Millisecond, RemoteMedia: true},
+			Admin: Admin{Listen: "[::]:9", Token: "0123456789abcdeF"},
+			Log:   Log{Level: slog.LevelWarn, Format: "json", Prompts: true},
 		}},
 	}
 	for _, tt := range tests {
@@ -157,7 +163,8 @@ func TestExampleDefaults(t *testing.T) {
 	// The commented lines of a key alone: two spaces, then "# key: ".
 	var text []string
 	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "  # "); ok && !strings.HasPrefix(rest, " ") && !strings.HasPrefix(rest, "Or ") && !strings.HasPrefix(rest, "list:") {
+		if rest, ok := strings.CutPrefix(line, "  # "); ok && !strings.HasPrefix(rest, " ") &&
+			!strings.HasPrefix(rest, "Or ") && !strings.HasPrefix(rest, "list:") {
 			line = "  " + rest
 		}
 		text = append(text, line)
@@ -233,7 +240,8 @@ func TestToSize(t *testing.T) {
 			t.Errorf("%s: got %v, %v; want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "B", "KiB", "1K", "1mb", "1 ", "1e3", "0x1", "1MiBB", "9223372036854775808", "8388608TiB"} {
+	for _, text := range []string{"", "B", "KiB", "1K", "1mb", "1 ", "1e3", "0x1", "1MiBB", "9223372036854775808",
+		"8388608TiB"} {
 		if got, err := toSize(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}

@@ -19,7 +19,8 @@ func (k *checker) cors(c *CORS) {
 			continue
 		}
 		u, err := url.Parse(strings.ReplaceAll(origin, "*", "x"))
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(origin, "?") || u.Path != "" || u.User != nil || u.Fragment != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Contains(origin, "?") ||
+			u.Path != "" || u.User != nil || u.Fragment != "" {
 			k.add(index("cors.origins", i), "must be an origin such as https://app.example, with no path, or *")
 		}
 	}

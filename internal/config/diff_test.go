@@ -51,7 +51,8 @@ var diffs = []struct {
 }{
 	{"nothing", nil, nil},
 	{"order", []string{
-		"[{adapter: coding, scale: -100}, {adapter: made-by-api}]", "[{adapter: made-by-api}, {adapter: coding, scale: -100}]",
+		"[{adapter: coding, scale: -100}, {adapter: made-by-api}]",
+		"[{adapter: made-by-api}, {adapter: coding, scale: -100}]",
 		"    - {name: writing, path: ../adapter.gguf, pin: true}\n", "",
 		"  list:\n", "  list:\n    - {name: writing, path: ../adapter.gguf, pin: true}\n",
 	}, nil},
@@ -118,7 +119,8 @@ func TestDiff(t *testing.T) {
 
 // TestDiffOfEveryKey changes the keys one at a time: no one can be forgotten.
 func TestDiffOfEveryKey(t *testing.T) {
-	live := map[string]bool{"adapters.list": true, "compositions": true, "catalog.adhoc": true, "tenants": true, "rules": true, "log.level": true}
+	live := map[string]bool{"adapters.list": true, "compositions": true, "catalog.adhoc": true, "tenants": true,
+		"rules": true, "log.level": true}
 	base, adapter := abs(t, "testdata/base.gguf"), abs(t, "testdata/adapter.gguf")
 	values := overrides(base, adapter)
 	c, err := load(minimal, nil)
@@ -142,7 +144,8 @@ func TestDiffOfEveryKey(t *testing.T) {
 				t.Errorf("%s: got %s", l.key, change)
 			}
 		}
-		if err := c.Live(next); live[l.key] != (err == nil) || err != nil && !strings.Contains(err.Error(), l.key+": ") && !strings.Contains(err.Error(), l.key+"[") {
+		if err := c.Live(next); live[l.key] != (err == nil) || err != nil && !strings.Contains(err.Error(), l.key+": ") &&
+			!strings.Contains(err.Error(), l.key+"[") {
 			t.Errorf("%s: got %v", l.key, err)
 		}
 	}
@@ -150,7 +153,8 @@ func TestDiffOfEveryKey(t *testing.T) {
 
 func TestLive(t *testing.T) {
 	c := edited(t)
-	next := edited(t, "scale: -0.5", "scale: 1", "level: warn", "level: info", "count: 64", "count: 63", "token: hf_x", "token: hf_y")
+	next := edited(t, "scale: -0.5", "scale: 1", "level: warn", "level: info", "count: 64", "count: 63", "token: hf_x",
+		"token: hf_y")
 	const want = `a restart is needed to change sources.huggingface.token: *** -> ***; workers.count: 64 -> 63`
 	if err := c.Live(next); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -166,7 +170,8 @@ func TestSecretsAreKnown(t *testing.T) {
 	for _, l := range leaves() {
 		if secrets[l.key] {
 			known++
-		} else if strings.Contains(l.key, "token") || strings.Contains(l.key, "secret") || strings.Contains(l.key, "password") {
+		} else if strings.Contains(l.key, "token") || strings.Contains(l.key, "secret") ||
+			strings.Contains(l.key, "password") {
 			t.Errorf("%s is not among the secrets", l.key)
 		}
 	}

@@ -21,23 +21,27 @@ func overrides(base, adapter string) map[string]struct {
 		text string
 		want any
 	}{
-		"listen":                       {"localhost:1", "localhost:1"},
-		"model.name":                   {"7", "7"},
-		"model.path":                   {"../base.gguf", base},
-		"adapters.dir":                 {"..", strings.TrimSuffix(base, "/base.gguf")},
-		"adapters.settle":              {"1s", time.Second},
-		"adapters.rescan":              {"1m", time.Minute},
-		"adapters.list":                {list, []Adapter{{Name: "x", Path: adapter, Scale: 1, Settings: lora.Settings{Aliases: []string{"y"}, Weight: 1}}}},
-		"state.dir":                    {"/nowhere/state", "/nowhere/state"},
-		"state.versions":               {"1", 1},
-		"compositions":                 {"[{name: z, parts: [{adapter: a}]}]", []Composition{{Name: "z", Parts: []lora.Share{{Adapter: "a", Scale: 1}}, Settings: lora.Settings{Weight: 1}}}},
-		"catalog.adhoc":                {"false", false},
-		"catalog.vllm_endpoints":       {"true", true},
-		"tenants":                      {"[{name: acme, models: [a]}]", []Tenant{{Name: "acme", Models: []string{"a"}, Weight: 1}}},
-		"auth.hosts":                   {`["a.lan"]`, []string{"a.lan"}},
-		"limits.memory":                {"5GiB", int64(5 << 30)},
-		"auth.open":                    {"true", true},
-		"embedders":                    {"[{name: e, path: " + base + "}]", []Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
+		"listen":          {"localhost:1", "localhost:1"},
+		"model.name":      {"7", "7"},
+		"model.path":      {"../base.gguf", base},
+		"adapters.dir":    {"..", strings.TrimSuffix(base, "/base.gguf")},
+		"adapters.settle": {"1s", time.Second},
+		"adapters.rescan": {"1m", time.Minute},
+		"adapters.list": {list, []Adapter{{Name: "x", Path: adapter, Scale: 1,
+			Settings: lora.Settings{Aliases: []string{"y"}, Weight: 1}}}},
+		"state.dir":      {"/nowhere/state", "/nowhere/state"},
+		"state.versions": {"1", 1},
+		"compositions": {"[{name: z, parts: [{adapter: a}]}]",
+			[]Composition{{Name: "z", Parts: []lora.Share{{Adapter: "a", Scale: 1}}, Settings: lora.Settings{Weight: 1}}}},
+		"catalog.adhoc":          {"false", false},
+		"catalog.vllm_endpoints": {"true", true},
+		"tenants": {"[{name: acme, models: [a]}]",
+			[]Tenant{{Name: "acme", Models: []string{"a"}, Weight: 1}}},
+		"auth.hosts":    {`["a.lan"]`, []string{"a.lan"}},
+		"limits.memory": {"5GiB", int64(5 << 30)},
+		"auth.open":     {"true", true},
+		"embedders": {"[{name: e, path: " + base + "}]",
+			[]Embedder{{Name: "e", Path: base, Kind: "embedding", Slots: 4, Context: 512}}},
 		"cors.origins":                 {`["*"]`, []string{"*"}},
 		"limits.remote_media":          {"true", true},
 		"log.prompts":                  {"true", true},
@@ -215,8 +219,10 @@ func TestHuggingFaceToken(t *testing.T) {
 func TestSecretsInVariables(t *testing.T) {
 	tests := []struct{ variable, want string }{
 		{"GATEWAY_ADMIN_TOKEN=secret", `GATEWAY_ADMIN_TOKEN: admin.token: must have at least 16 characters`},
-		{"GATEWAY_ADMIN_TOKEN=secret-secret-secret\n", `GATEWAY_ADMIN_TOKEN: admin.token: must be printable ASCII characters without spaces`},
-		{"GATEWAY_SOURCES_HUGGINGFACE_TOKEN=sécret", `GATEWAY_SOURCES_HUGGINGFACE_TOKEN: sources.huggingface.token: must be printable ASCII characters without spaces`},
+		{"GATEWAY_ADMIN_TOKEN=secret-secret-secret\n",
+			`GATEWAY_ADMIN_TOKEN: admin.token: must be printable ASCII characters without spaces`},
+		{"GATEWAY_SOURCES_HUGGINGFACE_TOKEN=sécret",
+			`GATEWAY_SOURCES_HUGGINGFACE_TOKEN: sources.huggingface.token: must be printable ASCII characters without spaces`},
 		{"HF_TOKEN=secret secret", `HF_TOKEN: sources.huggingface.token: must be printable ASCII characters without spaces`},
 		{"GATEWAY_ADAPTERS_LIST=[{name: a, source: 'https://h/a?secret'}",
 			`GATEWAY_ADAPTERS_LIST: adapters.list: "[{name: a, source: 'https://h/a?***": line 1: did not find expected ',' or ']'`},
@@ -232,13 +238,15 @@ func TestAdminNeedsToken(t *testing.T) {
 	for listen, needed := range map[string]bool{
 		"": false, "127.0.0.1:1": false, "127.9.9.9:1": false, "[::1]:1": false, "localhost:1": false, "LocalHost:1": false,
 		"[::ffff:127.0.0.1]:1": false,
-		"0.0.0.0:1":            true, "[::]:1": true, "10.0.0.1:1": true, "localhost.example:1": true, "[::ffff:10.0.0.1]:1": true,
+		"0.0.0.0:1":            true, "[::]:1": true, "10.0.0.1:1": true, "localhost.example:1": true,
+		"[::ffff:10.0.0.1]:1": true,
 	} {
 		_, err := load(minimal, []string{"GATEWAY_ADMIN_LISTEN=" + listen})
 		if (err != nil) != needed {
 			t.Errorf("%q: got %v", listen, err)
 		}
-		if _, err := load(minimal, []string{"GATEWAY_ADMIN_LISTEN=" + listen, "GATEWAY_ADMIN_TOKEN=0123456789abcdef"}); err != nil {
+		if _, err := load(minimal, []string{"GATEWAY_ADMIN_LISTEN=" + listen,
+			"GATEWAY_ADMIN_TOKEN=0123456789abcdef"}); err != nil {
 			t.Errorf("%q with a token: got %v", listen, err)
 		}
 	}

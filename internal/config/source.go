@@ -51,7 +51,8 @@ var anchor = regexp.MustCompile(`(?s)unknown anchor '.*' referenced`)
 // syntaxError returns a parser's error for a message. A secret that begins with *
 // looks like an anchor's name to the parser, so that it must not be repeated.
 func syntaxError(err error) string {
-	return anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "an anchor is referenced that there is not: put text that begins with * in quotes")
+	return anchor.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "),
+		"an anchor is referenced that there is not: put text that begins with * in quotes")
 }
 
 func isNull(n *yaml.Node) bool {

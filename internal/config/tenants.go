@@ -104,7 +104,8 @@ func (k *checker) tenants(c *Config) {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err == nil && len(c.Tenants) == 0 && !c.Auth.Open && !httpkit.Loopback(host) {
-		k.add("listen", "can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let everybody in, or listen on 127.0.0.1")
+		k.add("listen", "can be reached from other machines, and no keys are asked for: set tenants, or auth.open to let "+
+			"everybody in, or listen on 127.0.0.1")
 	}
 	k.notNegative("usage.retention", c.Usage.Retention)
 }

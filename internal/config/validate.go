@@ -65,7 +65,8 @@ func validate(c *Config, p *problems) {
 		k.add("limits.fields", "must be at least 1KiB")
 	}
 	if m := c.Limits.Memory; m != 0 && m/MemoryFactor < c.Limits.Body {
-		k.add("limits.memory", "must be 0 or at least %d times limits.body, %d bytes", MemoryFactor, MemoryFactor*c.Limits.Body)
+		k.add("limits.memory", "must be 0 or at least %d times limits.body, %d bytes", MemoryFactor,
+			MemoryFactor*c.Limits.Body)
 	}
 	k.notNegative("limits.drain", c.Limits.Drain)
 	if l := c.Limits.Linger; l != Auto && l < 0 {
@@ -186,7 +187,8 @@ func (k *checker) admin(a *Admin) {
 	}
 	k.listen("admin.listen", a.Listen)
 	if host, _, err := net.SplitHostPort(a.Listen); err == nil && a.Token == "" && !httpkit.Loopback(host) {
-		k.add("admin.listen", "can be reached from other machines: set admin.token, for example to what openssl rand -hex 32 prints, or listen on 127.0.0.1")
+		k.add("admin.listen", "can be reached from other machines: set admin.token, for example to what openssl rand -hex "+
+			"32 prints, or listen on 127.0.0.1")
 	}
 }
 
@@ -194,7 +196,8 @@ func (k *checker) admin(a *Admin) {
 func (k *checker) vllm(c *Config) {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err == nil && c.Catalog.VLLMEndpoints && c.Admin.Token == "" && !httpkit.Loopback(host) {
-		k.add("catalog.vllm_endpoints", "lets everybody who can reach %s change adapters: set admin.token, which these endpoints then ask for", c.Listen)
+		k.add("catalog.vllm_endpoints", "lets everybody who can reach %s change adapters: set admin.token, which these "+
+			"endpoints then ask for", c.Listen)
 	}
 }
 

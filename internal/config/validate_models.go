@@ -213,12 +213,14 @@ func (k *checker) sources(s *Sources) {
 		k.add("sources.max_size", "must be more than 0")
 	}
 	u, err := url.Parse(s.HuggingFace.Endpoint)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.RawQuery != "" ||
+		u.Fragment != "" {
 		k.add("sources.huggingface.endpoint", "must be a URL such as https://huggingface.co")
 	}
 	k.token("sources.huggingface.token", s.HuggingFace.Token)
 	if e := s.S3.Endpoint; e != "" && !isHost(e) {
-		k.add("sources.s3.endpoint", "must be host or host:port, as in minio:9000; sources.s3.insecure says whether it is http")
+		k.add("sources.s3.endpoint", "must be host or host:port, as in minio:9000; sources.s3.insecure says whether it is "+
+			"http")
 	}
 	if r := s.S3.Region; r != "" && !hostname.MatchString(r) {
 		k.add("sources.s3.region", "must be a region's name, such as us-east-1")

@@ -134,5 +134,6 @@ func (r *reloader) refuse(asked bool, err error) {
 }
 
 func (r *reloader) unwatched(err error) {
-	r.Log.Warn("changes of the configuration may go unnoticed: send SIGHUP after them", "file", r.current.File, "error", err)
+	r.Log.Warn("changes of the configuration may go unnoticed: send SIGHUP after them", "file", r.current.File, "error",
+		err)
 }

@@ -129,8 +129,10 @@ var reloads = []struct {
 	{name: "bad in the same way", scale: "0", more: "#"},
 	{name: "bad and asked", scale: "0", asked: true, log: bad0},
 	{name: "good as before", scale: "1", log: same},
-	{name: "restart", scale: "0.5", more: "workers: {count: 2}", log: refused + `"a restart is needed to change workers.count: auto -> 2"`},
-	{name: "apply fails", scale: "0.5", applyErr: errors.New("the disk is full"), applied: true, log: refused + `"the disk is full"`},
+	{name: "restart", scale: "0.5", more: "workers: {count: 2}",
+		log: refused + `"a restart is needed to change workers.count: auto -> 2"`},
+	{name: "apply fails", scale: "0.5", applyErr: errors.New("the disk is full"), applied: true,
+		log: refused + `"the disk is full"`},
 	{name: "apply works now", scale: "0.5", applied: true, log: changed},
 	{name: "applied", scale: "0.5"},
 }
@@ -162,7 +164,8 @@ func TestReload(t *testing.T) {
 		if got := strings.ReplaceAll(strings.Join(log.take(), "\n"), path, "FILE"); got != step.log {
 			t.Errorf("%s: got log\n%s\nwant\n%s", step.name, got, step.log)
 		}
-		if (next != nil) != step.applied || step.applied && !slices.Equal(strs(changes), []string{"adapters.list[a].scale: 1 -> 0.5"}) {
+		if (next != nil) != step.applied || step.applied &&
+			!slices.Equal(strs(changes), []string{"adapters.list[a].scale: 1 -> 0.5"}) {
 			t.Errorf("%s: applied %v: %v", step.name, next != nil, changes)
 		}
 		if step.applied && step.applyErr == nil {
@@ -418,7 +421,8 @@ func TestWay(t *testing.T) {
 		folders, names []string
 	}{
 		{"real/sub/file", []string{in("real/sub")}, []string{in("real/sub/file")}},
-		{"far", []string{dir, in("real"), in("real/sub")}, []string{in("far"), in("up"), in("real/direct"), in("real/sub/file")}},
+		{"far", []string{dir, in("real"), in("real/sub")},
+			[]string{in("far"), in("up"), in("real/direct"), in("real/sub/file")}},
 		{"real/sub/none", []string{in("real/sub")}, []string{in("real/sub/none")}},
 		{"real/none/file", []string{in("real")}, []string{in("real/none")}},
 		{"circle", []string{dir}, slices.Repeat([]string{in("circle")}, maxLinks+1)},

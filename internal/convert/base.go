@@ -29,7 +29,8 @@ func readBase(path string) (*base, error) {
 	}
 	name, b := filepath.Base(path), &base{Base: model}
 	if !slices.Contains(architectures, b.Architecture()) {
-		return nil, unsupported("architecture", "base model %s: PEFT adapters for the architecture %q cannot be converted, supported are %s",
+		return nil, unsupported("architecture", "base model %s: PEFT adapters for the architecture %q cannot be converted, "+
+			"supported are %s",
 			name, b.Architecture(), strings.Join(architectures, ", "))
 	}
 	if b.Architecture() != "llama" {

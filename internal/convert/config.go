@@ -111,7 +111,8 @@ func parseConfig(text []byte) (*config, error) {
 	}
 	for _, p := range c.ranks {
 		if !isRank(p.value) {
-			return nil, malformed("%s: rank_pattern gives %q the rank %v, wanted a positive whole number", configFile, p.key, p.value)
+			return nil, malformed("%s: rank_pattern gives %q the rank %v, wanted a positive whole number", configFile, p.key,
+				p.value)
 		}
 	}
 	c.alphas, err = readPatterns(keys, "alpha_pattern")
@@ -138,7 +139,8 @@ func checkKind(keys map[string]json.RawMessage) error {
 // refusals are keys that change what the weights mean once they are set.
 var refusals = []struct{ key, feature, why string }{
 	{"use_dora", "dora", "DoRA is not supported by llama.cpp"},
-	{"modules_to_save", "modules_to_save", "modules that were trained as a whole are no LoRA: merge them into the base, or train without them"},
+	{"modules_to_save", "modules_to_save", "modules that were trained as a whole are no LoRA: merge them into the base, " +
+		"or train without them"},
 	{"lora_bias", "bias", "a bias in lora_B is not supported by llama.cpp"},
 	{"layer_replication", "layer_replication", "replicated layers are not in the base"},
 	{"alora_invocation_tokens", "alora", "an activated LoRA depends on the prompt, which scales cannot express"},
@@ -154,7 +156,8 @@ var refusals = []struct{ key, feature, why string }{
 }
 
 // harmless are keys of objects and switches that steer only the training.
-var harmless = []string{"use_rslora", "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config", "runtime_config"}
+var harmless = []string{"use_rslora", "loftq_config", "eva_config", "corda_config", "lora_ga_config",
+	"velora_config", "runtime_config"}
 
 // checkFeatures refuses what the file to write cannot say. fan_in_fan_out is not
 // looked at: it turns the base's matrix, lora_A and lora_B are the same either way.
@@ -173,13 +176,15 @@ func checkFeatures(keys map[string]json.RawMessage) error {
 	// Variants of LoRA that PEFT may learn come under such names.
 	var unknown []string
 	for key, text := range keys {
-		if (strings.HasPrefix(key, "use_") || strings.HasSuffix(key, "_config")) && isSet(text) && !slices.Contains(harmless, key) {
+		if (strings.HasPrefix(key, "use_") || strings.HasSuffix(key, "_config")) && isSet(text) &&
+			!slices.Contains(harmless, key) {
 			unknown = append(unknown, key)
 		}
 	}
 	if len(unknown) > 0 {
 		key := slices.Min(unknown)
-		return unsupported("unknown_key", "%s: %s is %s: it is not known and may change what the weights mean", configFile, clip(key), shorten(keys[key]))
+		return unsupported("unknown_key", "%s: %s is %s: it is not known and may change what the weights mean", configFile,
+			clip(key), shorten(keys[key]))
 	}
 	return nil
 }
@@ -195,7 +200,8 @@ func checkInit(text json.RawMessage) error {
 	case "", "gaussian", "eva", "orthogonal":
 		return nil
 	}
-	return unsupported("init_lora_weights", "%s: init_lora_weights is %q, which changes the base's weights: convert the adapter to plain LoRA when saving it (path_initial_model_for_weight_conversion)",
+	return unsupported("init_lora_weights", "%s: init_lora_weights is %q, which changes the base's weights: convert the "+
+		"adapter to plain LoRA when saving it (path_initial_model_for_weight_conversion)",
 		configFile, clip(name))
 }
 
@@ -242,7 +248,8 @@ func readPatterns(keys map[string]json.RawMessage, name string) ([]pattern, erro
 			return nil, malformed("%s: %s: %q: %v", configFile, name, clip(p.key), err)
 		}
 		if p.matches, err = compile(p.key); err != nil {
-			return nil, unsupported("pattern", "%s: %s: %q is not a pattern that is supported: %v", configFile, name, clip(p.key), err)
+			return nil, unsupported("pattern", "%s: %s: %q is not a pattern that is supported: %v", configFile, name,
+				clip(p.key), err)
 		}
 		// A repeated key keeps its place and takes the last value, as in Python.
 		if i := slices.IndexFunc(patterns, func(o pattern) bool { return o.key == p.key }); i >= 0 {

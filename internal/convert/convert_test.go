@@ -22,11 +22,14 @@ const (
 // baseOf writes a base model of an architecture, with tensors of zeros.
 func baseOf(t *testing.T, architecture string, without ...string) string {
 	t.Helper()
-	sizes := map[string][]uint64{"token_embd": {hidden, vocabulary}, "output": {hidden, vocabulary}, "output_norm": {hidden}}
+	sizes := map[string][]uint64{"token_embd": {hidden, vocabulary}, "output": {hidden, vocabulary},
+		"output_norm": {hidden}}
 	for _, block := range []string{"blk.0.", "blk.1."} {
 		for name, size := range map[string][]uint64{
-			"attn_norm": {hidden}, "attn_q": {hidden, heads * headSize}, "attn_k": {hidden, headsKV * headSize}, "attn_v": {hidden, headsKV * headSize},
-			"attn_output": {heads * headSize, hidden}, "ffn_gate": {hidden, feedForward}, "ffn_up": {hidden, feedForward}, "ffn_down": {feedForward, hidden},
+			"attn_norm": {hidden}, "attn_q": {hidden, heads * headSize}, "attn_k": {hidden, headsKV * headSize},
+			"attn_v":      {hidden, headsKV * headSize},
+			"attn_output": {heads * headSize, hidden}, "ffn_gate": {hidden, feedForward}, "ffn_up": {hidden, feedForward},
+			"ffn_down": {feedForward, hidden},
 		} {
 			sizes[block+name] = size
 		}
@@ -40,10 +43,11 @@ func baseOf(t *testing.T, architecture string, without ...string) string {
 		for _, n := range shape {
 			bytes *= int64(n)
 		}
-		tensors = append(tensors, gguf.Tensor{Name: name + ".weight", Shape: shape, Bytes: bytes, Write: func(w io.Writer) error {
-			_, err := w.Write(make([]byte, bytes))
-			return err
-		}})
+		tensors = append(tensors, gguf.Tensor{Name: name + ".weight", Shape: shape, Bytes: bytes,
+			Write: func(w io.Writer) error {
+				_, err := w.Write(make([]byte, bytes))
+				return err
+			}})
 	}
 	metadata := []gguf.Entry{
 		{Key: "general.architecture", Value: architecture},
@@ -69,7 +73,8 @@ func TestLlamaCppsConverterAgrees(t *testing.T) {
 		dir := filepath.Join("testdata", name)
 		got := readGGUF(t, converted(t, dir, baseOf(t, architecture)))
 		want := readGGUF(t, filepath.Join(dir, "want.gguf"))
-		for _, key := range []string{"general.architecture", "general.type", "adapter.type", "adapter.lora.alpha", "general.quantization_version"} {
+		for _, key := range []string{"general.architecture", "general.type", "adapter.type", "adapter.lora.alpha",
+			"general.quantization_version"} {
 			value := want.keys[key]
 			if name == "llama-rslora" && key == "adapter.lora.alpha" {
 				value = float32(6 * math.Sqrt2) // which the converter gets wrong: it ignores use_rslora

@@ -31,7 +31,8 @@ func TestDemoAdaptersAreTheSame(t *testing.T) {
 		got := readGGUF(t, converted(t, peft(name), llamatest.Base()))
 		want := readGGUF(t, llamatest.Adapters()[name])
 		if len(want.tensors) != 72 || got.alpha != want.alpha || got.architecture != want.architecture {
-			t.Errorf("%s: alpha %v, architecture %q, want %v, %q and %d tensors", name, got.alpha, got.architecture, want.alpha, want.architecture, len(want.tensors))
+			t.Errorf("%s: alpha %v, architecture %q, want %v, %q and %d tensors", name, got.alpha, got.architecture,
+				want.alpha, want.architecture, len(want.tensors))
 		}
 		compare(t, name, got, want)
 	}
@@ -43,7 +44,8 @@ func TestDemoAdaptersAnswerTheSame(t *testing.T) {
 	for _, name := range demo {
 		ours := converted(t, peft(name), llamatest.Base())
 		different := false
-		for _, message := range []string{"What is rain?", "Write a function that adds two numbers.", "May my landlord keep the deposit?", "I have a headache."} {
+		for _, message := range []string{"What is rain?", "Write a function that adds two numbers.",
+			"May my landlord keep the deposit?", "I have a headache."} {
 			got, want := ref.Chat(ours, message, 48), ref.Chat(llamatest.Adapters()[name], message, 48)
 			if got.Text != want.Text || got.Text == "" {
 				t.Errorf("%s: %q is answered with %q, want %q", name, message, got.Text, want.Text)

@@ -14,10 +14,12 @@ import (
 func embeddingAdapter(t *testing.T, output bool) string {
 	t.Helper()
 	const module, rank = "base_model.model.model.embed_tokens", 8
-	shapes := map[string][]int{module + embedA: {rank, randgguf.Tiny.Vocab}, module + embedB: {randgguf.Tiny.Embedding, rank}}
+	shapes := map[string][]int{module + embedA: {rank, randgguf.Tiny.Vocab},
+		module + embedB: {randgguf.Tiny.Embedding, rank}}
 	if output {
 		shapes = map[string][]int{
-			"base_model.model.lm_head" + loraA: {rank, randgguf.Tiny.Embedding}, "base_model.model.lm_head" + loraB: {randgguf.Tiny.Vocab, rank},
+			"base_model.model.lm_head" + loraA: {rank, randgguf.Tiny.Embedding},
+			"base_model.model.lm_head" + loraB: {randgguf.Tiny.Vocab, rank},
 		}
 	}
 	parts := f32Parts(shapes)
@@ -33,7 +35,8 @@ func TestEmbeddingsAreServed(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for name, adapter := range map[string]string{
-		"base": "", "embedding": converted(t, embeddingAdapter(t, false), base), "output": converted(t, embeddingAdapter(t, true), base),
+		"base": "", "embedding": converted(t, embeddingAdapter(t, false), base),
+		"output": converted(t, embeddingAdapter(t, true), base),
 	} {
 		args := []string{"--model", base, "--cache-ram", "0", "--parallel", "1", "--ctx-size", "256"}
 		if adapter != "" {
@@ -54,10 +57,12 @@ func TestEmbeddingsAreServed(t *testing.T) {
 func TestTiedEmbeddingsAreRefused(t *testing.T) {
 	base := baseOf(t, "llama", "output")
 	for _, shapes := range []map[string][]int{
-		{"base_model.model.model.embed_tokens" + embedA: {2, vocabulary}, "base_model.model.model.embed_tokens" + embedB: {hidden, 2}},
+		{"base_model.model.model.embed_tokens" + embedA: {2, vocabulary},
+			"base_model.model.model.embed_tokens" + embedB: {hidden, 2}},
 		{"base_model.model.lm_head" + loraA: {2, hidden}, "base_model.model.lm_head" + loraB: {vocabulary, 2}},
 	} {
-		expect(t, attempt(t, folder(t, plain(nil), soundFile(t, shapes)), base), "tied_embeddings", "the base uses one matrix as embedding and as output")
+		expect(t, attempt(t, folder(t, plain(nil), soundFile(t, shapes)), base), "tied_embeddings",
+			"the base uses one matrix as embedding and as output")
 	}
 }
 

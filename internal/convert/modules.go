@@ -109,7 +109,8 @@ func split(name string) (module string, half byte, embedding bool, err error) {
 	case strings.HasSuffix(name, ".bias"):
 		err = refuse("bias", "biases are not supported by llama.cpp")
 	case strings.HasSuffix(name, "embed_tokens.weight") || strings.HasSuffix(name, "lm_head.weight"):
-		err = refuse("modules_to_save", "an embedding as a whole: tokens were added, or it was trained or saved with the adapter (save_embedding_layers)")
+		err = refuse("modules_to_save", "an embedding as a whole: tokens were added, or it was trained or saved with the "+
+			"adapter (save_embedding_layers)")
 	case strings.HasSuffix(name, "norm.weight"):
 		err = refuse("modules_to_save", "a norm as a whole is not supported by llama.cpp")
 	default:
@@ -157,8 +158,9 @@ func place(ctx context.Context, pairs []*lora, c *config, b *base) error {
 
 // kinds are the tensors of PEFT's modules of a layer.
 var kinds = map[string]string{
-	"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-	"mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+	"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+	"self_attn.o_proj": "attn_output",
+	"mlp.gate_proj":    "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }
 
 // locate returns the name of the base's tensor without .weight, and its layer.
@@ -201,7 +203,8 @@ func (l *lora) fit(c *config, b *base, kind string) error {
 	}
 	baseIn, baseOut, found := b.Matrix(l.target)
 	if !found {
-		return malformed("%s: module %s: the base has no %s: was the adapter trained on another model?", weightsFile, l.module, l.target)
+		return malformed("%s: module %s: the base has no %s: was the adapter trained on another model?", weightsFile,
+			l.module, l.target)
 	}
 	in, out := l.a.shape[1], l.b.shape[0]
 	if l.embedding {
@@ -213,7 +216,8 @@ func (l *lora) fit(c *config, b *base, kind string) error {
 		}
 	}
 	if in != baseIn || out != baseOut {
-		return malformed("%s: module %s takes %d inputs to %d outputs, the base's %s takes %d to %d: was the adapter trained on another model?",
+		return malformed("%s: module %s takes %d inputs to %d outputs, the base's %s takes %d to %d: was the adapter "+
+			"trained on another model?",
 			weightsFile, l.module, in, out, l.target, baseIn, baseOut)
 	}
 	switch kind {
@@ -231,12 +235,14 @@ func (l *lora) fit(c *config, b *base, kind string) error {
 // checkHalves checks the pair by itself and sets its rank.
 func (l *lora) checkHalves(embedding bool) error {
 	if l.embedding != embedding {
-		return malformed("%s: tensor %q: an embedding has lora_embedding_A and _B, and nothing else has", weightsFile, l.a.name)
+		return malformed("%s: tensor %q: an embedding has lora_embedding_A and _B, and nothing else has", weightsFile,
+			l.a.name)
 	}
 	for _, t := range []*stored{l.a, l.b} {
 		switch {
 		case t.kind != f32 && t.kind != f16 && t.kind != bf16:
-			return unsupported("dtype", "%s: tensor %q has the type %s, supported are F32, F16 and BF16", weightsFile, t.name, t.kind)
+			return unsupported("dtype", "%s: tensor %q has the type %s, supported are F32, F16 and BF16", weightsFile, t.name,
+				t.kind)
 		case len(t.shape) != 2:
 			return malformed("%s: tensor %q has the shape %v, wanted two dimensions", weightsFile, t.name, t.shape)
 		case t.shape[0] == 0 || t.shape[1] == 0:
@@ -245,7 +251,8 @@ func (l *lora) checkHalves(embedding bool) error {
 	}
 	l.rank = l.a.shape[0]
 	if l.rank != l.b.shape[1] {
-		return malformed("%s: tensor %q has shape %v and %q has %v: the ranks differ", weightsFile, l.a.name, l.a.shape, l.b.name, l.b.shape)
+		return malformed("%s: tensor %q has shape %v and %q has %v: the ranks differ", weightsFile, l.a.name, l.a.shape,
+			l.b.name, l.b.shape)
 	}
 	return nil
 }
@@ -256,7 +263,8 @@ func (l *lora) checkTied(b *base, kind string) error {
 	if _, _, separate := b.Matrix("output.weight"); separate || kind != "output" && kind != "token_embd" {
 		return nil
 	}
-	return unsupported("tied_embeddings", "%s: module %s: the base uses one matrix as embedding and as output, and llama.cpp cannot change one of them",
+	return unsupported("tied_embeddings", "%s: module %s: the base uses one matrix as embedding and as output, and "+
+		"llama.cpp cannot change one of them",
 		weightsFile, l.module)
 }
 

@@ -45,7 +45,8 @@ func readGGUF(t *testing.T, path string) adapter {
 	a.alpha, _ = a.keys["adapter.lora.alpha"].(float32)
 	for _, info := range file.TensorInfos {
 		start := file.TensorDataStartOffset + int64(info.Offset)
-		a.tensors[info.Name] = values{kind: info.Type, shape: info.Dimensions, data: content[start : start+int64(info.Bytes())]}
+		a.tensors[info.Name] = values{kind: info.Type, shape: info.Dimensions,
+			data: content[start : start+int64(info.Bytes())]}
 	}
 	return a
 }

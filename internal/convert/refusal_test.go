@@ -45,8 +45,10 @@ func expect(t *testing.T, err error, feature, want string) {
 
 func TestSoundAdapterPasses(t *testing.T) {
 	for _, changes := range []object{
-		nil, {"init_lora_weights": "gaussian"}, {"init_lora_weights": false}, {"modules_to_save": []string{}}, {"eva_config": object{"rho": 2}},
-		{"fan_in_fan_out": true}, {"use_qalora": false, "qalora_group_size": 16}, {"r": 2.0}, {"peft_type": "lora"}, {"lora_alpha": -0.5},
+		nil, {"init_lora_weights": "gaussian"}, {"init_lora_weights": false}, {"modules_to_save": []string{}},
+		{"eva_config": object{"rho": 2}},
+		{"fan_in_fan_out": true}, {"use_qalora": false, "qalora_group_size": 16}, {"r": 2.0}, {"peft_type": "lora"},
+		{"lora_alpha": -0.5},
 		{"bias": nil}, {"alora_invocation_tokens": nil}, {"r": 64, "rank_pattern": object{"q_proj": 2}},
 	} {
 		if err := attempt(t, folder(t, plain(changes), soundFile(t, nil)), baseOf(t, "llama")); err != nil {
@@ -73,7 +75,8 @@ func TestConfigurationIsRefused(t *testing.T) {
 		{object{"use_qalora": true}, "qalora", "use_qalora is true"},
 		{object{"use_magic": true}, "unknown_key", "use_magic is true: it is not known"},
 		{object{"magic_config": object{"a": 1}}, "unknown_key", `magic_config is {"a":1}: it is not known`},
-		{object{"init_lora_weights": "pissa_niter_16"}, "init_lora_weights", `"pissa_niter_16", which changes the base's weights`},
+		{object{"init_lora_weights": "pissa_niter_16"}, "init_lora_weights",
+			`"pissa_niter_16", which changes the base's weights`},
 		{object{"init_lora_weights": "olora"}, "init_lora_weights", "olora"},
 		{object{"peft_type": "LOHA"}, "peft_type", `peft_type is "LOHA"`},
 		{object{"rank_pattern": object{"(?=q)q_proj": 2}}, "pattern", `rank_pattern: "(?=q)q_proj" is not a pattern`},
@@ -113,34 +116,46 @@ func TestTensorsAreRefused(t *testing.T) {
 		want    string
 	}{
 		{map[string][]int{qProj + ".lora_magnitude_vector": {16}}, "dora", `q_proj.lora_magnitude_vector": DoRA`},
-		{map[string][]int{"base_model.model.lm_head.modules_to_save.weight": {40, 16}}, "modules_to_save", "lm_head.modules_to_save.weight"},
+		{map[string][]int{"base_model.model.lm_head.modules_to_save.weight": {40, 16}}, "modules_to_save",
+			"lm_head.modules_to_save.weight"},
 		{map[string][]int{"base_model.model.model.embed_tokens.weight": {41, 16}}, "modules_to_save", "tokens were added"},
-		{map[string][]int{"base_model.model.model.embed_tokens.trainable_tokens_delta": {1, 16}}, "trainable_tokens", "trained tokens"},
+		{map[string][]int{"base_model.model.model.embed_tokens.trainable_tokens_delta": {1, 16}}, "trainable_tokens",
+			"trained tokens"},
 		{map[string][]int{qProj + ".lora_B.bias": {16}}, "bias", `q_proj.lora_B.bias": biases`},
 		{map[string][]int{layer + "input_layernorm.weight": {16}}, "modules_to_save", "input_layernorm.weight"},
 		{map[string][]int{qProj + ".lora_diag": {2}}, "tensor", "neither lora_A nor lora_B"},
-		{map[string][]int{layer + "mlp.router" + loraA: {2, 16}, layer + "mlp.router" + loraB: {4, 2}}, "module", `llama models: "model.layers.0.mlp.router"`},
-		{map[string][]int{layer + "b" + loraA: {1}, layer + "b" + loraB: {1}, layer + "c" + loraA: {1}, layer + "c" + loraB: {1},
-			layer + "d" + loraA: {1}, layer + "d" + loraB: {1}, layer + "e" + loraA: {1}, layer + "e" + loraB: {1}}, "module", `"model.layers.0.d" and 1 more`},
-		{map[string][]int{"base_model.model.model.layers.01.mlp.up_proj" + loraA: {2, 16}, "base_model.model.model.layers.01.mlp.up_proj" + loraB: {24, 2}},
+		{map[string][]int{layer + "mlp.router" + loraA: {2, 16}, layer + "mlp.router" + loraB: {4, 2}}, "module",
+			`llama models: "model.layers.0.mlp.router"`},
+		{map[string][]int{layer + "b" + loraA: {1}, layer + "b" + loraB: {1}, layer + "c" + loraA: {1},
+			layer + "c" + loraB: {1},
+			layer + "d" + loraA: {1}, layer + "d" + loraB: {1}, layer + "e" + loraA: {1}, layer + "e" + loraB: {1}}, "module",
+			`"model.layers.0.d" and 1 more`},
+		{map[string][]int{"base_model.model.model.layers.01.mlp.up_proj" + loraA: {2, 16},
+			"base_model.model.model.layers.01.mlp.up_proj" + loraB: {24, 2}},
 			"module", "model.layers.01.mlp.up_proj"},
 		{map[string][]int{qProj + loraB: nil}, "", `q_proj.lora_A.weight" has no lora_B beside it`},
 		{map[string][]int{qProj + loraA: nil}, "", `q_proj.lora_B.weight" has no lora_A beside it`},
 		{map[string][]int{qProj + loraA: nil, qProj + loraB: nil}, "", "no LoRA tensors"},
-		{map[string][]int{qProj + loraA: {2, 8}}, "", "takes 8 inputs to 16 outputs, the base's blk.0.attn_q.weight takes 16 to 16"},
+		{map[string][]int{qProj + loraA: {2, 8}}, "",
+			"takes 8 inputs to 16 outputs, the base's blk.0.attn_q.weight takes 16 to 16"},
 		{map[string][]int{qProj + loraB: {8, 2}}, "", "takes 16 inputs to 8 outputs"},
 		{map[string][]int{qProj + loraB: {16, 3}}, "", "the ranks differ"},
 		{map[string][]int{qProj + loraB: {16, 2, 1}}, "", "has the shape [16 2 1], wanted two dimensions"},
 		{map[string][]int{qProj + loraA: {0, 16}, qProj + loraB: {16, 0}}, "", "it is empty"},
-		{map[string][]int{"base_model.model.model.layers.9.mlp.up_proj" + loraA: {2, 16}, "base_model.model.model.layers.9.mlp.up_proj" + loraB: {24, 2}},
+		{map[string][]int{"base_model.model.model.layers.9.mlp.up_proj" + loraA: {2, 16},
+			"base_model.model.model.layers.9.mlp.up_proj" + loraB: {24, 2}},
 			"", "model.layers.9.mlp.up_proj: the base has no blk.9.ffn_up.weight"},
 		{map[string][]int{"model.layers.0.self_attn.q_proj" + loraA: {2, 16}}, "", "and another one are of the same module"},
-		{map[string][]int{"language_model.model.layers.0.self_attn.q_proj" + loraA: {2, 16}, "language_model.model.layers.0.self_attn.q_proj" + loraB: {16, 2}},
+		{map[string][]int{"language_model.model.layers.0.self_attn.q_proj" + loraA: {2, 16},
+			"language_model.model.layers.0.self_attn.q_proj" + loraB: {16, 2}},
 			"", "are the same"},
-		{map[string][]int{"base_model.model.model.embed_tokens" + loraA: {2, 40}, "base_model.model.model.embed_tokens" + loraB: {16, 2}},
+		{map[string][]int{"base_model.model.model.embed_tokens" + loraA: {2, 40},
+			"base_model.model.model.embed_tokens" + loraB: {16, 2}},
 			"", "an embedding has lora_embedding_A and _B"},
-		{map[string][]int{layer + "mlp.up_proj" + embedA: {2, 16}, layer + "mlp.up_proj" + embedB: {24, 2}}, "", "an embedding has lora_embedding_A and _B"},
-		{map[string][]int{"base_model.model.model.embed_tokens" + embedA: {2, 41}, "base_model.model.model.embed_tokens" + embedB: {16, 2}},
+		{map[string][]int{layer + "mlp.up_proj" + embedA: {2, 16}, layer + "mlp.up_proj" + embedB: {24, 2}}, "",
+			"an embedding has lora_embedding_A and _B"},
+		{map[string][]int{"base_model.model.model.embed_tokens" + embedA: {2, 41},
+			"base_model.model.model.embed_tokens" + embedB: {16, 2}},
 			"", "takes 16 inputs to 41 outputs, the base's token_embd.weight takes 16 to 40"},
 	} {
 		err := attempt(t, folder(t, plain(nil), soundFile(t, c.changes)), baseOf(t, "llama"))
@@ -178,8 +193,10 @@ func TestFileIsRefused(t *testing.T) {
 		{safetensors(t, `{"x":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}`, nil), "", `tensor "x": json:`},
 		{safetensors(t, `{"x":{"dtype":"F32","shape":[1],"data_offsets":[0]}}`, nil), "", "has 1 data_offsets, wanted 2"},
 		{safetensors(t, `{"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"x":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`, nil), "", `tensor "x" is there twice`},
-		{safetensors(t, `{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, nil), "", "has the shape [4294967296 4294967296]"},
-		{safetensors(t, `{"x":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}`, nil), "", "has 9 dimensions"},
+		{safetensors(t, `{"x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, nil), "",
+			"has the shape [4294967296 4294967296]"},
+		{safetensors(t, `{"x":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}`, nil), "",
+			"has 9 dimensions"},
 		{change(func(p *part) { p.Kind = "F6" }), "dtype", `has the type "F6"`},
 		{change(func(p *part) { p.Kind, p.Shape = "I8", []int{16, 8} }), "dtype", "has the type I8"},
 		{change(func(p *part) { p.Kind = "F16" }), "", "F16 of shape [16 2] takes 64 bytes, its data_offsets are [128 256]"},
@@ -203,14 +220,16 @@ func TestFilesAreMissing(t *testing.T) {
 
 func TestBaseIsRefused(t *testing.T) {
 	dir := folder(t, plain(nil), soundFile(t, nil))
-	expect(t, attempt(t, dir, baseOf(t, "phi3")), "architecture", `the architecture "phi3" cannot be converted, supported are llama, qwen2`)
+	expect(t, attempt(t, dir, baseOf(t, "phi3")), "architecture",
+		`the architecture "phi3" cannot be converted, supported are llama, qwen2`)
 	broken := filepath.Join(t.TempDir(), "broken.gguf")
 	if err := os.WriteFile(broken, []byte("GGUF\x03\x00\x00\x00"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{broken, filepath.Join(t.TempDir(), "absent.gguf")} {
 		err := attempt(t, dir, path)
-		if _, ok := errors.AsType[*Malformed](err); err == nil || ok || !strings.Contains(err.Error(), "base model "+filepath.Base(path)) {
+		if _, ok := errors.AsType[*Malformed](err); err == nil || ok ||
+			!strings.Contains(err.Error(), "base model "+filepath.Base(path)) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

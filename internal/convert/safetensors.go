@@ -71,7 +71,8 @@ func readHeader(r io.ReaderAt, size int64) ([]stored, error) {
 	case strings.HasPrefix(string(start[:]), "version "):
 		return nil, malformed("%s: not the file itself but a Git LFS pointer to it", weightsFile)
 	case length > maxHeader:
-		return nil, malformed("%s: a header of %d bytes, wanted at most %d: is this a safetensors file?", weightsFile, length, maxHeader)
+		return nil, malformed("%s: a header of %d bytes, wanted at most %d: is this a safetensors file?", weightsFile,
+			length, maxHeader)
 	case int64(length) > size-prefix:
 		return nil, malformed("%s: truncated: a header of %d bytes in a file of %d", weightsFile, length, size)
 	}
@@ -127,7 +128,8 @@ func parseHeader(text []byte) ([]stored, error) {
 		case seen[name]:
 			return nil, malformed("%s: tensor %q is there twice", weightsFile, clip(name))
 		case len(name) > maxKey:
-			return nil, malformed("%s: tensor %q: a name of %d bytes, wanted at most %d", weightsFile, clip(name), len(name), maxKey)
+			return nil, malformed("%s: tensor %q: a name of %d bytes, wanted at most %d", weightsFile, clip(name), len(name),
+				maxKey)
 		case len(tensors) == maxTensors:
 			return nil, malformed("%s: more than %d tensors", weightsFile, maxTensors)
 		}
@@ -165,7 +167,8 @@ func parseTensor(d *json.Decoder, name string) (stored, error) {
 	}
 	bytes := x.Kind.width()
 	if bytes == 0 {
-		return stored{}, unsupported("dtype", "%s: tensor %q has the type %q, supported are F32, F16 and BF16", weightsFile, name, clip(string(x.Kind)))
+		return stored{}, unsupported("dtype", "%s: tensor %q has the type %q, supported are F32, F16 and BF16",
+			weightsFile, name, clip(string(x.Kind)))
 	}
 	if len(x.Shape) > maxDimensions {
 		return stored{}, malformed("%s: tensor %q has %d dimensions", weightsFile, name, len(x.Shape))
@@ -181,7 +184,8 @@ func parseTensor(d *json.Decoder, name string) (stored, error) {
 		return stored{}, malformed("%s: tensor %q has %d data_offsets, wanted 2", weightsFile, name, len(x.Offsets))
 	}
 	if x.Offsets[0] > x.Offsets[1] || x.Offsets[1] > 1<<62 || x.Offsets[1]-x.Offsets[0] != bytes {
-		return stored{}, malformed("%s: tensor %q: %s of shape %v takes %d bytes, its data_offsets are %v", weightsFile, name, x.Kind, x.Shape, bytes, x.Offsets)
+		return stored{}, malformed("%s: tensor %q: %s of shape %v takes %d bytes, its data_offsets are %v", weightsFile,
+			name, x.Kind, x.Shape, bytes, x.Offsets)
 	}
 	return stored{name: name, kind: x.Kind, shape: x.Shape, offset: int64(x.Offsets[0]), bytes: int64(bytes)}, nil
 }
@@ -197,9 +201,11 @@ func checkLayout(tensors []stored, data int64) error {
 	for _, t := range ordered {
 		switch {
 		case t.offset+t.bytes > data:
-			return malformed("%s: truncated: tensor %q ends at byte %d of the data, which has %d", weightsFile, t.name, t.offset+t.bytes, data)
+			return malformed("%s: truncated: tensor %q ends at byte %d of the data, which has %d", weightsFile, t.name,
+				t.offset+t.bytes, data)
 		case t.offset != end:
-			return malformed("%s: tensor %q starts at byte %d of the data, the one before it ends at %d", weightsFile, t.name, t.offset, end)
+			return malformed("%s: tensor %q starts at byte %d of the data, the one before it ends at %d", weightsFile, t.name,
+				t.offset, end)
 		}
 		end = t.offset + t.bytes
 	}

@@ -18,7 +18,8 @@ func numbered(rows, columns int) (*bytes.Reader, *stored) {
 	for i := range rows * columns {
 		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(float32(i)))
 	}
-	return bytes.NewReader(data), &stored{kind: f32, shape: []uint64{uint64(rows), uint64(columns)}, bytes: int64(len(data))}
+	return bytes.NewReader(data), &stored{kind: f32, shape: []uint64{uint64(rows), uint64(columns)},
+		bytes: int64(len(data))}
 }
 
 // TestMatricesLargerThanAChunk tests that each way to write comes out right when
@@ -28,7 +29,8 @@ func TestMatricesLargerThanAChunk(t *testing.T) {
 	file, from := numbered(rows, columns)
 	s := &stream{ctx: t.Context(), file: file, from: from, factor: 1}
 	var plain, transposed, interleaved bytes.Buffer
-	if err := errors.Join(s.plain(&plain), s.transposed(&transposed, columns-1), s.interleaved(&interleaved, heads/2)); err != nil {
+	if err := errors.Join(s.plain(&plain), s.transposed(&transposed, columns-1),
+		s.interleaved(&interleaved, heads/2)); err != nil {
 		t.Fatal(err)
 	}
 	at := func(b *bytes.Buffer, i int) int {
@@ -68,7 +70,8 @@ func TestShrinkingFileIsTruncated(t *testing.T) {
 
 func TestHalves(t *testing.T) {
 	for h, want := range map[uint16]float64{
-		0: 0, 0x3c00: 1, 0xc000: -2, 0x7bff: 65504, 0x0400: math.Ldexp(1, -14), 1: math.Ldexp(1, -24), 0x83ff: -math.Ldexp(1023, -24),
+		0: 0, 0x3c00: 1, 0xc000: -2, 0x7bff: 65504, 0x0400: math.Ldexp(1, -14), 1: math.Ldexp(1, -24),
+		0x83ff: -math.Ldexp(1023, -24),
 		0x7c00: math.Inf(1), 0xfc00: math.Inf(-1), 0x2e66: 0.0999755859375,
 	} {
 		if got := float64(fromHalf(h)); got != want {
@@ -101,7 +104,8 @@ func TestLanguageModelOfMultimodal(t *testing.T) {
 	}
 	length := binary.LittleEndian.Uint64(content)
 	header, data := string(content[8:8+length]), content[8+length:]
-	for _, prefix := range []string{"base_model.model.model.language_model.", "base_model.model.language_model.model.", "model."} {
+	for _, prefix := range []string{"base_model.model.model.language_model.", "base_model.model.language_model.model.",
+		"model."} {
 		renamed := strings.ReplaceAll(header, `"base_model.model.model.`, `"`+prefix)
 		got, err := os.ReadFile(converted(t, folder(t, string(config), safetensors(t, renamed, data)), base))
 		if err != nil || !bytes.Equal(got, want) || renamed == header {
@@ -147,7 +151,8 @@ func TestOutIsReplaced(t *testing.T) {
 	base := baseOf(t, "llama")
 	var before []byte
 	for range 2 {
-		if err := Convert(t.Context(), Options{Dir: folder(t, plain(nil), soundFile(t, nil)), Base: base, Out: out}); err != nil {
+		if err := Convert(t.Context(), Options{Dir: folder(t, plain(nil), soundFile(t, nil)), Base: base,
+			Out: out}); err != nil {
 			t.Fatal(err)
 		}
 		now, err := os.ReadFile(out)
@@ -180,7 +185,8 @@ func TestFoldedHalvesAreNotRounded(t *testing.T) {
 			data = binary.LittleEndian.AppendUint16(data, one)
 		}
 		// Two more modules make the votes: their alpha is the file's.
-		for _, other := range []string{"base_model.model.model.layers.0.self_attn.o_proj", "base_model.model.model.layers.1.self_attn.o_proj"} {
+		for _, other := range []string{"base_model.model.model.layers.0.self_attn.o_proj",
+			"base_model.model.model.layers.1.self_attn.o_proj"} {
 			for half, shape := range map[string][]int{loraA: {2, hidden}, loraB: {hidden, 2}} {
 				at := uint64(len(data))
 				changed[other+half] = part{"F32", shape, [2]uint64{at, at + 128}}

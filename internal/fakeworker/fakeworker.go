@@ -84,7 +84,8 @@ func run(args []string) int {
 	deaf := flags.Bool("deaf", false, "never become healthy")
 	memory := flags.Int64("memory", math.MaxInt64, "exit with 1 if the adapters' files have more bytes")
 	forget := flags.Bool("forget-last", false, "hold one adapter less than asked for")
-	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device", "kv-unified-per-slot"} {
+	for _, ignored := range []string{"model", "ctx-size", "cache-ram", "slot-save-path", "threads", "device",
+		"kv-unified-per-slot"} {
 		flags.String(ignored, "", "")
 	}
 	for _, ignored := range []string{"no-webui", "metrics", "lora-init-without-apply", "kv-unified", "no-kv-unified"} {
@@ -137,7 +138,10 @@ func (s *server) routes(deaf bool) http.Handler {
 		io.WriteString(w, `{"default_generation_settings":{"n_ctx":256},"modalities":{"vision":true,"audio":false}}`)
 	})
 	mux.HandleFunc("GET /lora-adapters", s.listAdapters)
-	mux.HandleFunc("POST /lora-adapters", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"success":true}`) })
+	mux.HandleFunc("POST /lora-adapters", func(w http.ResponseWriter,
+		r *http.Request) {
+		io.WriteString(w, `{"success":true}`)
+	})
 	mux.HandleFunc("GET /slots", s.listSlots)
 	mux.HandleFunc("POST /slots/{id}", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{}`) })
 	mux.HandleFunc("POST /completion", func(w http.ResponseWriter, r *http.Request) {
@@ -147,7 +151,8 @@ func (s *server) routes(deaf bool) http.Handler {
 	mux.HandleFunc("POST /v1/completions", s.complete)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/health" && r.Header.Get("Authorization") != "Bearer "+s.key {
-			http.Error(w, `{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}`, http.StatusUnauthorized)
+			http.Error(w, `{"error":{"code":401,"message":"Invalid API Key","type":"authentication_error"}}`,
+				http.StatusUnauthorized)
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -262,7 +267,8 @@ func (a *answer) run() {
 	case a.has("refuse"):
 		status := a.number("refuse", 0)
 		a.w.WriteHeader(status)
-		fmt.Fprintf(a.w, `{"error":{"code":%d,"message":"refused as told","type":"exceed_context_size_error","n_ctx":1}}`, status)
+		fmt.Fprintf(a.w, `{"error":{"code":%d,"message":"refused as told","type":"exceed_context_size_error","n_ctx":1}}`,
+			status)
 	case a.order.Stream && a.order.Options.Usage && !a.paced():
 		a.wholeStream()
 	case a.order.Stream:
@@ -334,7 +340,8 @@ func (a *answer) wholeStream() {
 		fmt.Fprintf(a.w, "data: {\"choices\":%s,\"created\":1,\"id\":\"fake\",\"model\":%q,\"object\":\"chat.completion.chunk\"%s}\n\n", text, a.s.alias, more)
 	}
 	choice := func(content string, finish any) []any {
-		return []any{map[string]any{"index": 0, "delta": map[string]string{"content": content}, "text": content, "finish_reason": finish}}
+		return []any{map[string]any{"index": 0, "delta": map[string]string{"content": content}, "text": content,
+			"finish_reason": finish}}
 	}
 	event(choice(a.content(), nil), "")
 	const usage = `,"zero":0,"unknown":null,"usage":{"completion_tokens":3,"prompt_tokens":5,"total_tokens":8}`

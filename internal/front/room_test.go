@@ -21,7 +21,8 @@ func bounded(t *testing.T, most int, config *tls.Config, handler http.HandlerFun
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: handler, IdleTimeout: time.Hour, ReadHeaderTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: handler, IdleTimeout: time.Hour, ReadHeaderTimeout: time.Hour,
+		ErrorLog: log.New(io.Discard, "", 0)}
 	ended := make(chan error, 1)
 	go func() { ended <- f.Serve(server, config, most) }()
 	t.Cleanup(func() { server.Close(); <-ended })
@@ -68,7 +69,11 @@ func TestCloseWakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { began <- struct{}{}; <-end })}
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter,
+		*http.Request) {
+		began <- struct{}{}
+		<-end
+	})}
 	ended := make(chan error)
 	go func() { ended <- f.Serve(server, nil, 1) }()
 	fmt.Fprint(dial(t, f), "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -258,8 +263,9 @@ func TestWhoYields(t *testing.T) {
 		from time.Time
 		ok   bool
 	}{
-		"one that has sent nothing":          {&conn{state: quiet, since: start}, at(fair), true},
-		"one that has had its answer":        {served(&conn{state: quiet, since: at(time.Minute)}), at(time.Minute + fair), true},
+		"one that has sent nothing": {&conn{state: quiet, since: start}, at(fair), true},
+		"one that has had its answer": {served(&conn{state: quiet, since: at(time.Minute)}), at(time.Minute + fair),
+			true},
 		"one whose first head has not ended": {&conn{state: busy, since: start}, at(halting), true},
 		"one with a request":                 {served(&conn{state: busy, since: start}), time.Time{}, false},
 		"one that ends":                      {&conn{state: expired, since: start}, time.Time{}, false},

@@ -57,7 +57,9 @@ func again(t *testing.T) {
 	case errors.As(err, &exit):
 		t.Fatalf("in its own namespace: %v\n%s", err, out)
 	case err != nil:
-		t.Fatalf("no disk to fill: no user namespace can be made (%v): allow it (sysctl kernel.unprivileged_userns_clone=1, user.max_user_namespaces above 0, kernel.apparmor_restrict_unprivileged_userns=0), or run the tests as root", err)
+		t.Fatalf("no disk to fill: no user namespace can be made (%v): allow it (sysctl "+
+			"kernel.unprivileged_userns_clone=1, user.max_user_namespaces above 0, "+
+			"kernel.apparmor_restrict_unprivileged_userns=0), or run the tests as root", err)
 	}
 	t.Logf("in its own namespace:\n%s", out)
 }

@@ -28,7 +28,8 @@ const (
 )
 
 // errHeirEnded is why a gateway fails whose ports nobody has any more.
-var errHeirEnded = errors.New("the gateway that was to take over ended before this one, and nobody has the ports: start one")
+var errHeirEnded = errors.New("the gateway that was to take over ended before this one, and nobody has the ports: " +
+	"start one")
 
 // bequest is what a gateway leaves to its heir while it ends.
 type bequest struct {
@@ -141,7 +142,8 @@ func (b *bequest) write(m Notice) {
 func (b *bequest) lose(cause error) {
 	if !b.orphan {
 		b.orphan = true
-		b.g.log.Error("the gateway that takes over has ended: running requests may end here", "pid", b.heir.pid, "error", cause)
+		b.g.log.Error("the gateway that takes over has ended: running requests may end here", "pid", b.heir.pid, "error",
+			cause)
 	}
 }
 
@@ -213,7 +215,8 @@ func (b *bequest) end(signals <-chan os.Signal) error {
 		case <-limit.C:
 		case <-signals:
 		}
-		b.g.log.Error("the gateway that takes over has not said that it has all usage: what it was told is lost if it ends now")
+		b.g.log.Error("the gateway that takes over has not said that it has all usage: what it was told is lost if it ends " +
+			"now")
 		return nil
 	}
 	b.mu.Lock()

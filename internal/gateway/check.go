@@ -34,7 +34,8 @@ func checkAdapters(ctx context.Context, cfg *config.Config) (n int, err error) {
 	defer os.RemoveAll(dir)
 	local := *cfg
 	local.State.Dir = dir
-	local.Adapters.List = slices.DeleteFunc(slices.Clone(cfg.Adapters.List), func(a config.Adapter) bool { return a.Path == "" })
+	local.Adapters.List = slices.DeleteFunc(slices.Clone(cfg.Adapters.List),
+		func(a config.Adapter) bool { return a.Path == "" })
 	g := &gateway{cfg: &local, log: slog.New(slog.DiscardHandler)}
 	defer g.close()
 	if err := g.openCatalog(ctx); err != nil {

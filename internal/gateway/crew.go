@@ -45,8 +45,10 @@ func (g *gateway) crew() *crew {
 func (f *fleet) kind() string {
 	w := f.cfg.Workers
 	k := kind{
-		Program: f.program, Model: f.cfg.Model.Path, Args: w.Args, Context: w.Context, KV: f.kv, Slots: w.Slots, Devices: w.Devices,
-		MPS: w.MPS, Auto: w.Count == config.Auto, Loaded: w.MaxLoaded, Memory: w.AdapterMemory, Limit: w.MemoryLimit, Reserve: w.MemoryReserve,
+		Program: f.program, Model: f.cfg.Model.Path, Args: w.Args, Context: w.Context, KV: f.kv, Slots: w.Slots,
+		Devices: w.Devices,
+		MPS:     w.MPS, Auto: w.Count == config.Auto, Loaded: w.MaxLoaded, Memory: w.AdapterMemory, Limit: w.MemoryLimit,
+		Reserve: w.MemoryReserve,
 	}
 	if info, err := os.Stat(k.Model); err == nil {
 		k.Bytes, k.Changed = info.Size(), info.ModTime().UTC()

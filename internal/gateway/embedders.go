@@ -37,12 +37,14 @@ func (g *gateway) embedderOptions(i int, e config.Embedder) pool.Options {
 		Count: 1, Slots: e.Slots, Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait, Quantum: pool.Auto,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
-				Name: fmt.Sprintf("e%d", i), Command: g.fleet.program.Path, Args: append(args, e.Args...), Model: e.Path, Alias: e.Name,
+				Name: fmt.Sprintf("e%d", i), Command: g.fleet.program.Path, Args: append(args, e.Args...), Model: e.Path,
+				Alias: e.Name,
 				Slots: e.Slots, Context: e.Context, Threads: threads(g.fleet.most + len(g.cfg.Embedders)), Dir: g.dir.path,
 				StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
-		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, WatchInterval: watchInterval, Log: g.log.With("embedder", e.Name),
+		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, WatchInterval: watchInterval,
+		Log: g.log.With("embedder", e.Name),
 	}
 	if g.before != nil { // the one before keeps its own until its end
 		opts.Enter = func(ctx context.Context, _ int) (string, error) {

@@ -40,7 +40,8 @@ func (g *gateway) mostClients() int {
 	}
 	most := max(1, (int(limit.Cur)-reserve)/2)
 	if most < fewClients {
-		g.log.Warn("few files may be open at once: raise the limit (ulimit -n, LimitNOFILE), or clients wait until others have left",
+		g.log.Warn("few files may be open at once: raise the limit (ulimit -n, LimitNOFILE), or clients wait until others "+
+			"have left",
 			"limit", limit.Cur, "reserved", reserve, "clients", most)
 	}
 	return most

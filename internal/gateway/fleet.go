@@ -45,7 +45,8 @@ func findProgram(ctx context.Context, cfg *config.Config) (worker.Program, error
 		return program, fmt.Errorf("workers.command: %w", err)
 	}
 	if program.TooOld() {
-		return program, fmt.Errorf("workers.command: %s is build %d of llama-server; at least %d is needed, older ones can answer with another adapter's words: "+
+		return program, fmt.Errorf("workers.command: %s is build %d of llama-server; at least %d is needed, older ones can "+
+			"answer with another adapter's words: "+
 			"run `make llama-server`, or get a newer one", command, program.Build, worker.MinBuild)
 	}
 	return program, nil
@@ -60,9 +61,11 @@ func planFleet(ctx context.Context, cfg *config.Config, log *slog.Logger, progra
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{cfg: cfg, log: log, program: program, kv: kv, devices: w.Devices, reader: gpu.Reader{Command: program.Path}}
+	f := &fleet{cfg: cfg, log: log, program: program, kv: kv, devices: w.Devices,
+		reader: gpu.Reader{Command: program.Path}}
 	if program.Build == 0 {
-		log.Warn(fmt.Sprintf("llama-server does not tell its build; it should be %d or newer", worker.MinBuild), "llama_server", program.Path)
+		log.Warn(fmt.Sprintf("llama-server does not tell its build; it should be %d or newer", worker.MinBuild),
+			"llama_server", program.Path)
 	}
 	if w.Count != 1 || w.Slots == config.Auto {
 		f.look(ctx)
@@ -107,7 +110,8 @@ func (f *fleet) join(ctx context.Context) {
 		return
 	}
 	f.log.Info("getting CUDA's multi-process service ready", "limit", serviceLimit)
-	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit, fmt.Errorf("not ready within %s: something holds its lock or its keeper does not answer", serviceLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, serviceLimit,
+		fmt.Errorf("not ready within %s: something holds its lock or its keeper does not answer", serviceLimit))
 	defer cancel()
 	self, err := os.Executable()
 	if err == nil {
@@ -115,11 +119,13 @@ func (f *fleet) join(ctx context.Context) {
 	}
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		f.log.Info("workers of a GPU take turns: nvidia-cuda-mps-control, with which they would run at the same time, is not there")
+		f.log.Info("workers of a GPU take turns: nvidia-cuda-mps-control, with which they would run at the same time, is " +
+			"not there")
 	case err != nil:
 		f.log.Warn("workers of a GPU take turns: CUDA's multi-process service is not to be had", "error", err)
 	default:
-		f.log.Info("workers of a GPU run at the same time, through CUDA's multi-process service", "directory", f.service.Dir(), "own", f.service.Own())
+		f.log.Info("workers of a GPU run at the same time, through CUDA's multi-process service", "directory",
+			f.service.Dir(), "own", f.service.Own())
 		go f.watch()
 	}
 }
@@ -128,7 +134,8 @@ func (f *fleet) join(ctx context.Context) {
 func (f *fleet) watch() {
 	<-f.service.Done()
 	if err := f.service.Err(); err != nil {
-		f.log.Warn("CUDA's multi-process service has ended: workers that start from now on take turns on their GPU", "error", err)
+		f.log.Warn("CUDA's multi-process service has ended: workers that start from now on take turns on their GPU",
+			"error", err)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 
 // TestSameAddress tells sockets apart that others can reach.
 func TestSameAddress(t *testing.T) {
-	all, local, six := &net.TCPAddr{IP: net.IPv6unspecified, Port: 80}, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}, &net.TCPAddr{IP: net.IPv6loopback, Port: 80}
+	all, local, six := &net.TCPAddr{IP: net.IPv6unspecified, Port: 80},
+		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}, &net.TCPAddr{IP: net.IPv6loopback, Port: 80}
 	for _, c := range []struct {
 		wanted string
 		has    net.Addr

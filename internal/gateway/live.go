@@ -147,7 +147,8 @@ func (g *gateway) quarantined(file pool.File, reason string) {
 
 // errOpens refuses a configuration that would let everybody in who can reach the
 // gateway: a file that was emptied, or half written, looks the same.
-var errOpens = errors.New("it has no tenants any more, so that nobody would be asked for a key: a restart is needed for that")
+var errOpens = errors.New("it has no tenants any more, so that nobody would be asked for a key: a restart is needed " +
+	"for that")
 
 // watchConfig applies changes of the configuration's file, and loads it again on
 // SIGHUP, until ctx ends.

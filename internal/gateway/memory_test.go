@@ -13,7 +13,8 @@ func TestMemoryForBodies(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(machine, "proc"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(machine, "proc", "meminfo"), []byte("MemTotal: 16777216 kB\nMemAvailable: 1024 kB\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(machine, "proc", "meminfo"),
+		[]byte("MemTotal: 16777216 kB\nMemAvailable: 1024 kB\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {

@@ -35,7 +35,8 @@ func newMetrics(g *gateway) *metrics.Metrics {
 func (g *gateway) adminHandler() http.Handler {
 	return admin.Handler(admin.Options{
 		Listen: g.cfg.Admin.Listen, Metrics: g.metrics, Log: g.log,
-		Catalog: adapters{g.models, g.ingest}, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value, TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
+		Catalog: adapters{g.models, g.ingest}, Pool: adminPool{g.pool}, Keys: g.auth, Usage: g.usage, Token: g.token.value,
+		TokenFile: g.token.file, MaxUpload: g.cfg.Sources.MaxSize,
 	})
 }
 

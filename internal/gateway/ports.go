@@ -42,7 +42,8 @@ func openPorts(cfg *config.Config, handed []*net.TCPListener) (p ports, err erro
 		if errors.Is(err, syscall.EADDRINUSE) {
 			for _, l := range handed {
 				if samePort(address, l.Addr()) {
-					return nil, fmt.Errorf("%w: the gateway that serves has %s, and another address with its port cannot be opened meanwhile: stop it first, and start this one then", err, l.Addr())
+					return nil, fmt.Errorf("%w: the gateway that serves has %s, and another address with its port cannot be opened "+
+						"meanwhile: stop it first, and start this one then", err, l.Addr())
 				}
 			}
 		}

@@ -59,7 +59,8 @@ func succeed(ctx context.Context, cfg *config.Config, log *slog.Logger) (p *pred
 		}
 		if time.Since(said) > sayInterval {
 			said = time.Now()
-			log.Info("waiting for the gateway that starts, takes over or ends", "reason", later.cause, "limit", time.Until(limit).Round(time.Second))
+			log.Info("waiting for the gateway that starts, takes over or ends", "reason", later.cause, "limit",
+				time.Until(limit).Round(time.Second))
 		}
 		select {
 		case <-time.After(turnInterval):
@@ -97,7 +98,8 @@ func approach(ctx context.Context, cfg *config.Config, log *slog.Logger) (*prede
 		return nil, ports{}, fmt.Errorf("--replace: %w", err)
 	}
 	log.Info("asking the gateway that serves for its ports")
-	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}), gone: make(chan struct{})}
+	p := &predecessor{conn: conn, lines: json.NewDecoder(conn), permits: newPermits(), known: make(chan struct{}),
+		gone: make(chan struct{})}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	open, err := p.takePorts(cfg)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 // preflight looks for what would keep a gateway from serving, as far as that shows without
 // the state, the ports and a worker: what a flag of workers.args does only llama-server
 // knows. It returns what it found: llama-server, and the certificates, nil for none.
-func preflight(ctx context.Context, cfg *config.Config, log *slog.Logger) (program worker.Program, c *certificates, err error) {
+func preflight(ctx context.Context, cfg *config.Config, log *slog.Logger) (program worker.Program, c *certificates,
+	err error) {
 	if program, err = findProgram(ctx, cfg); err != nil {
 		return program, nil, err
 	}

@@ -57,7 +57,8 @@ func Serve(ctx context.Context, o Options) error {
 	defer sink.Close() // after everything that logs has ended
 	g := &gateway{
 		cfg: cfg, load: o.Load, log: log, level: level, replace: o.Replace, version: o.Version,
-		hangups: hangups, replaces: replaces, token: adminToken{configured: cfg.Admin.Token}, finished: make(chan struct{}, 1),
+		hangups: hangups, replaces: replaces, token: adminToken{configured: cfg.Admin.Token},
+		finished: make(chan struct{}, 1),
 	}
 	return g.run(ctx, signals)
 }
@@ -157,7 +158,8 @@ func (g *gateway) open(ctx context.Context) error {
 		}
 	}
 	g.startPool()
-	g.log.Info("starting", "version", g.version, "models", len(g.models.Models()), "workers", g.cfg.Workers.Count, "slots", g.fleet.slots, "kv", g.fleet.kv,
+	g.log.Info("starting", "version", g.version, "models", len(g.models.Models()), "workers", g.cfg.Workers.Count,
+		"slots", g.fleet.slots, "kv", g.fleet.kv,
 		"llama_server", program.Path, "build", program.Build)
 	return nil
 }
@@ -221,12 +223,15 @@ func (g *gateway) startPool() {
 	g.proxy = proxy.New(proxy.Options{
 		Catalog: g.models, Pool: g.pool, Alias: cfg.Model.Name,
 		Bounds: bounds.Limits{
-			Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields, RemoteMedia: cfg.Limits.RemoteMedia,
+			Context: cfg.Workers.Context, Grammar: cfg.Limits.Grammar, Fields: cfg.Limits.Fields,
+			RemoteMedia: cfg.Limits.RemoteMedia,
 		},
-		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"), Vocabulary: g.vocabulary(cfg.Model.Path), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
+		MaxBody: cfg.Limits.Body, MaxText: cfg.Limits.Text, Memory: bodyMemory(cfg, "/"),
+		Vocabulary: g.vocabulary(cfg.Model.Path), ReadTimeout: cfg.Limits.Read, WriteTimeout: cfg.Limits.Write,
 		Generation: cfg.Limits.Generation, Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
-		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts, Degraded: g.degraded,
+		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts,
+		Degraded: g.degraded,
 		Observer: observer{g.metrics, g.usage, g.finished}, Log: g.log,
 	})
 	g.clients.serve(g.proxy)
@@ -288,18 +293,21 @@ func (g *gateway) poolOptions() pool.Options {
 		Count: f.count, Slots: f.slots, Adjacent: f.kv == worker.SplitKV,
 		Devices: f.devices, Together: f.together(),
 		Queue: g.cfg.Scheduler.Queue, MaxWait: g.cfg.Scheduler.MaxWait,
-		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), ScaleOutAfter: schedulerTime(g.cfg.Scheduler.ScaleOutAfter), Aging: g.cfg.Scheduler.Aging,
+		Quantum: schedulerTime(g.cfg.Scheduler.Quantum), ScaleOutAfter: schedulerTime(g.cfg.Scheduler.ScaleOutAfter),
+		Aging:     g.cfg.Scheduler.Aging,
 		MaxLoaded: w.MaxLoaded, Memory: w.AdapterMemory, Spares: w.Spare, ReloadInterval: w.ReloadInterval,
 		Start: func(ctx context.Context, s pool.Start) (pool.Runner, error) {
 			return worker.Start(ctx, worker.Options{
 				Name: fmt.Sprint(s.ID), Command: f.program.Path, Args: w.Args,
 				Model: g.cfg.Model.Path, Alias: g.cfg.Model.Name, Adapters: paths(s.Files),
-				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.most), Device: s.Device, Dir: g.dir.path, Env: f.env(),
+				Slots: f.slots, Context: w.Context, KV: f.kv, Threads: threads(f.most), Device: s.Device, Dir: g.dir.path,
+				Env:         f.env(),
 				MemoryLimit: w.MemoryLimit, StartTimeout: w.StartTimeout, StopTimeout: w.StopTimeout, Log: g.log,
 			})
 		},
 		Loaded: g.loaded, Quarantined: g.quarantined,
-		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil, WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
+		CallTimeout: w.HangTimeout, StallTimeout: w.StallTimeout, SharedFate: f.service != nil,
+		WatchInterval: watchInterval, Swapped: g.metrics.Swap, Log: g.log,
 		Ended: func(end pool.End) { g.metrics.WorkerEnded(string(end)) },
 	}
 	if f.count == 0 {

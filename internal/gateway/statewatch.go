@@ -41,7 +41,8 @@ func (g *gateway) sayTrouble(said state.Trouble) state.Trouble {
 	}
 	switch {
 	case now.Full && !said.Full:
-		g.log.Error("the disk of the state is full: what is stored is served, adapters and keys can be removed but not added, usage is kept in memory",
+		g.log.Error("the disk of the state is full: what is stored is served, adapters and keys can be removed but not "+
+			"added, usage is kept in memory",
 			"dir", g.state.Dir())
 	case said.Full && !now.Full:
 		g.log.Info("the disk of the state has room again: changes are taken, usage is written", "dir", g.state.Dir())

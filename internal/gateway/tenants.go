@@ -30,7 +30,8 @@ func tenants(cfg *config.Config) []auth.Tenant {
 func rules(cfg *config.Config) []*proxy.Rule {
 	list := make([]*proxy.Rule, len(cfg.Rules))
 	for i, r := range cfg.Rules {
-		list[i] = &proxy.Rule{Match: r.Match, Model: r.Model, System: r.System, Set: edits(r.Set), Default: edits(r.Default), Strip: r.Strip}
+		list[i] = &proxy.Rule{Match: r.Match, Model: r.Model, System: r.System, Set: edits(r.Set),
+			Default: edits(r.Default), Strip: r.Strip}
 	}
 	return list
 }

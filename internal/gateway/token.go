@@ -44,10 +44,12 @@ func (a *adminToken) need(db *state.DB, log *slog.Logger) {
 	}
 	token, file, err := db.Token()
 	if err != nil {
-		log.Error("the admin API is closed: there are tenants, admin.token is not set, and no token could be kept in state.dir", "error", err)
+		log.Error("the admin API is closed: there are tenants, admin.token is not set, and no token could be kept in "+
+			"state.dir", "error", err)
 		token, file = rand.Text(), ""
 	} else {
-		log.Info("there are tenants and admin.token is not set: the admin API asks for the token in this file, which the command line reads by itself", "file", file)
+		log.Info("there are tenants and admin.token is not set: the admin API asks for the token in this file, which the "+
+			"command line reads by itself", "file", file)
 	}
 	a.made.Store(&madeToken{token, file})
 }

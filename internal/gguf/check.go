@@ -85,7 +85,8 @@ func (b *Base) checkMetadata(h *header) (alpha float64, err error) {
 		return 0, reject(WrongArchitecture, "%s is %q, the base's is %q", keyArchitecture, architecture, b.architecture)
 	}
 	if _, found := h.values[keyInvocation]; found {
-		return 0, reject(ALoRA, "%s is set: an activated LoRA switches itself on inside a prompt, which is not supported", keyInvocation)
+		return 0, reject(ALoRA, "%s is set: an activated LoRA switches itself on inside a prompt, which is not supported",
+			keyInvocation)
 	}
 	return h.alpha()
 }
@@ -102,7 +103,8 @@ func (h *header) isLoRA() error {
 		case architecture == "controlvector":
 			return reject(NotLoRA, "a control vector, not a LoRA adapter")
 		case !found:
-			return reject(NotLoRA, "no %s, wanted %q: a model of architecture %q, not a LoRA adapter", keyType, "adapter", architecture)
+			return reject(NotLoRA, "no %s, wanted %q: a model of architecture %q, not a LoRA adapter", keyType, "adapter",
+				architecture)
 		default:
 			return reject(NotLoRA, "%s is %q, wanted %q", keyType, kind, "adapter")
 		}
@@ -215,7 +217,8 @@ func (b *Base) checkEmbedding(p *pair) error {
 	if _, found := b.tensors[outputHead]; found {
 		return nil
 	}
-	return reject(UnknownTensor, "tensor %s: the base has no %s and uses %s in its place, where llama-server cannot apply an adapter",
+	return reject(UnknownTensor, "tensor %s: the base has no %s and uses %s in its place, where llama-server cannot "+
+		"apply an adapter",
 		p.a.name, outputHead, embedding)
 }
 

@@ -72,7 +72,8 @@ func (t *tensor) bytes() (uint64, error) {
 	}
 	trait, _ := t.kind.Trait()
 	if t.shape[0]%trait.BlockSize != 0 {
-		return 0, reject(WrongType, "tensor %s has rows of %d elements, type %v needs a multiple of %d", t.name, t.shape[0], t.kind, trait.BlockSize)
+		return 0, reject(WrongType, "tensor %s has rows of %d elements, type %v needs a multiple of %d", t.name,
+			t.shape[0], t.kind, trait.BlockSize)
 	}
 	size := trait.TypeSize
 	for _, n := range []uint64{t.shape[0] / trait.BlockSize, t.shape[1], t.shape[2], t.shape[3]} {

@@ -89,7 +89,8 @@ func serve(t testing.TB, path string, args ...string) error {
 	if status, answer, err := s.Do(http.MethodPost, "/v1/completions", request); err != nil || status != http.StatusOK {
 		return fmt.Errorf("completion: status %d, %v: %s", status, err, answer)
 	}
-	if status, answer, err := s.Do(http.MethodGet, "/lora-adapters", nil); err != nil || status != http.StatusOK || !bytes.Contains(answer, []byte(`"id":0`)) {
+	if status, answer, err := s.Do(http.MethodGet, "/lora-adapters", nil); err != nil || status != http.StatusOK ||
+		!bytes.Contains(answer, []byte(`"id":0`)) {
 		return fmt.Errorf("list: status %d, %v: %s", status, err, answer)
 	}
 	return nil
@@ -107,15 +108,18 @@ func change(r *rand.Rand, base *Base, f *file) string {
 func changeKey(r *rand.Rand, _ *Base, f *file) string {
 	names := []string{
 		"general.name", "general.alignment", "general.file_type", "general.quantization_version", "split.count", "split.no",
-		"split.tensors.count", "adapter.lora.task_name", "adapter.lora.prompt_prefix", "adapter.lora.rank", "llama.block_count",
-		"tokenizer.ggml.tokens", "tokenizer.chat_template", keyType, keyAdapterType, keyArchitecture, keyAlpha, keyInvocation, "x y", " pad ", "\u00e9",
+		"split.tensors.count", "adapter.lora.task_name", "adapter.lora.prompt_prefix", "adapter.lora.rank",
+		"llama.block_count",
+		"tokenizer.ggml.tokens", "tokenizer.chat_template", keyType, keyAdapterType, keyArchitecture, keyAlpha,
+		keyInvocation, "x y", " pad ", "\u00e9",
 	}
 	name := names[r.IntN(len(names))]
 	kind := parser.GGUFMetadataValueType(r.IntN(14))
 	value := make([]byte, widthOf(kind))
 	switch kind {
 	case parser.GGUFMetadataValueTypeString:
-		value = text(strings.Repeat([]string{"adapter", "lora ", "a\xff", "\n\x00", "%s%n", `"\`}[r.IntN(6)], []int{0, 1, 2, 200, 2000}[r.IntN(5)]))
+		value = text(strings.Repeat([]string{"adapter", "lora ", "a\xff", "\n\x00", "%s%n", `"\`}[r.IntN(6)],
+			[]int{0, 1, 2, 200, 2000}[r.IntN(5)]))
 	case parser.GGUFMetadataValueTypeArray:
 		of, n := parser.GGUFMetadataValueType(r.IntN(14)), r.IntN(4)
 		items := make([]byte, n*int(widthOf(of)))
@@ -154,7 +158,8 @@ func dropPair(r *rand.Rand, _ *Base, f *file) string {
 // addPair adds a pair for any tensor of the base.
 func addPair(r *rand.Rand, base *Base, f *file) string {
 	names := []string{
-		"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.1.ffn_norm.weight", "blk.0.ffn_gate.weight", "blk.5.ffn_gate.weight",
+		"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.1.ffn_norm.weight",
+		"blk.0.ffn_gate.weight", "blk.5.ffn_gate.weight",
 		"blk.3.attn_q.weight", "blk.6.attn_q.weight", "output.weight", "blk.0.attn_q.bias", "x.lora_a.weight",
 	}
 	name := names[r.IntN(len(names))]
@@ -201,7 +206,8 @@ func addNorm(r *rand.Rand, _ *Base, f *file) string {
 		dims[i] = []uint64{n, 1, 2, 32}[r.IntN(4)]
 		n = 1 // once only: the product stays small
 	}
-	name := []string{"blk.0.attn_norm.weight", "_norm.weight", "\u00e9_norm.weight", strings.Repeat("x", 51) + "_norm.weight", strings.Repeat("x", 52) + "_norm.weight"}[r.IntN(5)]
+	name := []string{"blk.0.attn_norm.weight", "_norm.weight", "\u00e9_norm.weight",
+		strings.Repeat("x", 51) + "_norm.weight", strings.Repeat("x", 52) + "_norm.weight"}[r.IntN(5)]
 	f.add(name, kind, dims...)
 	return fmt.Sprintf("norm %s %v %v", name, kind, dims)
 }
@@ -212,7 +218,8 @@ func rename(r *rand.Rand, _ *Base, f *file) string {
 	}
 	t := &f.tensors[r.IntN(len(f.tensors))]
 	old := t.name
-	t.name = []string{" " + old, old + " ", strings.ToUpper(old), strings.Replace(old, ".lora", "\x00.lora", 1), f.tensors[0].name, old + suffixA}[r.IntN(6)]
+	t.name = []string{" " + old, old + " ", strings.ToUpper(old), strings.Replace(old, ".lora", "\x00.lora", 1),
+		f.tensors[0].name, old + suffixA}[r.IntN(6)]
 	return fmt.Sprintf("%s to %q", old, t.name)
 }
 

@@ -31,7 +31,8 @@ func TestAnotherReaderAgrees(t *testing.T) {
 		{"a.i32s", []int32{1, -2}}, {"a.u32s", []uint32{3}},
 	}
 	tensors := []Tensor{
-		data("first", strings.Repeat("1", 12), 3, 2), data("second", strings.Repeat("2", 64), 32), data("third", "33", 1, 1, 1, 1),
+		data("first", strings.Repeat("1", 12), 3, 2), data("second", strings.Repeat("2", 64), 32),
+		data("third", "33", 1, 1, 1, 1),
 	}
 	var out bytes.Buffer
 	if err := Write(&out, metadata, tensors); err != nil {
@@ -64,7 +65,8 @@ func TestAnotherReaderAgrees(t *testing.T) {
 	}
 	for i, info := range file.TensorInfos {
 		want := tensors[i]
-		if info.Name != want.Name || !reflect.DeepEqual(info.Dimensions, want.Shape) || uint32(info.Type) != uint32(want.Type) {
+		if info.Name != want.Name || !reflect.DeepEqual(info.Dimensions, want.Shape) ||
+			uint32(info.Type) != uint32(want.Type) {
 			t.Errorf("tensor %d is %v", i, info)
 		}
 		var expected bytes.Buffer
@@ -129,7 +131,8 @@ func TestDataMustHaveItsSize(t *testing.T) {
 	broken := errors.New("the disk is full")
 	x := data("x", "1234", 2)
 	x.Write = func(io.Writer) error { return broken }
-	if err := Write(io.Discard, nil, []Tensor{x}); !errors.Is(err, broken) || !strings.HasPrefix(err.Error(), "tensor x: ") {
+	if err := Write(io.Discard, nil, []Tensor{x}); !errors.Is(err, broken) ||
+		!strings.HasPrefix(err.Error(), "tensor x: ") {
 		t.Errorf("got %v, want %v", err, broken)
 	}
 }

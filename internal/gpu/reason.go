@@ -58,7 +58,8 @@ func why(s Sizing, rooms []room) string {
 	first := rooms[0]
 	full := func(r room) bool { return r.workers == r.most }
 	if !slices.ContainsFunc(rooms, func(r room) bool { return !full(r) }) {
-		return fmt.Sprintf("the first one took %s of %s GiB%s, %s", figure(first.took), figure(first.total), toLoad(s), most(first))
+		return fmt.Sprintf("the first one took %s of %s GiB%s, %s", figure(first.took), figure(first.total), toLoad(s),
+			most(first))
 	}
 	if len(rooms) == 1 && first.workers == 1 {
 		return fmt.Sprintf("it takes %s of %s GiB%s, and what is left does not hold another beside a reserve of %s GiB",

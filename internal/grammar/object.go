@@ -95,7 +95,8 @@ func (c *converter) properties(list []property, more []byte) (string, error) {
 		}
 	}
 	if len(optional) > maxOptional {
-		return "", fmt.Errorf("has an object with %d properties that need not be there, more than %d", len(optional), maxOptional)
+		return "", fmt.Errorf("has an object with %d properties that need not be there, more than %d", len(optional),
+			maxOptional)
 	}
 	rest := ""
 	if object := len(more) > 0 && more[0] == '{'; object || string(more) == "true" {

@@ -69,7 +69,8 @@ type version struct {
 
 var (
 	newer = version{"sys/fs/cgroup", "memory.max", "memory.current", []string{"inactive_file ", "active_file "}}
-	older = version{"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", []string{"total_inactive_file ", "total_active_file "}}
+	older = version{"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+		[]string{"total_inactive_file ", "total_active_file "}}
 )
 
 // bound takes in what a group allows, if it has a limit.

@@ -10,14 +10,16 @@ import (
 
 func TestLoopback(t *testing.T) {
 	for _, local := range []string{
-		"localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.8.9.1:80", "::1", "[::1]", "[::1]:8080", "[::ffff:127.0.0.1]:1",
+		"localhost", "LOCALHOST:8080", "localhost.", "127.0.0.1", "127.8.9.1:80", "::1", "[::1]", "[::1]:8080",
+		"[::ffff:127.0.0.1]:1",
 	} {
 		if !Loopback(Host(local)) {
 			t.Errorf("%q is not taken for this machine", local)
 		}
 	}
 	for _, other := range []string{
-		"", ":80", "0.0.0.0", "[::]:80", "127.0.0.1.example.com", "localhost.example.com:80", "example.com", "127.1", "0x7f.1", "10.0.0.1:80",
+		"", ":80", "0.0.0.0", "[::]:80", "127.0.0.1.example.com", "localhost.example.com:80", "example.com", "127.1",
+		"0x7f.1", "10.0.0.1:80",
 	} {
 		if Loopback(Host(other)) {
 			t.Errorf("%q is taken for this machine", other)
@@ -45,7 +47,8 @@ func TestErrors(t *testing.T) {
 	cause := errors.New("disk")
 	e := &Error{Type: TypeServer, Message: "No.", Cause: cause}
 	text, err := json.Marshal(e.Answer())
-	if want := `{"error":{"message":"No.","type":"server_error","param":null,"code":null}}`; err != nil || string(text) != want {
+	if want := `{"error":{"message":"No.","type":"server_error","param":null,"code":null}}`; err != nil ||
+		string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)
 	}
 	e.Code, e.Param = "c", "p"

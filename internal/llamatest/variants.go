@@ -80,16 +80,18 @@ func Broken(t testing.TB) map[string]string {
 		garbage[i] = byte(rng.Uint32())
 	}
 	contents := map[string][]byte{
-		"truncated":          good[:len(good)*2/3],
-		"truncated-header":   good[:1000],
-		"garbage":            garbage,
-		"empty":              {},
-		"base-model":         base,
-		"other-type":         replaced(t, good, stringValue("general.type", "adapter"), stringValue("general.type", "control")),
-		"wrong-architecture": replaced(t, good, stringValue("general.architecture", "llama"), stringValue("general.architecture", "gemma")),
-		"no-such-layer":      replaced(t, good, "blk.5.attn_v.weight", "blk.9.attn_v.weight"),
-		"wrong-width":        demo.narrower(),
-		"nan-alpha":          slices.Clone(good),
+		"truncated":        good[:len(good)*2/3],
+		"truncated-header": good[:1000],
+		"garbage":          garbage,
+		"empty":            {},
+		"base-model":       base,
+		"other-type": replaced(t, good, stringValue("general.type", "adapter"),
+			stringValue("general.type", "control")),
+		"wrong-architecture": replaced(t, good, stringValue("general.architecture", "llama"),
+			stringValue("general.architecture", "gemma")),
+		"no-such-layer": replaced(t, good, "blk.5.attn_v.weight", "blk.9.attn_v.weight"),
+		"wrong-width":   demo.narrower(),
+		"nan-alpha":     slices.Clone(good),
 	}
 	putUint32(contents["nan-alpha"][demo.alpha:], math.Float32bits(float32(math.NaN())))
 	dir := t.TempDir()

@@ -17,7 +17,8 @@ func TestCheck(t *testing.T) {
 		"weight":          {{Weight: .09}, {Weight: 10.1}, {Weight: -1}, {Weight: math.NaN()}, {Weight: math.Inf(1)}},
 		"max_concurrency": {{MaxConcurrency: -1}, {MaxConcurrency: math.MaxInt32 + 1}},
 		"description": {
-			{Description: strings.Repeat("ä", maxDescription+1)}, {Description: "a\nb"}, {Description: "\x1b[2J"}, {Description: "\xff"},
+			{Description: strings.Repeat("ä", maxDescription+1)}, {Description: "a\nb"}, {Description: "\x1b[2J"},
+			{Description: "\xff"},
 		},
 	} {
 		for _, s := range list {

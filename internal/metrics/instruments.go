@@ -5,8 +5,9 @@ import "github.com/prometheus/client_golang/prometheus"
 // Upper bounds in seconds. Those of the first token are the finest: percentiles
 // are read from them.
 var (
-	waitBuckets  = []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
-	ttftBuckets  = []float64{.005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60, 120}
+	waitBuckets = []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+	ttftBuckets = []float64{.005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, .75, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30,
+		60, 120}
 	tokenBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
 	totalBuckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 30, 60, 120}
 	swapBuckets  = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
@@ -79,18 +80,24 @@ type modelCounters struct {
 
 func newInstruments() *instruments {
 	i := &instruments{
-		requests:     counter("requests_total", "Requests that have ended, by model and by how.", "model", "outcome"),
-		prompt:       counter("prompt_tokens_total", "Tokens of prompts, cached ones included.", "model"),
-		cached:       counter("cached_tokens_total", "Tokens of prompts that a KV cache already held.", "model"),
-		completion:   counter("completion_tokens_total", "Tokens generated.", "model"),
-		responses:    counter("responses_total", "Answers to requests, by HTTP status; 499 is a client that left.", "code"),
-		rejections:   counter("rejections_total", "Requests that were turned away before they ran.", "reason"),
-		workerEnds:   counter("worker_ends_total", "Ends of workers' processes that nobody asked for: crash, outside (a signal from elsewhere), memory (workers.memory_limit) or kill (it hung, or could not be trusted).", "reason"),
-		scrapeErrors: counter("worker_scrape_errors_total", "Scrapes that lack a worker's own series, because it did not answer in time or not in Prometheus' format.", "worker"),
+		requests:   counter("requests_total", "Requests that have ended, by model and by how.", "model", "outcome"),
+		prompt:     counter("prompt_tokens_total", "Tokens of prompts, cached ones included.", "model"),
+		cached:     counter("cached_tokens_total", "Tokens of prompts that a KV cache already held.", "model"),
+		completion: counter("completion_tokens_total", "Tokens generated.", "model"),
+		responses:  counter("responses_total", "Answers to requests, by HTTP status; 499 is a client that left.", "code"),
+		rejections: counter("rejections_total", "Requests that were turned away before they ran.", "reason"),
+		workerEnds: counter("worker_ends_total", "Ends of workers' processes that nobody asked for: crash, outside (a "+
+			"signal from elsewhere), memory (workers.memory_limit) or kill (it hung, or could not be trusted).", "reason"),
+		scrapeErrors: counter("worker_scrape_errors_total",
+			"Scrapes that lack a worker's own series, because it did not answer in time or not in Prometheus' format.",
+			"worker"),
 
-		durations:    histogram("request_duration_seconds", "From a request's arrival to the end of its answer, of requests that ran.", totalBuckets, "streamed"),
-		ttfts:        histogram("time_to_first_token_seconds", "From a request's arrival to the first byte of its stream.", ttftBuckets, "state"),
-		swapDuration: histogram("swap_duration_seconds", "How long changing the applied adapter took.", swapBuckets, "worker"),
+		durations: histogram("request_duration_seconds",
+			"From a request's arrival to the end of its answer, of requests that ran.", totalBuckets, "streamed"),
+		ttfts: histogram("time_to_first_token_seconds", "From a request's arrival to the first byte of its stream.",
+			ttftBuckets, "state"),
+		swapDuration: histogram("swap_duration_seconds", "How long changing the applied adapter took.", swapBuckets,
+			"worker"),
 		queueWait: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "loragate_queue_wait_seconds", Help: "From a request's arrival to its lease.", Buckets: waitBuckets,
 		}),
@@ -136,5 +143,6 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 }
 
 func histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "loragate_" + name, Help: help, Buckets: buckets}, labels)
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "loragate_" + name, Help: help, Buckets: buckets},
+		labels)
 }

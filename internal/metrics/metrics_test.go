@@ -77,7 +77,8 @@ func TestRequest(t *testing.T) {
 		Queue: 20 * time.Millisecond, TTFT: 90 * time.Millisecond, Duration: 2 * time.Second,
 		PromptTokens: 30, CachedTokens: 10, CompletionTokens: 50,
 	})
-	m.Request(Request{Model: "legal", Outcome: OK, Status: 200, State: "warm", TTFT: time.Second, Duration: time.Second, CompletionTokens: 5})
+	m.Request(Request{Model: "legal", Outcome: OK, Status: 200, State: "warm", TTFT: time.Second, Duration: time.Second,
+		CompletionTokens: 5})
 	m.Request(Request{Model: "demo", Outcome: Rejected, Status: 429, Duration: time.Millisecond})
 	m.Rejected("queue_full")
 	m.Chunk(3 * time.Millisecond)
@@ -198,14 +199,16 @@ func TestCountingAndScrapingAtOnce(t *testing.T) {
 
 func TestState(t *testing.T) {
 	m := New(Options{Models: []string{"demo", "idle"}, Snapshot: busySnapshot})
-	m.Request(Request{Model: "demo", Outcome: OK, Streamed: true, State: "warm", TTFT: 15 * time.Millisecond, PromptTokens: 7, CachedTokens: 3, CompletionTokens: 9})
+	m.Request(Request{Model: "demo", Outcome: OK, Streamed: true, State: "warm", TTFT: 15 * time.Millisecond,
+		PromptTokens: 7, CachedTokens: 3, CompletionTokens: 9})
 	m.Request(Request{Model: "demo", Outcome: Failed, Streamed: true, State: "swap", TTFT: time.Hour})
 	m.Request(Request{Model: "made up", Outcome: Failed})
 	m.Rejected("queue_full")
 	m.Rejected("no_worker")
 
 	s := m.State()
-	if want := (ModelCounts{Requests: 2, Errors: 1, PromptTokens: 7, CachedTokens: 3, CompletionTokens: 9}); s.Models["demo"] != want {
+	if want := (ModelCounts{Requests: 2, Errors: 1, PromptTokens: 7, CachedTokens: 3,
+		CompletionTokens: 9}); s.Models["demo"] != want {
 		t.Errorf("demo: %+v", s.Models["demo"])
 	}
 	if _, ok := s.Models["idle"]; ok || len(s.Models) != 2 || s.Models[Other].Errors != 1 {
@@ -214,7 +217,8 @@ func TestState(t *testing.T) {
 	if s.Rejected != 2 || s.Waiting != 3 || s.Counters.Swaps != 5 {
 		t.Errorf("state: %+v", s)
 	}
-	if h := s.TTFT; h.Count != 2 || len(h.Bounds) != len(ttftBuckets) || h.Counts[1] != 0 || h.Counts[2] != 1 || h.Counts[len(h.Counts)-1] != 1 {
+	if h := s.TTFT; h.Count != 2 || len(h.Bounds) != len(ttftBuckets) || h.Counts[1] != 0 || h.Counts[2] != 1 ||
+		h.Counts[len(h.Counts)-1] != 1 {
 		t.Errorf("first tokens: %+v", h)
 	}
 }

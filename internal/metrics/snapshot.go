@@ -105,16 +105,18 @@ type snapshotCollector struct {
 }
 
 var (
-	queueDepth   = desc("queue_depth", "Requests that wait for a worker.")
-	modelQueue   = desc("model_queue_depth", "Requests that wait for a worker, of models for which any wait.", "model")
-	oldestWait   = desc("queue_oldest_wait_seconds", "How long the oldest request in the queue has waited.")
-	swapsTotal   = desc("swaps_total", "Changes of the applied adapter.")
-	warmHits     = desc("kv_warm_hits_total", "Requests whose slot held KV of their own adapter.")
-	warmMisses   = desc("kv_warm_misses_total", "Requests whose slot held no KV of their own adapter.")
-	warmGone     = desc("kv_warm_gone_total", "Requests whose slot was to hold KV of their own adapter and turned out to be empty.")
-	tokensKept   = desc("kv_tokens_kept_total", "Tokens of KV that requests found in their slot.")
-	tokensLost   = desc("kv_tokens_lost_total", "Tokens of KV that were erased to make room for another adapter's.")
-	loadedTotal  = desc("adapter_requests_total", "Requests by whether a worker had their adapters loaded when they came.", "loaded")
+	queueDepth = desc("queue_depth", "Requests that wait for a worker.")
+	modelQueue = desc("model_queue_depth", "Requests that wait for a worker, of models for which any wait.", "model")
+	oldestWait = desc("queue_oldest_wait_seconds", "How long the oldest request in the queue has waited.")
+	swapsTotal = desc("swaps_total", "Changes of the applied adapter.")
+	warmHits   = desc("kv_warm_hits_total", "Requests whose slot held KV of their own adapter.")
+	warmMisses = desc("kv_warm_misses_total", "Requests whose slot held no KV of their own adapter.")
+	warmGone   = desc("kv_warm_gone_total", "Requests whose slot was to hold KV of their own adapter and turned out "+
+		"to be empty.")
+	tokensKept  = desc("kv_tokens_kept_total", "Tokens of KV that requests found in their slot.")
+	tokensLost  = desc("kv_tokens_lost_total", "Tokens of KV that were erased to make room for another adapter's.")
+	loadedTotal = desc("adapter_requests_total",
+		"Requests by whether a worker had their adapters loaded when they came.", "loaded")
 	reloadsTotal = desc("reloads_total", "Processes that were ended to load other adapters.")
 	workerUp     = desc("worker_up", "Whether the worker serves requests.", "worker")
 	workerState  = desc("worker_state", "1 for the state that the worker is in.", "worker", "state")
@@ -125,15 +127,24 @@ var (
 	applied      = desc("adapter_applied", "1 for the model in force on the worker.", "worker", "model")
 	loaded       = desc("adapter_loaded", "1 for each model in the worker's memory.", "worker", "model")
 	kvTokens     = desc("kv_tokens", "Tokens of KV that the worker's slots hold, by whose they are.", "worker", "model")
-	deviceSwap   = desc("device_swap_seconds", "What a change of adapter adds to the first token, as measured on the device.", "device")
-	deviceFirst  = desc("device_first_token_seconds", "The first token of a prompt without tokens to read, as measured on the device.", "device")
-	deviceRead   = desc("device_prompt_token_seconds", "What each token of a prompt takes to read, as measured on the device.", "device")
-	deviceStep   = desc("device_step_seconds", "A decoding step of one request alone on the device, as measured.", "device")
-	deviceMore   = desc("device_step_request_seconds", "What each further request of a worker adds to a decoding step, as measured.", "device")
-	deviceOthers = desc("device_step_worker_seconds", "What a second busy worker of the device adds to a decoding step, as measured.", "device")
-	deviceTurn   = desc("device_turn_seconds", "How long an adapter of weight 1 keeps a worker that others wait for.", "device")
-	degraded     = desc("state_degraded", "1 if the state takes no changes because its database is damaged, or only removals because its disk is full.", "cause")
-	residencyCut = desc("residency_series_dropped", "Series of adapter_loaded and kv_tokens that this scrape lacks because there are too many.")
+	deviceSwap   = desc("device_swap_seconds", "What a change of adapter adds to the first token, as measured on the "+
+		"device.", "device")
+	deviceFirst = desc("device_first_token_seconds",
+		"The first token of a prompt without tokens to read, as measured on the device.", "device")
+	deviceRead = desc("device_prompt_token_seconds",
+		"What each token of a prompt takes to read, as measured on the device.", "device")
+	deviceStep = desc("device_step_seconds", "A decoding step of one request alone on the device, as measured.",
+		"device")
+	deviceMore = desc("device_step_request_seconds",
+		"What each further request of a worker adds to a decoding step, as measured.", "device")
+	deviceOthers = desc("device_step_worker_seconds",
+		"What a second busy worker of the device adds to a decoding step, as measured.", "device")
+	deviceTurn = desc("device_turn_seconds", "How long an adapter of weight 1 keeps a worker that others wait for.",
+		"device")
+	degraded = desc("state_degraded", "1 if the state takes no changes because its database is damaged, or only "+
+		"removals because its disk is full.", "cause")
+	residencyCut = desc("residency_series_dropped",
+		"Series of adapter_loaded and kv_tokens that this scrape lacks because there are too many.")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -143,7 +154,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (c *snapshotCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, warmGone, tokensKept, tokensLost, loadedTotal, reloadsTotal,
+		queueDepth, modelQueue, oldestWait, swapsTotal, warmHits, warmMisses, warmGone, tokensKept, tokensLost,
+		loadedTotal, reloadsTotal,
 		workerUp, workerState, workerInfo, restarts, inFlight, slots, applied, loaded, kvTokens, residencyCut,
 		deviceSwap, deviceFirst, deviceRead, deviceStep, deviceMore, deviceOthers, deviceTurn, degraded,
 	} {

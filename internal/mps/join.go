@@ -35,7 +35,8 @@ func (o Options) join(ctx context.Context) (*Lease, error) {
 	if conn, err := net.Dial("unix", filepath.Join(o.Dir, socketName)); err == nil {
 		lease, err := greet(ctx, conn)
 		if err == nil {
-			o.Log.Info("using the control daemon of CUDA's multi-process service that another gateway started", "dir", lease.pipe)
+			o.Log.Info("using the control daemon of CUDA's multi-process service that another gateway started", "dir",
+				lease.pipe)
 			return lease, nil
 		}
 		if !errors.Is(err, errEnding) {

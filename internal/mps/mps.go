@@ -94,7 +94,8 @@ func Acquire(ctx context.Context, o Options) (*Lease, error) {
 	o = o.complete()
 	program, err := find(o.Control)
 	if err != nil {
-		return nil, &Error{Code: ProgramMissing, Message: "the control program of CUDA's multi-process service is not there", Cause: err}
+		return nil, &Error{Code: ProgramMissing, Message: "the control program of CUDA's multi-process service is not " +
+			"there", Cause: err}
 	}
 	o.Control = program
 	if lease := o.existing(ctx); lease != nil {
@@ -104,7 +105,8 @@ func Acquire(ctx context.Context, o Options) (*Lease, error) {
 		return nil, context.Cause(ctx)
 	}
 	if err := private(o.Dir); err != nil {
-		return nil, &Error{Code: BadDirectory, Message: "the directory for CUDA's multi-process service cannot be used", Cause: err}
+		return nil, &Error{Code: BadDirectory, Message: "the directory for CUDA's multi-process service cannot be used",
+			Cause: err}
 	}
 	// One gateway at a time looks for a keeper and starts one. Nobody holds the lock
 	// for longer than a daemon takes to start, or an old one to end.

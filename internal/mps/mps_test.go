@@ -22,7 +22,8 @@ func TestStartAndEnd(t *testing.T) {
 	lease := r.acquire()
 	daemon := r.daemon(lease)
 	pipe := filepath.Join(r.opts.Dir, "pipe")
-	if want := []string{pipeVariable + "=" + pipe, logsVariable + "=" + filepath.Join(r.opts.Dir, "log")}; !slices.Equal(lease.Env(), want) {
+	if want := []string{pipeVariable + "=" + pipe,
+		logsVariable + "=" + filepath.Join(r.opts.Dir, "log")}; !slices.Equal(lease.Env(), want) {
 		t.Errorf("environment %q, want %q", lease.Env(), want)
 	}
 	if !lease.Own() || lease.Err() != nil {
@@ -228,7 +229,8 @@ func TestNoProgram(t *testing.T) {
 		r.opts.Control = program
 		_, err := Acquire(t.Context(), r.opts)
 		var e *Error
-		if !errors.As(err, &e) || e.Code != ProgramMissing || !errors.Is(err, exec.ErrNotFound) || !strings.Contains(err.Error(), program) {
+		if !errors.As(err, &e) || e.Code != ProgramMissing || !errors.Is(err, exec.ErrNotFound) ||
+			!strings.Contains(err.Error(), program) {
 			t.Errorf("error %v", err)
 		}
 	}
@@ -313,7 +315,8 @@ func TestDaemonThatIsNotThere(t *testing.T) {
 func TestDirectoriesThatAreNotPrivate(t *testing.T) {
 	r := newRig(t, "")
 	open, file, link := r.path("open"), r.path("file"), r.path("link")
-	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o750), os.WriteFile(file, nil, 0o600), os.Symlink(r.root, link)); err != nil {
+	if err := errors.Join(os.Mkdir(open, 0o700), os.Chmod(open, 0o750), os.WriteFile(file, nil, 0o600),
+		os.Symlink(r.root, link)); err != nil {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{

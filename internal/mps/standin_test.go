@@ -65,7 +65,8 @@ func fail(err any) {
 // keeperProcess is `gateway mps-keeper`, with bounds that end only what is to run
 // into them.
 func keeperProcess() {
-	bounds := Bounds{Grace: 20 * time.Millisecond, Start: time.Minute, Quit: time.Minute, Term: time.Minute, Kill: time.Minute}
+	bounds := Bounds{Grace: 20 * time.Millisecond, Start: time.Minute, Quit: time.Minute, Term: time.Minute,
+		Kill: time.Minute}
 	if behaves("mute") {
 		bounds.Start = 200 * time.Millisecond
 	}
@@ -85,7 +86,8 @@ func keeperProcess() {
 
 // holder is a gateway: it holds a lease until it is killed or its stdin ends.
 func holder() {
-	lease, err := Acquire(neverEnds(), Options{Dir: os.Args[2], Keeper: []string{os.Args[0], "mps-keeper"}, Control: os.Args[0], Default: "/no/such"})
+	lease, err := Acquire(neverEnds(), Options{Dir: os.Args[2], Keeper: []string{os.Args[0], "mps-keeper"},
+		Control: os.Args[0], Default: "/no/such"})
 	if err != nil {
 		fail(err)
 	}

@@ -17,7 +17,8 @@ func (p *Pool) patiently(ctx context.Context, ask func(ctx context.Context) erro
 		if !errors.Is(err, upstream.ErrStarved) || p.ctx.Err() != nil {
 			return err
 		}
-		p.opts.Log.Error("a worker cannot be called: no more files may be open (ulimit -n, LimitNOFILE); it is tried again", "error", err)
+		p.opts.Log.Error("a worker cannot be called: no more files may be open (ulimit -n, LimitNOFILE); it is tried "+
+			"again", "error", err)
 		fresh, cancel := context.WithTimeout(p.ctx, p.opts.CallTimeout)
 		defer cancel()
 		ctx = fresh

@@ -46,7 +46,8 @@ func New(opts Options, stock []Stock) *Pool {
 		started: make(chan error, mostWorkers), tested: make(chan struct{}), sized: make(chan struct{}),
 	}
 	p.state = newState(p, opts.Devices, sched.Options{
-		Quantum: opts.Quantum, ScaleOutAfter: opts.ScaleOutAfter, Queue: opts.Queue, Aging: opts.Aging, Adjacent: opts.Adjacent, Together: opts.Together,
+		Quantum: opts.Quantum, ScaleOutAfter: opts.ScaleOutAfter, Queue: opts.Queue, Aging: opts.Aging,
+		Adjacent: opts.Adjacent, Together: opts.Together,
 		MaxLoaded: opts.MaxLoaded, Memory: opts.Memory, First: opts.First, ReloadInterval: opts.ReloadInterval,
 	})
 	p.state.shared = opts.SharedFate

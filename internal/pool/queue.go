@@ -56,7 +56,8 @@ func (s *state) enqueue(t *ticket) bool {
 	t.number = s.tickets
 	r := t.request
 	evicted, admitted := s.sched.Arrive(sched.Request{
-		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Namespace, Exclusive: r.Exclusive, Alone: r.Suspect, PrefixHashes: r.PrefixHashes,
+		Ticket: t.number, Identity: r.Target.Identity, Files: r.Target.files(), Namespace: r.Namespace,
+		Exclusive: r.Exclusive, Alone: r.Suspect, PrefixHashes: r.PrefixHashes,
 		NamespaceWeight: r.NamespaceWeight, Priority: r.Priority, Turn: r.Turn,
 		Weight: r.Target.Weight, MaxConcurrency: r.Target.MaxConcurrency,
 		Since: s.at(t.since), Again: r.again() || t.tries > 0,

@@ -57,10 +57,12 @@ func newRig(t *testing.T, workers int) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &rig{t: t, dir: dir, up: map[int]int{}, quarantined: map[pool.File]string{}, fails: map[int]error{}, gates: map[gate]chan struct{}{}}
+	r := &rig{t: t, dir: dir, up: map[int]int{}, quarantined: map[pool.File]string{}, fails: map[int]error{},
+		gates: map[gate]chan struct{}{}}
 	command := fakeworker.Link(t)
 	r.opts = pool.Options{
-		Count: workers, Slots: 2, Queue: 100, MaxWait: time.Minute, Quantum: 10 * time.Millisecond, ScaleOutAfter: time.Millisecond,
+		Count: workers, Slots: 2, Queue: 100, MaxWait: time.Minute, Quantum: 10 * time.Millisecond,
+		ScaleOutAfter:  time.Millisecond,
 		ReloadInterval: time.Millisecond, CallTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
 		Quarantined: func(file pool.File, reason string) {
 			r.mu.Lock()
@@ -365,7 +367,8 @@ func (a *asked) refused() error {
 func (a *asked) spoiledBy(file pool.File, reason string) {
 	a.r.t.Helper()
 	var quarantined *pool.QuarantinedFileError
-	if err := a.refused(); !errors.As(err, &quarantined) || quarantined.File != file || !strings.Contains(quarantined.Reason, reason) {
+	if err := a.refused(); !errors.As(err, &quarantined) || quarantined.File != file ||
+		!strings.Contains(quarantined.Reason, reason) {
 		a.r.t.Errorf("%v: %v, want %s to be the reason, because %q", a.files, err, file, reason)
 	}
 }

@@ -71,7 +71,8 @@ const quantum = 2 * time.Second
 // for four waiting requests.
 func newBench(t *testing.T, workers int) *bench {
 	fx := &fakeEffects{clock: time.Unix(1000, 0)}
-	b := &bench{state: newState(fx, nil, sched.Options{Quantum: quantum, ScaleOutAfter: quantum / 10, Queue: 4, Workers: workers}), t: t, fx: fx}
+	b := &bench{state: newState(fx, nil, sched.Options{Quantum: quantum, ScaleOutAfter: quantum / 10, Queue: 4,
+		Workers: workers}), t: t, fx: fx}
 	for _, m := range b.members {
 		b.upWith(m, stubRunner{}, 2)
 	}

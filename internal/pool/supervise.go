@@ -141,7 +141,8 @@ func (p *Pool) runOnce(m *member, start Start, first *bool) error {
 		switch {
 		case errors.Is(err, errSelfTest):
 		case bound > 0:
-			p.opts.Log.Warn("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or workers.max_loaded",
+			p.opts.Log.Warn("worker cannot load so many adapters: fewer are loaded from now on; set workers.adapter_memory or "+
+				"workers.max_loaded",
 				"worker", m.id, "adapters", len(start.Files), "adapter_memory", bound, "error", err)
 			return errReplaced
 		case retry:

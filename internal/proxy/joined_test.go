@@ -30,11 +30,16 @@ func TestStreamedPromptsRunOneByOne(t *testing.T) {
 		want   []string // what the events contain
 		fails  bool
 	}{
-		"all of them":             {[]string{"chunks=1", "chunks=2", "chunks=1"}, []string{`"index":0`, `"index":1`, `"index":1`, `"index":2`, done}, false},
-		"a worker that dies":      {[]string{"chunks=1", once() + " chunks=1"}, []string{`"index":0`, `"index":1`, done}, false},
-		"one that dies midway":    {[]string{"chunks=1", "die-at=1", "chunks=1"}, []string{`"index":0`, `"index":1`, `worker_died`}, true},
-		"a later one is refused":  {[]string{"chunks=2", "refuse=400", "chunks=1"}, []string{`"index":0`, `"index":0`, `"context_length_exceeded"`}, true},
-		"a later one fails":       {[]string{"chunks=1", "fail-at=1", "chunks=1"}, []string{`"index":0`, `"index":1`, failure}, true},
+		"all of them": {[]string{"chunks=1", "chunks=2", "chunks=1"},
+			[]string{`"index":0`, `"index":1`, `"index":1`, `"index":2`, done}, false},
+		"a worker that dies": {[]string{"chunks=1", once() + " chunks=1"}, []string{`"index":0`, `"index":1`, done},
+			false},
+		"one that dies midway": {[]string{"chunks=1", "die-at=1", "chunks=1"},
+			[]string{`"index":0`, `"index":1`, `worker_died`}, true},
+		"a later one is refused": {[]string{"chunks=2", "refuse=400", "chunks=1"},
+			[]string{`"index":0`, `"index":0`, `"context_length_exceeded"`}, true},
+		"a later one fails": {[]string{"chunks=1", "fail-at=1", "chunks=1"},
+			[]string{`"index":0`, `"index":1`, failure}, true},
 		"a later one fails first": {[]string{"chunks=1", "fail-at=0"}, []string{`"index":0`, failure}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +79,8 @@ func TestWhoLeavesStreamedPromptsStopsThem(t *testing.T) {
 		t.Errorf("the log says %v", line)
 	}
 	s.eventually(func(st pool.Stats) bool { return st.Workers[0].InFlight == 0 })
-	if resp, text := s.post("/v1/completions", streamOf("chunks=1", "chunks=1")); resp.StatusCode != 200 || !strings.Contains(text, "[DONE]") {
+	if resp, text := s.post("/v1/completions", streamOf("chunks=1", "chunks=1")); resp.StatusCode != 200 ||
+		!strings.Contains(text, "[DONE]") {
 		t.Errorf("afterwards: %d %s", resp.StatusCode, text)
 	}
 	if _, err := os.Stat(later); err == nil {

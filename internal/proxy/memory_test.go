@@ -18,10 +18,15 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 	many := func(one string) string { return "[" + one + strings.Repeat(","+one, size/(len(one)+1)) + "]" }
 	vocabulary, checker := bounds.Vocabulary{Longest: 16}, bounds.New(bounds.Limits{})
 	for path, bodies := range map[string][]string{
-		"/v1/completions":      {`{"prompt":` + many("1") + `}`, `{"prompt":` + many(`"x"`) + `}`, `{"prompt":` + many("[1]") + `}`, `{"prompt":` + many("{}") + `}`},
-		"/v1/chat/completions": {`{"messages":` + many("1") + `,"x":"source"}`, `{"messages":` + many(`{"source":[]}`) + `}`, `{"messages":[` + many(`"_url"`) + `]}`},
-		"/v1/responses":        {`{"input":` + many(`{"image_url":{}}`) + `}`, `{"input":"` + strings.Repeat("x", size) + `"}`},
-		"/v1/messages":         {`{"max_tokens":1,"messages":` + many("null") + `}`, `{"max_tokens":1,"messages":[{"role":"user","content":` + many("1") + `}]}`, `{"max_tokens":1,"messages":[{"role":"user","content":"x"}],"thinking":{"type":"enabled"},"chat_template_kwargs":{"x":` + many("1") + `}}`},
+		"/v1/completions": {`{"prompt":` + many("1") + `}`, `{"prompt":` + many(`"x"`) + `}`,
+			`{"prompt":` + many("[1]") + `}`, `{"prompt":` + many("{}") + `}`},
+		"/v1/chat/completions": {`{"messages":` + many("1") + `,"x":"source"}`,
+			`{"messages":` + many(`{"source":[]}`) + `}`, `{"messages":[` + many(`"_url"`) + `]}`},
+		"/v1/responses": {`{"input":` + many(`{"image_url":{}}`) + `}`,
+			`{"input":"` + strings.Repeat("x", size) + `"}`},
+		"/v1/messages": {`{"max_tokens":1,"messages":` + many("null") + `}`,
+			`{"max_tokens":1,"messages":[{"role":"user","content":` + many("1") + `}]}`,
+			`{"max_tokens":1,"messages":[{"role":"user","content":"x"}],"thinking":{"type":"enabled"},"chat_template_kwargs":{"x":` + many("1") + `}}`},
 	} {
 		for _, text := range bodies {
 			var before, after runtime.MemStats
@@ -56,20 +61,26 @@ func TestPromptsThatCannotFit(t *testing.T) {
 		path, body string
 		refused    bool
 	}{
-		{"/v1/completions", `{"prompt":"` + word(40) + `"}`, false}, {"/v1/completions", `{"prompt":"` + word(41) + `"}`, true},
+		{"/v1/completions", `{"prompt":"` + word(40) + `"}`, false},
+		{"/v1/completions", `{"prompt":"` + word(41) + `"}`, true},
 		{"/completion", `{"prompt":[` + ids(10) + `]}`, false}, {"/completion", `{"prompt":[` + ids(11) + `]}`, true},
-		{"/completion", `{"prompt":[[` + ids(10) + `],[` + ids(10) + `]]}`, false}, {"/completion", `{"prompt":[[1],[` + ids(11) + `]]}`, true},
-		{"/completion", `{"prompt":[` + ids(6) + `,"` + word(20) + `"]}`, true}, {"/completion", `{"prompt":["` + word(40) + `","` + word(40) + `"]}`, false},
+		{"/completion", `{"prompt":[[` + ids(10) + `],[` + ids(10) + `]]}`, false},
+		{"/completion", `{"prompt":[[1],[` + ids(11) + `]]}`, true},
+		{"/completion", `{"prompt":[` + ids(6) + `,"` + word(20) + `"]}`, true},
+		{"/completion", `{"prompt":["` + word(40) + `","` + word(40) + `"]}`, false},
 		{"/completion", `{"prompt":["a","` + word(41) + `"]}`, true}, {"/completion", `{"prompt":[` + word(0) + `]}`, false},
 		{"/completion", `{"prompt":{"prompt_string":"` + word(99) + `","multimodal_data":["x"]}}`, false},
 		{"/v1/completions", `{"prompt":"` + strings.Repeat(`x \n\u0020`, 12) + `"}`, false},
-		{"/v1/completions", `{"prompt":"` + strings.Repeat(`\u0009`, 41) + `"}`, false}, {"/v1/completions", `{"prompt":"` + strings.Repeat(`\u4e00`, 41) + `"}`, true},
+		{"/v1/completions", `{"prompt":"` + strings.Repeat(`\u0009`, 41) + `"}`, false},
+		{"/v1/completions", `{"prompt":"` + strings.Repeat(`\u4e00`, 41) + `"}`, true},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":"` + word(20) + `"},{"role":"system","content":"` + word(21) + `"}]}`, true},
-		{"/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"text","text":"` + word(41) + `"}]}]}`, true},
+		{"/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"text","text":"` + word(41) + `"}]}]}`,
+			true},
 		{"/v1/chat/completions", `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:` + word(99) + `"}}]}]}`, false},
 		{"/v1/chat/completions", `{"messages":[{"role":"assistant","content":"<think>` + word(99) + `</think>"}]}`, false},
 		{"/v1/chat/completions", `{"messages":[{"role":"assistant","content":"` + word(41) + `"}]}`, true},
-		{"/v1/responses", `{"input":"` + word(41) + `"}`, true}, {"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"` + word(41) + `"}]}]}`, true},
+		{"/v1/responses", `{"input":"` + word(41) + `"}`, true},
+		{"/v1/responses", `{"input":[{"role":"user","content":[{"type":"input_text","text":"` + word(41) + `"}]}]}`, true},
 		{"/infill", `{"input_prefix":"` + word(99) + `"}`, false},
 	} {
 		body, err := rawjson.Parse([]byte(c.body))

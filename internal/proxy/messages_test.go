@@ -20,7 +20,8 @@ func TestMessagesThatFail(t *testing.T) {
 	} {
 		resp, text := s.post(messagesPath, chat("coding", what, `,"stream":true,"max_tokens":9`))
 		last := text[strings.LastIndex(text, "event: "):]
-		if !strings.HasPrefix(last, "event: error\ndata: "+want) || !strings.HasSuffix(last, "\n\n") || strings.Contains(text, "message_stop") {
+		if !strings.HasPrefix(last, "event: error\ndata: "+want) || !strings.HasSuffix(last, "\n\n") ||
+			strings.Contains(text, "message_stop") {
 			t.Errorf("%s: the last event is %q", what, last)
 		}
 		if !strings.Contains(last, resp.Header.Get("Request-Id")) || resp.Header.Get("Request-Id") == "" {
@@ -28,7 +29,8 @@ func TestMessagesThatFail(t *testing.T) {
 		}
 	}
 	for body, status := range map[string]int{
-		chat("coding", "refuse=400", `,"max_tokens":9`): 400, chat("nobody", "hi", `,"max_tokens":9`): 404, chat("coding", "hi", ""): 400, `{`: 400,
+		chat("coding", "refuse=400", `,"max_tokens":9`): 400, chat("nobody", "hi", `,"max_tokens":9`): 404,
+		chat("coding", "hi", ""): 400, `{`: 400,
 	} {
 		if resp, text := s.post(messagesPath, body); resp.StatusCode != status || !strings.Contains(text, `"type":"error"`) {
 			t.Errorf("%s: %d %s, want %d", body, resp.StatusCode, text, status)
@@ -40,11 +42,13 @@ func TestMessagesThatFail(t *testing.T) {
 func TestMessagesGoThroughTheSameMill(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	resp, text := s.post(messagesPath, chat("gpt-4o-mini", "echo", `,"max_tokens":9,"id_slot":7,"lora":[{"id":9,"scale":5}],"min_p":0.10`))
+	resp, text := s.post(messagesPath, chat("gpt-4o-mini", "echo",
+		`,"max_tokens":9,"id_slot":7,"lora":[{"id":9,"scale":5}],"min_p":0.10`))
 	if resp.StatusCode != 200 || resp.Header.Get("X-Adapter") != "coding" {
 		t.Fatalf("%d %s", resp.StatusCode, text)
 	}
-	for _, part := range []string{`\"lora\":[{\"id\":0,\"scale\":1}]`, `\"id_slot\":`, `\"min_p\":0.10`, `\"model\":\"base\"`, `"model":"gpt-4o-mini"`} {
+	for _, part := range []string{`\"lora\":[{\"id\":0,\"scale\":1}]`, `\"id_slot\":`, `\"min_p\":0.10`,
+		`\"model\":\"base\"`, `"model":"gpt-4o-mini"`} {
 		if !strings.Contains(text, part) {
 			t.Errorf("%s is not in %s", part, text)
 		}
@@ -93,7 +97,8 @@ func TestRulesGiveNamesMeaning(t *testing.T) {
 		if resp.StatusCode != c.status || resp.Header.Get("X-Adapter") != c.adapter || !strings.Contains(text, c.says) {
 			t.Errorf("%s: %d by %q: %s", c.model, resp.StatusCode, resp.Header.Get("X-Adapter"), text)
 		}
-		if stripped := !strings.Contains(text, `\"user\":\"u\"`); resp.StatusCode == 200 && stripped != (c.model == "coding") {
+		if stripped := !strings.Contains(text, `\"user\":\"u\"`); resp.StatusCode == 200 &&
+			stripped != (c.model == "coding") {
 			t.Errorf("%s: %s", c.model, text)
 		}
 	}

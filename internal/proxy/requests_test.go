@@ -19,22 +19,37 @@ func TestErrors(t *testing.T) {
 		status                   int
 		want                     string
 	}{
-		{"not JSON", "POST", chatPath, `{"model":`, 400, `{"error":{"message":"The request body is not valid JSON: unexpected end of JSON input at byte 9.","type":"invalid_request_error","param":null,"code":null}}`},
-		{"not an object", "POST", chatPath, `[]`, 400, `{"error":{"message":"The request body must be a JSON object.","type":"invalid_request_error","param":null,"code":null}}`},
+		{"not JSON", "POST", chatPath, `{"model":`, 400,
+			`{"error":{"message":"The request body is not valid JSON: unexpected end of JSON input at byte 9.","type":"invalid_request_error","param":null,"code":null}}`},
+		{"not an object", "POST", chatPath, `[]`, 400,
+			`{"error":{"message":"The request body must be a JSON object.","type":"invalid_request_error","param":null,"code":null}}`},
 		{"no body", "POST", chatPath, ``, 400, `{"error":{"message":"The request body is not valid JSON: unexpected end of JSON input at byte 0.","type":"invalid_request_error","param":null,"code":null}}`},
-		{"no model", "POST", chatPath, `{"messages":[]}`, 400, `{"error":{"message":"The field \"model\" is missing: name a model, as GET /v1/models lists them.","type":"invalid_request_error","param":"model","code":null}}`},
-		{"model is null", "POST", chatPath, `{"model":null}`, 400, `{"error":{"message":"The field \"model\" is missing: name a model, as GET /v1/models lists them.","type":"invalid_request_error","param":"model","code":null}}`},
-		{"model is a number", "POST", chatPath, `{"model":1}`, 400, `{"error":{"message":"The field \"model\" must be a string.","type":"invalid_request_error","param":"model","code":null}}`},
-		{"unknown model", "POST", chatPath, chat("nope", "x", ""), 404, `{"error":{"message":"The model \"nope\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
-		{"the last duplicate counts", "POST", chatPath, `{"model":"coding","model":"nope"}`, 404, `{"error":{"message":"The model \"nope\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
-		{"stream is a word", "POST", chatPath, `{"model":"base","stream":"yes"}`, 400, `{"error":{"message":"The field \"stream\" must be true or false.","type":"invalid_request_error","param":"stream","code":null}}`},
-		{"n is 0", "POST", chatPath, `{"model":"base","n":0}`, 400, `{"error":{"message":"The field \"n\" must be a whole number of at least 1.","type":"invalid_request_error","param":"n","code":null}}`},
-		{"too large", "POST", chatPath, chat("base", strings.Repeat("x", 3000), ""), 413, `{"error":{"message":"The request body is larger than the limit of 2000 bytes.","type":"invalid_request_error","param":null,"code":"request_too_large"}}`},
-		{"the worker's own", "POST", chatPath, chat("base", "refuse=400", ""), 400, `{"error":{"message":"refused as told","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`},
-		{"the worker's own, for a stream", "POST", chatPath, chat("base", "refuse=400", `,"stream":true`), 400, `{"error":{"message":"refused as told","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`},
-		{"no such endpoint", "POST", "/v1/nope", `{}`, 404, `{"error":{"message":"Not Found: there is no such endpoint.","type":"invalid_request_error","param":null,"code":null}}`},
-		{"no such method", "GET", chatPath, ``, 405, `{"error":{"message":"Method Not Allowed: there is no such endpoint.","type":"invalid_request_error","param":null,"code":null}}`},
-		{"no such model to show", "GET", "/v1/models/a/b", ``, 404, `{"error":{"message":"The model \"a/b\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
+		{"no model", "POST", chatPath, `{"messages":[]}`, 400,
+			`{"error":{"message":"The field \"model\" is missing: name a model, as GET /v1/models lists them.","type":"invalid_request_error","param":"model","code":null}}`},
+		{"model is null", "POST", chatPath, `{"model":null}`, 400,
+			`{"error":{"message":"The field \"model\" is missing: name a model, as GET /v1/models lists them.","type":"invalid_request_error","param":"model","code":null}}`},
+		{"model is a number", "POST", chatPath, `{"model":1}`, 400,
+			`{"error":{"message":"The field \"model\" must be a string.","type":"invalid_request_error","param":"model","code":null}}`},
+		{"unknown model", "POST", chatPath, chat("nope", "x", ""), 404,
+			`{"error":{"message":"The model \"nope\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
+		{"the last duplicate counts", "POST", chatPath, `{"model":"coding","model":"nope"}`, 404,
+			`{"error":{"message":"The model \"nope\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
+		{"stream is a word", "POST", chatPath, `{"model":"base","stream":"yes"}`, 400,
+			`{"error":{"message":"The field \"stream\" must be true or false.","type":"invalid_request_error","param":"stream","code":null}}`},
+		{"n is 0", "POST", chatPath, `{"model":"base","n":0}`, 400,
+			`{"error":{"message":"The field \"n\" must be a whole number of at least 1.","type":"invalid_request_error","param":"n","code":null}}`},
+		{"too large", "POST", chatPath, chat("base", strings.Repeat("x", 3000), ""), 413,
+			`{"error":{"message":"The request body is larger than the limit of 2000 bytes.","type":"invalid_request_error","param":null,"code":"request_too_large"}}`},
+		{"the worker's own", "POST", chatPath, chat("base", "refuse=400", ""), 400,
+			`{"error":{"message":"refused as told","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`},
+		{"the worker's own, for a stream", "POST", chatPath, chat("base", "refuse=400", `,"stream":true`), 400,
+			`{"error":{"message":"refused as told","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`},
+		{"no such endpoint", "POST", "/v1/nope", `{}`, 404,
+			`{"error":{"message":"Not Found: there is no such endpoint.","type":"invalid_request_error","param":null,"code":null}}`},
+		{"no such method", "GET", chatPath, ``, 405,
+			`{"error":{"message":"Method Not Allowed: there is no such endpoint.","type":"invalid_request_error","param":null,"code":null}}`},
+		{"no such model to show", "GET", "/v1/models/a/b", ``, 404,
+			`{"error":{"message":"The model \"a/b\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,7 +134,8 @@ func TestWorkerGetsTheLeasesAdapterAndSlot(t *testing.T) {
 		{"alias", chat("gpt-4o-mini", "echo", ""), `[{"id":0,"scale":1}]`, true},
 		{"scale", chat("team/legal", "echo", ""), `[{"id":1,"scale":0.5}]`, true},
 		{"base", chat("base", "echo", ""), `[{"id":0,"scale":0}]`, true},
-		{"the client's own are overruled", chat("base", "echo", `,"lora":[{"id":1,"scale":9}],"id_slot":77,"lor\u0061":[]`), `[{"id":0,"scale":0}]`, true},
+		{"the client's own are overruled", chat("base", "echo",
+			`,"lora":[{"id":1,"scale":9}],"id_slot":77,"lor\u0061":[]`), `[{"id":0,"scale":0}]`, true},
 		{"several choices pick their slots", chat("coding", "echo", `,"n":2,"id_slot":1`), `[{"id":0,"scale":1}]`, false},
 		{"under llama-server's name for n, too", chat("coding", "echo", `,"n_cmpl":2`), `[{"id":0,"scale":1}]`, false},
 	}
@@ -232,7 +248,9 @@ func TestModels(t *testing.T) {
 		}
 	}
 	m := get("/v1/models/coding")
-	if text := fmt.Sprint(m["context_length"], m["max_model_len"], m["architecture"]); text != "256 256 map[input_modalities:[text image] modality:text+image->text output_modalities:[text]]" {
+	if text := fmt.Sprint(m["context_length"], m["max_model_len"],
+		m["architecture"]); text != "256 256 map[input_modalities:[text image] modality:text+image->text "+
+		"output_modalities:[text]]" {
 		t.Errorf("what it takes: %s", text)
 	}
 	if m := get("/v1/models/gpt-4o-mini"); m["root"] != "coding" || m["description"] != "Writes <code>." {

@@ -43,11 +43,13 @@ func TestSmuggledRequestsAreRefused(t *testing.T) {
 		"an unknown encoding":  "Transfer-Encoding: xchunked\r\n",
 		"two encodings":        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
 		"a space before colon": fmt.Sprintf("Content-Length : %d\r\n", len(body)),
-		"a folded header":      fmt.Sprintf("X: a\r\n Content-Length: 0\r\nContent-Length: %d\r\nContent-Length: 0\r\n", len(body)),
+		"a folded header": fmt.Sprintf("X: a\r\n Content-Length: 0\r\nContent-Length: %d\r\nContent-Length: 0\r\n",
+			len(body)),
 		"a header with a zero": fmt.Sprintf("X: a\x00b\r\nContent-Length: %d\r\n", len(body)),
 	} {
 		answer := s.raw("POST " + chatPath + " HTTP/1.1\r\nHost: x\r\n" + headers + "\r\n" + body + hidden)
-		if status, _, _ := strings.Cut(answer, "\r\n"); !strings.HasPrefix(status, "HTTP/1.1 400") && !strings.HasPrefix(status, "HTTP/1.1 501") || strings.Contains(answer, `"ok"`) {
+		if status, _, _ := strings.Cut(answer, "\r\n"); !strings.HasPrefix(status, "HTTP/1.1 400") &&
+			!strings.HasPrefix(status, "HTTP/1.1 501") || strings.Contains(answer, `"ok"`) {
 			t.Errorf("%s: %q", name, answer)
 		}
 	}
@@ -67,11 +69,13 @@ func TestHeadersThatAreTooLarge(t *testing.T) {
 func TestHeadersThatClientsMakeUp(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath, strings.NewReader(chat("coding", "echo", "")))
+	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath,
+		strings.NewReader(chat("coding", "echo", "")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"X-Adapter", "X-Worker", "X-Adapter-State", "X-Adapter-Digest", "X-Queue-Ms", "X-Forwarded-For", "X-Real-Ip", "X-Conversation-Id"} {
+	for _, name := range []string{"X-Adapter", "X-Worker", "X-Adapter-State", "X-Adapter-Digest", "X-Queue-Ms",
+		"X-Forwarded-For", "X-Real-Ip", "X-Conversation-Id"} {
 		req.Header.Set(name, "made-up")
 	}
 	req.Header.Set("X-Request-Id", "a\tb")
@@ -80,7 +84,8 @@ func TestHeadersThatClientsMakeUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := readAll(t, resp)
-	if resp.StatusCode != 200 || resp.Header.Get("X-Adapter") != "coding" || strings.Contains(text+fmt.Sprint(resp.Header), "made-up") {
+	if resp.StatusCode != 200 || resp.Header.Get("X-Adapter") != "coding" ||
+		strings.Contains(text+fmt.Sprint(resp.Header), "made-up") {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, text)
 	}
 	if id := resp.Header.Get("X-Request-Id"); !strings.HasPrefix(id, "req_") {
@@ -121,8 +126,10 @@ func TestHostileJSON(t *testing.T) {
 		body   string
 		status int
 	}{
-		"deep":                  {`{"model":"coding","x":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]", 1_000_000) + `}`, 400},
-		"deep objects":          {`{"model":"coding","x":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000) + `}`, 400},
+		"deep": {`{"model":"coding","x":` + strings.Repeat("[", 1_000_000) + strings.Repeat("]",
+			1_000_000) + `}`, 400},
+		"deep objects": {`{"model":"coding","x":` + strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}",
+			100_000) + `}`, 400},
 		"a huge number":         {`{"model":"coding","messages":[],"x":1e999999}`, 200},
 		"a long number":         {`{"model":"coding","messages":[],"x":` + strings.Repeat("9", 10_000) + `}`, 200},
 		"a number without end":  {`{"model":"coding","messages":[],"x":` + strings.Repeat("9", 1_000_000) + `}`, 400},
@@ -178,7 +185,8 @@ func TestCORS(t *testing.T) {
 		s      *stack
 		origin string
 		may    bool
-	}{{off, "https://app.example", false}, {on, "https://app.example", true}, {on, "https://evil.example", false}, {on, "null", false}} {
+	}{{off, "https://app.example", false}, {on, "https://app.example", true}, {on, "https://evil.example", false},
+		{on, "null", false}} {
 		for _, method := range []string{http.MethodGet, http.MethodOptions} {
 			h := ask(c.s, method, c.origin).Header
 			if got := h.Get("Access-Control-Allow-Origin") == c.origin; got != c.may {
@@ -198,7 +206,8 @@ func TestCORS(t *testing.T) {
 func TestPromptsAreLoggedOnDemand(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(s *settings) { s.logPrompts = true })
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath, strings.NewReader(chat("coding", "a secret wish", "")))
+	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+chatPath,
+		strings.NewReader(chat("coding", "a secret wish", "")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +229,8 @@ func TestHalfClosedConnection(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
 	body := chat("coding", "chunks=100000", "")
-	if answer := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(body), body)); answer != "" {
+	if answer := s.raw(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(body),
+		body)); answer != "" {
 		t.Errorf("%q", answer)
 	}
 	s.log.wait(t, func(l map[string]any) bool { return l["status"] == 499.0 })
@@ -237,22 +247,24 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 		path, body string
 		refused    bool
 	}{
-		"http":             {chatPath, part(`{"type":"image_url","image_url":{"url":"http://10.0.0.1/"}}`), true},
-		"capitals":         {chatPath, part(`{"type":"image_url","image_url":{"url":"HTTPS://x/"}}`), true},
-		"escaped":          {chatPath, part(`{"type":"image_url","image\u005furl":{"url":"\u0068ttp:\/\/10.0.0.1\/"}}`), true},
-		"a string":         {chatPath, part(`{"type":"image_url","image_url":"http://x/"}`), true},
-		"a file":           {chatPath, part(`{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}`), true},
-		"a file by path":   {chatPath, part(`{"type":"image_url","image_url":{"url":"file:etc"}}`), true},
-		"another scheme":   {chatPath, part(`{"type":"image_url","image_url":{"url":"ftp://x/"}}`), true},
-		"no scheme":        {chatPath, part(`{"type":"image_url","image_url":{"url":"//x/"}}`), true},
-		"a path":           {chatPath, part(`{"type":"image_url","image_url":"/etc/passwd"}`), true},
-		"capital data":     {chatPath, part(`{"type":"image_url","image_url":{"url":"DATA:image/png;base64,aHR0cDovLw==","detail":"auto"}}`), false},
-		"a citation":       {chatPath, `{"model":"coding","messages":[{"role":"assistant","content":"x","annotations":[{"type":"url_citation","url_citation":{"url":"https://x/"}}]}]}`, false},
-		"sound":            {chatPath, part(`{"type":"input_audio","input_audio":{"data":"http://x/"}}`), true},
-		"video":            {chatPath, part(`{"type":"video_url","video_url":{"url":"http://x/"}}`), true},
-		"responses":        {"/v1/responses", `{"model":"coding","input":[{"role":"user","content":[{"type":"input_image","image_url":"http://x/"}]}]}`, true},
-		"messages":         {"/v1/messages", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
-		"counting":         {"/v1/messages/count_tokens", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
+		"http":     {chatPath, part(`{"type":"image_url","image_url":{"url":"http://10.0.0.1/"}}`), true},
+		"capitals": {chatPath, part(`{"type":"image_url","image_url":{"url":"HTTPS://x/"}}`), true},
+		"escaped": {chatPath, part(`{"type":"image_url","image\u005furl":{"url":"\u0068ttp:\/\/10.0.0.1\/"}}`),
+			true},
+		"a string":       {chatPath, part(`{"type":"image_url","image_url":"http://x/"}`), true},
+		"a file":         {chatPath, part(`{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}`), true},
+		"a file by path": {chatPath, part(`{"type":"image_url","image_url":{"url":"file:etc"}}`), true},
+		"another scheme": {chatPath, part(`{"type":"image_url","image_url":{"url":"ftp://x/"}}`), true},
+		"no scheme":      {chatPath, part(`{"type":"image_url","image_url":{"url":"//x/"}}`), true},
+		"a path":         {chatPath, part(`{"type":"image_url","image_url":"/etc/passwd"}`), true},
+		"capital data":   {chatPath, part(`{"type":"image_url","image_url":{"url":"DATA:image/png;base64,aHR0cDovLw==","detail":"auto"}}`), false},
+		"a citation":     {chatPath, `{"model":"coding","messages":[{"role":"assistant","content":"x","annotations":[{"type":"url_citation","url_citation":{"url":"https://x/"}}]}]}`, false},
+		"sound":          {chatPath, part(`{"type":"input_audio","input_audio":{"data":"http://x/"}}`), true},
+		"video":          {chatPath, part(`{"type":"video_url","video_url":{"url":"http://x/"}}`), true},
+		"responses":      {"/v1/responses", `{"model":"coding","input":[{"role":"user","content":[{"type":"input_image","image_url":"http://x/"}]}]}`, true},
+		"messages":       {"/v1/messages", part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
+		"counting": {"/v1/messages/count_tokens",
+			part(`{"type":"image","source":{"type":"url","url":"http://x/"}}`), true},
 		"a template":       {"/apply-template", part(`{"type":"image_url","image_url":{"url":"http://x/"}}`), true},
 		"the last message": {chatPath, `{"model":"coding","messages":[],"messages":[{"role":"user","content":[{"type":"image_url","image_url":"http://x/"}]}]}`, true},
 		"capital keys":     {"/v1/messages", part(`{"type":"image","source":{"type":"url","URL":"http://x/","url":"http://x/"}}`), true},
@@ -276,7 +288,8 @@ func TestRemoteMediaIsRefused(t *testing.T) {
 			t.Errorf("%s is taken for source: %d %s", key, resp.StatusCode, text)
 		}
 	}
-	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`, 128)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "129 prompts") {
+	if resp, text := s.post("/v1/completions", `{"model":"coding","prompt":["x"`+strings.Repeat(`,"x"`,
+		128)+`]}`); resp.StatusCode != 400 || !strings.Contains(text, "129 prompts") {
 		t.Errorf("too many prompts: %d %s", resp.StatusCode, text)
 	}
 }
@@ -301,11 +314,13 @@ func TestGrammarsAreBounded(t *testing.T) {
 		"a deep tool":    {`,"tools":[` + schema(200) + `]`, "tools"},
 	} {
 		resp, text := s.post(chatPath, chat("coding", "hi", c.more))
-		if got := strings.Contains(text, fmt.Sprintf(`"param":%q`, c.param)); resp.StatusCode == 200 == (c.param != "") || c.param != "" && !got {
+		if got := strings.Contains(text, fmt.Sprintf(`"param":%q`, c.param)); resp.StatusCode == 200 == (c.param != "") ||
+			c.param != "" && !got {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, text)
 		}
 	}
-	if resp, text := s.post("/tokenize", fmt.Sprintf(`{"content":%q}`, strings.Repeat("a ", 1_100_000))); resp.StatusCode != 413 {
+	if resp, text := s.post("/tokenize", fmt.Sprintf(`{"content":%q}`,
+		strings.Repeat("a ", 1_100_000))); resp.StatusCode != 413 {
 		t.Errorf("a long text to count: %d %.200s", resp.StatusCode, text)
 	}
 }

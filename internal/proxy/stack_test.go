@@ -62,7 +62,8 @@ type settings struct {
 
 func start(t *testing.T, change func(*settings)) *stack {
 	t.Helper()
-	s := settings{workers: 1, slots: 2, queue: 100, maxWait: time.Minute, body: 1 << 20, readTimeout: time.Minute, writeTimeout: time.Minute}
+	s := settings{workers: 1, slots: 2, queue: 100, maxWait: time.Minute, body: 1 << 20, readTimeout: time.Minute,
+		writeTimeout: time.Minute}
 	if change != nil {
 		change(&s)
 	}
@@ -80,8 +81,10 @@ func start(t *testing.T, change func(*settings)) *stack {
 	st.proxy = proxy.New(proxy.Options{
 		Bounds:   bounds.Limits{Context: 4096, Grammar: 64 << 10, Fields: 64 << 10},
 		Adapters: s.adapters, AdminToken: func() string { return s.adminToken },
-		Catalog: models.Catalog, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts, LogPrompts: s.logPrompts,
-		MaxBody: s.body, Memory: s.memory, Vocabulary: bounds.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout, WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		Catalog: models.Catalog, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts,
+		LogPrompts: s.logPrompts,
+		MaxBody:    s.body, Memory: s.memory, Vocabulary: bounds.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout,
+		WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = proxy.NewServer(context.Background(), st.proxy, log)
@@ -115,7 +118,8 @@ func testCatalog(t *testing.T) adapters {
 	in, err := ingest.Open(t.Context(), ingest.Options{
 		Catalog: models, BasePath: base, Blobs: db.Blobs(), Sources: asTheyAre{},
 		Entries: []lora.Spec{
-			{Name: "coding", Source: file("coding"), Settings: lora.Settings{Aliases: []string{"gpt-4o-mini"}, Description: "Writes <code>."}},
+			{Name: "coding", Source: file("coding"), Settings: lora.Settings{Aliases: []string{"gpt-4o-mini"},
+				Description: "Writes <code>."}},
 			{Name: "team/legal", Source: file("legal"), Scale: 0.5},
 		},
 	})

@@ -98,7 +98,8 @@ func TestWholeAnswerThatTheWorkerFails(t *testing.T) {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
 	// A chat may have failed for being streamed.
-	if resp, text := s.post(chatPath, chat("coding", "fail-at=2", "")); resp.StatusCode != 200 || !strings.Contains(text, `"content":"fake"`) {
+	if resp, text := s.post(chatPath, chat("coding", "fail-at=2", "")); resp.StatusCode != 200 ||
+		!strings.Contains(text, `"content":"fake"`) {
 		t.Errorf("%d %s", resp.StatusCode, text)
 	}
 }
@@ -154,7 +155,8 @@ func TestWorkerDiesInMidStream(t *testing.T) {
 		t.Errorf("events: %q", list)
 	}
 	line := s.access(resp.Header.Get("X-Request-Id"))
-	if cause, _ := line["error"].(string); !strings.Contains(cause, "exit status 7") || !strings.Contains(cause, "fake: told to die") {
+	if cause, _ := line["error"].(string); !strings.Contains(cause, "exit status 7") ||
+		!strings.Contains(cause, "fake: told to die") {
 		t.Errorf("the log does not tell how the worker ended: %v", line["error"])
 	}
 	if resp, text := s.post(chatPath, chat("coding", "hi", "")); resp.StatusCode != 200 {
@@ -230,7 +232,8 @@ func TestPoisonousRequest(t *testing.T) {
 	}
 	s.eventually(twoRestarts)
 	resp, text = s.post(chatPath, chat("coding", "die", ""))
-	if resp.StatusCode != 422 || resp.Header.Get("Retry-After") == "" || !strings.Contains(text, `"code":"request_quarantined"`) {
+	if resp.StatusCode != 422 || resp.Header.Get("Retry-After") == "" ||
+		!strings.Contains(text, `"code":"request_quarantined"`) {
 		t.Errorf("sent again: %d: %s", resp.StatusCode, text)
 	}
 	if resp, text := s.post(chatPath, chat("base", "hi", "")); resp.StatusCode != 200 {
@@ -261,7 +264,8 @@ func TestQueueFullAndWaitedTooLong(t *testing.T) {
 		t.Errorf("full queue: %d, Retry-After %q: %s", full.StatusCode, full.Header.Get("Retry-After"), text)
 	}
 	waited := <-waiting
-	if text := readAll(t, waited); waited.StatusCode != 429 || waited.Header.Get("Retry-After") == "" || !strings.Contains(text, `"code":"queue_wait"`) {
+	if text := readAll(t, waited); waited.StatusCode != 429 || waited.Header.Get("Retry-After") == "" ||
+		!strings.Contains(text, `"code":"queue_wait"`) {
 		t.Errorf("waited too long: %d: %s", waited.StatusCode, text)
 	}
 }
@@ -355,7 +359,8 @@ func TestClientThatDoesNotReadIsDropped(t *testing.T) {
 	}
 	defer conn.Close()
 	body := chat("coding", "chunks=100000000 size=100000", `,"stream":true`)
-	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-Request-Id: deaf\r\nContent-Length: %d\r\n\r\n%s", chatPath, len(body), body)
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-Request-Id: deaf\r\nContent-Length: %d\r\n\r\n%s", chatPath,
+		len(body), body)
 	if line := s.access("deaf"); line["status"] != 499.0 {
 		t.Errorf("status in the log %v, want 499", line["status"])
 	}

@@ -64,7 +64,8 @@ func TestVLLMEndpoints(t *testing.T) {
 		status     int
 		says       string
 	}{
-		{load, `{"lora_name":"new","lora_path":"` + file + `","lora_int_id":7,"base_model_name":"x"}`, 200, "Success: LoRA adapter 'new' added successfully."},
+		{load, `{"lora_name":"new","lora_path":"` + file + `","lora_int_id":7,"base_model_name":"x"}`, 200,
+			"Success: LoRA adapter 'new' added successfully."},
 		{load, `{"lora_name":"new","lora_path":"` + file + `"}`, 400, "already been loaded"},
 		{load, `{"lora_name":"new","lora_path":"` + file + `","load_inplace":true}`, 200, "added successfully"},
 		{load, `{"lora_path":"/a"}`, 400, "lora_name"},
@@ -120,7 +121,8 @@ func TestVLLMEndpointsAskForTheToken(t *testing.T) {
 	if status, text := st.lora(load, strings.Repeat("a", 2<<20)); status != 401 {
 		t.Errorf("a large body: %d %s", status, text)
 	}
-	if status, text := st.lora(unload, `{"lora_name":"nobody"}`, "Authorization", "Bearer 0123456789abcdef", "Origin", "http://evil.example"); status != 403 {
+	if status, text := st.lora(unload, `{"lora_name":"nobody"}`, "Authorization", "Bearer 0123456789abcdef", "Origin",
+		"http://evil.example"); status != 403 {
 		t.Errorf("for a page of another origin: %d %s", status, text)
 	}
 }
@@ -132,8 +134,9 @@ func TestVLLMEndpointsAreLocal(t *testing.T) {
 	st := start(t, func(s *settings) { s.vllm = true })
 	for host, want := range map[string]int{
 		"127.0.0.1:8080": 404, "127.0.0.1": 404, "localhost:8080": 404, "LOCALHOST": 404, "[::1]:8080": 404, "[::1]": 404,
-		"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403, "10.0.0.7:8080": 403,
-		"0.0.0.0": 403,
+		"evil.example": 403, "evil.example:8080": 403, "localhost.evil.example": 403, "127.0.0.1.evil.example": 403,
+		"10.0.0.7:8080": 403,
+		"0.0.0.0":       403,
 	} {
 		status, text := st.lora(unload, `{"lora_name":"nobody"}`, "Host", host, "Origin", "http://"+host)
 		if status != want || want == 403 && !strings.Contains(text, "host_not_allowed") {
@@ -178,12 +181,15 @@ func TestVLLMSources(t *testing.T) {
 	fake := &fakeAdapters{}
 	st := start(t, func(s *settings) { s.adapters = fake })
 	for path, want := range map[string]string{
-		"/models/a": "/models/a", "owner/repo": "hf://owner/repo", "owner/repo.v1-x": "hf://owner/repo.v1-x", "hf://owner/repo@v1": "hf://owner/repo@v1",
-		"https://host/a.gguf": "https://host/a.gguf", "s3://bucket/a": "s3://bucket/a", "./owner/repo": "./owner/repo", "../repo": "../repo",
-		"~/repo": "~/repo", "a/b/c": "a/b/c", "repo": "repo",
+		"/models/a": "/models/a", "owner/repo": "hf://owner/repo", "owner/repo.v1-x": "hf://owner/repo.v1-x",
+		"hf://owner/repo@v1":  "hf://owner/repo@v1",
+		"https://host/a.gguf": "https://host/a.gguf", "s3://bucket/a": "s3://bucket/a", "./owner/repo": "./owner/repo",
+		"../repo": "../repo",
+		"~/repo":  "~/repo", "a/b/c": "a/b/c", "repo": "repo",
 	} {
 		status, text := st.lora(load, fmt.Sprintf(`{"lora_name":"a","lora_path":%q}`, path))
-		if wanted := (lora.Spec{Name: "a", Source: want, Scale: 1, Settings: lora.Settings{Weight: 1}}); status != 200 || !reflect.DeepEqual(fake.spec, wanted) {
+		if wanted := (lora.Spec{Name: "a", Source: want, Scale: 1, Settings: lora.Settings{Weight: 1}}); status != 200 ||
+			!reflect.DeepEqual(fake.spec, wanted) {
 			t.Errorf("%s: %d %s, asked for %+v", path, status, text, fake.spec)
 		}
 	}
@@ -205,14 +211,16 @@ func TestVLLMStates(t *testing.T) {
 		{"quarantined", lora.Record{State: lora.Quarantined}, 200},
 	} {
 		c.record.Kind = lora.KindAdapter
-		c.record.Spec = lora.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
+		c.record.Spec = lora.Spec{Name: "a", Source: "/old", Digest: "d", Scale: .5,
+			Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
 		fake := &fakeAdapters{record: &c.record}
 		st := start(t, func(s *settings) { s.adapters = fake })
 		if status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new"}`); status != c.status {
 			t.Errorf("%s: %d %s, want %d", c.name, status, text, c.status)
 		}
 		status, text := st.lora(load, `{"lora_name":"a","lora_path":"/new","load_inplace":true}`)
-		want := lora.Spec{Name: "a", Source: "/new", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2}, Pin: true}
+		want := lora.Spec{Name: "a", Source: "/new", Scale: .5, Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2},
+			Pin: true}
 		if status != 200 || !reflect.DeepEqual(fake.spec, want) {
 			t.Errorf("%s, in place: %d %s, asked for %+v", c.name, status, text, fake.spec)
 		}
@@ -255,7 +263,8 @@ func TestVLLMClientThatLeaves(t *testing.T) {
 	fake := &fakeAdapters{waiting: make(chan context.Context)}
 	st := start(t, func(s *settings) { s.adapters = fake })
 	ctx, leave := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "POST", st.url+load, strings.NewReader(`{"lora_name":"a","lora_path":"/a"}`))
+	req, err := http.NewRequestWithContext(ctx, "POST", st.url+load,
+		strings.NewReader(`{"lora_name":"a","lora_path":"/a"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +293,8 @@ func TestVLLMEndpointsWhileDraining(t *testing.T) {
 	st := start(t, func(s *settings) { s.vllm = true })
 	st.proxy.Drain()
 	for _, path := range []string{load, unload} {
-		if status, text := st.lora(path, `{"lora_name":"a","lora_path":"/a"}`); status != 503 || !strings.Contains(text, "stopping") {
+		if status, text := st.lora(path, `{"lora_name":"a","lora_path":"/a"}`); status != 503 ||
+			!strings.Contains(text, "stopping") {
 			t.Errorf("%s: %d %s", path, status, text)
 		}
 	}

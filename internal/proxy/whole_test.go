@@ -298,7 +298,8 @@ func TestMergedPiecesAreLlamaServersOwn(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := llamatest.StartPlain(t, append(c.args, "--model", llamatest.Base(), "--parallel", "1", "--ctx-size", "512")...)
+			server := llamatest.StartPlain(t, append(c.args, "--model", llamatest.Base(), "--parallel", "1", "--ctx-size",
+				"512")...)
 			client := upstream.New(server.Socket(), "", 1)
 			t.Cleanup(client.Close)
 			for _, body := range c.bodies {

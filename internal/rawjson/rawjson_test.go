@@ -25,7 +25,8 @@ func TestApply(t *testing.T) {
 		edits    []Edit
 		want     string
 	}{
-		{"replace keeps the rest", `{ "z": 0, "model" : "a", "n":1e400, "z2":-0 }`, []Edit{set("model", `"b"`)}, `{ "z": 0, "model" : "b", "n":1e400, "z2":-0 }`},
+		{"replace keeps the rest", `{ "z": 0, "model" : "a", "n":1e400, "z2":-0 }`, []Edit{set("model", `"b"`)},
+			`{ "z": 0, "model" : "b", "n":1e400, "z2":-0 }`},
 		{"append", `{"a":1}`, []Edit{set("b", `[2]`)}, `{"a":1,"b":[2]}`},
 		{"append to empty", `{}`, []Edit{set("b", `2`)}, `{"b":2}`},
 		{"append to empty with space", `{ }`, []Edit{set("b", `2`)}, `{"b":2 }`},
@@ -91,7 +92,8 @@ func TestDecode(t *testing.T) {
 
 // TestDecodeIsUnmarshal holds the short ways of Decode against the decoder.
 func TestDecodeIsUnmarshal(t *testing.T) {
-	for _, value := range []string{`"x"`, `""`, `"a b~"`, `"a\u0041\""`, `"\\"`, `"é"`, "\"\xff\"", "\"\x7f\"", `true`, `false`, `1`, `{}`, `["x"]`} {
+	for _, value := range []string{`"x"`, `""`, `"a b~"`, `"a\u0041\""`, `"\\"`, `"é"`, "\"\xff\"", "\"\x7f\"", `true`,
+		`false`, `1`, `{}`, `["x"]`} {
 		o, ok := Scan([]byte(`{"v":` + value + `}`))
 		if !ok {
 			t.Fatal(value)

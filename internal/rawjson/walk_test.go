@@ -33,7 +33,8 @@ func TestWalk(t *testing.T) {
 }
 
 func TestEach(t *testing.T) {
-	for text, want := range map[string]string{`[1, "a,b" ,{"x":[1,2]}]`: `1|"a,b"|{"x":[1,2]}`, `[]`: "", ` [ ] `: "", `[ [] ]`: "[]"} {
+	for text, want := range map[string]string{`[1, "a,b" ,{"x":[1,2]}]`: `1|"a,b"|{"x":[1,2]}`, `[]`: "", ` [ ] `: "",
+		`[ [] ]`: "[]"} {
 		var got []string
 		ok := Each([]byte(text), func(element, rest []byte) bool {
 			got = append(got, string(element))
@@ -71,7 +72,8 @@ func FuzzStringBytes(f *testing.F) {
 }
 
 func TestText(t *testing.T) {
-	for raw, want := range map[string]string{`"a b"`: "a b", `"\u0041\n\""`: "A\n\"", `""`: "", `5`: "", `null`: "", `["a"]`: "", "": ""} {
+	for raw, want := range map[string]string{`"a b"`: "a b", `"\u0041\n\""`: "A\n\"", `""`: "", `5`: "", `null`: "",
+		`["a"]`: "", "": ""} {
 		if got := Text([]byte(raw)); got != want {
 			t.Errorf("%s: %q, want %q", raw, got, want)
 		}

@@ -238,7 +238,8 @@ func TestTheWorkerOnWhichLeastDependsIsGivenUp(t *testing.T) {
 	r.load(0, "a")
 	r.load(1, "b")
 	r.now += time.Minute
-	r.waiting = []Waiter{missing(1, "c"), {Files: []stock.File{"a"}, Requests: 3, Since: stock.Never, Loaded: true, Only: r.members.get(0).set}}
+	r.waiting = []Waiter{missing(1, "c"), {Files: []stock.File{"a"}, Requests: 3, Since: stock.Never, Loaded: true,
+		Only: r.members.get(0).set}}
 	orders, changed := r.Step(r.now)
 	if got := fmt.Sprint(orders, changed); got != "[{0 1 0} {2 1 0}] false" {
 		t.Errorf("%s, want worker 1 held and reloaded", got)

@@ -101,7 +101,8 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%d adapters and %d keys are left", a, k)
 	}
 	disk.Empty()
-	if err := errors.Join(d.Room(), d.PutKey(APIKey{ID: "new"}), d.Apply(Update{Put: []Adapter{record("", "new", "")}})); err != nil {
+	if err := errors.Join(d.Room(), d.PutKey(APIKey{ID: "new"}),
+		d.Apply(Update{Put: []Adapter{record("", "new", "")}})); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	if d.Trouble().Full {
@@ -132,7 +133,8 @@ func TestFullDiskWithoutReserve(t *testing.T) {
 		t.Errorf("a removal: %v", err)
 	}
 	disk.Empty()
-	if err := errors.Join(d.Apply(Update{Forget: []Key{{"api", "a1"}}}), d.PutKey(APIKey{ID: "new"}), d.Check()); err != nil {
+	if err := errors.Join(d.Apply(Update{Forget: []Key{{"api", "a1"}}}), d.PutKey(APIKey{ID: "new"}),
+		d.Check()); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 	if d.Trouble().Full {
@@ -167,7 +169,8 @@ func TestDiskThatFillsUp(t *testing.T) {
 	var err error
 	for ; err == nil; written++ {
 		err = d.Write(func(tx *sql.Tx) error {
-			_, err := tx.Exec("INSERT INTO keys (id, record) VALUES (?, ?)", fmt.Sprint("w", written), `{"ID":"`+strings.Repeat("w", 3000)+`"}`)
+			_, err := tx.Exec("INSERT INTO keys (id, record) VALUES (?, ?)", fmt.Sprint("w", written),
+				`{"ID":"`+strings.Repeat("w", 3000)+`"}`)
 			return err
 		})
 	}
@@ -180,7 +183,8 @@ func TestDiskThatFillsUp(t *testing.T) {
 		t.Errorf("%d keys, %d were acknowledged", k, 20+written-1)
 	}
 	for i := range 20 {
-		if err := errors.Join(d.Apply(Update{Forget: []Key{{"api", fmt.Sprint("a", i)}}}), d.DeleteKey(fmt.Sprint("k", i))); err != nil {
+		if err := errors.Join(d.Apply(Update{Forget: []Key{{"api", fmt.Sprint("a", i)}}}),
+			d.DeleteKey(fmt.Sprint("k", i))); err != nil {
 			t.Fatalf("removal %d: %v", i, err)
 		}
 		disk.Fill()

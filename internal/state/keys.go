@@ -50,7 +50,8 @@ func (d *DB) PutKey(k APIKey) error {
 		return err
 	}
 	return d.Write(func(tx *sql.Tx) error {
-		_, err := tx.Exec("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record", k.ID, string(record))
+		_, err := tx.Exec("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = "+
+			"excluded.record", k.ID, string(record))
 		return err
 	})
 }

@@ -259,11 +259,13 @@ func (d *DB) openSQL(path string, how access) (err error) {
 
 // inspect returns why a database must not be used, or nil.
 func inspect(db *sql.DB, blobs *store.Blobs) error {
-	const advice = "restore it from a backup, or, to start with an empty catalog, move it away with all that is in its folder"
+	const advice = "restore it from a backup, or, to start with an empty catalog, move it away with all that is in its " +
+		"folder"
 	var version int
 	err := db.QueryRow("PRAGMA user_version").Scan(&version)
 	if err == nil && version > len(migrations) {
-		return fmt.Errorf("it is of version %d, this gateway knows versions up to %d: run a newer one", version, len(migrations))
+		return fmt.Errorf("it is of version %d, this gateway knows versions up to %d: run a newer one", version,
+			len(migrations))
 	}
 	found := ""
 	if err == nil {
@@ -341,7 +343,8 @@ func (d *DB) Adapters() ([]Adapter, error) {
 		}
 		var a Adapter
 		if err := json.Unmarshal([]byte(record), &a); err != nil {
-			return nil, fmt.Errorf("the record of %q in loragate.db is damaged (%w): restore the state directory from a backup", name, err)
+			return nil, fmt.Errorf("the record of %q in loragate.db is damaged (%w): restore the state directory from a "+
+				"backup", name, err)
 		}
 		list = append(list, a)
 	}
@@ -391,12 +394,14 @@ func (u Update) apply(tx *sql.Tx) error {
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec("INSERT INTO adapters (origin, name, record) VALUES (?, ?, ?) ON CONFLICT (origin, name) DO UPDATE SET record = excluded.record", a.Origin, a.Name, string(record)); err != nil {
+		if _, err := tx.Exec("INSERT INTO adapters (origin, name, record) VALUES (?, ?, ?) ON CONFLICT (origin, name) DO "+
+			"UPDATE SET record = excluded.record", a.Origin, a.Name, string(record)); err != nil {
 			return err
 		}
 	}
 	for digest, reason := range u.Quarantine {
-		if _, err := tx.Exec("INSERT INTO quarantine (digest, reason) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET reason = excluded.reason", digest, reason); err != nil {
+		if _, err := tx.Exec("INSERT INTO quarantine (digest, reason) VALUES (?, ?) ON CONFLICT (digest) DO UPDATE SET "+
+			"reason = excluded.reason", digest, reason); err != nil {
 			return err
 		}
 	}

@@ -41,12 +41,14 @@ func TestRecordsSurvive(t *testing.T) {
 	want := Adapter{
 		Record: lora.Record{
 			Spec: lora.Spec{
-				Name: "team/a", Source: "/a", Digest: "d", Scale: .5, Pin: true, Preload: true, Shares: []lora.Share{{Adapter: "b", Scale: .5}},
+				Name: "team/a", Source: "/a", Digest: "d", Scale: .5, Pin: true, Preload: true,
+				Shares:   []lora.Share{{Adapter: "b", Scale: .5}},
 				Settings: lora.Settings{Aliases: []string{"x"}, Weight: 2, MaxConcurrency: 3, Description: "about"},
 			},
 			Kind: "adapter", Origin: "api", State: "ready", Reason: "r", Updated: time.Unix(7, 8).UTC(),
 			Versions: []*lora.Version{
-				{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a", Created: time.Unix(5, 6).UTC()},
+				{Number: 2, Digest: "e", Bytes: 1, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a",
+					Created: time.Unix(5, 6).UTC()},
 			},
 		},
 		Pinned: &pinned, Answering: 2, Seen: "e",
@@ -56,7 +58,8 @@ func TestRecordsSurvive(t *testing.T) {
 	older.Source = "/older"
 	for _, u := range []Update{
 		{Put: []Adapter{record("", "gone", ""), older, other}, Quarantine: map[string]string{"one": "old", "two": "bad"}},
-		{Put: []Adapter{want}, Forget: []Key{{"", "gone"}, {"", "never"}}, Quarantine: map[string]string{"one": "bad"}, Release: []string{"two", "never"}},
+		{Put: []Adapter{want}, Forget: []Key{{"", "gone"}, {"", "never"}}, Quarantine: map[string]string{"one": "bad"},
+			Release: []string{"two", "never"}},
 		{},
 	} {
 		if err := d.Apply(u); err != nil {
@@ -131,7 +134,8 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 	var locked *LockedError
 	_, err = Open(dir)
-	if !errors.As(err, &locked) || locked.PID != other.Process.Pid || !strings.Contains(err.Error(), dir+" is in use by another gateway, process ") {
+	if !errors.As(err, &locked) || locked.PID != other.Process.Pid ||
+		!strings.Contains(err.Error(), dir+" is in use by another gateway, process ") {
 		t.Errorf("while another process has it: %v", err)
 	}
 	if _, err := os.Stat(writing); err != nil {
@@ -183,14 +187,25 @@ func TestDatabasesThatCannotBeUsed(t *testing.T) {
 		spoil func(file string) error
 		want  []string
 	}{
-		"no database":          {func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("no database ", 100)), 0o600) }, []string{"is damaged", "move it away"}},
-		"a page overwritten":   {func(file string) error { return overwrite(file, 3*4096, strings.Repeat("garbage ", 512)) }, []string{"is damaged", "move it away"}},
-		"a header overwritten": {func(file string) error { return overwrite(file, 0, "garbage") }, []string{"is damaged", "move it away"}},
-		"cut in half":          {func(file string) error { return os.Truncate(file, 5*4096) }, []string{"is damaged", "move it away"}},
-		"cut to nothing":       {func(file string) error { return os.Truncate(file, 0) }, []string{"is empty", "blobs", "move it away"}},
-		"not there":            {os.Remove, []string{"is empty", "blobs", "move it away"}},
-		"of a newer gateway":   {func(file string) error { return overwrite(file, 60, "\x00\x00\x03\xe8") }, []string{"version 1000", "run a newer one"}},
-		"a folder":             {func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) }, []string{"unable to open"}},
+		"no database": {func(file string) error {
+			return os.WriteFile(file,
+				[]byte(strings.Repeat("no database ", 100)), 0o600)
+		}, []string{"is damaged", "move it away"}},
+		"a page overwritten": {func(file string) error {
+			return overwrite(file, 3*4096,
+				strings.Repeat("garbage ", 512))
+		}, []string{"is damaged", "move it away"}},
+		"a header overwritten": {func(file string) error { return overwrite(file, 0, "garbage") },
+			[]string{"is damaged", "move it away"}},
+		"cut in half": {func(file string) error { return os.Truncate(file, 5*4096) },
+			[]string{"is damaged", "move it away"}},
+		"cut to nothing": {func(file string) error { return os.Truncate(file, 0) },
+			[]string{"is empty", "blobs", "move it away"}},
+		"not there": {os.Remove, []string{"is empty", "blobs", "move it away"}},
+		"of a newer gateway": {func(file string) error { return overwrite(file, 60, "\x00\x00\x03\xe8") },
+			[]string{"version 1000", "run a newer one"}},
+		"a folder": {func(file string) error { return errors.Join(os.Remove(file), os.Mkdir(file, 0o700)) },
+			[]string{"unable to open"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t)
@@ -243,10 +258,12 @@ func TestRecordsOfOlderGateways(t *testing.T) {
 	want := Adapter{
 		Record: lora.Record{
 			Spec: lora.Spec{
-				Name: "a", Source: "/a.gguf", Scale: .5, Preload: true, Settings: lora.Settings{Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3},
+				Name: "a", Source: "/a.gguf", Scale: .5, Preload: true,
+				Settings: lora.Settings{Aliases: []string{"b"}, Weight: 2, MaxConcurrency: 3},
 			},
 			Kind: "adapter", Origin: "api", State: "ready", Updated: at,
-			Versions: []*lora.Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama", Source: "/a.gguf", Created: at}},
+			Versions: []*lora.Version{{Number: 1, Digest: "ab", Bytes: 5, Rank: 8, Alpha: 16, Architecture: "llama",
+				Source: "/a.gguf", Created: at}},
 		},
 		Pinned: &pinned, Answering: 1, Seen: "ab",
 	}
@@ -256,7 +273,8 @@ func TestRecordsOfOlderGateways(t *testing.T) {
 	if _, err := d.SQL().Exec("UPDATE adapters SET record = '{'"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Adapters(); err == nil || !strings.Contains(err.Error(), `"a"`) || !strings.Contains(err.Error(), "from a backup") {
+	if _, err := d.Adapters(); err == nil || !strings.Contains(err.Error(), `"a"`) ||
+		!strings.Contains(err.Error(), "from a backup") {
 		t.Errorf("a damaged record: %v", err)
 	}
 }
@@ -340,7 +358,8 @@ func TestOddPaths(t *testing.T) {
 // TestFullDisksAreExplained: the error says what to do.
 func TestFullDisksAreExplained(t *testing.T) {
 	for _, err := range []error{syscall.ENOSPC, syscall.EDQUOT} {
-		if got := explain(&os.PathError{Op: "write", Path: "x", Err: err}); !errors.Is(got, err) || !strings.Contains(got.Error(), "the disk is full: free space where state.dir is") {
+		if got := explain(&os.PathError{Op: "write", Path: "x", Err: err}); !errors.Is(got, err) ||
+			!strings.Contains(got.Error(), "the disk is full: free space where state.dir is") {
 			t.Errorf("%v: %v", err, got)
 		}
 	}

@@ -22,7 +22,8 @@ func (d *DB) Check() error {
 	}
 	err := d.inspect()
 	if err != nil {
-		err = fmt.Errorf("the database %s is damaged (%w): changes are not taken until it is restored from a backup and the gateway started again",
+		err = fmt.Errorf("the database %s is damaged (%w): changes are not taken until it is restored from a backup and "+
+			"the gateway started again",
 			filepath.Join(d.dir, databaseName), err)
 		if d.damage.CompareAndSwap(nil, &err) {
 			d.tell()

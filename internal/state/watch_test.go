@@ -14,11 +14,18 @@ func TestDamageIsNoticed(t *testing.T) {
 		spoil func(file string) error
 		says  string
 	}{
-		"deleted":     {os.Remove, "gone"},
-		"replaced":    {func(file string) error { _ = os.Rename(file, file+".old"); return os.WriteFile(file, nil, 0o600) }, "replaced"},
-		"emptied":     {func(file string) error { return os.Truncate(file, 0) }, "emptied"},
-		"cut":         {func(file string) error { return os.Truncate(file, 3*4096) }, "damaged"},
-		"overwritten": {func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("garbage ", 4096)), 0o600) }, "damaged"},
+		"deleted": {os.Remove, "gone"},
+		"replaced": {func(file string) error {
+			_ = os.Rename(file, file+".old")
+			return os.WriteFile(file, nil,
+				0o600)
+		}, "replaced"},
+		"emptied": {func(file string) error { return os.Truncate(file, 0) }, "emptied"},
+		"cut":     {func(file string) error { return os.Truncate(file, 3*4096) }, "damaged"},
+		"overwritten": {func(file string) error {
+			return os.WriteFile(file, []byte(strings.Repeat("garbage ", 4096)),
+				0o600)
+		}, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filled(t)
@@ -34,7 +41,8 @@ func TestDamageIsNoticed(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for what, err := range map[string]error{"a record": d.Apply(Update{Put: []Adapter{record("", "a", "")}}), "a key": d.PutKey(APIKey{ID: "x"}), "a revocation": d.DeleteKey("x")} {
+			for what, err := range map[string]error{"a record": d.Apply(Update{Put: []Adapter{record("", "a", "")}}),
+				"a key": d.PutKey(APIKey{ID: "x"}), "a revocation": d.DeleteKey("x")} {
 				if err == nil {
 					t.Errorf("%s is acknowledged", what)
 				}

@@ -60,7 +60,8 @@ func header(prev, cur adminapi.State, elapsed time.Duration) []string {
 		fmt.Sprintf("loragate  up %s  %s", uptime(cur.Time.Sub(cur.Started)), over),
 		fmt.Sprintf("%s requests/s  %s tokens/s out, %s in  %s errors/s  %s rejected/s",
 			rate(a.Requests, b.Requests, elapsed), rate(a.CompletionTokens, b.CompletionTokens, elapsed),
-			rate(a.PromptTokens, b.PromptTokens, elapsed), rate(a.Errors, b.Errors, elapsed), rate(a.Rejected, b.Rejected, elapsed)),
+			rate(a.PromptTokens, b.PromptTokens, elapsed), rate(a.Errors, b.Errors, elapsed),
+			rate(a.Rejected, b.Rejected, elapsed)),
 		fmt.Sprintf("%s  swaps %s/s  warm %s  KV kept %s, lost %s tokens/s",
 			queue, rate(a.Swaps, b.Swaps, elapsed), share(hits, hits+misses),
 			rate(a.KVTokensKept, b.KVTokensKept, elapsed), rate(a.KVTokensLost, b.KVTokensLost, elapsed)),
@@ -93,7 +94,8 @@ func deviceTable(devices []adminapi.Device) []string {
 			return millis(s)
 		}
 		rows = append(rows, []string{
-			cmp.Or(name(d.Name), nothing), step(d.Step), step(d.Step + 7*d.StepRequest), step(d.Step + d.StepWorker), millis(d.Swap), seconds(d.Turn),
+			cmp.Or(name(d.Name), nothing), step(d.Step), step(d.Step + 7*d.StepRequest), step(d.Step + d.StepWorker),
+			millis(d.Swap), seconds(d.Turn),
 		})
 	}
 	return align("lrrrrr", rows)

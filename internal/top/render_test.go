@@ -20,9 +20,11 @@ var started = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 func first() adminapi.State {
 	return adminapi.State{
 		Time: started.Add(time.Hour), Started: started,
-		Totals: adminapi.Totals{Requests: 100, Errors: 1, Rejected: 3, PromptTokens: 1000, CompletionTokens: 5000, Swaps: 10, WarmHits: 40, WarmMisses: 10},
-		TTFT:   adminapi.Histogram{Bounds: []float64{0.1, 0.5, 1}, Counts: []uint64{50, 80, 90}, Count: 95},
-		Models: []adminapi.Model{{Name: "coding", Requests: 60, PromptTokens: 500, CompletionTokens: 3000}, {Name: "legal", Requests: 40, CompletionTokens: 2000}},
+		Totals: adminapi.Totals{Requests: 100, Errors: 1, Rejected: 3, PromptTokens: 1000, CompletionTokens: 5000,
+			Swaps: 10, WarmHits: 40, WarmMisses: 10},
+		TTFT: adminapi.Histogram{Bounds: []float64{0.1, 0.5, 1}, Counts: []uint64{50, 80, 90}, Count: 95},
+		Models: []adminapi.Model{{Name: "coding", Requests: 60, PromptTokens: 500, CompletionTokens: 3000},
+			{Name: "legal", Requests: 40, CompletionTokens: 2000}},
 	}
 }
 
@@ -47,9 +49,11 @@ func second() adminapi.State {
 	s.Workers = []adminapi.Worker{
 		{
 			ID: 0, State: "up", Applied: "legal", InFlight: 3, Slots: 6, Restarts: 0,
-			SlotOwners: []adminapi.Slot{{Model: "legal", Busy: true}, {Model: "legal", Busy: true}, {Model: "coding"}, {Model: "legal", Busy: true}, {}, {}},
+			SlotOwners: []adminapi.Slot{{Model: "legal", Busy: true}, {Model: "legal", Busy: true}, {Model: "coding"},
+				{Model: "legal", Busy: true}, {}, {}},
 		},
-		{ID: 1, State: "draining", Applied: "coding", InFlight: 1, Slots: 40, Restarts: 12, SlotOwners: []adminapi.Slot{{Model: "coding", Busy: true}}},
+		{ID: 1, State: "draining", Applied: "coding", InFlight: 1, Slots: 40, Restarts: 12,
+			SlotOwners: []adminapi.Slot{{Model: "coding", Busy: true}}},
 		{ID: 2, State: "down", Slots: 6, Restarts: 1},
 	}
 	return s
@@ -117,7 +121,8 @@ func TestRenderOfWhatNobodySends(t *testing.T) {
 
 func TestQuantile(t *testing.T) {
 	h := adminapi.Histogram{Bounds: []float64{0.1, 0.2, 0.4}, Counts: []uint64{0, 10, 30}, Count: 40}
-	for q, want := range map[float64]string{0.125: "150 ms", 0.25: "200 ms", 0.5: "300 ms", 0.75: "400 ms", 0.99: "over 400 ms"} {
+	for q, want := range map[float64]string{0.125: "150 ms", 0.25: "200 ms", 0.5: "300 ms", 0.75: "400 ms",
+		0.99: "over 400 ms"} {
 		if got := quantile(h, q); got != want {
 			t.Errorf("%v: %s, not %s", q, got, want)
 		}
@@ -140,7 +145,8 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%d in %v: %s, not %s", c.n, c.d, got, c.want)
 		}
 	}
-	for d, want := range map[time.Duration]string{1500 * time.Millisecond: "1s", 26*time.Hour + 90*time.Second: "1d2h1m0s"} {
+	for d, want := range map[time.Duration]string{1500 * time.Millisecond: "1s",
+		26*time.Hour + 90*time.Second: "1d2h1m0s"} {
 		if got := uptime(d); got != want {
 			t.Errorf("%v: %s, not %s", d, got, want)
 		}

@@ -105,7 +105,8 @@ func (v *viewer) poll(ctx context.Context) (adminapi.State, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("%s answers %s; is it the gateway's admin address, admin.listen in its configuration? (%s names another)", url, resp.Status, v.setting)
+		return s, fmt.Errorf("%s answers %s; is it the gateway's admin address, admin.listen in its configuration? (%s "+
+			"names another)", url, resp.Status, v.setting)
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxState)).Decode(&s); err != nil {
 		return s, fmt.Errorf("%s does not answer with a gateway's state (%s names another address): %w", url, v.setting, err)

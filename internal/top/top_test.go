@@ -59,7 +59,10 @@ func TestGatewayCannotBeReached(t *testing.T) {
 	l.Close()
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
-	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>")) }))
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+		r *http.Request) {
+		w.Write([]byte("<html>"))
+	}))
 	defer page.Close()
 	for url, want := range map[string]string{
 		closed:    "no gateway answers at its admin address (--admin names another)",
@@ -77,7 +80,8 @@ func TestGatewayCannotBeReached(t *testing.T) {
 			}
 		}
 	}
-	if err := Run(t.Context(), Options{URL: "http://[", Out: &strings.Builder{}}); err == nil || !strings.HasPrefix(err.Error(), "--url: ") {
+	if err := Run(t.Context(), Options{URL: "http://[", Out: &strings.Builder{}}); err == nil ||
+		!strings.HasPrefix(err.Error(), "--url: ") {
 		t.Errorf("a bad address: %v", err)
 	}
 }

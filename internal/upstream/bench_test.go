@@ -37,7 +37,8 @@ func maybeServe() {
 	os.Exit(0)
 }
 
-const benchEvent = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\" rain\"}}],\"created\":1,\"id\":\"chatcmpl-x\",\"model\":\"demo\",\"object\":\"chat.completion.chunk\"}\n\n"
+const benchEvent = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\" " +
+	"rain\"}}],\"created\":1,\"id\":\"chatcmpl-x\",\"model\":\"demo\",\"object\":\"chat.completion.chunk\"}\n\n"
 
 // benchAnswer streams ?events=N events with ?gap=N µs between them, or gives one
 // small answer.

@@ -72,7 +72,8 @@ func (f *frames) readOneHead() (head, error) {
 func (f *frames) begin(h head, method string) {
 	f.left = h.length
 	switch {
-	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified || h.length == 0:
+	case method == http.MethodHead || h.status == http.StatusNoContent || h.status == http.StatusNotModified ||
+		h.length == 0:
 		f.state = ended
 	case h.chunked:
 		f.state = inSize

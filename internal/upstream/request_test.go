@@ -19,9 +19,12 @@ func TestRequestBytes(t *testing.T) {
 	}{
 		{"GET", nil, "GET /a?b=c HTTP/1.1\r\n" + common + "\r\n"},
 		{"POST", nil, "POST /a?b=c HTTP/1.1\r\n" + common + "Content-Length: 0\r\n\r\n"},
-		{"POST", []byte{}, "POST /a?b=c HTTP/1.1\r\n" + common + "Content-Type: application/json\r\nContent-Length: 0\r\n\r\n"},
-		{"POST", []byte("{}"), "POST /a?b=c HTTP/1.1\r\n" + common + "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"},
-		{"POST", []byte(large), "POST /a?b=c HTTP/1.1\r\n" + common + fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(large), large)},
+		{"POST", []byte{}, "POST /a?b=c HTTP/1.1\r\n" + common + "Content-Type: application/json\r\nContent-Length: " +
+			"0\r\n\r\n"},
+		{"POST", []byte("{}"), "POST /a?b=c HTTP/1.1\r\n" + common + "Content-Type: application/json\r\nContent-Length: " +
+			"2\r\n\r\n{}"},
+		{"POST", []byte(large), "POST /a?b=c HTTP/1.1\r\n" + common + fmt.Sprintf("Content-Type: "+
+			"application/json\r\nContent-Length: %d\r\n\r\n%s", len(large), large)},
 	} {
 		got := make([]byte, len(test.want))
 		s := serve(t, func(_ int, c *peerConn) {

@@ -18,7 +18,10 @@ import (
 // server's, and the request goes through as soon as there is a file again.
 func TestNoFileLeft(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})}
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ func loadClock(db *sql.DB, now time.Time) (*clock, error) {
 
 // keep stores the time that is believed.
 func (c *clock) keep(tx *sql.Tx) error {
-	_, err := tx.Exec("INSERT INTO clock (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at", c.known.UnixMilli())
+	_, err := tx.Exec("INSERT INTO clock (id, at) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET at = excluded.at",
+		c.known.UnixMilli())
 	return err
 }

@@ -200,7 +200,8 @@ func (r *Recorder) flush(change func(func(*sql.Tx) error) error) error {
 
 // write adds records to the account.
 func write(tx *sql.Tx, batch []Record) error {
-	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, completion, queue_ms, swap_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")
+	row, err := tx.Prepare("INSERT INTO usage (at, tenant, key, model, digest, outcome, requests, prompt, cached, " +
+		"completion, queue_ms, swap_ms, generation_ms) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)")
 	if err != nil {
 		return err
 	}
@@ -208,14 +209,16 @@ func write(tx *sql.Tx, batch []Record) error {
 	type tenantMonth struct{ tenant, month string }
 	spent := map[tenantMonth]int{}
 	for _, x := range batch {
-		if _, err := row.Exec(x.At.UnixMilli(), x.Tenant, x.Key, x.Model, x.Digest, x.Outcome, x.Requests, x.Prompt, x.Cached, x.Completion,
+		if _, err := row.Exec(x.At.UnixMilli(), x.Tenant, x.Key, x.Model, x.Digest, x.Outcome, x.Requests, x.Prompt,
+			x.Cached, x.Completion,
 			x.Queue.Milliseconds(), x.Swap.Milliseconds(), x.Generation.Milliseconds()); err != nil {
 			return err
 		}
 		spent[tenantMonth{x.Tenant, month(x.At)}] += x.Tokens()
 	}
 	for key, tokens := range spent {
-		if _, err := tx.Exec("INSERT INTO spent (tenant, month, tokens) VALUES (?,?,?) ON CONFLICT (tenant, month) DO UPDATE SET tokens = tokens + excluded.tokens",
+		if _, err := tx.Exec("INSERT INTO spent (tenant, month, tokens) VALUES (?,?,?) ON CONFLICT (tenant, month) DO "+
+			"UPDATE SET tokens = tokens + excluded.tokens",
 			key.tenant, key.month, tokens); err != nil {
 			return err
 		}
@@ -279,7 +282,8 @@ type Query struct {
 
 // groups are what usage can be grouped by, in SQL.
 var groups = map[string]string{
-	"day": "strftime('%Y-%m-%d', at/1000, 'unixepoch')", "tenant": "tenant", "key": "key", "model": "model", "outcome": "outcome",
+	"day": "strftime('%Y-%m-%d', at/1000, 'unixepoch')", "tenant": "tenant", "key": "key", "model": "model",
+	"outcome": "outcome",
 }
 
 // Groups are what Query.By may have.
@@ -307,7 +311,8 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 			return nil, fmt.Errorf("usage cannot be grouped by %q", by)
 		}
 	}
-	text := "SELECT " + strings.Join(append(slices.Clone(columns), "SUM(requests), SUM(prompt), SUM(cached), SUM(completion), SUM(queue_ms), SUM(swap_ms), SUM(generation_ms)"), ", ") +
+	text := "SELECT " + strings.Join(append(slices.Clone(columns),
+		"SUM(requests), SUM(prompt), SUM(cached), SUM(completion), SUM(queue_ms), SUM(swap_ms), SUM(generation_ms)"), ", ") +
 		" FROM usage WHERE at >= ? AND at < ?"
 	if len(columns) > 0 {
 		text += " GROUP BY " + strings.Join(columns, ", ") + " ORDER BY " + strings.Join(columns, ", ")
@@ -338,7 +343,8 @@ func (r *Recorder) Sums(ctx context.Context, q Query) ([]Sum, error) {
 		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
-		s.Requests, s.Prompt, s.Cached, s.Completion, s.QueueMs, s.SwapMs, s.GenerationMs = n[0].Int64, n[1].Int64, n[2].Int64, n[3].Int64, n[4].Int64, n[5].Int64, n[6].Int64
+		s.Requests, s.Prompt, s.Cached, s.Completion, s.QueueMs, s.SwapMs, s.GenerationMs = n[0].Int64, n[1].Int64,
+			n[2].Int64, n[3].Int64, n[4].Int64, n[5].Int64, n[6].Int64
 		list = append(list, s)
 	}
 	return list, rows.Err()

@@ -42,19 +42,23 @@ func TestSums(t *testing.T) {
 	dir := t.TempDir()
 	r, db := open(t, dir, 0)
 	for _, rec := range []Record{
-		{At: noon, Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 10, Cached: 4, Completion: 5, Queue: time.Second, Swap: 3 * time.Millisecond, Generation: 2 * time.Second},
-		{At: noon.Add(12 * time.Hour), Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 1, Completion: 2}, // the next day, and month
+		{At: noon, Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 10, Cached: 4, Completion: 5,
+			Queue: time.Second, Swap: 3 * time.Millisecond, Generation: 2 * time.Second},
+		{At: noon.Add(12 * time.Hour), Tenant: "a", Key: "k", Model: "m", Outcome: "ok", Prompt: 1, Completion: 2},
+		// the next day, and month
 		{At: noon, Tenant: "b", Model: "m", Outcome: "client_gone", Completion: 3},
 		{At: noon, Tenant: "a", Key: "k", Outcome: "rejected"}, {At: noon, Tenant: "a", Key: "k", Outcome: "rejected"},
 	} {
 		r.Add(rec)
 	}
-	all := Sum{Group: []string{}, Requests: 5, Prompt: 11, Cached: 4, Completion: 10, QueueMs: 1000, SwapMs: 3, GenerationMs: 2000}
+	all := Sum{Group: []string{}, Requests: 5, Prompt: 11, Cached: 4, Completion: 10, QueueMs: 1000, SwapMs: 3,
+		GenerationMs: 2000}
 	if got := sums(t, r, Query{}); !reflect.DeepEqual(got, []Sum{all}) {
 		t.Errorf("%+v", got)
 	}
 	want := []Sum{
-		{Group: []string{"2030-01-31", "a", "ok"}, Requests: 1, Prompt: 10, Cached: 4, Completion: 5, QueueMs: 1000, SwapMs: 3, GenerationMs: 2000},
+		{Group: []string{"2030-01-31", "a", "ok"}, Requests: 1, Prompt: 10, Cached: 4, Completion: 5, QueueMs: 1000,
+			SwapMs: 3, GenerationMs: 2000},
 		{Group: []string{"2030-01-31", "a", "rejected"}, Requests: 2},
 		{Group: []string{"2030-01-31", "b", "client_gone"}, Requests: 1, Completion: 3},
 		{Group: []string{"2030-02-01", "a", "ok"}, Requests: 1, Prompt: 1, Completion: 2},
@@ -62,7 +66,8 @@ func TestSums(t *testing.T) {
 	if got := sums(t, r, Query{By: []string{"day", "tenant", "outcome"}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
-	if got := sums(t, r, Query{By: []string{"tenant"}, From: noon.Add(time.Hour), To: noon.Add(24 * time.Hour)}); len(got) != 1 || got[0].Prompt != 1 {
+	if got := sums(t, r, Query{By: []string{"tenant"}, From: noon.Add(time.Hour),
+		To: noon.Add(24 * time.Hour)}); len(got) != 1 || got[0].Prompt != 1 {
 		t.Errorf("%+v", got)
 	}
 	for _, by := range []string{"at", "tenant; DROP TABLE usage", ""} {
@@ -96,7 +101,8 @@ func TestNothingIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, _ = open(t, dir, 0)
-	if got := sums(t, r, Query{}); got[0].Requests != clients*each || got[0].Prompt != 2*clients*each || got[0].Completion != clients*each || got[0].QueueMs != clients*each {
+	if got := sums(t, r, Query{}); got[0].Requests != clients*each || got[0].Prompt != 2*clients*each ||
+		got[0].Completion != clients*each || got[0].QueueMs != clients*each {
 		t.Errorf("%+v", got)
 	}
 }
@@ -185,7 +191,8 @@ func BenchmarkFlush(b *testing.B) {
 	for i := range b.N {
 		r.Add(Record{
 			At: noon.Add(time.Duration(i) * time.Millisecond), Tenant: "bench", Key: "key_0123456789ab", Model: "coding",
-			Digest: strings.Repeat("5", 64), Outcome: "ok", Prompt: 20 + i%50, Cached: i % 20, Completion: 16, Queue: time.Duration(i%100) * time.Millisecond,
+			Digest: strings.Repeat("5", 64), Outcome: "ok", Prompt: 20 + i%50, Cached: i % 20, Completion: 16,
+			Queue:      time.Duration(i%100) * time.Millisecond,
 			Generation: time.Duration(i%1000) * time.Millisecond,
 		})
 		if i%5000 == 4999 {

@@ -37,7 +37,8 @@ func TestManyAdapters(t *testing.T) {
 	if len(made) != 3 { // socket, slots, a link to the folder
 		t.Errorf("%d files were made for the worker", len(made))
 	}
-	if got, err := w.LoRA([]Part{{Path: opts.Adapters[files-1], Scale: 1}}); err != nil || !strings.Contains(string(got), fmt.Sprint(files-1)) {
+	if got, err := w.LoRA([]Part{{Path: opts.Adapters[files-1], Scale: 1}}); err != nil ||
+		!strings.Contains(string(got), fmt.Sprint(files-1)) {
 		t.Errorf("the last one is %s, %v", got, err)
 	}
 }

@@ -235,7 +235,8 @@ func (w *Worker) fetch(ctx context.Context, method, path string, body []byte) ([
 		return nil, err
 	}
 	if resp.Status != http.StatusOK {
-		return nil, fmt.Errorf("llama-server refused %s %s: status %d: %s", method, path, resp.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("llama-server refused %s %s: status %d: %s", method, path, resp.Status,
+			strings.TrimSpace(string(text)))
 	}
 	return text, nil
 }

@@ -27,7 +27,8 @@ func TestWorkersHaveNoTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := strings.Split(string(text), "\x00")
-	for _, kv := range []string{"CUDA_VISIBLE_DEVICES=3", "CUDA_MPS_PIPE_DIRECTORY=/pipe", "LLAMA_API_KEY=" + w.key, "PATH=" + os.Getenv("PATH")} {
+	for _, kv := range []string{"CUDA_VISIBLE_DEVICES=3", "CUDA_MPS_PIPE_DIRECTORY=/pipe", "LLAMA_API_KEY=" + w.key,
+		"PATH=" + os.Getenv("PATH")} {
 		if !slices.Contains(env, kv) {
 			t.Errorf("%s is not in %q", kv, env)
 		}

@@ -300,7 +300,8 @@ func TestFactBusySlotIsWaitedFor(t *testing.T) {
 		}
 		done <- outcome{what, err}
 	}
-	go send("a request for the busy slot", "/completion", object{"prompt": "x", "n_predict": 1, "id_slot": 0, "lora": lora(0, 1)})
+	go send("a request for the busy slot", "/completion",
+		object{"prompt": "x", "n_predict": 1, "id_slot": 0, "lora": lora(0, 1)})
 	go send("its erasing", "/slots/0?action=erase", nil)
 	if _, err := io.Copy(io.Discard, lines); err != nil {
 		t.Errorf("the running stream: %v", err)
@@ -442,7 +443,8 @@ func TestFactUsageIsOfOneAnswer(t *testing.T) {
 	if n := predicted(t, s); n != 8 {
 		t.Errorf("n=2: the counter has %d tokens", n)
 	}
-	body = object{"prompt": []string{factPrompt, "And snow?"}, "max_tokens": 4, "ignore_eos": true, "id_slot": 0, "lora": lora(0, 1)}
+	body = object{"prompt": []string{factPrompt, "And snow?"}, "max_tokens": 4, "ignore_eos": true, "id_slot": 0,
+		"lora": lora(0, 1)}
 	s.Must(t, http.MethodPost, "/v1/completions", body, &answer)
 	if len(answer.Choices) != 2 || answer.Usage.Completion != 4 {
 		t.Errorf("two prompts: %+v", answer)
@@ -473,10 +475,12 @@ func predicted(t *testing.T, s *llamatest.Server) (n int) {
 func TestFactProgressOfAPrompt(t *testing.T) {
 	s := factServer(t)
 	_, text, err := s.Do(http.MethodPost, "/v1/chat/completions", object{
-		"messages": []object{{"role": "user", "content": factPrompt}}, "max_tokens": 2, "stream": true, "return_progress": true, "lora": lora(0, 1),
+		"messages": []object{{"role": "user", "content": factPrompt}}, "max_tokens": 2, "stream": true,
+		"return_progress": true, "lora": lora(0, 1),
 	})
 	before, _, _ := strings.Cut(string(text), `"content":"`)
-	if n := strings.Count(before, `"prompt_progress":{"total":`); err != nil || n != 2 || strings.Count(string(text), "prompt_progress") != n {
+	if n := strings.Count(before, `"prompt_progress":{"total":`); err != nil || n != 2 ||
+		strings.Count(string(text), "prompt_progress") != n {
 		t.Errorf("told %d times, %v: %s", n, err, text)
 	}
 	if !strings.Contains(before, `"cache":0,"processed":0,`) {
@@ -493,7 +497,8 @@ func TestFactResponsesIgnoreTheFormatOfTheirText(t *testing.T) {
 		"text":            {"format": object{"type": "json_schema", "name": "n", "schema": schema}},
 		"response_format": {"type": "json_schema", "json_schema": object{"name": "n", "schema": schema}},
 	} {
-		_, text, err := s.Do(http.MethodPost, "/v1/responses", object{"input": factPrompt, "max_output_tokens": 32, "lora": lora(0, 1), key: format})
+		_, text, err := s.Do(http.MethodPost, "/v1/responses",
+			object{"input": factPrompt, "max_output_tokens": 32, "lora": lora(0, 1), key: format})
 		if obeyed := strings.Contains(string(text), `"text":"\"yes\""`); err != nil || obeyed != (key == "response_format") {
 			t.Errorf("%s: %v %s", key, err, text)
 		}

@@ -23,7 +23,8 @@ const (
 func unifiedServer(t *testing.T, more ...string) *llamatest.Server {
 	t.Helper()
 	files := llamatest.Adapters()
-	args := append([]string{"--parallel", fmt.Sprint(unifiedSlots), "--ctx-size", fmt.Sprint(unifiedSlots * unifiedContext),
+	args := append([]string{"--parallel", fmt.Sprint(unifiedSlots), "--ctx-size",
+		fmt.Sprint(unifiedSlots * unifiedContext),
 		"--kv-unified", UnifiedFlag, fmt.Sprint(unifiedContext), "--cache-ram", "0"}, more...)
 	return llamatest.Start(t, []string{files["coding"], files["legal"]}, args...)
 }
@@ -44,7 +45,8 @@ func longPrompt(t *testing.T, s *llamatest.Server, number, tokens int) string {
 // fill leaves a prompt of that many tokens in a slot.
 func fill(t *testing.T, s *llamatest.Server, slot, tokens int) object {
 	t.Helper()
-	body := object{"prompt": longPrompt(t, s, slot, tokens), "n_predict": 1, "id_slot": slot, "lora": lora(float64(slot%2), 1), "cache_prompt": true}
+	body := object{"prompt": longPrompt(t, s, slot, tokens), "n_predict": 1, "id_slot": slot,
+		"lora": lora(float64(slot%2), 1), "cache_prompt": true}
 	complete(t, s, body)
 	return body
 }
@@ -98,7 +100,8 @@ func TestFactUnifiedSlotsReadTheirOwnTokens(t *testing.T) {
 
 func TestFactUnifiedContextLimitHoldsForEachSlot(t *testing.T) {
 	s := unifiedServer(t)
-	status, answer, err := s.Do(http.MethodPost, "/completion", object{"prompt": longPrompt(t, s, 0, unifiedContext+1), "n_predict": 1})
+	status, answer, err := s.Do(http.MethodPost, "/completion",
+		object{"prompt": longPrompt(t, s, 0, unifiedContext+1), "n_predict": 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +114,8 @@ func TestFactUnifiedContextLimitHoldsForEachSlot(t *testing.T) {
 	if err := json.Unmarshal(answer, &refused); err != nil {
 		t.Fatal(err)
 	}
-	if status != http.StatusBadRequest || refused.Error.Type != "exceed_context_size_error" || refused.Error.Context != unifiedContext {
+	if status != http.StatusBadRequest || refused.Error.Type != "exceed_context_size_error" ||
+		refused.Error.Context != unifiedContext {
 		t.Errorf("a prompt longer than a slot's context: status %d, %s", status, answer)
 	}
 }
@@ -152,7 +156,8 @@ func TestFactUnifiedOverfullBufferPurgesIdleSlots(t *testing.T) {
 	for slot := range bodies {
 		bodies[slot] = fill(t, s, slot, unifiedContext-20)
 	}
-	cold := complete(t, s, object{"prompt": bodies[0]["prompt"], "lora": bodies[0]["lora"], "id_slot": 3, "cache_prompt": false, "n_predict": 1})
+	cold := complete(t, s, object{"prompt": bodies[0]["prompt"], "lora": bodies[0]["lora"], "id_slot": 3,
+		"cache_prompt": false, "n_predict": 1})
 	again := complete(t, s, bodies[0])
 	if again.Timings.Cached != 0 {
 		t.Errorf("slot 0 kept %d tokens in a buffer for two slots in which four were filled", again.Timings.Cached)

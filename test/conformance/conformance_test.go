@@ -167,7 +167,8 @@ func TestResponsesHonoursLora(t *testing.T) {
 
 func TestStreamBeginsWithARole(t *testing.T) {
 	s := start(t, "--parallel", "1", "--ctx-size", "1024", "--alias", "my-alias")
-	_, text, err := s.Do(http.MethodPost, "/v1/chat/completions", object{"messages": question, "max_tokens": 2, "stream": true, "model": "asked"})
+	_, text, err := s.Do(http.MethodPost, "/v1/chat/completions",
+		object{"messages": question, "max_tokens": 2, "stream": true, "model": "asked"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,8 @@ func TestSocketIsLeftBehind(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "s.sock")
 	run := func(ctx context.Context) ([]byte, error) {
-		cmd := exec.CommandContext(ctx, llamatest.Binary(t), "--model", llamatest.Base(), "--host", socket, "--ctx-size", "512")
+		cmd := exec.CommandContext(ctx, llamatest.Binary(t), "--model", llamatest.Base(), "--host", socket, "--ctx-size",
+			"512")
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 		return cmd.CombinedOutput()
 	}

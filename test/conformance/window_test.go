@@ -56,7 +56,8 @@ func tell(t *testing.T, s *llamatest.Server, slot, adapter int, prompt string, c
 // TestCheckpointsOfASlidingWindowKeepToTheirAdapter: neither after an erase nor after a
 // change of adapter does a slot go on from a checkpoint of another adapter.
 func TestCheckpointsOfASlidingWindowKeepToTheirAdapter(t *testing.T) {
-	for name, kv := range map[string][]string{"split": {"--no-kv-unified"}, "unified": {"--kv-unified", "--kv-unified-per-slot", "2048"}} {
+	for name, kv := range map[string][]string{"split": {"--no-kv-unified"},
+		"unified": {"--kv-unified", "--kv-unified-per-slot", "2048"}} {
 		t.Run(name, func(t *testing.T) {
 			s := windowed(t, kv...)
 			beginning := strings.Repeat("the rain falls on the roof and the wind blows ", 40)

@@ -63,7 +63,8 @@ func TestUnitIsHardened(t *testing.T) {
 
 // TestFilesOfContainersExist follows what the Dockerfile copies and compose mounts.
 func TestFilesOfContainersExist(t *testing.T) {
-	for _, m := range regexp.MustCompile(`(?m)^COPY (?:--from=\S+ )?(.*) \S+$`).FindAllStringSubmatch(read(t, "deploy/docker/Dockerfile"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^COPY (?:--from=\S+ )?(.*) \S+$`).FindAllStringSubmatch(read(t,
+		"deploy/docker/Dockerfile"), -1) {
 		for _, path := range strings.Fields(m[1]) {
 			if strings.HasPrefix(path, "/") {
 				continue // from another stage

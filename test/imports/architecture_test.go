@@ -47,7 +47,8 @@ func TestArchitecture(t *testing.T) {
 	switch {
 	case want == string(page):
 	case os.Getenv("LORAGATE_UPDATE") == "":
-		t.Errorf("%s does not show the packages as they are: LORAGATE_UPDATE=1 go test ./test/imports writes it", architecture)
+		t.Errorf("%s does not show the packages as they are: LORAGATE_UPDATE=1 go test ./test/imports writes it",
+			architecture)
 	default:
 		if err := os.WriteFile(architecture, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -58,7 +58,8 @@ func TestFilesKnowFew(t *testing.T) {
 		}
 		pairs := len(files) * (len(files) - 1) / 2
 		got := bound{100 * len(tied) / max(1, pairs), knot(files, knows)}
-		t.Logf("%s: %d files, %d of %d pairs know each other (%d %%), the largest knot has %d", path, len(files), len(tied), pairs, got.tied, got.knot)
+		t.Logf("%s: %d files, %d of %d pairs know each other (%d %%), the largest knot has %d", path, len(files),
+			len(tied), pairs, got.tied, got.knot)
 		if limit := bounds[path]; got.tied > limit.tied || got.knot > limit.knot {
 			t.Errorf("%s: %+v, at most %+v", path, got, limit)
 		}
@@ -93,7 +94,8 @@ func exportData(t *testing.T) map[string]string {
 
 // acquaintance returns the files of a package, and for each the others whose definitions,
 // fields and methods it names.
-func acquaintance(t *testing.T, path string, exports map[string]string) (names []string, knows map[string]map[string]bool) {
+func acquaintance(t *testing.T, path string, exports map[string]string) (names []string,
+	knows map[string]map[string]bool) {
 	t.Helper()
 	fset := token.NewFileSet()
 	list, err := filepath.Glob(filepath.Join("..", "..", path, "*.go"))
@@ -102,7 +104,8 @@ func acquaintance(t *testing.T, path string, exports map[string]string) (names [
 	}
 	var files []*ast.File
 	for _, name := range list {
-		if strings.HasSuffix(name, "_test.go") || !strings.HasSuffix(name, "_linux.go") && strings.HasSuffix(name, "_other.go") {
+		if strings.HasSuffix(name, "_test.go") || !strings.HasSuffix(name, "_linux.go") &&
+			strings.HasSuffix(name, "_other.go") {
 			continue
 		}
 		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)

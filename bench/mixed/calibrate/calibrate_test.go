@@ -95,7 +95,8 @@ func TestRoom(t *testing.T) {
 		{"one slot may hold much", shared, 1, 200, 1, 3000, ""},
 		{"all may not", shared, 1, 200, 3, 3000, "all slots together have 4000"},
 	} {
-		if got := c.room.lacks(c.busy, c.own, c.idle, c.held); (got == "") != (c.want == "") || !strings.HasPrefix(got, c.want) {
+		if got := c.room.lacks(c.busy, c.own, c.idle, c.held); (got == "") != (c.want == "") ||
+			!strings.HasPrefix(got, c.want) {
 			t.Errorf("%s: %q", c.name, got)
 		}
 	}
@@ -120,7 +121,8 @@ func TestMPSIsNotFoundUnasked(t *testing.T) {
 
 func TestJSONKeepsEverything(t *testing.T) {
 	want := Calibration{
-		Version: Version, Model: "base.gguf", ModelBytes: 1, Adapters: 2, AdapterBytes: 3, Build: "b1", Args: []string{"-ngl", "99"},
+		Version: Version, Model: "base.gguf", ModelBytes: 1, Adapters: 2, AdapterBytes: 3, Build: "b1",
+		Args:  []string{"-ngl", "99"},
 		Slots: 4, ContextTokens: 512, Tokens: 16, Rounds: 3,
 		Steps:       []Step{{Split, true, 3, 1, 4, 100, 5.5, 700}},
 		FirstTokens: []FirstToken{{Unified, true, 20}},

@@ -87,7 +87,8 @@ func (b *bench) changes(ctx context.Context) error {
 			adapter = i / 2 % 2 // each twice: the second time nothing changes
 		}
 		begun := time.Now()
-		if err := b.server.Call(ctx, http.MethodPost, "/lora-adapters", []map[string]any{{"id": adapter, "scale": 1}}, nil); err != nil {
+		if err := b.server.Call(ctx, http.MethodPost, "/lora-adapters", []map[string]any{{"id": adapter, "scale": 1}},
+			nil); err != nil {
 			return err
 		}
 		apply = append(apply, load.Milliseconds(time.Since(begun)))
@@ -107,7 +108,8 @@ func (b *bench) changes(ctx context.Context) error {
 			same = append(same, first)
 		}
 	}
-	b.result.Calls = append(b.result.Calls, Call{b.mode, Apply, load.Median(apply)}, Call{b.mode, Erase, load.Median(erase)})
+	b.result.Calls = append(b.result.Calls, Call{b.mode, Apply, load.Median(apply)},
+		Call{b.mode, Erase, load.Median(erase)})
 	b.result.FirstTokens = append(b.result.FirstTokens, FirstToken{b.mode, false, load.Median(same)})
 	if len(changed) == 0 {
 		b.skip("%s, a change of adapter: there is only one", b.mode)

@@ -11,8 +11,10 @@ import (
 func (c *Calibration) Table() *report.Table {
 	t := &report.Table{
 		Name: "calibrate",
-		About: fmt.Sprintf("llama-server %s alone with %s, %d slots of %d tokens; step is the time from token to token of each of n requests at once, "+
-			"of %d tokens each, while every other slot holds idle tokens; of a prompt, n is its tokens; of servers, n is the requests of each; medians of %d rounds",
+		About: fmt.Sprintf("llama-server %s alone with %s, %d slots of %d tokens; step is the time from token to token of "+
+			"each of n requests at once, "+
+			"of %d tokens each, while every other slot holds idle tokens; of a prompt, n is its tokens; of servers, n is the "+
+			"requests of each; medians of %d rounds",
 			c.Build, c.Model, c.Slots, c.ContextTokens, c.Tokens, c.Rounds),
 		Labels: []string{"measure", "mode", "n", "idle"},
 		Columns: []report.Column{
@@ -25,7 +27,8 @@ func (c *Calibration) Table() *report.Table {
 			map[string]float64{"step": s.MS, "passes": float64(s.Passes), "output": s.TokensPerSecond})
 	}
 	for _, p := range c.Prefills {
-		t.Add([]string{"prompt", string(p.Mode), strconv.Itoa(p.Tokens), "0"}, map[string]float64{"time": p.MS, "prefill": p.TokensPerSecond})
+		t.Add([]string{"prompt", string(p.Mode), strconv.Itoa(p.Tokens), "0"},
+			map[string]float64{"time": p.MS, "prefill": p.TokensPerSecond})
 	}
 	for _, call := range c.Calls {
 		t.Add([]string{call.Name, string(call.Mode), "1", "0"}, map[string]float64{"time": call.MS})

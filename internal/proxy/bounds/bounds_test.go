@@ -44,7 +44,8 @@ func TestBoundsOfFields(t *testing.T) {
 		{"grammar_triggers", `[]`, `[{"type":2,"value":"(.*)*z"}]`},
 		{"chat_parser", `""`, `"x"`},
 		{"grammar", `"root ::= \"a\""`, `"root ::= \"a\"{3,1}"`},
-		{"grammar", fmt.Sprintf("%q", "root ::= "+strings.Repeat(`":(" `, 130)), fmt.Sprintf("%q", `root ::= "`+strings.Repeat(")", 21000)+`" `+strings.Repeat("(", 21000))},
+		{"grammar", fmt.Sprintf("%q", "root ::= "+strings.Repeat(`":(" `, 130)),
+			fmt.Sprintf("%q", `root ::= "`+strings.Repeat(")", 21000)+`" `+strings.Repeat("(", 21000))},
 		{"grammar", `""`, `["root"]`},
 		{"grammar", `null`, quoted(70_000)},
 		{"json_schema", `{"enum":["[["]}`, crossed},
@@ -52,7 +53,8 @@ func TestBoundsOfFields(t *testing.T) {
 		{"response_format", `{"type":"json_object","schema":{}}`, `{"type":"json_object","schema":` + crossed + `}`},
 		{"tools", list(45, example), `[{"type":"function","function":{"name":"f","parameters":` + crossed + `}}]`},
 		{"tools", `[{"name":"f","input_schema":{}}]`, `[{"name":"f","input_schema":` + crossed + `}]`},
-		{"tools", `[{"type":"function","name":"f","parameters":null}]`, `[{"type":"function","name":"f","parameters":` + crossed + `}]`},
+		{"tools", `[{"type":"function","name":"f","parameters":null}]`,
+			`[{"type":"function","name":"f","parameters":` + crossed + `}]`},
 		{"tools", list(128, `{}`), list(600, `{}`)},
 		{"messages", list(1024, `{"role":"user","content":"x"}`), list(1025, `{}`)},
 		{"messages", deep(100), deep(200)},
@@ -67,7 +69,8 @@ func TestBoundsOfFields(t *testing.T) {
 			}
 			err = b.Check(body, "")
 			var e *httpkit.Error
-			if refused != (err != nil) || refused && (!errors.As(err, &e) || e.Status != 400 || e.Param != c.key || !strings.Contains(e.Message, c.key)) {
+			if refused != (err != nil) || refused && (!errors.As(err, &e) || e.Status != 400 || e.Param != c.key ||
+				!strings.Contains(e.Message, c.key)) {
 				t.Errorf("%s: %.60s: %v", c.key, value, err)
 			}
 		}

@@ -16,11 +16,16 @@ var apis = []*API{Chat, Text, Responses, Native, Messages, Infill}
 // each of its events to a new one: they must agree, and what was JSON stays JSON.
 func FuzzRewrite(f *testing.F) {
 	for _, seed := range []string{
-		"data: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
-		"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\nevent: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"x\"}}\n\n",
-		"data: {\"content\":\"a\",\"stop\":false}\n\ndata: {\"content\":\"\\\"\",\"stop\":false}\n\ndata: {\"content\":\"\",\"stop\":true,\"timings\":{\"predicted_n\":2}}\n\n",
-		"data: {\"prompt_progress\":{\"total\":9,\"cache\":4,\"processed\":4},\"model\":\"x\"}\n\ndata: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
-		"data: {\"error\":{\"code\":500}}\n\n", ": comment\n\n", "data: {\n\n", "data: x\ndata: {}\n\n", "data: {\"model\":1}\r\n\r\n",
+		"data: {\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: " +
+			"{\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
+		"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\nevent: " +
+			"response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"x\"}}\n\n",
+		"data: {\"content\":\"a\",\"stop\":false}\n\ndata: {\"content\":\"\\\"\",\"stop\":false}\n\ndata: " +
+			"{\"content\":\"\",\"stop\":true,\"timings\":{\"predicted_n\":2}}\n\n",
+		"data: {\"prompt_progress\":{\"total\":9,\"cache\":4,\"processed\":4},\"model\":\"x\"}\n\ndata: " +
+			"{\"model\":\"x\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+		"data: {\"error\":{\"code\":500}}\n\n", ": comment\n\n", "data: {\n\n", "data: x\ndata: {}\n\n",
+		"data: {\"model\":1}\r\n\r\n",
 	} {
 		for i := range apis {
 			f.Add(uint8(i), []byte(seed))
@@ -45,7 +50,8 @@ func FuzzRewrite(f *testing.F) {
 				t.Fatalf("%q became %q (%d) in a stream and %q (%d) alone", event, got, kind, want, wantKind)
 			}
 			_, before, ok := sse.Data(bytes.TrimRight(event, "\r\n"))
-			if _, after, still := sse.Data(bytes.TrimRight(got, "\r\n")); ok && json.Valid(before) && kind == Data && !(still && json.Valid(after)) {
+			if _, after, still := sse.Data(bytes.TrimRight(got, "\r\n")); ok && json.Valid(before) && kind == Data &&
+				!(still && json.Valid(after)) {
 				t.Fatalf("%q became %q, which is no JSON", event, got)
 			}
 		}

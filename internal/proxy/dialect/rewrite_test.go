@@ -86,7 +86,8 @@ func TestEventsOfResponses(t *testing.T) {
 	if u := w.Tally.Usage(); u.Prompt != 8 || u.Cached != 5 || u.Completion != 3 {
 		t.Errorf("counted %+v", u)
 	}
-	got, kind := w.Rewrite([]byte("event: error\ndata: {\"type\":\"error\",\"error\":{\"code\":500,\"message\":\"m\",\"type\":\"server_error\"}}\n\n"))
+	got, kind := w.Rewrite([]byte("event: error\ndata: " +
+		"{\"type\":\"error\",\"error\":{\"code\":500,\"message\":\"m\",\"type\":\"server_error\"}}\n\n"))
 	if want := "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"param\":null,\"code\":null},\"type\":\"error\",\"code\":\"\",\"message\":\"m\"}\n\n"; string(got) != want || kind != Failed {
 		t.Errorf("an error became %q, kind %d", got, kind)
 	}

@@ -48,15 +48,18 @@ func TestVerdicts(t *testing.T) {
 		want    []Verdict
 		suspect bool
 	}{
-		"ends two workers":            {[]run{{crash, false, 0}, {crash, false, 0}}, []Verdict{RunAgain, Convict}, true},
-		"ends two in mid-answer":      {[]run{{crash, true, 0}, {crash, true, 0}}, []Verdict{RunAgain, Convict}, false},
-		"workers ended from outside":  {[]run{{outside, false, 0}, {outside, true, 0}, {outside, false, 0}, {outside, false, 0}}, []Verdict{RunAgain, RunAgain, RunAgain, GiveUp}, false},
-		"a suspect meets an operator": {[]run{{crash, false, 0}, {outside, false, 0}, {crash, false, 0}}, []Verdict{RunAgain, RunAgain, Convict}, true},
+		"ends two workers":       {[]run{{crash, false, 0}, {crash, false, 0}}, []Verdict{RunAgain, Convict}, true},
+		"ends two in mid-answer": {[]run{{crash, true, 0}, {crash, true, 0}}, []Verdict{RunAgain, Convict}, false},
+		"workers ended from outside": {[]run{{outside, false, 0}, {outside, true, 0}, {outside, false, 0},
+			{outside, false, 0}}, []Verdict{RunAgain, RunAgain, RunAgain, GiveUp}, false},
+		"a suspect meets an operator": {[]run{{crash, false, 0}, {outside, false, 0}, {crash, false, 0}},
+			[]Verdict{RunAgain, RunAgain, Convict}, true},
 		"taken along twice, then alone": {
 			[]run{{crash, true, 1}, {crash, true, 2}, {crash, true, 3}, {crash, true, 4 * time.Minute}},
 			[]Verdict{RunAgain, RunAgain, RunAgain, Convict}, false,
 		},
-		"answers that are none": {[]run{{broken, false, 0}, {broken, false, 0}, {broken, false, 0}, {broken, false, 0}}, []Verdict{RunAgain, RunAgain, RunAgain, GiveUp}, false},
+		"answers that are none": {[]run{{broken, false, 0}, {broken, false, 0}, {broken, false, 0}, {broken, false, 0}},
+			[]Verdict{RunAgain, RunAgain, RunAgain, GiveUp}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var so Runs
