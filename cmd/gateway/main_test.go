@@ -128,7 +128,7 @@ func (g *gatewayProcess) dump() {
 func (g *gatewayProcess) wait(what string, fits func(line map[string]any) bool) map[string]any {
 	g.t.Helper()
 	limit := time.After(time.Minute)
-	for from := 0; ; {
+	for from, over := 0, false; ; {
 		g.mu.Lock()
 		lines, wake := g.lines[from:], g.wake
 		from = len(g.lines)
@@ -138,14 +138,13 @@ func (g *gatewayProcess) wait(what string, fits func(line map[string]any) bool) 
 				return line
 			}
 		}
+		if over {
+			g.t.Fatalf("the gateway ended without saying %q", what)
+		}
 		select {
 		case <-wake:
-		case <-g.exited:
-			select { // what it wrote last may still be on its way
-			case <-wake:
-			case <-limit:
-				g.t.Fatalf("the gateway ended without saying %q", what)
-			}
+		case <-g.drained: // what it wrote last has been read
+			over = true
 		case <-limit:
 			g.t.Fatalf("the gateway did not say %q within a minute", what)
 		}
