@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// The effects of the state. All are called by its owner.
+// calls makes the pool's own calls of workers: it is the effects of the state, whose owner
+// calls them.
+type calls struct{ *Pool }
 
-var _ effects = (*Pool)(nil)
+var _ effects = calls{}
 
 // call runs one of the pool's own calls of a worker in the background, but none
 // any more once the state is closed, so that Close can wait for all.
-func (p *Pool) call(f func(ctx context.Context)) {
+func (p calls) call(f func(ctx context.Context)) {
 	if p.state.closing {
 		return
 	}
@@ -23,9 +25,9 @@ func (p *Pool) call(f func(ctx context.Context)) {
 }
 
 // wake may leave a call of an earlier time behind, which does no harm.
-func (p *Pool) wake(after time.Duration) { p.timer.Reset(after) }
+func (p calls) wake(after time.Duration) { p.timer.Reset(after) }
 
-func (p *Pool) swap(m *member, target Target) {
+func (p calls) swap(m *member, target Target) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
 		begun := p.now()
@@ -37,7 +39,7 @@ func (p *Pool) swap(m *member, target Target) {
 	})
 }
 
-func (p *Pool) erase(l *Lease, slots []int) {
+func (p calls) erase(l *Lease, slots []int) {
 	p.call(func(ctx context.Context) {
 		var err error
 		for _, slot := range slots {
@@ -49,7 +51,7 @@ func (p *Pool) erase(l *Lease, slots []int) {
 	})
 }
 
-func (p *Pool) probe(m *member) {
+func (p calls) probe(m *member) {
 	gen, r := m.gen, m.up
 	p.call(func(ctx context.Context) {
 		err := p.patiently(ctx, func(ctx context.Context) error {
@@ -79,12 +81,12 @@ func awaitEnd(ctx context.Context, r Runner) {
 	}
 }
 
-func (p *Pool) kill(m *member, cause string) { m.up.Kill(cause) }
+func (p calls) kill(m *member, cause string) { m.up.Kill(cause) }
 
-func (p *Pool) end(m *member) { close(m.ended) }
+func (p calls) end(m *member) { close(m.ended) }
 
 // begin may find the signal of an earlier time, which serves as well.
-func (p *Pool) begin(m *member) {
+func (p calls) begin(m *member) {
 	select {
 	case m.begin <- struct{}{}:
 	default:

@@ -11,7 +11,7 @@ import (
 // long as it fails because this process has no file left for a connection: a worker
 // that was not asked is not at fault, and must not be ended for it. Each try has the
 // call timeout, which the dial spends waiting; the pool's end is the last one's.
-func (p *Pool) patiently(ctx context.Context, ask func(ctx context.Context) error) error {
+func (p calls) patiently(ctx context.Context, ask func(ctx context.Context) error) error {
 	for {
 		err := ask(ctx)
 		if !errors.Is(err, upstream.ErrStarved) || p.ctx.Err() != nil {

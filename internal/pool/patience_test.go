@@ -19,7 +19,7 @@ func TestNoFileIsNobodysFault(t *testing.T) {
 	starved, refused := fmt.Errorf("call: %w", upstream.ErrStarved), errors.New("refused")
 	for _, want := range []error{nil, refused} {
 		tries := 0
-		err := p.patiently(ctx, func(ctx context.Context) error {
+		err := calls{p}.patiently(ctx, func(ctx context.Context) error {
 			if tries++; tries < 4 {
 				return starved
 			}
@@ -30,7 +30,7 @@ func TestNoFileIsNobodysFault(t *testing.T) {
 		}
 	}
 	tries := 0
-	err := p.patiently(ctx, func(context.Context) error {
+	err := calls{p}.patiently(ctx, func(context.Context) error {
 		if tries++; tries == 3 {
 			cancel()
 		}

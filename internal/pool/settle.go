@@ -22,7 +22,7 @@ const (
 
 // settle has no bound: a request that nobody can stop goes on as long as it likes
 // while its worker gives signs of life.
-func (p *Pool) settle(l *Lease, early bool) {
+func (p calls) settle(l *Lease, early bool) {
 	if p.state.closing {
 		return
 	}
@@ -43,7 +43,7 @@ func (p *Pool) settle(l *Lease, early bool) {
 // awaitIdle blocks until the lease's slots have settled, its process has ended or
 // the pool is closed. The error says that the worker has not told of its slots for
 // the call timeout.
-func (p *Pool) awaitIdle(l *Lease, s settling) error {
+func (p calls) awaitIdle(l *Lease, s settling) error {
 	heard := p.now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -33,7 +33,7 @@ var bounds = map[string]bound{
 	"internal/catalog/records": {71, 1},
 	"internal/config":          {31, 13},
 	"internal/fetch":           {33, 2},
-	"internal/pool":            {38, 8},
+	"internal/pool":            {37, 6},
 	"internal/proxy":           {27, 1},
 	"internal/proxy/bounds":    {20, 1},
 	"internal/proxy/dialect":   {66, 1},
