@@ -54,7 +54,7 @@ test('@anthropic-ai/sdk | /v1/messages | tools: called, whole and streamed, and 
 
 test('@anthropic-ai/sdk | /v1/messages | structured output: of a schema', async () => {
   const message = await client.messages.create({
-    model: 'coding', messages, max_tokens: 64, output_config: { format: { type: 'json_schema', schema: citySchema } },
+    model: 'coding', messages, max_tokens: 64, temperature: 0, output_config: { format: { type: 'json_schema', schema: citySchema } },
   });
   assert.ok(cities.includes(JSON.parse(message.content[0].text).city));
 });

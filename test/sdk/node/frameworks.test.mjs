@@ -34,7 +34,7 @@ test('ai (Vercel) | /v1/chat/completions | tools: called, and answered', async (
 });
 
 test('ai (Vercel) | /v1/chat/completions | structured output: of a schema', async () => {
-  const { object } = await generateObject({ model: provider('demo'), schema: cityShape, prompt: question, maxRetries: 0 });
+  const { object } = await generateObject({ model: provider('demo'), schema: cityShape, prompt: question, temperature: 0, maxRetries: 0 });
   assert.ok(cities.includes(object.city));
 });
 

@@ -66,7 +66,7 @@ test('openai (Node) | /v1/chat/completions | tools: called, whole and streamed, 
 
 test('openai (Node) | /v1/chat/completions | structured output: of a schema', async () => {
   const answer = await client.chat.completions.create({
-    model: 'coding', messages, max_tokens: 64,
+    model: 'coding', messages, max_tokens: 64, temperature: 0,
     response_format: { type: 'json_schema', json_schema: { name: 'city', strict: true, schema: citySchema } },
   });
   assert.ok(cities.includes(JSON.parse(answer.choices[0].message.content).city));

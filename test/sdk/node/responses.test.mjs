@@ -43,7 +43,7 @@ test('openai (Node) | /v1/responses | tools: called and answered', async () => {
 
 test('openai (Node) | /v1/responses | structured output: of a schema', async () => {
   const response = await client.responses.create({
-    model: 'coding', input: question, max_output_tokens: 64,
+    model: 'coding', input: question, max_output_tokens: 64, temperature: 0,
     text: { format: { type: 'json_schema', name: 'city', strict: true, schema: citySchema } },
   });
   assert.ok(cities.includes(JSON.parse(response.output_text).city));
