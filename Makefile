@@ -69,7 +69,12 @@ fuzz: llama-server ## Send generated requests to a real worker (FUZZ=10m is how 
 # Each of Go's fuzz targets in turn; FUZZ=5m is how long each.
 .PHONY: fuzz-parsers
 fuzz-parsers: ## Fuzz everything that reads what strangers send, a minute each
-	@grep -rl --include='*_test.go' '^func Fuzz' internal bench | xargs -n 1 dirname | sort -u | while read -r dir; do 		for target in $$(grep -h -o '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go | cut -d ' ' -f 2); do 			echo "fuzz: $$dir $$target"; 			go test -C "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZ),1m) . || exit 1; 		done; 	done
+	@grep -rl --include='*_test.go' '^func Fuzz' internal bench | xargs -n 1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -h -o '^func Fuzz[A-Za-z]*' "$$dir"/*_test.go | cut -d ' ' -f 2); do \
+			echo "fuzz: $$dir $$target"; \
+			go test -C "$$dir" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(or $(FUZZ),1m) . || exit 1; \
+		done; \
+	done
 
 # On a GPU, and with models of other sizes, run it by hand: docs/benchmarks.md.
 .PHONY: bench

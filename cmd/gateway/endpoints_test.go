@@ -201,7 +201,7 @@ func TestStreamsAreLlamaServersOwn(t *testing.T) {
 	bare := llamatest.Start(t, nil, "--parallel", "2", "--ctx-size", "2048", "--cache-ram", "0")
 	for _, way := range ways {
 		if way.name == "messages" {
-			continue // translated; see internal/anthropic
+			continue // translated; see internal/proxy/anthropic
 		}
 		for _, progress := range []bool{false, true} {
 			body := way.body("demo", "What do you know of streams?")

@@ -42,11 +42,11 @@ import (
 //  8. The heir says when its first worker is ready. The gateway has the service manager know
 //     it, and says so; the heir tells the service manager that it is ready.
 //  9. When its last request has ended the gateway ends its last worker, tells what is left,
-//     and ends when the heir has taken that. The heir starts the workers that it lacks, and lets bytes of adapters be
-//     deleted that a worker of the other might have opened.
+//     and ends when the heir has taken that. The heir starts the workers that it lacks, and
+//     lets bytes of adapters be deleted that a worker of the other might have opened.
 //
 // A gateway that is killed meanwhile tells no end: the heir waits until its processes are
-// gone, and starts all workers. If the heir ends first, nobody has the ports any more: the
+// gone, for lastBreath at most, and starts all workers. If the heir ends first, nobody has the ports any more: the
 // gateway ends what it has, writes by itself into the state what usage the heir has not
 // taken, if no other gateway has that, and ends with an error. An heir that is killed loses
 // what it has taken and not written, on a full disk alone; one that is killed between
