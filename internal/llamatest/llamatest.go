@@ -197,7 +197,9 @@ func (s *Server) Do(method, path string, body any) (status int, answer []byte, e
 // Open makes one request and returns the answer as it comes.
 func (s *Server) Open(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var payload io.Reader = http.NoBody
-	if body != nil {
+	if raw, is := body.([]byte); is {
+		payload = bytes.NewReader(raw)
+	} else if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return nil, err
