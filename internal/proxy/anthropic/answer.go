@@ -3,6 +3,7 @@ package anthropic
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 )
 
@@ -212,6 +213,9 @@ func (s *Stream) close() {
 	if s.open == "" {
 		return
 	}
+	if s.open == "thinking" { // nothing here is signed, but clients wait for it
+		s.delta(map[string]string{"type": "signature_delta", "signature": ""})
+	}
 	s.event("content_block_stop", map[string]any{"index": s.index})
 	s.open = ""
 	s.index++
@@ -235,6 +239,18 @@ var errorTypes = map[int]string{
 	413: "request_too_large", 429: "rate_limit_error", 503: "overloaded_error", 504: "timeout_error",
 }
 
+// tooLong is how llama-server, and the gateway, say that a prompt does not fit.
+var tooLong = regexp.MustCompile(`^request \((?:at least )?(\d+) tokens\) exceeds the available context size \((\d+) tokens\)`)
+
+// inItsWords returns an error's message as Anthropic has it where clients act on the words: of
+// a prompt that is too long they make a shorter one.
+func inItsWords(message string) string {
+	if m := tooLong.FindStringSubmatch(message); m != nil {
+		return "prompt is too long: " + m[1] + " tokens > " + m[2] + " maximum"
+	}
+	return message
+}
+
 // Error renders an error as the Messages API does, for an answer of that status.
 func Error(status int, message, requestID string) []byte {
 	kind := errorTypes[status]
@@ -247,6 +263,6 @@ func Error(status int, message, requestID string) []byte {
 	}
 	return encode(map[string]any{
 		"type": "error", "request_id": requestID,
-		"error": map[string]string{"type": kind, "message": message},
+		"error": map[string]string{"type": kind, "message": inItsWords(message)},
 	})
 }

@@ -42,7 +42,7 @@ func TestRequests(t *testing.T) {
 		`{"model":"m","max_tokens":5,"top_k":3,"min_p":0.10,"big":12345678901234567890,"metadata":{"user_id":"u"},"n":3,"stream":true,
 			"system":[{"type":"text","text":"Be"},{"type":"text","text":"brief","cache_control":{"type":"ephemeral"}}],"stop_sequences":["x"],
 			"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"assistant","content":"c"}]}`: `{"model":"m","max_tokens":5,"top_k":3,"min_p":0.10,"big":12345678901234567890,"stream":true,"stream_options":{"include_usage":true},"stop":["x"],
-			"messages":[{"role":"system","content":"Be\nbrief"},{"role":"user","content":"a\nb"},{"role":"assistant","content":"c"}]}`,
+			"messages":[{"role":"system","content":"Bebrief"},{"role":"user","content":"a\nb"},{"role":"assistant","content":"c"}]}`,
 
 		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"What?"},
 			{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}},{"type":"image","source":{"type":"url","url":"https://x/y"}}]}]}`: `{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"What?"},
@@ -61,8 +61,39 @@ func TestRequests(t *testing.T) {
 		`{"max_tokens":5,"output_config":{"effort":"low","format":{"type":"json_schema","schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"reasoning_effort":"low",
 			"response_format":{"type":"json_schema","json_schema":{"name":"output","strict":true,"schema":{"type":"object"}}},"messages":[{"role":"user","content":"Do"}]}`,
 
-		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"f"},"thinking":{"type":"enabled","budget_tokens":9},"chat_template_kwargs":{"x":1},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"f","description":""}}],"tool_choice":{"type":"function","function":{"name":"f"}},
+		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"f"},"thinking":{"type":"enabled","budget_tokens":9},"chat_template_kwargs":{"x":1},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"f","description":""}}],"tool_choice":"required","thinking_budget_tokens":9,
 			"chat_template_kwargs":{"x":1,"enable_thinking":true},"messages":[{"role":"user","content":"Do"}]}`,
+
+		// One that is forced is the only one.
+		`{"max_tokens":5,"tools":[{"name":"f"},{"name":"g","description":"d"}],"tool_choice":{"type":"tool","name":"g"},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"g","description":"d"}}],"tool_choice":"required","messages":[{"role":"user","content":"Do"}]}`,
+
+		// Without a bound llama-server has its own.
+		`{"messages":[{"role":"user","content":"Hi"}]}`: `{"max_tokens":4096,"messages":[{"role":"user","content":"Hi"}]}`,
+
+		// What changes with each request of Claude Code is left out.
+		`{"max_tokens":5.0,"system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1; cch=36ee5;"},{"type":"text","text":"You are"}],"messages":[{"role":"user","content":"Hi"}]}`: `{"max_tokens":5.0,"messages":[{"role":"system","content":"x-anthropic-billing-header: cc_version=2.1; cch=fffff;You are"},{"role":"user","content":"Hi"}]}`,
+		`{"max_tokens":5,"system":"say cch=36ee5;","messages":[{"role":"user","content":"Hi"}]}`:                                                                                                     `{"max_tokens":5,"messages":[{"role":"system","content":"say cch=36ee5;"},{"role":"user","content":"Hi"}]}`,
+
+		// What one side says in turn is one message.
+		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},{"role":"system","content":"s"},
+			{"role":"assistant","content":"c"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f"}]},
+			{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":"r"}]},{"role":"user","content":"d"}]}`: `{"max_tokens":5,"messages":[{"role":"user","content":"a\nb"},{"role":"system","content":"s"},
+			{"role":"assistant","content":"c","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+			{"role":"tool","tool_call_id":"1","content":"r"},{"role":"user","content":"d"}]}`,
+		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"image","source":{"type":"url","url":"u"}}]}]}`: `{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}}]}]}`,
+
+		// Results of tools are texts, pictures, documents, findings and references.
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[
+			{"type":"text","text":"see"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"QUJD"}}]},
+			{"type":"tool_result","tool_use_id":"2","content":[{"type":"document","title":"T","source":{"type":"text","media_type":"text/plain","data":"D"}},
+			{"type":"search_result","source":"https://x","title":"F","content":[{"type":"text","text":"found"}]},{"type":"tool_reference","tool_name":"g"}]},
+			{"type":"document","source":{"type":"content","content":[{"type":"text","text":"E"}]}}]}]}`: `{"max_tokens":5,"messages":[
+			{"role":"tool","tool_call_id":"1","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"data:image/png;base64,QUJD"}}]},
+			{"role":"tool","tool_call_id":"2","content":"T\nDF\nhttps://x\nfoundg"},{"role":"user","content":"E"}]}`,
+
+		// What ran at Anthropic in an earlier turn is left out.
+		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"server_tool_use","id":"1","name":"web_search","input":{}},
+			{"type":"web_search_tool_result","tool_use_id":"1","content":[]},{"type":"text","text":"b"}]},{"role":"user","content":"c"}]}`: `{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"}]}`,
 	} {
 		got, err := chat(t, body)
 		if err != nil {
@@ -76,23 +107,26 @@ func TestRequests(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	for body, field := range map[string]string{
 		`{"max_tokens":5}`: "messages",
-		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`:                                                   "messages[0].content",
-		`{"max_tokens":5,"messages":[]}`:                                                                                 "messages",
-		`{"max_tokens":5,"messages":"Hi"}`:                                                                               "messages",
-		`{"messages":[{"role":"user","content":"Hi"}]}`:                                                                  "max_tokens",
-		`{"max_tokens":1.5,"messages":[{"role":"user","content":""}]}`:                                                   "max_tokens",
-		`{"max_tokens":5,"messages":[{"role":"system","content":"Hi"}]}`:                                                 "messages[0].role",
-		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"document"}]}]}`:                                  "messages[0].content[0].type",
-		`{"max_tokens":5,"messages":[{"role":"assistant","content":[{"type":"image"}]}]}`:                                "messages[0].content[0].type",
-		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"file"}}]}]}`:            "messages[0].content[0].source",
-		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image"}]}]}`:                                     "messages[0].content[0].source",
-		`{"max_tokens":5,"tools":[{"type":"web_search_20250305","name":"s"}],"messages":[{"role":"user","content":""}]}`: "tools[0].type",
-		`{"max_tokens":5,"tools":[{"input_schema":{}}],"messages":[{"role":"user","content":""}]}`:                       "tools[0].name",
-		`{"max_tokens":5,"tool_choice":{"type":"some"},"messages":[{"role":"user","content":""}]}`:                       "tool_choice.type",
-		`{"max_tokens":5,"tool_choice":"auto","messages":[{"role":"user","content":""}]}`:                                "tool_choice",
-		`{"max_tokens":5,"output_config":{"format":{"type":"xml"}},"messages":[{"role":"user","content":""}]}`:           "output_config.format",
-		`{"max_tokens":5,"output_config":7,"messages":[{"role":"user","content":""}]}`:                                   "output_config",
-		`{"max_tokens":5,"thinking":true,"messages":[{"role":"user","content":""}]}`:                                     "thinking",
+		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`: "messages[0].content",
+		`{"max_tokens":5,"messages":[]}`:                               "messages",
+		`{"max_tokens":5,"messages":"Hi"}`:                             "messages",
+		`{"max_tokens":0,"messages":[{"role":"user","content":"Hi"}]}`: "max_tokens",
+		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"g"},"messages":[{"role":"user","content":""}]}`:                                                                               "tool_choice.name",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"QQ"}}]}]}]}`: "messages[0].content[0].content[0].source",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"smell"}]}]}]}`:                                                                          "messages[0].content[0].content[0].type",
+		`{"max_tokens":1.5,"messages":[{"role":"user","content":""}]}`:                                                                                                                                             "max_tokens",
+		`{"max_tokens":5,"messages":[{"role":"narrator","content":"Hi"}]}`:                                                                                                                                         "messages[0].role",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"document"}]}]}`:                                                                                                                            "messages[0].content[0].source",
+		`{"max_tokens":5,"messages":[{"role":"assistant","content":[{"type":"image"}]}]}`:                                                                                                                          "messages[0].content[0].type",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"file"}}]}]}`:                                                                                                      "messages[0].content[0].source",
+		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"image"}]}]}`:                                                                                                                               "messages[0].content[0].source",
+		`{"max_tokens":5,"tools":[{"type":"web_search_20250305","name":"s"}],"messages":[{"role":"user","content":""}]}`:                                                                                           "tools[0].type",
+		`{"max_tokens":5,"tools":[{"input_schema":{}}],"messages":[{"role":"user","content":""}]}`:                                                                                                                 "tools[0].name",
+		`{"max_tokens":5,"tool_choice":{"type":"some"},"messages":[{"role":"user","content":""}]}`:                                                                                                                 "tool_choice.type",
+		`{"max_tokens":5,"tool_choice":"auto","messages":[{"role":"user","content":""}]}`:                                                                                                                          "tool_choice",
+		`{"max_tokens":5,"output_config":{"format":{"type":"xml"}},"messages":[{"role":"user","content":""}]}`:                                                                                                     "output_config.format",
+		`{"max_tokens":5,"output_config":7,"messages":[{"role":"user","content":""}]}`:                                                                                                                             "output_config",
+		`{"max_tokens":5,"thinking":true,"messages":[{"role":"user","content":""}]}`:                                                                                                                               "thinking",
 	} {
 		_, err := chat(t, body)
 		var wrong *RequestError
@@ -143,6 +177,7 @@ func TestStreams(t *testing.T) {
 		`{"type":"message_start","message":{"id":"msg_7","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}`,
 		`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`,
 		`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}`,
+		`{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":""}}`,
 		`{"type":"content_block_stop","index":0}`,
 		`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}`,
 		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"I"}}`,
@@ -180,5 +215,47 @@ func TestErrors(t *testing.T) {
 	} {
 		same(t, Error(status, "m", "req_1"),
 			`{"type":"error","request_id":"req_1","error":{"type":"`+kind+`","message":"m"}}`)
+	}
+}
+
+// TestTooLong: clients make a shorter prompt when they read Anthropic's words.
+func TestTooLong(t *testing.T) {
+	for said, want := range map[string]string{
+		"request (6004 tokens) exceeds the available context size (2048 tokens), try increasing it": "prompt is too long: " +
+			"6004 tokens > 2048 maximum",
+		"request (at least 9 tokens) exceeds the available context size (8 tokens)": "prompt is too long: " +
+			"9 tokens > 8 maximum",
+		"another": "another",
+	} {
+		same(t, Error(400, said, "r"),
+			`{"type":"error","request_id":"r","error":{"type":"invalid_request_error","message":"`+want+`"}}`)
+	}
+}
+
+// TestClientTools have the schemas that Anthropic's models know.
+func TestClientTools(t *testing.T) {
+	got, err := chat(t, `{"max_tokens":5,"messages":[{"role":"user","content":"a"}],"tools":[{"type":"bash_20250124","name":"bash"},
+		{"type":"text_editor_20250728","name":"str_replace_based_edit_tool"},{"type":"computer_20250124","name":"computer","display_width_px":9}]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body struct {
+		Tools []struct {
+			Function struct {
+				Name, Description string
+				Parameters        struct {
+					Properties map[string]struct{ Type string }
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(got, &body); err != nil || len(body.Tools) != 3 {
+		t.Fatalf("%v: %s", err, got)
+	}
+	for i, field := range []string{"command", "path", "action"} {
+		f := body.Tools[i].Function
+		if f.Parameters.Properties[field].Type == "" || f.Description == "" || f.Name == "" {
+			t.Errorf("%+v has no %s", f, field)
+		}
 	}
 }

@@ -5,8 +5,10 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -51,7 +53,10 @@ type block struct {
 	Type      string          `json:"type"`
 	Text      string          `json:"text"`
 	Thinking  string          `json:"thinking"`
-	Source    *source         `json:"source"`
+	Source    *source         `json:"-"`
+	SourceRaw json.RawMessage `json:"source"` // an object, or of a search result a string
+	Title     string          `json:"title"`
+	ToolName  string          `json:"tool_name"`
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
 	Input     json.RawMessage `json:"input"`
@@ -60,19 +65,24 @@ type block struct {
 	IsError   bool            `json:"is_error"`
 }
 
-// source is an image.
-type source struct {
-	Type      string `json:"type"`
-	MediaType string `json:"media_type"`
-	Data      string `json:"data"`
-	URL       string `json:"url"`
+func (b *block) UnmarshalJSON(text []byte) error {
+	type plain block // without this method
+	if err := rawjson.Unmarshal(text, (*plain)(b)); err != nil {
+		return err
+	}
+	if bytes.HasPrefix(b.SourceRaw, []byte{'{'}) {
+		return rawjson.Unmarshal(b.SourceRaw, &b.Source)
+	}
+	return nil
 }
 
-type tool struct {
-	Type        string          `json:"type"`
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Schema      json.RawMessage `json:"input_schema"`
+// source is an image, or a document.
+type source struct {
+	Type      string  `json:"type"`
+	MediaType string  `json:"media_type"`
+	Data      string  `json:"data"`
+	URL       string  `json:"url"`
+	Content   content `json:"content"`
 }
 
 // chatMessage is a message in OpenAI's terms.
@@ -111,6 +121,10 @@ var messagesOnly = []string{
 	"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl",
 }
 
+// defaultTokens bounds an answer to a request without a bound, which Anthropic would refuse:
+// it is llama-server's.
+const defaultTokens = 4096
+
 // Chat returns the body of a chat completion that asks for the same. Fields that
 // neither API gives another meaning stay as they are. The error is a
 // *RequestError.
@@ -120,7 +134,7 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		system   content
 		tools    []tool
 		choice   *toolChoice
-		limit    int
+		limit    *float64
 		stream   bool
 	}
 	for _, f := range []struct {
@@ -135,7 +149,7 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	if len(r.messages) == 0 {
 		return nil, wrong("messages", "at least one message is required")
 	}
-	if r.limit < 1 {
+	if r.limit != nil && (*r.limit < 1 || *r.limit != math.Trunc(*r.limit)) {
 		return nil, wrong("max_tokens", "must be a whole number of at least 1")
 	}
 	messages, err := chatMessages(r.system, r.messages)
@@ -150,6 +164,9 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		edits = slices.DeleteFunc(edits, func(e rawjson.Edit) bool { return e.Key == key })
 		edits = append(edits, rawjson.Edit{Key: key, Value: encode(value)})
 	}
+	if r.limit == nil {
+		set("max_tokens", defaultTokens)
+	}
 	if stop, ok := body.Raw("stop_sequences"); ok {
 		set("stop", stop)
 	}
@@ -160,7 +177,7 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		}
 		set("tools", tools)
 	}
-	if err := r.choice.apply(set); err != nil {
+	if err := r.choice.apply(r.tools, set); err != nil {
 		return nil, err
 	}
 	if err := thinking(body, set); err != nil {
@@ -175,10 +192,11 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	return body.Apply(edits...), nil
 }
 
-// thinking turns reasoning on or off, for templates that can.
+// thinking turns reasoning on or off, for templates that can, and bounds it.
 func thinking(body rawjson.Object, set func(key string, value any)) error {
 	var t struct {
-		Type string `json:"type"`
+		Type   string   `json:"type"`
+		Budget *float64 `json:"budget_tokens"`
 	}
 	given, err := body.Decode("thinking", &t)
 	if err != nil {
@@ -186,6 +204,9 @@ func thinking(body rawjson.Object, set func(key string, value any)) error {
 	}
 	if !given {
 		return nil
+	}
+	if t.Type == "enabled" && t.Budget != nil {
+		set("thinking_budget_tokens", *t.Budget)
 	}
 	kwargs, ok := body.Raw("chat_template_kwargs")
 	if !ok || string(kwargs) == "null" {
@@ -228,55 +249,9 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 	return nil
 }
 
-// toolChoice says whether and which tools are used.
-type toolChoice struct {
-	Type     string `json:"type"`
-	Name     string `json:"name"`
-	OneAtMax bool   `json:"disable_parallel_tool_use"`
-}
-
-func (t *toolChoice) apply(set func(key string, value any)) error {
-	if t == nil {
-		return nil
-	}
-	switch t.Type {
-	case "auto", "none":
-		set("tool_choice", t.Type)
-	case "any":
-		set("tool_choice", "required")
-	case "tool":
-		set("tool_choice", map[string]any{"type": "function", "function": map[string]string{"name": t.Name}})
-	default:
-		return wrong("tool_choice.type", "must be auto, any, tool or none")
-	}
-	if t.OneAtMax {
-		set("parallel_tool_calls", false)
-	}
-	return nil
-}
-
-func chatTools(tools []tool) ([]any, error) {
-	list := make([]any, len(tools))
-	for i, t := range tools {
-		if t.Type != "" && t.Type != "custom" {
-			return nil, wrong(fmt.Sprintf("tools[%d].type", i),
-				"%q runs at Anthropic, and is not to be had here", t.Type)
-		}
-		if t.Name == "" {
-			return nil, wrong(fmt.Sprintf("tools[%d].name", i), "is required")
-		}
-		function := map[string]any{"name": t.Name, "description": t.Description}
-		if len(t.Schema) > 0 {
-			function["parameters"] = t.Schema
-		}
-		list[i] = map[string]any{"type": "function", "function": function}
-	}
-	return list, nil
-}
-
 func chatMessages(system content, messages []message) ([]chatMessage, error) {
 	var list []chatMessage
-	if text := system.text(); text != "" {
+	if text := system.prompt(); text != "" {
 		list = append(list, chatMessage{Role: "system", Content: text})
 	}
 	for i, m := range messages {
@@ -288,15 +263,83 @@ func chatMessages(system content, messages []message) ([]chatMessage, error) {
 			more, err = fromUser(m.Content, at)
 		case "assistant":
 			more, err = fromAssistant(m.Content, at)
+		case "system": // which is none of Anthropic's roles, and sent all the same
+			more = []chatMessage{{Role: "system", Content: m.Content.prompt()}}
 		default:
 			err = wrong(at+".role", "must be user or assistant")
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, more...)
+		list = join(list, more)
 	}
 	return list, nil
+}
+
+// join appends messages. What one side says in turn is one message, as it is to Anthropic's
+// models: templates of chats may take no other order than one of each.
+func join(list, more []chatMessage) []chatMessage {
+	if len(list) == 0 || len(more) == 0 {
+		return append(list, more...)
+	}
+	last, next := &list[len(list)-1], more[0]
+	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" {
+		return append(list, more...)
+	}
+	last.Content = both(last.Content, next.Content)
+	last.Reasoning += next.Reasoning
+	last.ToolCalls = append(last.ToolCalls, next.ToolCalls...)
+	return append(list, more[1:]...)
+}
+
+// both is the content of two messages as one: a string, or parts if either has some.
+func both(a, b any) any {
+	if a == nil || b == nil {
+		return cmp.Or(a, b)
+	}
+	first, plain := a.(string)
+	second, plainToo := b.(string)
+	if plain && plainToo {
+		return first + "\n" + second
+	}
+	return append(parts(a), parts(b)...)
+}
+
+func parts(content any) []chatPart {
+	if text, is := content.(string); is {
+		return []chatPart{{Type: "text", Text: text}}
+	}
+	list, _ := content.([]chatPart)
+	return list
+}
+
+// prompt returns the text of all blocks of a system prompt, as llama-server reads it.
+func (c content) prompt() string {
+	var all strings.Builder
+	for _, b := range c {
+		if b.Type == "text" {
+			all.WriteString(steady(b.Text))
+		}
+	}
+	return all.String()
+}
+
+// billing begins the block that Claude Code puts before its system prompt.
+const billing = "x-anthropic-billing-header:"
+
+// steady returns a text of a system prompt without what changes with every request, in the
+// way of llama-server: the digits after "cch=" of the block that begins with billing are
+// all "f". Otherwise no prompt would be like the one before.
+func steady(text string) string {
+	if !strings.HasPrefix(text, billing) {
+		return text
+	}
+	before, rest, found := strings.Cut(text, "cch=")
+	digits, after, ends := strings.Cut(rest, ";")
+	if !found || !ends || strings.Trim(digits, "0123456789abcdefABCDEF") != "" {
+		return text
+	}
+	return before + "cch=" + strings.Repeat("f", len(digits)) + ";" + after
 }
 
 // text returns the text of all blocks.
@@ -325,13 +368,17 @@ func fromUser(blocks content, at string) (list []chatMessage, err error) {
 			}
 			parts = append(parts, image)
 		case "tool_result":
-			text := b.Content.text()
-			if b.IsError {
-				text = "Error: " + text
+			result, err := b.result(fmt.Sprintf("%s.content[%d]", at, i))
+			if err != nil {
+				return nil, err
 			}
-			list = append(list, chatMessage{Role: "tool", ToolCallID: b.ToolUseID, Content: text})
+			list = append(list, chatMessage{Role: "tool", ToolCallID: b.ToolUseID, Content: result})
 		default:
-			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)
+			text, err := b.words(fmt.Sprintf("%s.content[%d]", at, i))
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, chatPart{Type: "text", Text: text})
 		}
 	}
 	switch {
@@ -341,11 +388,74 @@ func fromUser(blocks content, at string) (list []chatMessage, err error) {
 	default:
 		return list, nil
 	}
-	text := slices.IndexFunc(parts, func(p chatPart) bool { return p.Type != "text" }) < 0
-	if text {
-		return append(list, chatMessage{Role: "user", Content: blocks.text()}), nil
+	return append(list, chatMessage{Role: "user", Content: plainly(parts, "\n")}), nil
+}
+
+// plainly returns parts as one string if all are text, which every template takes.
+func plainly(parts []chatPart, between string) any {
+	texts := make([]string, len(parts))
+	for i, p := range parts {
+		if p.Type != "text" {
+			return parts
+		}
+		texts[i] = p.Text
 	}
-	return append(list, chatMessage{Role: "user", Content: parts}), nil
+	return strings.Join(texts, between)
+}
+
+// result returns what a tool has answered: a string, or parts if there are pictures.
+func (b *block) result(at string) (any, error) {
+	var parts []chatPart
+	if b.IsError {
+		parts = append(parts, chatPart{Type: "text", Text: "Error: "})
+	}
+	for i, c := range b.Content {
+		at := fmt.Sprintf("%s.content[%d]", at, i)
+		if c.Type == "image" {
+			image, err := c.Source.image(at)
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, image)
+			continue
+		}
+		text, err := c.words(at)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, chatPart{Type: "text", Text: text})
+	}
+	return plainly(parts, ""), nil
+}
+
+// words returns a block as text, if it is made of nothing else.
+func (b *block) words(at string) (string, error) {
+	switch b.Type {
+	case "text":
+		return b.Text, nil
+	case "search_result":
+		var origin string
+		_ = json.Unmarshal(b.SourceRaw, &origin)
+		return strings.Join([]string{b.Title, origin, b.Content.text()}, "\n"), nil
+	case "tool_reference":
+		return b.ToolName, nil
+	case "document":
+		switch s := b.Source; {
+		case s != nil && s.Type == "text":
+			return titled(b.Title, s.Data), nil
+		case s != nil && s.Type == "content":
+			return titled(b.Title, s.Content.text()), nil
+		}
+		return "", wrong(at+".source", "only documents that are text are to be had here")
+	}
+	return "", wrong(at+".type", "%q is not to be had here", b.Type)
+}
+
+func titled(title, text string) string {
+	if title == "" {
+		return text
+	}
+	return title + "\n" + text
 }
 
 func (s *source) image(at string) (chatPart, error) {
@@ -373,6 +483,9 @@ func fromAssistant(blocks content, at string) ([]chatMessage, error) {
 			m.ToolCalls = append(m.ToolCalls,
 				chatCall{ID: b.ID, Type: "function", Function: chatFunction{Name: b.Name, Arguments: input}})
 		default:
+			if b.Type == "server_tool_use" || strings.HasSuffix(b.Type, "_tool_result") {
+				continue // ran at Anthropic, in an earlier turn
+			}
 			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)
 		}
 	}
