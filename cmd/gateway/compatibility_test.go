@@ -73,11 +73,17 @@ func table(t *testing.T, passed []string) string {
 	return out.String()
 }
 
-// checkTable holds the table in the docs to the tests that passed; with
-// LORAGATE_UPDATE set it writes it.
+// checkTable holds the table in the docs to the tests that passed.
 func checkTable(t *testing.T, passed []string) {
-	const begin, end = "<!-- made by TestSDKs -->\n", "<!-- end -->\n"
-	made := table(t, passed)
+	t.Helper()
+	checkMade(t, "TestSDKs", table(t, passed))
+}
+
+// checkMade holds what the docs have from a test to what that has made; with LORAGATE_UPDATE
+// set it writes it.
+func checkMade(t *testing.T, by, made string) {
+	t.Helper()
+	begin, end := "<!-- made by "+by+" -->\n", "<!-- end -->\n"
 	text, err := os.ReadFile(compatibility)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +91,7 @@ func checkTable(t *testing.T, passed []string) {
 	before, rest, found := strings.Cut(string(text), begin)
 	old, after, closed := strings.Cut(rest, end)
 	if !found || !closed {
-		t.Fatalf("%s has no place for the table", compatibility)
+		t.Fatalf("%s has no place for what %s makes", compatibility, by)
 	}
 	switch {
 	case old == made:

@@ -67,6 +67,29 @@ func TestDifferential(t *testing.T) {
 			t.Errorf("no body meets the difference %s | %s | %s", d.bodies, d.aspect, d.reason)
 		}
 	}
+	checkMade(t, "TestDifferential", list.table(len(bodies)))
+}
+
+// table returns the differences for the docs, each reason once.
+func (all differences) table(bodies int) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "Of %d bodies these are answered otherwise:\n\n| bodies | what differs | why |\n| --- | --- | --- |\n", bodies)
+	for i, d := range all {
+		same := func(x *intended) bool { return x.reason == d.reason }
+		if slices.ContainsFunc(all[:i], same) {
+			continue
+		}
+		var where, what []string
+		for _, x := range all {
+			if same(x) {
+				where, what = append(where, "`"+x.bodies+"`"), append(what, x.aspect)
+			}
+		}
+		slices.Sort(where)
+		slices.Sort(what)
+		fmt.Fprintf(&out, "| %s | %s | %s |\n", strings.Join(slices.Compact(where), ", "), strings.Join(slices.Compact(what), ", "), d.reason)
+	}
+	return out.String()
 }
 
 type differences []*intended

@@ -154,22 +154,28 @@ type Principal struct {
 	acc    *account
 }
 
-// Authenticate tells who sent a request, by its Authorization or X-Api-Key. The error is
+// Authenticate tells who sent a request, by its Authorization, X-Api-Key or, as Azure's clients send it, Api-Key. The error is
 // a *Refusal.
 func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	known := a.current.Load()
 	if len(known.tenants) == 0 {
 		return &Principal{auth: a}, nil
 	}
-	secret := presented(r)
-	if secret == "" {
+	secrets := presented(r)
+	if len(secrets) == 0 {
 		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as " +
 			"X-Api-Key."}
 	}
-	// What is looked up is a hash of random bytes: how long that takes tells nothing
-	// of any key.
-	key := known.keys[Hash(secret)]
-	acc := known.tenants[key.Tenant]
+	var key Key
+	var acc *account
+	for _, secret := range secrets {
+		// What is looked up is a hash of random bytes: how long that takes tells nothing
+		// of any key.
+		key = known.keys[Hash(secret)]
+		if acc = known.tenants[key.Tenant]; acc != nil {
+			break // of several, the one that is known
+		}
+	}
 	if acc == nil {
 		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
 	}
@@ -179,9 +185,14 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	return &Principal{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
 }
 
-// presented returns the key that a request shows, or "".
-func presented(r *http.Request) string {
-	return cmp.Or(httpkit.Bearer(r), strings.TrimSpace(r.Header.Get("X-Api-Key")))
+// presented returns the keys that a request shows. Some clients send a placeholder of their
+// own beside the one that they were given.
+func presented(r *http.Request) []string {
+	all := []string{httpkit.Bearer(r), r.Header.Get("X-Api-Key"), r.Header.Get("Api-Key")}
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return slices.DeleteFunc(all, func(key string) bool { return key == "" })
 }
 
 // Hash is what is kept of a key. Keys are 32 random bytes: no guessing would ever

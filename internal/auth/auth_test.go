@@ -68,6 +68,8 @@ func TestWhoAsks(t *testing.T) {
 		{[]string{"Authorization", "Bearer one"}, "acme", ""}, {[]string{"Authorization", "bearer  two"}, "acme", ""},
 		{[]string{"X-Api-Key", "three"}, "other", ""},
 		{[]string{"Authorization", "Bearer one", "X-Api-Key", "three"}, "acme", ""},
+		{[]string{"Authorization", "Bearer sk-none", "X-Api-Key", "three"}, "other", ""},
+		{[]string{"Api-Key", "two"}, "acme", ""}, {[]string{"Api-Key", "none", "X-Api-Key", "none"}, "", BadKey},
 		{nil, "", NoKey}, {[]string{"Authorization", "Bearer "}, "", NoKey}, {[]string{"Authorization", "one"}, "", NoKey},
 		{[]string{"Authorization", "Basic one"}, "", NoKey}, {[]string{"Authorization", "Bearer onE"}, "", BadKey},
 		{[]string{"Authorization", "Bearer " + Hash("one")}, "", BadKey}, {[]string{"X-Api-Key", "one two"}, "", BadKey},

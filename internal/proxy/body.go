@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type bodies struct {
 	log     *slog.Logger
 }
 
+// mark is a byte order mark, which some clients put before JSON though RFC 8259 forbids it.
+var mark = []byte("\ufeff")
+
 // readObject reads the body, once and whole, which must be a JSON object of at most so many bytes.
 //
 // Reading it whole before anything is sent on also keeps the server from
@@ -36,7 +40,7 @@ func (b *bodies) readObject(c echo.Context, limit int64) (rawjson.Object, error)
 	if err != nil {
 		return rawjson.Object{}, err
 	}
-	body, err := rawjson.Parse(text)
+	body, err := rawjson.Parse(bytes.TrimPrefix(text, mark))
 	if err != nil {
 		return rawjson.Object{}, badJSON(err)
 	}
@@ -49,9 +53,12 @@ func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
 		return nil, bodyTooLarge(limit)
 	}
 	// The deadline that observe has set ends slow senders.
-	text, err := b.memory.Read(http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength, &recordOf(c).held)
+	text, err := b.readPlain(c, limit)
 	var tooLarge *http.MaxBytesError
+	var told *httpkit.Error
 	switch {
+	case errors.As(err, &told):
+		return nil, told
 	case errors.Is(err, bounds.ErrFull):
 		c.Response().Header().Set("Connection", "close") // or the server would read the body to its end
 		return nil, overloaded()
@@ -76,6 +83,16 @@ func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
 	// It would end the connection in the middle of a long answer.
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	return text, nil
+}
+
+// readPlain reads a body as it was before it was encoded.
+func (b *bodies) readPlain(c echo.Context, limit int64) ([]byte, error) {
+	plain, length, err := decoded(c.Request())
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	return b.memory.Read(http.MaxBytesReader(c.Response(), plain, limit), length, &recordOf(c).held)
 }
 
 func bodyTooLarge(limit int64) *httpkit.Error {

@@ -119,6 +119,7 @@ func New(opts Options) *Proxy {
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
 	guard := guard{gate: &p.gate, local: opts.Local, hosts: opts.Hosts, origins: opts.Origins}
+	p.echo.Pre(normalize)
 	p.echo.Use(p.observe, guard.around)
 	if len(opts.Origins) > 0 {
 		p.echo.Use(middleware.CORSWithConfig(middleware.CORSConfig{
@@ -156,8 +157,8 @@ func (p *Proxy) route(opts Options) {
 		p.echo.POST(path, utilities.serve(path))
 	}
 	models := models{gate: &p.gate, names: &p.names, answers: &p.answers, facts: opts.Pool.Facts, embedders: &embedders}
-	p.echo.GET("/v1/models", models.list)
-	p.echo.GET("/v1/models/*", models.show)
+	p.get("/v1/models", models.list)
+	p.get("/v1/models/*", models.show)
 	if opts.Adapters != nil {
 		adapters := adapters{
 			changed: opts.Adapters, token: opts.AdminToken, gate: &p.gate, bodies: &p.bodies, answers: &p.answers,
@@ -166,8 +167,14 @@ func (p *Proxy) route(opts Options) {
 		p.echo.POST("/v1/load_lora_adapter", adapters.load)
 		p.echo.POST("/v1/unload_lora_adapter", adapters.unload)
 	}
-	p.echo.GET("/health", p.probes.health)
-	p.echo.GET("/ready", p.probes.ready)
+	p.get("/health", p.probes.health)
+	p.get("/ready", p.probes.ready)
+}
+
+// get has GET served, and HEAD, whose answer the server sends without its body.
+func (p *Proxy) get(path string, serve echo.HandlerFunc) {
+	p.echo.GET(path, serve)
+	p.echo.HEAD(path, serve)
 }
 
 // exposed are the headers of answers that scripts of web pages may read.

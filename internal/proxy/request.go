@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 
 	"github.com/loragate/loragate/internal/auth"
@@ -28,11 +29,11 @@ func (r *request) readFields() error {
 	}
 	r.Choices = 1
 	for _, key := range choiceKeys {
-		n := 1
-		if _, err := r.Body.Decode(key, &n); err != nil || n < 1 {
+		n := 1.0
+		if _, err := r.Body.Decode(key, &n); err != nil || n < 1 || n != math.Trunc(n) || n > math.MaxInt32 {
 			return httpkit.Invalid(key, "The field %q must be a whole number of at least 1.", key)
 		}
-		r.Choices = max(r.Choices, n)
+		r.Choices = max(r.Choices, int(n))
 	}
 	n := 0
 	if r.Prompts, n = r.readPrompts(); n > maxPrompts {

@@ -36,8 +36,8 @@ func (v Vocabulary) checkField(key string, raw []byte) error {
 
 // has reports whether a number is a token.
 func (v Vocabulary) has(raw []byte) bool {
-	n, err := strconv.ParseInt(string(raw), 10, 32)
-	return err == nil && n >= 0 && (v.Tokens == 0 || n < int64(v.Tokens))
+	n, err := strconv.ParseFloat(string(raw), 64) // 1.0 is one as well
+	return err == nil && n == math.Trunc(n) && n >= 0 && n <= math.MaxInt32 && (v.Tokens == 0 || n < float64(v.Tokens))
 }
 
 // noToken says so of a value.

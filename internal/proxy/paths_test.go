@@ -1,0 +1,141 @@
+package proxy_test
+
+import (
+	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
+)
+
+// TestPaths: llama-server's other paths, a slash at the end, and HEAD.
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	st := start(t, nil)
+	for _, c := range []struct {
+		method, path string
+		status       int
+		says         string
+	}{
+		{"GET", "/models", 200, `"object":"list"`},
+		{"GET", "/v1/models/", 200, `"object":"list"`},
+		{"GET", "/models/coding", 200, `"id":"coding"`},
+		{"GET", "/v1/models/coding/", 200, `"id":"coding"`},
+		{"GET", "/v1/health", 200, `"ok"`},
+		{"GET", "/health/", 200, `"ok"`},
+		{"HEAD", "/health", 200, ""},
+		{"HEAD", "/ready", 200, ""},
+		{"HEAD", "/v1/models", 200, ""},
+		{"HEAD", "/v1/models/coding", 200, ""},
+		{"HEAD", "/v1/models/nobody", 404, ""},
+		{"POST", "/chat/completions", 200, `"object":"chat.completion"`},
+		{"POST", "/v1/chat/completions/", 200, `"object":"chat.completion"`},
+		{"POST", "/v1/nothing/", 404, "error"},
+		{"GET", "/v1/chat/completions", 405, "error"},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, st.url+c.path, strings.NewReader(chat("coding", "hi", "")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != c.status || !strings.Contains(string(text), c.says) {
+			t.Errorf("%s %s: %d, %v: %.200s", c.method, c.path, resp.StatusCode, err, text)
+		}
+	}
+}
+
+// TestEncodings: bodies come in what HTTP clients have, and their limit is that of what they
+// stand for.
+func TestEncodings(t *testing.T) {
+	t.Parallel()
+	st := start(t, func(s *settings) { s.body = 64 << 10 })
+	packed := func(pack func(w io.Writer) io.WriteCloser) func(string) []byte {
+		return func(text string) []byte {
+			var out bytes.Buffer
+			w := pack(&out)
+			if _, err := io.WriteString(w, text); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return out.Bytes()
+		}
+	}
+	ask := func(encoding string, body []byte) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, st.url+"/v1/chat/completions", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Encoding", encoding)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
+	small, bomb := chat("coding", "hi", ""), chat("coding", strings.Repeat("a", 8<<20), "")
+	for name, c := range map[string]struct {
+		encoding string
+		pack     func(string) []byte
+	}{
+		"gzip": {"gzip", packed(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })},
+		"GZIP": {" GZIP ", packed(func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })},
+		"zlib": {"deflate", packed(func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })},
+		"bare deflate": {"deflate", packed(func(w io.Writer) io.WriteCloser {
+			f, err := flate.NewWriter(w, flate.DefaultCompression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		})},
+		"zstd": {"zstd", packed(func(w io.Writer) io.WriteCloser {
+			z, err := zstd.NewWriter(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return z
+		})},
+		"br":       {"br", packed(func(w io.Writer) io.WriteCloser { return brotli.NewWriter(w) })},
+		"identity": {"identity", func(text string) []byte { return []byte(text) }},
+	} {
+		if status, text := ask(c.encoding, c.pack(small)); status != http.StatusOK {
+			t.Errorf("%s: %d %s", name, status, text)
+		}
+		if status, text := ask(c.encoding, c.pack(bomb)); status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s of too much: %d %.200s", name, status, text)
+		}
+		if c.encoding == "identity" {
+			continue
+		}
+		if status, text := ask(c.encoding, []byte("no such thing as that")); status != http.StatusBadRequest {
+			t.Errorf("no %s: %d %.200s", name, status, text)
+		}
+		whole := c.pack(small)
+		if status, text := ask(c.encoding, whole[:len(whole)/2]); status != http.StatusBadRequest {
+			t.Errorf("half of %s: %d %.200s", name, status, text)
+		}
+	}
+	if status, text := ask("lzma", []byte("x")); status != http.StatusUnsupportedMediaType || !strings.Contains(text, "zstd") {
+		t.Errorf("lzma: %d %s", status, text)
+	}
+	if status, text := ask("", append([]byte("\ufeff"), small...)); status != http.StatusOK {
+		t.Errorf("with a byte order mark: %d %s", status, text)
+	}
+}
