@@ -57,7 +57,8 @@ func TestDifferential(t *testing.T) {
 			want, got := askBare(t, bare, to, body), askGateway(t, g, to, body)
 			for aspect, difference := range compareAnswers(body, want, got) {
 				if !list.allow(folder+"/"+name, aspect) {
-					t.Errorf("%s: %s\nbare (%d): %.1500s\ngateway (%d): %.1500s", aspect, difference, want.status, want.text, got.status, got.text)
+					t.Errorf("%s: %s\nbare (%d): %.1500s\ngateway (%d): %.1500s", aspect, difference, want.status, want.text,
+						got.status, got.text)
 				}
 			}
 		})
@@ -73,7 +74,8 @@ func TestDifferential(t *testing.T) {
 // table returns the differences for the docs, each reason once.
 func (all differences) table(bodies int) string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Of %d bodies these are answered otherwise:\n\n| bodies | what differs | why |\n| --- | --- | --- |\n", bodies)
+	fmt.Fprintf(&out, "Of %d bodies these are answered otherwise:\n\n| bodies | what differs | why |\n| --- | --- | --- "+
+		"|\n", bodies)
 	for i, d := range all {
 		same := func(x *intended) bool { return x.reason == d.reason }
 		if slices.ContainsFunc(all[:i], same) {
@@ -87,7 +89,8 @@ func (all differences) table(bodies int) string {
 		}
 		slices.Sort(where)
 		slices.Sort(what)
-		fmt.Fprintf(&out, "| %s | %s | %s |\n", strings.Join(slices.Compact(where), ", "), strings.Join(slices.Compact(what), ", "), d.reason)
+		fmt.Fprintf(&out, "| %s | %s | %s |\n", strings.Join(slices.Compact(where), ", "),
+			strings.Join(slices.Compact(what), ", "), d.reason)
 	}
 	return out.String()
 }
@@ -167,7 +170,8 @@ func readAnswered(t *testing.T, resp *http.Response) answered {
 func compareAnswers(body []byte, want, got answered) map[string]string {
 	found := map[string]string{}
 	switch {
-	case want.status != http.StatusOK && got.status >= http.StatusInternalServerError && got.status != http.StatusNotImplemented:
+	case want.status != http.StatusOK && got.status >= http.StatusInternalServerError &&
+		got.status != http.StatusNotImplemented:
 		found["status"] = "the bare server refuses it, and the gateway fails"
 	case want.status != http.StatusOK:
 	case got.status != http.StatusOK:
@@ -242,7 +246,8 @@ func parseAnswered(a answered) digest {
 var volatile = []string{"timings", "generation_settings", "prompt_progress", "__verbose"}
 
 // spoken are the members whose texts are what a model says.
-var spoken = []string{"content", "text", "reasoning_content", "arguments", "thinking", "partial_json", "name", "finish_reason", "stop_reason", "delta"}
+var spoken = []string{"content", "text", "reasoning_content", "arguments", "thinking", "partial_json", "name",
+	"finish_reason", "stop_reason", "delta"}
 
 // take adds an answer, or an event of a stream.
 func (d *digest) take(v any) {

@@ -39,9 +39,43 @@ const (
 // own are the members that llama-server or the gateway adds to what is specified.
 var own = []string{"timings"}
 
-// exceptions are the samples that stay invalid, with the reason; the key is the sample's
-// name and what the compiler says, as far as it matters.
-var exceptions = map[string]string{}
+// exception is what stays invalid, and why.
+type exception struct {
+	samples string // how their names begin
+	says    string // what the compiler's words contain
+	reason  string
+	met     bool
+}
+
+var exceptions = []*exception{
+	{samples: "text ", says: "Type 'null' is not assignable to type",
+		reason: "OpenAI's own streams have no reason, null, before the last event"},
+	{samples: "text ", says: "'Logprobs'", reason: "they are in the newer form, as llama-server has them"},
+	{samples: "chat ", says: "'refusal' is missing", reason: "llama-server leaves it out"},
+	{samples: "chat ", says: "Object literal may only specify known properties",
+		reason: "llama-server has more of a token"},
+	{samples: "response ", says: "'InputTokensDetails'", reason: "no tokens are written to a cache that costs"},
+	{samples: "response ", says: "type 'Response'", reason: "llama-server leaves out what it was asked"},
+	{samples: "response ", says: "'ResponseStreamEvent'", reason: "llama-server's events have no numbers"},
+	{samples: "response ", says: "'ResponseOutputText",
+		reason: "llama-server's parts have no annotations while they are made"},
+	{samples: "message ", says: "type 'Usage'", reason: "it tells of Anthropic's own service"},
+	{samples: "message ", says: "'MessageDeltaUsage'", reason: "it tells of Anthropic's own service"},
+	{samples: "message ", says: "'Delta'", reason: "there are no containers here"},
+	{samples: "message ", says: "'ContentBlock'", reason: "texts have no citations here"},
+	{samples: "message ", says: "'TextBlock", reason: "texts have no citations here"},
+	{samples: "model", says: "'Model'", reason: "it tells more than OpenAI's"},
+}
+
+// excused reports whether a fault is one that stays.
+func excused(name, says string) (is bool) {
+	for _, e := range exceptions {
+		if strings.HasPrefix(name, e.samples) && strings.Contains(says, e.says) {
+			e.met, is = true, true
+		}
+	}
+	return is
+}
 
 // TestSpecification has TypeScript's compiler judge real answers by the SDKs' types.
 func TestSpecification(t *testing.T) {
@@ -88,12 +122,29 @@ embedders:
 	for _, fault := range faults {
 		line, _ := strconv.Atoi(fault[1])
 		name, _, _ := strings.Cut(names[line-1], "[")
-		if key := name + fault[3]; exceptions[name] == "" && !told[key] { // once for all events of a stream
+		if key := name + fault[3]; !excused(name, fault[0]) && !told[key] { // once for all events of a stream
 			told[key] = true
 			t.Errorf("%s: %s\n%.600s", names[line-1], fault[0], lines[line-1])
 		}
 	}
+	for _, e := range exceptions {
+		if !e.met {
+			t.Errorf("nothing meets the exception %q, %q", e.samples, e.says)
+		}
+	}
+	checkMade(t, "TestSpecification", validity(len(samples())))
 	t.Logf("%d answers and events, %d faults", len(names)-2, len(faults))
+}
+
+// validity returns the exceptions for the docs.
+func validity(samples int) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "Of the answers to %d requests, each event of a stream among them, this is otherwise:\n\n| "+
+		"answers | what the compiler says | why |\n| --- | --- | --- |\n", samples)
+	for _, e := range exceptions {
+		fmt.Fprintf(&out, "| %s | `%s` | %s |\n", strings.TrimSpace(e.samples), e.says, e.reason)
+	}
+	return out.String()
 }
 
 // judged is an answer, or an event of one, with the type that it is to have.
@@ -175,26 +226,32 @@ func samples() (all []sample) {
 		add(name+" streamed", path, "{"+body+`,"stream":true}`, http.StatusOK, "", event)
 	}
 	for name, more := range map[string]string{
-		"plain": "", "logprobs": `,"logprobs":true,"top_logprobs":2`, "top_logprobs 0": `,"logprobs":true,"top_logprobs":0`, "n": `,"n":2`,
-		"tool": "," + tool, "schema": "," + schema, "stop": `,"stop":["."]`, "seed": `,"seed":1`, "usage": `,"stream_options":{"include_usage":true}`,
+		"plain": "", "logprobs": `,"logprobs":true,"top_logprobs":2`,
+		"top_logprobs 0": `,"logprobs":true,"top_logprobs":0`, "n": `,"n":2`,
+		"tool": "," + tool, "schema": "," + schema, "stop": `,"stop":["."]`, "seed": `,"seed":1`,
+		"usage": `,"stream_options":{"include_usage":true}`,
 	} {
 		both("chat "+name, "/v1/chat/completions", `"model":"coding",`+user+more, chatType, chunkType)
 	}
 	for name, more := range map[string]string{
-		"plain": "", "logprobs": `,"logprobs":2`, "n": `,"n":2`, "echo": `,"echo":true`, "two": "", "stop": `,"stop":["."]`, "echo logprobs": `,"echo":true,"logprobs":1`,
+		"plain": "", "logprobs": `,"logprobs":2`, "n": `,"n":2`, "echo": `,"echo":true`, "two": "",
+		"stop": `,"stop":["."]`, "echo logprobs": `,"echo":true,"logprobs":1`,
 	} {
 		prompt := `"What is rain?"`
 		if name == "two" {
 			prompt = `["What is rain?","Hi"]`
 		}
-		both("text "+name, "/v1/completions", `"model":"coding","temperature":0,"max_tokens":8,"prompt":`+prompt+more, textType, textType)
+		both("text "+name, "/v1/completions", `"model":"coding","temperature":0,"max_tokens":8,"prompt":`+prompt+more,
+			textType, textType)
 	}
 	const responsesTool = `,"tools":[{"type":"function","name":"w","strict":true,"parameters":{"type":"object","properties":{},"additionalProperties":false}}],"tool_choice":"required"`
 	for name, more := range map[string]string{
-		"plain": "", "cut": `,"max_output_tokens":3`, "tool": responsesTool, "instructions": `,"instructions":"Be brief.","metadata":{"a":"b"}`,
-		"schema": `,"text":{"format":{"type":"json_schema","name":"a","schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}}}`,
+		"plain": "", "cut": `,"max_output_tokens":3`, "tool": responsesTool,
+		"instructions": `,"instructions":"Be brief.","metadata":{"a":"b"}`,
+		"schema":       `,"text":{"format":{"type":"json_schema","name":"a","schema":{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"],"additionalProperties":false}}}`,
 	} {
-		both("response "+name, "/v1/responses", `"model":"coding","temperature":0,"input":"What is rain?"`+more, responseType, responseEvent)
+		both("response "+name, "/v1/responses", `"model":"coding","temperature":0,"input":"What is rain?"`+more,
+			responseType, responseEvent)
 	}
 	const messagesTool = `,"tools":[{"name":"w","input_schema":{"type":"object","properties":{}}}],"tool_choice":{"type":"any"},"max_tokens":60`
 	for name, more := range map[string]string{
@@ -203,16 +260,20 @@ func samples() (all []sample) {
 	} {
 		both("message "+name, "/v1/messages", `"model":"coding",`+user+more, messageType, messageEvent)
 	}
-	add("count", "/v1/messages/count_tokens", `{"model":"coding","messages":[{"role":"user","content":"Hi"}]}`, 200, "Anthropic.Messages.MessageTokensCount", "")
+	add("count", "/v1/messages/count_tokens", `{"model":"coding","messages":[{"role":"user","content":"Hi"}]}`, 200,
+		"Anthropic.Messages.MessageTokensCount", "")
 	add("embedding", "/v1/embeddings", `{"model":"small","input":"a"}`, 200, "OpenAI.CreateEmbeddingResponse", "")
 	add("embeddings", "/v1/embeddings", `{"model":"small","input":["a","b"]}`, 200, "OpenAI.CreateEmbeddingResponse", "")
-	add("error chat", "/v1/chat/completions", `{"model":"none","messages":[{"role":"user","content":"x"}]}`, 404, errorType, "")
+	add("error chat", "/v1/chat/completions", `{"model":"none","messages":[{"role":"user","content":"x"}]}`, 404,
+		errorType, "")
 	add("error field", "/v1/chat/completions", `{"model":"coding","messages":1}`, 400, errorType, "")
 	add("error json", "/v1/completions", `{`, 400, errorType, "")
 	add("error path", "/v1/nothing", `{}`, 404, errorType, "")
-	add("error message", "/v1/messages", `{"model":"none","max_tokens":3,"messages":[{"role":"user","content":"x"}]}`, 404, messageError, "")
+	add("error message", "/v1/messages", `{"model":"none","max_tokens":3,"messages":[{"role":"user","content":"x"}]}`,
+		404, messageError, "")
 	add("error message field", "/v1/messages", `{"model":"coding","max_tokens":3}`, 400, messageError, "")
-	all = append(all, sample{"models", http.MethodGet, "/v1/models", "", 200, "{object: string, data: OpenAI.Models.Model[]}", ""},
+	all = append(all, sample{"models", http.MethodGet, "/v1/models", "", 200,
+		"{object: string, data: OpenAI.Models.Model[]}", ""},
 		sample{"model", http.MethodGet, "/v1/models/coding", "", 200, "OpenAI.Models.Model", ""})
 	return all
 }

@@ -183,7 +183,8 @@ func (acc *account) headers(t *Tenant, now time.Time) headers {
 	return headers{
 		requests: t.RequestsPerMinute, requestsLeft: max(0, t.RequestsPerMinute-acc.requests.sum),
 		requestsReset: acc.requests.empties(now),
-		tokens:        t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum), tokensReset: acc.tokens.empties(now),
+		tokens:        t.TokensPerMinute, tokensLeft: max(0, t.TokensPerMinute-acc.tokens.sum),
+		tokensReset: acc.tokens.empties(now),
 	}
 }
 

@@ -39,7 +39,8 @@ func TestPaths(t *testing.T) {
 		{"POST", "/v1/nothing/", 404, "error"},
 		{"GET", "/v1/chat/completions", 405, "error"},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), c.method, st.url+c.path, strings.NewReader(chat("coding", "hi", "")))
+		req, err := http.NewRequestWithContext(t.Context(), c.method, st.url+c.path,
+			strings.NewReader(chat("coding", "hi", "")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +75,8 @@ func TestEncodings(t *testing.T) {
 		}
 	}
 	ask := func(encoding string, body []byte) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, st.url+"/v1/chat/completions", bytes.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, st.url+"/v1/chat/completions",
+			bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +134,8 @@ func TestEncodings(t *testing.T) {
 			t.Errorf("half of %s: %d %.200s", name, status, text)
 		}
 	}
-	if status, text := ask("lzma", []byte("x")); status != http.StatusUnsupportedMediaType || !strings.Contains(text, "zstd") {
+	if status, text := ask("lzma", []byte("x")); status != http.StatusUnsupportedMediaType ||
+		!strings.Contains(text, "zstd") {
 		t.Errorf("lzma: %d %s", status, text)
 	}
 	if status, text := ask("", append([]byte("\ufeff"), small...)); status != http.StatusOK {
