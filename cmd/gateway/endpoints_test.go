@@ -177,7 +177,7 @@ func TestUtilities(t *testing.T) {
 		{"/completion", `{"prompt":"What is rain?","n_predict":3,"temperature":0}`, 200, `"model":"demo"`},
 		{"/completion", `{"model":"coding","prompt":["What is rain?","What is a contract?"],"n_predict":3}`, 200, `[{`},
 		{"/infill", `{"input_prefix":"a","input_suffix":"b"}`, 501, "Infill is not supported by this model"},
-		{"/v1/messages", `{"model":"coding","messages":[{"role":"user","content":"Hi"}]}`, 400,
+		{"/v1/messages", `{"model":"coding","max_tokens":0,"messages":[{"role":"user","content":"Hi"}]}`, 400,
 			`"type":"invalid_request_error"`},
 		{"/v1/messages", `{"model":"coding","max_tokens":5,"messages":[{"role":"user","content":"` + strings.Repeat("word "+
 			"", 2000) + `"}]}`, 400, `{"error":{"message":"`},

@@ -140,7 +140,7 @@ func TestHostileJSON(t *testing.T) {
 		"no UTF-8 in the name":  {"{\"model\":\"cod\xffing\",\"messages\":[]}", 404},
 		"half a surrogate":      {`{"model":"\ud800","messages":[]}`, 404},
 		"a zero in the name":    {`{"model":"coding\u0000","messages":[]}`, 404},
-		"a byte order mark":     {"\ufeff" + `{"model":"coding","messages":[]}`, 400},
+		"two byte order marks":  {"\ufeff\ufeff" + `{"model":"coding","messages":[]}`, 400},
 		"two bodies":            {`{"model":"coding","messages":[]}{"model":"nope"}`, 400},
 		"a comment":             {`{"model":"coding",/* */"messages":[]}`, 400},
 		"NaN":                   {`{"model":"coding","messages":[],"temperature":NaN}`, 400},
