@@ -146,7 +146,8 @@ var bad = []struct{ name, want string }{
 	{"rule_default", `FILE: rules[0].default: "[1]": must be a JSON object such as {"temperature": 0.2}: must be a JSON object`},
 	{"cors", `FILE: cors.origins[1]: "app.example": must be an origin such as https://app.example, with no path, or *` + "\n" +
 		`FILE: cors.origins[2]: "https://app.example/": must be an origin such as https://app.example, with no path, or *` + "\n" +
-		`FILE: cors.origins[3]: "ftp://a": must be an origin such as https://app.example, with no path, or *`},
+		`FILE: cors.origins[3]: "ftp://a": must be an origin such as https://app.example, with no path, or *` + "\n" +
+		`FILE: cors.origins[5]: "http://localhost:*/x": must be an origin such as https://app.example, with no path, or *`},
 	{"tls_missing", `FILE: tls.cert: "nowhere.pem": cannot read testdata/bad/nowhere.pem: no such file or directory` + "\n" +
 		`FILE: tls.key: "../adapters": testdata/adapters is not a file`},
 	{"embedder", `FILE: embedders[0].name: "demo": already used by model.name` + "\n" +

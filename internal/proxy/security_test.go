@@ -180,13 +180,14 @@ func TestCORS(t *testing.T) {
 		readAll(t, resp)
 		return resp
 	}
-	off, on := start(t, nil), start(t, func(s *settings) { s.origins = []string{"https://app.example"} })
+	off, on := start(t, nil), start(t, func(s *settings) { s.origins = []string{"https://app.example", "http://localhost:*"} })
 	for _, c := range []struct {
 		s      *stack
 		origin string
 		may    bool
 	}{{off, "https://app.example", false}, {on, "https://app.example", true}, {on, "https://evil.example", false},
-		{on, "null", false}} {
+		{on, "null", false}, {on, "http://localhost:3000", true}, {on, "https://localhost:3000", false},
+		{on, "http://localhost.evil.example:1", false}} {
 		for _, method := range []string{http.MethodGet, http.MethodOptions} {
 			h := ask(c.s, method, c.origin).Header
 			if got := h.Get("Access-Control-Allow-Origin") == c.origin; got != c.may {
