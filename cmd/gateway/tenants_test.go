@@ -358,8 +358,9 @@ func TestUsageOfSeveralAnswers(t *testing.T) {
 			`,"max_tokens":9,"stream":true,"timings_per_token":true`), false},
 		"of choices, too": {chatPath, chat("coding", "Hi you",
 			`,"n":2,"max_tokens":9,"stream":true,"timings_per_token":true,"stream_options":{"include_usage":true}`), false},
-		"chosen fields": {"/completion", `{"model":"chat","prompt":"Who?","n_predict":5,"response_fields":["content"]}`, false},
-		"one":           {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
+		"chosen fields": {"/completion", `{"model":"chat","prompt":"Who?","n_predict":5,"response_fields":["content"]}`,
+			false},
+		"one": {chatPath, chat("coding", "Hello?", `,"n":1,"max_tokens":5`), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			promptBefore, completionBefore := account()

@@ -29,7 +29,8 @@ func testMetrics() *metrics.Metrics {
 			Devices: []metrics.DeviceSnapshot{{
 				Name: "CPU", Measured: true, Swap: 40 * time.Millisecond, FirstToken: 20 * time.Millisecond,
 				PromptToken: time.Millisecond,
-				Step:        8 * time.Millisecond, StepRequest: 2 * time.Millisecond, StepWorker: 4 * time.Millisecond, Turn: time.Second,
+				Step:        8 * time.Millisecond, StepRequest: 2 * time.Millisecond, StepWorker: 4 * time.Millisecond,
+				Turn: time.Second,
 			}},
 			Counters: metrics.Counters{Swaps: 3, WarmHits: 4, WarmMisses: 5, KVTokensKept: 6, KVTokensLost: 7},
 		}

@@ -22,7 +22,8 @@ func (o obstinate) Exited() <-chan struct{}                          { return ni
 // await lets a pool wait for slot 0 of a worker.
 func await(t *testing.T, slots func(ctx context.Context) ([]worker.Work, error)) error {
 	p := &Pool{opts: Options{CallTimeout: time.Minute}, ctx: t.Context()}
-	return calls{p}.awaitIdle(&Lease{Worker: obstinate{slots: slots}, slots: []int{0}}, settling{seen: true, since: time.Now()})
+	return calls{p}.awaitIdle(&Lease{Worker: obstinate{slots: slots}, slots: []int{0}},
+		settling{seen: true, since: time.Now()})
 }
 
 func TestRequestThatGoesOnIsWaitedForWhileItsWorkerAnswers(t *testing.T) {

@@ -24,14 +24,16 @@ type Rule struct {
 func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 	var edits []rawjson.Edit
 	for _, key := range rule.Strip {
-		edits = append(edits, rawjson.Edit{Key: key})
+		edits = append(edits, without(key)...)
 	}
 	for _, e := range rule.Default {
-		if raw, given := body.Raw(e.Key); !given || string(raw) == "null" {
-			edits = append(edits, e)
+		if !gives(body, e.Key) {
+			edits = append(append(edits, without(e.Key)...), rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
 		}
 	}
-	edits = append(edits, rule.Set...)
+	for _, e := range rule.Set {
+		edits = append(append(edits, without(e.Key)...), rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
+	}
 	if rule.System != "" {
 		if e, ok := prompted(body, path, rule.System); ok {
 			edits = append(edits, e)
@@ -39,6 +41,57 @@ func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 	}
 	changed, _ := rawjson.Scan(body.Apply(last(edits)...)) // an edited object stays one
 	return changed
+}
+
+// synonyms are the fields that have several names: a rule that has one of them means all. The
+// first is what every API takes but those that are in ownNames.
+var synonyms = [][]string{
+	{"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"},
+	{"stop", "stop_sequences"},
+	{"n", "n_cmpl"},
+}
+
+// ownNames are what APIs of their own call a field, by path and its first name.
+var ownNames = map[string]map[string]string{
+	"/v1/responses": {"max_tokens": "max_output_tokens"},
+	"/v1/messages":  {"stop": "stop_sequences"},
+	"/completion":   {"max_tokens": "n_predict"},
+	"/infill":       {"max_tokens": "n_predict"},
+}
+
+// namesOf returns all names of a field.
+func namesOf(key string) []string {
+	for _, names := range synonyms {
+		if slices.Contains(names, key) {
+			return names
+		}
+	}
+	return []string{key}
+}
+
+// nameAt is what an endpoint calls a field.
+func nameAt(path, key string) string {
+	first := namesOf(key)[0]
+	if own := ownNames[path][first]; own != "" {
+		return own
+	}
+	return first
+}
+
+// gives reports whether a request says something of a field, under whichever name.
+func gives(body rawjson.Object, key string) bool {
+	return slices.ContainsFunc(namesOf(key), func(name string) bool {
+		raw, given := body.Raw(name)
+		return given && string(raw) != "null"
+	})
+}
+
+// without takes a field out, under all its names.
+func without(key string) (edits []rawjson.Edit) {
+	for _, name := range namesOf(key) {
+		edits = append(edits, rawjson.Edit{Key: name})
+	}
+	return edits
 }
 
 // last keeps the last edit of each key: what is set wins over what is stripped.

@@ -17,6 +17,9 @@ func TestRulesChangeRequests(t *testing.T) {
 	params := &Rule{Set: []rawjson.Edit{edit("temperature", "0.2")},
 		Default: []rawjson.Edit{edit("max_tokens", "512"), edit("seed", "1")}, Strip: []string{"logit_bias", "temperature"}}
 	system := &Rule{System: "Be brief."}
+	short := &Rule{Set: []rawjson.Edit{edit("max_tokens", "5"), edit("stop", `["."]`)}}
+	usual := &Rule{Default: []rawjson.Edit{edit("n_predict", "5")}}
+	unbound := &Rule{Strip: []string{"max_output_tokens"}}
 	for _, c := range []struct {
 		rule             *Rule
 		path, body, want string
@@ -37,6 +40,15 @@ func TestRulesChangeRequests(t *testing.T) {
 		{system, "/v1/messages", `{"system":"Be kind."}`, `{"system":"Be brief.\n\nBe kind."}`},
 		{system, "/v1/messages", `{"system":[{"type":"text","text":"x"}]}`,
 			`{"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"x"}]}`},
+		// What has several names is meant under all of them.
+		{short, "/v1/chat/completions", `{"max_completion_tokens":900,"n_predict":7,"stop":"x"}`, `{"max_tokens":5,"stop":["."]}`},
+		{short, "/v1/responses", `{"max_output_tokens":900}`, `{"max_output_tokens":5,"stop":["."]}`},
+		{short, "/v1/messages", `{"max_tokens":900,"stop_sequences":["x"]}`, `{"max_tokens":5,"stop_sequences":["."]}`},
+		{short, "/completion", `{"n_predict":900}`, `{"n_predict":5,"stop":["."]}`},
+		{usual, "/v1/chat/completions", `{"max_completion_tokens":900}`, `{"max_completion_tokens":900}`},
+		{usual, "/v1/chat/completions", `{"max_completion_tokens":null}`, `{"max_tokens":5}`},
+		{usual, "/v1/responses", `{}`, `{"max_output_tokens":5}`},
+		{unbound, "/v1/chat/completions", `{"max_tokens":1,"max_completion_tokens":2}`, `{}`},
 		{&Rule{}, "/v1/completions", `{ "a" : 1 }`, `{ "a" : 1 }`},
 	} {
 		body, err := rawjson.Parse([]byte(c.body))

@@ -180,7 +180,10 @@ func TestCORS(t *testing.T) {
 		readAll(t, resp)
 		return resp
 	}
-	off, on := start(t, nil), start(t, func(s *settings) { s.origins = []string{"https://app.example", "http://localhost:*"} })
+	off, on := start(t, nil), start(t, func(s *settings) {
+		s.origins = []string{"https://app.example",
+			"http://localhost:*"}
+	})
 	for _, c := range []struct {
 		s      *stack
 		origin string
