@@ -154,8 +154,8 @@ type Principal struct {
 	acc    *account
 }
 
-// Authenticate tells who sent a request, by its Authorization, X-Api-Key or, as Azure's clients send it, Api-Key. The error is
-// a *Refusal.
+// Authenticate tells who sent a request, by its Authorization, X-Api-Key or, as Azure's
+// clients send it, Api-Key: by the first of these keys that is valid. The error is a *Refusal.
 func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	known := a.current.Load()
 	if len(known.tenants) == 0 {
@@ -166,23 +166,21 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as " +
 			"X-Api-Key."}
 	}
-	var key Key
-	var acc *account
+	refusal := &Refusal{Reason: BadKey, Message: "The API key is not valid."}
 	for _, secret := range secrets {
 		// What is looked up is a hash of random bytes: how long that takes tells nothing
 		// of any key.
-		key = known.keys[Hash(secret)]
-		if acc = known.tenants[key.Tenant]; acc != nil {
-			break // of several, the one that is known
+		key := known.keys[Hash(secret)]
+		acc := known.tenants[key.Tenant]
+		switch {
+		case acc == nil:
+		case !key.Expires.IsZero() && !a.now().Before(key.Expires):
+			refusal = &Refusal{Reason: BadKey, Message: "The API key has expired."}
+		default:
+			return &Principal{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
 		}
 	}
-	if acc == nil {
-		return nil, &Refusal{Reason: BadKey, Message: "The API key is not valid."}
-	}
-	if !key.Expires.IsZero() && !a.now().Before(key.Expires) {
-		return nil, &Refusal{Reason: BadKey, Message: "The API key has expired."}
-	}
-	return &Principal{Tenant: acc.tenant.Load(), KeyID: key.ID, auth: a, acc: acc}, nil
+	return nil, refusal
 }
 
 // presented returns the keys that a request shows. Some clients send a placeholder of their

@@ -127,6 +127,17 @@ func TestKeysComeAndGo(t *testing.T) {
 	if works(thirdSecret) {
 		t.Error("it is valid for ever")
 	}
+	_, valid, err := a.Create("acme", "", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Authenticate(with("Authorization", "Bearer "+thirdSecret, "X-Api-Key", valid)); err != nil {
+		t.Errorf("a valid key beside one that has expired: %v", err)
+	}
+	_, err = a.Authenticate(with("Authorization", "Bearer "+thirdSecret, "X-Api-Key", "none"))
+	if reason(err) != BadKey || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("one that has expired beside an unknown one: %v", err)
+	}
 	if err := a.Revoke(third.ID); err != nil || reason(a.Revoke(third.ID)) != NotFound ||
 		reason(a.Revoke(configured+"x")) != NotFound {
 		t.Error(err)

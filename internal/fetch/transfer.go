@@ -36,7 +36,7 @@ type received struct {
 }
 
 // run downloads, and leaves the file at path. On an error that is worth trying
-// again what is there of it stays, else it is removed.
+// again what is there of it stays if it can be gone on with, else it is removed.
 func (t *transfer) run(ctx context.Context) (received, error) {
 	log := t.retry.log.With("source", t.what, "file", t.name)
 	p, err := store.OpenPartial(t.path, store.Sidecar{Source: t.what, SHA256: t.sha256})
@@ -53,7 +53,7 @@ func (t *transfer) run(ctx context.Context) (received, error) {
 		}
 	}
 	if err := t.complete(ctx, p); err != nil {
-		if resumable(err) {
+		if resumable(err) && p.CanGoOn() {
 			_ = p.Close()
 		} else {
 			p.Discard()
@@ -169,8 +169,7 @@ func (t *transfer) reset(p *store.Partial) error {
 
 // begin checks what a server is going to send, before it does.
 func (t *transfer) begin(p *store.Partial, s *stream) error {
-	changed := s.from > 0 && p.ETag != "" && s.etag != "" && s.etag != p.ETag
-	if changed || s.from != 0 && s.from != p.Size {
+	if s.from > 0 && (s.from != p.Size || !goesOn(p, s)) {
 		return errRestart
 	}
 	if s.from == 0 {
@@ -189,6 +188,15 @@ func (t *transfer) begin(p *store.Partial, s *stream) error {
 		return failure.OnDisk(t.what, err)
 	}
 	return nil
+}
+
+// goesOn reports whether a server's bytes are of the version that is there in part. One that
+// does not name its version, as it must, is believed only where the digest shows it at the end.
+func goesOn(p *store.Partial, s *stream) bool {
+	if p.Total >= 0 && s.total >= 0 && p.Total != s.total {
+		return false
+	}
+	return s.etag == p.ETag || p.SHA256 != "" && (s.etag == "" || p.ETag == "")
 }
 
 func (t *transfer) tooLarge() *failure.Error {

@@ -88,6 +88,53 @@ func TestWebDoesNotMixVersionsOfAServerWithoutIfRange(t *testing.T) {
 	wantFile(t, mustFetch(t, f, s.URL+"/x.gguf", ""), data)
 }
 
+// Some do not say of which version a part is either.
+func TestWebDoesNotMixVersionsThatHaveNoName(t *testing.T) {
+	old, data := someGGUF(1, 300_000), someGGUF(2, 300_000)
+	s := newSite(t, data)
+	s.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if n == 0 {
+			cutAt(w, old, 100_000)
+		}
+		r.Header.Del("If-Range")
+		w.Header().Del("ETag")
+		return false
+	}
+	f := newFetcher(t, Options{})
+	wantFile(t, mustFetch(t, f, s.URL+"/x.gguf", ""), data)
+}
+
+// TestNothingIsKeptThatCannotGoOn: bytes of no known version only take room.
+func TestNothingIsKeptThatCannotGoOn(t *testing.T) {
+	data := someGGUF(1, 300_000)
+	for etag, keeps := range map[string]bool{`"v1"`: true, `W/"v1"`: false, "": false} {
+		s := newSite(t, data)
+		s.etag = etag
+		s.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
+			if r.Header.Get("Range") == "" {
+				cutAt(w, data, 100_000)
+			}
+			w.WriteHeader(http.StatusBadGateway)
+			return true
+		}
+		f := newFetcher(t, Options{})
+		if _, _, err := f.Fetch(t.Context(), s.URL+"/x.gguf", "", nil); err == nil {
+			t.Fatal("half a file is taken")
+		}
+		r, err := Parse(s.URL + "/x.gguf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir, err := f.store.Partials.Dir(r.id())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || (len(left) > 0) != keeps {
+			t.Errorf("ETag %q: left are %v, %v", etag, left, err)
+		}
+	}
+}
+
 func TestWebDoesNotResumeWithoutAStrongETag(t *testing.T) {
 	data := someGGUF(1, 300_000)
 	for _, etag := range []string{"", `W/"v1"`} {

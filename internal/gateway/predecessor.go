@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -215,7 +216,8 @@ func awaitGone(pids []int) {
 // for its status, as in a container without an init, has let go of its memory all the same.
 // The state in /proc is that of the first thread alone, which can be over, "Z", while others
 // still hold memory and files: a process has ended once no other thread is left. The fields
-// are those of proc_pid_stat(5), where the state is the third and the threads the twentieth.
+// are those of proc_pid_stat(5), where the state is the third and the threads the twentieth; the
+// second is the process's name in parentheses, which may have some in it.
 func runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
@@ -224,8 +226,7 @@ func runs(pid int) bool {
 	if err != nil {
 		return !errors.Is(err, os.ErrNotExist) || runtime.GOOS != "linux"
 	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 18 {
 		return true
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -78,5 +79,35 @@ func awaitState(t *testing.T, pid int, want string) {
 		if time.Now().After(limit) {
 			t.Fatalf("the first thread is not %s: %s", want, stat)
 		}
+	}
+}
+
+// TestNamesOfProcesses that look like what is behind them in /proc do not hide that they have
+// ended.
+func TestNamesOfProcesses(t *testing.T) {
+	cat, err := exec.LookPath("cat")
+	if err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "a) R (b) R 1")
+	if err := os.Symlink(cat, path); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	if !runs(cmd.Process.Pid) {
+		t.Error("a process that runs counts as gone")
+	}
+	in.Close()
+	awaitState(t, cmd.Process.Pid, "Z")
+	if runs(cmd.Process.Pid) {
+		t.Error("one that has ended counts as running")
 	}
 }

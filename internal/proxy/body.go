@@ -21,10 +21,11 @@ import (
 
 // bodies reads the bodies of requests. It is safe for concurrent use.
 type bodies struct {
-	memory  bounds.Memory // what they take
-	timeout time.Duration // for the whole of one, which observe sees to
-	logged  bool
-	log     *slog.Logger
+	memory   bounds.Memory // what they take
+	decoding chan struct{} // has room for as many as may be decoded at once
+	timeout  time.Duration // for the whole of one, which observe sees to
+	logged   bool
+	log      *slog.Logger
 }
 
 // mark is a byte order mark, which some clients put before JSON though RFC 8259 forbids it.
@@ -85,14 +86,35 @@ func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// readPlain reads a body as it was before it was encoded.
+// readPlain reads a body as it was before it was encoded. All of it is there before any of it is
+// decoded: nobody who sends slowly holds a decoder.
 func (b *bodies) readPlain(c echo.Context, limit int64) ([]byte, error) {
-	plain, length, err := decoded(c.Request())
+	req, held := c.Request(), &recordOf(c).held
+	encoding, unpack, err := unpackerFor(req.Header)
 	if err != nil {
 		return nil, err
 	}
-	defer plain.Close()
-	return b.memory.Read(http.MaxBytesReader(c.Response(), plain, limit), length, &recordOf(c).held)
+	text, err := b.memory.Read(http.MaxBytesReader(c.Response(), req.Body, limit), req.ContentLength, held)
+	if err != nil || unpack == nil {
+		return text, err
+	}
+	select {
+	case b.decoding <- struct{}{}:
+		defer func() { <-b.decoding }()
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	plain, end, err := unpack(bytes.NewReader(text))
+	if err != nil {
+		return nil, badEncoding(encoding, err)
+	}
+	defer end()
+	text, err = b.memory.Read(http.MaxBytesReader(nil, io.NopCloser(plain), limit), -1, held)
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.Is(err, bounds.ErrFull) && !errors.As(err, &tooLarge) {
+		err = badEncoding(encoding, err)
+	}
+	return text, err
 }
 
 func bodyTooLarge(limit int64) *httpkit.Error {

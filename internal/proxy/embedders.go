@@ -115,13 +115,13 @@ func (s *embedders) names(principal *auth.Principal, kind EmbedderKind) (names [
 // run answers, in pieces if it has many texts.
 func (e *embedding) run() error {
 	list := pieces.TextsOf(e.body, e.embedder.Kind == Reranking)
-	bodies, err := list.Bodies(e.body)
+	n, piece, err := list.Bodies(e.body)
 	if err != nil {
 		return err
 	}
-	answers, size := make([][]byte, len(bodies)), 0
-	for i, piece := range bodies {
-		if answers[i], err = e.ask(piece); err != nil {
+	answers, size := make([][]byte, n), 0
+	for i := range answers {
+		if answers[i], err = e.ask(piece(i)); err != nil {
 			return err
 		}
 		e.account.Next()

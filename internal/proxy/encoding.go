@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -20,82 +19,50 @@ import (
 // wants every reader to have.
 const maxWindow = 8 << 20
 
-// decoded returns a request's body as it was before its Content-Encoding, and how long that is, -1
-// if it is not known. It reads no more than where the encoding shows. Whoever reads it bounds
-// how much: a few bytes can stand for gigabytes.
-func decoded(req *http.Request) (body io.ReadCloser, length int64, err error) {
-	encoding := strings.ToLower(strings.TrimSpace(req.Header.Get("Content-Encoding")))
-	sent := &sender{r: req.Body}
-	var r io.Reader
+// maxDecoding bounds how many bodies are decoded at once: a few bytes make a reader of br or
+// zstd have tens of megabytes, which no count of a body's bytes shows.
+const maxDecoding = 4
+
+// unpacker reads what was encoded; end is to be called when that is over.
+type unpacker func(encoded io.Reader) (plain io.Reader, end func(), err error)
+
+// unpackerFor returns what reads a body of a request as it was before its Content-Encoding, nil if
+// it has none. Whoever reads by it bounds how much: a few bytes can stand for gigabytes.
+func unpackerFor(header http.Header) (encoding string, u unpacker, err error) {
+	encoding = strings.ToLower(strings.TrimSpace(strings.Join(header.Values("Content-Encoding"), ", ")))
 	switch encoding {
 	case "", "identity":
-		return req.Body, req.ContentLength, nil
+		return encoding, nil, nil
 	case "gzip", "x-gzip":
-		r, err = gzip.NewReader(sent)
+		u = endless(func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) })
 	case "deflate":
-		r, err = inflate(sent)
+		u = endless(inflate)
 	case "zstd":
-		var z *zstd.Decoder
-		if z, err = zstd.NewReader(sent, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
-			return &decoding{z, z.Close, encoding, sent}, -1, nil
+		u = func(r io.Reader) (io.Reader, func(), error) {
+			z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+			if err != nil {
+				return nil, nil, err
+			}
+			return z, z.Close, nil
 		}
 	case "br":
-		r = brotli.NewReader(sent)
+		u = endless(func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil })
 	default:
-		return nil, 0, &httpkit.Error{
+		return encoding, nil, &httpkit.Error{
 			Status: http.StatusUnsupportedMediaType, Type: httpkit.TypeInvalid, Code: "unsupported_encoding",
 			Message: "The Content-Encoding of the request is " + httpkit.Shorten(encoding) +
 				": gzip, deflate, zstd and br can be read.",
 		}
 	}
-	if err != nil {
-		return nil, 0, sent.blame(encoding, err)
+	return encoding, u, nil
+}
+
+// endless is an unpacker that holds nothing to be given back.
+func endless(open func(io.Reader) (io.Reader, error)) unpacker {
+	return func(r io.Reader) (io.Reader, func(), error) {
+		plain, err := open(r)
+		return plain, func() {}, err
 	}
-	return &decoding{r, func() {}, encoding, sent}, -1, nil
-}
-
-// decoding is a body that is being decoded.
-type decoding struct {
-	io.Reader
-	end      func()
-	encoding string
-	sent     *sender
-}
-
-func (d *decoding) Read(b []byte) (int, error) {
-	n, err := d.Reader.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = d.sent.blame(d.encoding, err)
-	}
-	return n, err
-}
-
-func (d *decoding) Close() error {
-	d.end()
-	return nil
-}
-
-// sender is a body as it comes.
-type sender struct {
-	r   io.Reader
-	err error // why it could not be read to its end; nil if it could so far
-}
-
-func (s *sender) Read(b []byte) (int, error) {
-	n, err := s.r.Read(b)
-	if err != nil && !errors.Is(err, io.EOF) {
-		s.err = err
-	}
-	return n, err
-}
-
-// blame returns the sender's own error, if there is one, or that what it sent is not what it
-// was said to be, which is one that it must be told of.
-func (s *sender) blame(encoding string, err error) error {
-	if s.err != nil {
-		return s.err
-	}
-	return badEncoding(encoding, err)
 }
 
 // inflate reads "deflate", which is zlib's format by RFC 9110, and the bare one by habit.

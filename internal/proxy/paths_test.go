@@ -5,10 +5,14 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
@@ -141,4 +145,64 @@ func TestEncodings(t *testing.T) {
 	if status, text := ask("", append([]byte("\ufeff"), small...)); status != http.StatusOK {
 		t.Errorf("with a byte order mark: %d %s", status, text)
 	}
+}
+
+// TestEncodedBodiesAreBounded while they come: by their own length whatever they stand for, and
+// by what it takes to decode them. Of several encodings none is tried.
+func TestEncodedBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	st := start(t, func(s *settings) { s.body = 64 << 10 })
+	ask := func(body io.Reader, encodings ...string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, st.url+"/v1/chat/completions", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header["Content-Encoding"] = encodings
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, twice := range [][]string{{"gzip", "gzip"}, {"identity", "gzip"}, {"gzip, gzip"}} {
+		if status := ask(strings.NewReader("x"), twice...); status != http.StatusUnsupportedMediaType {
+			t.Errorf("%q: %d", twice, status)
+		}
+	}
+	var nothing bytes.Buffer
+	if err := gzip.NewWriter(&nothing).Close(); err != nil {
+		t.Fatal(err)
+	}
+	members := bytes.Repeat(nothing.Bytes(), 8<<10) // each stands for nothing
+	if status := ask(io.MultiReader(bytes.NewReader(members)), "gzip"); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("members without bytes: %d", status)
+	}
+	// The beginning of a br stream of a window, and a part, of 16 MiB.
+	head := "\xcf\xff\xff\xff  "
+	before := liveHeap()
+	const clients = 32
+	for range clients {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(st.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"+
+			"Content-Encoding: br\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(head), head); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // they are read; were they not, nothing would be found
+	if after := liveHeap(); after > before+clients<<20*4 {
+		t.Errorf("%d clients that have sent a few bytes take %d MiB", clients, (after-before)>>20)
+	}
+}
+
+// liveHeap returns how many bytes are in use.
+func liveHeap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

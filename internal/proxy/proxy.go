@@ -110,7 +110,8 @@ func New(opts Options) *Proxy {
 		answers: answers{timeout: opts.WriteTimeout},
 		names:   names{catalog: opts.Catalog, alias: opts.Alias, fallback: opts.DefaultModel},
 		bodies: bodies{
-			memory: bounds.Memory{Most: opts.Memory}, timeout: opts.ReadTimeout, logged: opts.LogPrompts, log: opts.Log,
+			memory: bounds.Memory{Most: opts.Memory}, decoding: make(chan struct{}, maxDecoding),
+			timeout: opts.ReadTimeout, logged: opts.LogPrompts, log: opts.Log,
 		},
 	}
 	p.gate.auth, p.gate.bodies = opts.Auth, &p.bodies

@@ -320,14 +320,14 @@ func (b bare) merged(t *testing.T, path string, ranking bool, text string) []byt
 		t.Fatal(err)
 	}
 	list := pieces.TextsOf(body, ranking)
-	bodies, err := list.Bodies(body)
+	n, piece, err := list.Bodies(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers := make([][]byte, len(bodies))
-	for i, piece := range bodies {
+	answers := make([][]byte, n)
+	for i := range answers {
 		var status int
-		if status, answers[i] = b.post(t, path, piece.Apply()); status != http.StatusOK {
+		if status, answers[i] = b.post(t, path, piece(i).Apply()); status != http.StatusOK {
 			t.Fatalf("%d %s", status, answers[i])
 		}
 	}

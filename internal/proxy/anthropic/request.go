@@ -5,7 +5,6 @@ package anthropic
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -29,23 +28,20 @@ func wrong(field, format string, args ...any) *RequestError {
 
 // message is one of a conversation.
 type message struct {
-	Role    string  `json:"role"`
-	Content content `json:"content"`
+	Role    string      `json:"role"`
+	Content list[block] `json:"content"`
 }
 
-// content is a string, which stands for one block of text, or a list of blocks.
-type content []block
+// list is a string, which stands for one element of text, or a list of elements. What is in an
+// element's own content is of another type, down to leaf, which has none: however deep a body
+// is nested, it is looked through and copied a few times only.
+type list[T any] []T
 
-func (c *content) UnmarshalJSON(text []byte) error {
+func (l *list[T]) UnmarshalJSON(text []byte) error {
 	if bytes.HasPrefix(text, []byte{'"'}) {
-		b := block{Type: "text"}
-		if err := rawjson.Unmarshal(text, &b.Text); err != nil {
-			return err
-		}
-		*c = content{b}
-		return nil
+		text = slices.Concat([]byte(`[{"type":"text","text":`), text, []byte(`}]`))
 	}
-	return rawjson.Unmarshal(text, (*[]block)(c))
+	return rawjson.Unmarshal(text, (*[]T)(l))
 }
 
 // block is one piece of a message; which fields count depends on its type.
@@ -53,36 +49,53 @@ type block struct {
 	Type      string          `json:"type"`
 	Text      string          `json:"text"`
 	Thinking  string          `json:"thinking"`
-	Source    *source         `json:"-"`
-	SourceRaw json.RawMessage `json:"source"` // an object, or of a search result a string
+	Source    source          `json:"source"`
 	Title     string          `json:"title"`
 	ToolName  string          `json:"tool_name"`
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
 	Input     json.RawMessage `json:"input"`
 	ToolUseID string          `json:"tool_use_id"`
-	Content   content         `json:"content"`
+	Content   list[piece]     `json:"content"`
 	IsError   bool            `json:"is_error"`
 }
 
-func (b *block) UnmarshalJSON(text []byte) error {
-	type plain block // without this method
-	if err := rawjson.Unmarshal(text, (*plain)(b)); err != nil {
-		return err
-	}
-	if bytes.HasPrefix(b.SourceRaw, []byte{'{'}) {
-		return rawjson.Unmarshal(b.SourceRaw, &b.Source)
-	}
-	return nil
+// piece is one of what a tool has answered.
+type piece struct {
+	Type     string     `json:"type"`
+	Text     string     `json:"text"`
+	Source   source     `json:"source"`
+	Title    string     `json:"title"`
+	ToolName string     `json:"tool_name"`
+	Content  list[leaf] `json:"content"`
 }
 
-// source is an image, or a document.
+// leaf is a text of a system prompt, of a document or of what a search has found.
+type leaf struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+}
+
+// source is that of an image, of a document, or of what a search has found, of which it is the
+// name.
 type source struct {
-	Type      string  `json:"type"`
-	MediaType string  `json:"media_type"`
-	Data      string  `json:"data"`
-	URL       string  `json:"url"`
-	Content   content `json:"content"`
+	Name      string     `json:"-"`
+	Type      string     `json:"type"`
+	MediaType string     `json:"media_type"`
+	Data      string     `json:"data"`
+	URL       string     `json:"url"`
+	Content   list[leaf] `json:"content"`
+}
+
+func (s *source) UnmarshalJSON(text []byte) error {
+	type plain source // without this method
+	switch text[0] {
+	case '"':
+		return rawjson.Unmarshal(text, &s.Name)
+	case '{':
+		return rawjson.Unmarshal(text, (*plain)(s))
+	}
+	return nil
 }
 
 // chatMessage is a message in OpenAI's terms.
@@ -92,6 +105,11 @@ type chatMessage struct {
 	Reasoning  string     `json:"reasoning_content,omitempty"`
 	ToolCalls  []chatCall `json:"tool_calls,omitempty"`
 	ToolCallID string     `json:"tool_call_id,omitempty"`
+
+	// What a user or an assistant says and thinks is put together at the end: the turns of
+	// one side may be many.
+	said    []chatPart
+	thought []string
 }
 
 type chatPart struct {
@@ -131,7 +149,7 @@ const defaultTokens = 4096
 func Chat(body rawjson.Object) ([]byte, error) {
 	var r struct {
 		messages []message
-		system   content
+		system   list[leaf]
 		tools    []tool
 		choice   *toolChoice
 		limit    *float64
@@ -249,10 +267,10 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 	return nil
 }
 
-func chatMessages(system content, messages []message) ([]chatMessage, error) {
-	var list []chatMessage
-	if text := system.prompt(); text != "" {
-		list = append(list, chatMessage{Role: "system", Content: text})
+func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) {
+	var all []chatMessage
+	if text := prompt(system); text != "" {
+		all = append(all, chatMessage{Role: "system", Content: text})
 	}
 	for i, m := range messages {
 		at := fmt.Sprintf("messages[%d]", i)
@@ -264,59 +282,59 @@ func chatMessages(system content, messages []message) ([]chatMessage, error) {
 		case "assistant":
 			more, err = fromAssistant(m.Content, at)
 		case "system": // which is none of Anthropic's roles, and sent all the same
-			more = []chatMessage{{Role: "system", Content: m.Content.prompt()}}
+			more = []chatMessage{{Role: "system", Content: prompt(leaves(m.Content))}}
 		default:
 			err = wrong(at+".role", "must be user or assistant")
 		}
 		if err != nil {
 			return nil, err
 		}
-		list = join(list, more)
+		all = join(all, more)
 	}
-	return list, nil
+	for i := range all {
+		all[i].finish()
+	}
+	return all, nil
 }
 
 // join appends messages. What one side says in turn is one message, as it is to Anthropic's
 // models: templates of chats may take no other order than one of each.
-func join(list, more []chatMessage) []chatMessage {
-	if len(list) == 0 || len(more) == 0 {
-		return append(list, more...)
+func join(all, more []chatMessage) []chatMessage {
+	if len(all) == 0 || len(more) == 0 {
+		return append(all, more...)
 	}
-	last, next := &list[len(list)-1], more[0]
+	last, next := &all[len(all)-1], more[0]
 	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" {
-		return append(list, more...)
+		return append(all, more...)
 	}
-	last.Content = both(last.Content, next.Content)
-	last.Reasoning += next.Reasoning
+	if silent(last.said) {
+		last.said = next.said
+	} else if !silent(next.said) {
+		last.said = append(last.said, next.said...)
+	}
+	last.thought = append(last.thought, next.thought...)
 	last.ToolCalls = append(last.ToolCalls, next.ToolCalls...)
-	return append(list, more[1:]...)
+	return append(all, more[1:]...)
 }
 
-// both is the content of two messages as one: a string, or parts if either has some.
-func both(a, b any) any {
-	if a == nil || b == nil {
-		return cmp.Or(a, b)
-	}
-	first, plain := a.(string)
-	second, plainToo := b.(string)
-	if plain && plainToo {
-		return first + "\n" + second
-	}
-	return append(parts(a), parts(b)...)
+// silent reports whether parts say nothing.
+func silent(parts []chatPart) bool {
+	return !slices.ContainsFunc(parts, func(p chatPart) bool { return p.Type != "text" || p.Text != "" })
 }
 
-func parts(content any) []chatPart {
-	if text, is := content.(string); is {
-		return []chatPart{{Type: "text", Text: text}}
+// finish writes down what has been said and thought. A message that only calls tools has no
+// content.
+func (m *chatMessage) finish() {
+	if m.Content == nil && (len(m.ToolCalls) == 0 || !silent(m.said)) {
+		m.Content = plainly(m.said, "\n")
 	}
-	list, _ := content.([]chatPart)
-	return list
+	m.Reasoning = strings.Join(m.thought, "")
 }
 
 // prompt returns the text of all blocks of a system prompt, as llama-server reads it.
-func (c content) prompt() string {
+func prompt(blocks []leaf) string {
 	var all strings.Builder
-	for _, b := range c {
+	for _, b := range blocks {
 		if b.Type == "text" {
 			all.WriteString(steady(b.Text))
 		}
@@ -342,12 +360,21 @@ func steady(text string) string {
 	return before + "cch=" + strings.Repeat("f", len(digits)) + ";" + after
 }
 
-// text returns the text of all blocks.
-func (c content) text() string {
+// leaves returns the texts among blocks.
+func leaves(blocks []block) []leaf {
+	all := make([]leaf, len(blocks))
+	for i, b := range blocks {
+		all[i] = leaf{b.Type, b.Text}
+	}
+	return all
+}
+
+// text returns the text of all leaves.
+func text(leaves []leaf) string {
 	var all []string
-	for _, b := range c {
-		if b.Type == "text" {
-			all = append(all, b.Text)
+	for _, l := range leaves {
+		if l.Type == "text" {
+			all = append(all, l.Text)
 		}
 	}
 	return strings.Join(all, "\n")
@@ -355,7 +382,7 @@ func (c content) text() string {
 
 // fromUser returns the results of tools, each a message of its own, and what the
 // user says beside them.
-func fromUser(blocks content, at string) (list []chatMessage, err error) {
+func fromUser(blocks list[block], at string) (all []chatMessage, err error) {
 	var parts []chatPart
 	for i, b := range blocks {
 		switch b.Type {
@@ -372,9 +399,9 @@ func fromUser(blocks content, at string) (list []chatMessage, err error) {
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, chatMessage{Role: "tool", ToolCallID: b.ToolUseID, Content: result})
+			all = append(all, chatMessage{Role: "tool", ToolCallID: b.ToolUseID, Content: result})
 		default:
-			text, err := b.words(fmt.Sprintf("%s.content[%d]", at, i))
+			text, err := b.piece().words(fmt.Sprintf("%s.content[%d]", at, i))
 			if err != nil {
 				return nil, err
 			}
@@ -383,12 +410,12 @@ func fromUser(blocks content, at string) (list []chatMessage, err error) {
 	}
 	switch {
 	case len(parts) > 0:
-	case len(list) == 0:
+	case len(all) == 0:
 		return nil, wrong(at+".content", "must not be empty")
 	default:
-		return list, nil
+		return all, nil
 	}
-	return append(list, chatMessage{Role: "user", Content: plainly(parts, "\n")}), nil
+	return append(all, chatMessage{Role: "user", said: parts}), nil
 }
 
 // plainly returns parts as one string if all are text, which every template takes.
@@ -428,27 +455,34 @@ func (b *block) result(at string) (any, error) {
 	return plainly(parts, ""), nil
 }
 
-// words returns a block as text, if it is made of nothing else.
-func (b *block) words(at string) (string, error) {
-	switch b.Type {
+// piece returns what a user's block has in common with those of a tool.
+func (b *block) piece() *piece {
+	p := &piece{Type: b.Type, Text: b.Text, Source: b.Source, Title: b.Title, ToolName: b.ToolName}
+	for _, c := range b.Content {
+		p.Content = append(p.Content, leaf{c.Type, c.Text})
+	}
+	return p
+}
+
+// words returns a piece as text, if it is made of nothing else.
+func (p *piece) words(at string) (string, error) {
+	switch p.Type {
 	case "text":
-		return b.Text, nil
+		return p.Text, nil
 	case "search_result":
-		var origin string
-		_ = json.Unmarshal(b.SourceRaw, &origin)
-		return strings.Join([]string{b.Title, origin, b.Content.text()}, "\n"), nil
+		return strings.Join([]string{p.Title, p.Source.Name, text(p.Content)}, "\n"), nil
 	case "tool_reference":
-		return b.ToolName, nil
+		return p.ToolName, nil
 	case "document":
-		switch s := b.Source; {
-		case s != nil && s.Type == "text":
-			return titled(b.Title, s.Data), nil
-		case s != nil && s.Type == "content":
-			return titled(b.Title, s.Content.text()), nil
+		switch p.Source.Type {
+		case "text":
+			return titled(p.Title, p.Source.Data), nil
+		case "content":
+			return titled(p.Title, text(p.Source.Content)), nil
 		}
 		return "", wrong(at+".source", "only documents that are text are to be had here")
 	}
-	return "", wrong(at+".type", "%q is not to be had here", b.Type)
+	return "", wrong(at+".type", "%q is not to be had here", p.Type)
 }
 
 func titled(title, text string) string {
@@ -459,22 +493,24 @@ func titled(title, text string) string {
 }
 
 func (s *source) image(at string) (chatPart, error) {
-	switch {
-	case s != nil && s.Type == "base64":
+	switch s.Type {
+	case "base64":
 		return chatPart{Type: "image_url", Image: &chatImage{URL: "data:" + s.MediaType + ";base64," + s.Data}}, nil
-	case s != nil && s.Type == "url":
+	case "url":
 		return chatPart{Type: "image_url", Image: &chatImage{URL: s.URL}}, nil
 	}
 	return chatPart{}, wrong(at+".source", "must be of type base64 or url")
 }
 
-func fromAssistant(blocks content, at string) ([]chatMessage, error) {
+func fromAssistant(blocks list[block], at string) ([]chatMessage, error) {
 	m := chatMessage{Role: "assistant"}
 	for i, b := range blocks {
 		switch b.Type {
-		case "text", "redacted_thinking": // what is redacted cannot be read here
+		case "text":
+			m.said = append(m.said, chatPart{Type: "text", Text: b.Text})
+		case "redacted_thinking": // which cannot be read here
 		case "thinking":
-			m.Reasoning += b.Thinking
+			m.thought = append(m.thought, b.Thinking)
 		case "tool_use":
 			input := string(b.Input)
 			if input == "" {
@@ -488,9 +524,6 @@ func fromAssistant(blocks content, at string) ([]chatMessage, error) {
 			}
 			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)
 		}
-	}
-	if text := blocks.text(); text != "" || len(m.ToolCalls) == 0 {
-		m.Content = text
 	}
 	return []chatMessage{m}, nil
 }

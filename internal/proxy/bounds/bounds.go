@@ -6,10 +6,12 @@ package bounds
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/loragate/loragate/internal/grammar"
@@ -60,8 +62,8 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 	}
 	var rest int64
 	largest, size := "", 0
-	for _, key := range slices.Compact(slices.Sorted(slices.Values(body.Keys()))) {
-		raw, _ := body.Raw(key)
+	for _, f := range fieldsOf(body) {
+		key, raw := f.key, f.raw
 		if grammar.Depth(raw) > grammar.MaxDepth {
 			return httpkit.Invalid(key, "The field %q is nested deeper than %d.", httpkit.Shorten(key),
 				grammar.MaxDepth)
@@ -88,6 +90,24 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 			rest, httpkit.Shorten(largest), size, c.limits.Fields)
 	}
 	return nil
+}
+
+// field is a member of a request.
+type field struct {
+	key string
+	raw json.RawMessage
+}
+
+// fieldsOf returns a body's fields by their keys, of duplicates the last one. Each is looked at
+// once: a body may have a hundred thousand.
+func fieldsOf(body rawjson.Object) []field {
+	var all []field
+	for key, raw := range body.All() {
+		all = append(all, field{key, raw})
+	}
+	slices.Reverse(all)
+	slices.SortStableFunc(all, func(a, b field) int { return strings.Compare(a.key, b.key) })
+	return slices.CompactFunc(all, func(a, b field) bool { return a.key == b.key })
 }
 
 // maxValues bounds what a request consists of, duplicates of keys included: llama-server

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -106,5 +107,34 @@ func TestValuesAreBounded(t *testing.T) {
 		if err := b.Check(object, "prompt"); refused != (err != nil) {
 			t.Errorf("%.60s: %v", body, err)
 		}
+	}
+}
+
+// TestFieldsAreReadOnce, however many a body has, and of duplicates the last one counts.
+func TestFieldsAreReadOnce(t *testing.T) {
+	b := New(Limits{Context: 8192, Grammar: 64 << 10, Fields: 64 << 10})
+	check := func(body string) error {
+		object, err := rawjson.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Check(object, "")
+	}
+	var many strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&many, `"k%d":1,`, i)
+	}
+	began := time.Now()
+	if err := check(`{` + many.String() + `"a":1}`); err == nil {
+		t.Error("a hundred thousand fields are taken")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("they took %s", took)
+	}
+	if err := check(`{"n_probs":1000,"a":1,"n_probs":1}`); err != nil {
+		t.Errorf("the first of two counts: %v", err)
+	}
+	if err := check(`{"n_probs":1,"a":1,"n_probs":1000}`); err == nil {
+		t.Error("the last of two does not count")
 	}
 }

@@ -40,30 +40,34 @@ func TextsOf(body rawjson.Object, ranking bool) Texts {
 	return Texts{ranking: ranking, top: -1}
 }
 
-// Bodies returns a body for each piece. A piece of a ranking ranks all that it has.
-func (t *Texts) Bodies(body rawjson.Object) ([]rawjson.Object, error) {
-	if err := CheckShared(body, "input", "content", "documents", "texts"); err != nil {
-		return nil, err
+// Bodies returns how many pieces there are, and what makes the body of each: only one is to be
+// there at a time. A piece of a ranking ranks all that it has.
+func (t *Texts) Bodies(body rawjson.Object) (n int, piece func(i int) rawjson.Object, err error) {
+	lists := []string{t.key} // any other one would be in all pieces
+	if t.key == "" {
+		lists = []string{"input", "content", "documents", "texts"}
+	}
+	if err := CheckShared(body, lists...); err != nil {
+		return 0, nil, err
 	}
 	if t.ranking {
 		given, err := body.Decode("top_n", &t.top)
 		if err != nil || given && (t.top < 0 || t.top > math.MaxInt32) {
-			return nil, httpkit.Invalid("top_n",
+			return 0, nil, httpkit.Invalid("top_n",
 				"The field \"top_n\" must be a whole number from 0 to %d.", math.MaxInt32)
 		}
 	}
 	if t.key == "" {
-		return []rawjson.Object{body}, nil
+		return 1, func(int) rawjson.Object { return body }, nil
 	}
-	all := make([]rawjson.Object, len(t.groups))
-	for i, group := range t.groups {
-		edits := []rawjson.Edit{{Key: t.key, Value: rawjson.List(group)}}
+	return len(t.groups), func(i int) rawjson.Object {
+		edits := []rawjson.Edit{{Key: t.key, Value: rawjson.List(t.groups[i])}}
 		if t.ranking {
 			edits = append(edits, rawjson.Edit{Key: "top_n"})
 		}
-		all[i], _ = rawjson.Scan(body.Apply(edits...)) // an edited object stays one
-	}
-	return all, nil
+		piece, _ := rawjson.Scan(body.Apply(edits...)) // an edited object stays one
+		return piece
+	}, nil
 }
 
 // Merge makes one answer of those to the pieces. It reports false for what are no
