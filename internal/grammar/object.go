@@ -25,9 +25,8 @@ func (c *converter) object(s rawjson.Object) (string, error) {
 	raw, _ = s.Raw("properties")
 	var list []property
 	if o, ok := rawjson.Scan(raw); ok {
-		for _, key := range o.Keys() {
-			schema, _ := o.Raw(key)
-			list = append(list, property{key, schema, required[key]})
+		for _, f := range fieldsOf(o) {
+			list = append(list, property{f.key, f.value, required[f.key]})
 		}
 	}
 	more, _ := s.Raw("additionalProperties")
@@ -67,9 +66,8 @@ func (c *converter) all(s rawjson.Object) (string, error) {
 
 func propertiesOf(raw []byte, required bool) (list []property) {
 	o, _ := rawjson.Scan(raw)
-	for _, key := range o.Keys() {
-		schema, _ := o.Raw(key)
-		list = append(list, property{key, schema, required})
+	for _, f := range fieldsOf(o) {
+		list = append(list, property{f.key, f.value, required})
 	}
 	return list
 }

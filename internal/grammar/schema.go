@@ -160,13 +160,33 @@ func (c *converter) visit(schema []byte) (string, error) {
 	return c.plain(s, rawjson.Text(kind))
 }
 
+// field is a key of an object, with its value.
+type field struct {
+	key   string
+	value []byte
+}
+
+// fieldsOf returns an object's fields in one pass, each key once, in the place where it first
+// stands and with the value that it has last, as llama-server reads them.
+func fieldsOf(o rawjson.Object) (list []field) {
+	at := map[string]int{}
+	for key, value := range o.All() {
+		if i, known := at[key]; known {
+			list[i].value = value
+			continue
+		}
+		at[key] = len(list)
+		list = append(list, field{key, value})
+	}
+	return list
+}
+
 // members are the elements of an array, or the values of an object.
 func members(raw []byte) [][]byte {
 	if o, ok := rawjson.Scan(raw); ok {
 		var list [][]byte
-		for _, key := range o.Keys() {
-			value, _ := o.Raw(key)
-			list = append(list, value)
+		for _, f := range fieldsOf(o) {
+			list = append(list, f.value)
 		}
 		return list
 	}
