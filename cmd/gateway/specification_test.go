@@ -80,6 +80,7 @@ func excused(name, says string) (is bool) {
 // TestSpecification has TypeScript's compiler judge real answers by the SDKs' types.
 func TestSpecification(t *testing.T) {
 	t.Parallel()
+	llamatest.Binary(t)
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("no Node here: answers were not held to the SDKs' types")
