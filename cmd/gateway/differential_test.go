@@ -54,7 +54,7 @@ func TestDifferential(t *testing.T) {
 			}
 			to := "/" + strings.ReplaceAll(folder, "_", "/")
 			to = strings.NewReplacer("/count/tokens", "/count_tokens", "/input/tokens", "/input_tokens").Replace(to)
-			want, got := askBare(t, bare, to, body), askGateway(t, g, to, body)
+			want, got := askBare(t, bare, to, body), askGateway(t, g, http.MethodPost, to, body)
 			for aspect, difference := range compareAnswers(body, want, got) {
 				if !list.allow(folder+"/"+name, aspect) {
 					t.Errorf("%s: %s\nbare (%d): %.1500s\ngateway (%d): %.1500s", aspect, difference, want.status, want.text,
@@ -142,9 +142,9 @@ func askBare(t *testing.T, s *llamatest.Server, to string, body []byte) answered
 	return readAnswered(t, resp)
 }
 
-func askGateway(t *testing.T, g *gatewayProcess, to string, body []byte) answered {
+func askGateway(t *testing.T, g *gatewayProcess, method, to string, body []byte) answered {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+to, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), method, g.url+to, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/gateway"
 )
 
 // hostile are requests that end or block a llama-server that gets them, or take its
@@ -98,7 +100,7 @@ func TestWorkersSurviveHostileRequests(t *testing.T) {
 		if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 {
 			t.Errorf("after %s: %d %.300s", name, status, text)
 		}
-		if !alive(pid) {
+		if !gateway.Runs(pid) {
 			t.Fatalf("%s ended the worker", name)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/loragate/loragate/internal/gateway"
 )
 
 // usualFuzz is how long generated requests are sent in the ordinary tests;
@@ -223,7 +225,7 @@ func (g *gatewayProcess) survives(client *http.Client, pid int, path, body strin
 			status = resp.StatusCode
 		}
 	}
-	if !alive(pid) {
+	if !gateway.Runs(pid) {
 		return 0, fmt.Errorf("the worker is gone")
 	}
 	return status, nil

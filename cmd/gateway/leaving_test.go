@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/gateway"
 )
 
 // TestWhoLeavesAnAnswerThatIsHadWhole: llama-server streams a chat's probabilities not in
@@ -35,7 +37,7 @@ func TestWhoLeavesAnAnswerThatIsHadWhole(t *testing.T) {
 		if err := <-left; !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 || !alive(pid) {
+		if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 || !gateway.Runs(pid) {
 			t.Errorf("%s: afterwards %d %.300s", more, status, text)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -260,16 +259,6 @@ log: {format: json}
 `, llamatest.Base(), filepath.Dir(llamatest.Adapters()["coding"]), list.String(), llamatest.Binary(t), count, cmp.Or(os.Getenv(kvMode), "auto"), slots)
 }
 
-// alive reports whether a process exists that is not a zombie.
-func alive(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return syscall.Kill(pid, 0) == nil && !errors.Is(err, os.ErrNotExist)
-	}
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	return !strings.HasPrefix(rest, "Z")
-}
-
 // gone blocks until none of the processes exists.
 func gone(t *testing.T, pids []int) {
 	t.Helper()
@@ -277,7 +266,7 @@ func gone(t *testing.T, pids []int) {
 	defer tick.Stop()
 	limit := time.After(time.Minute)
 	for _, pid := range pids {
-		for alive(pid) {
+		for gateway.Runs(pid) {
 			select {
 			case <-tick.C:
 			case <-limit:

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/loragate/loragate/internal/gateway"
 )
 
 // mistakes are requests of which llama-server says 500, nothing, or not which field is
@@ -85,7 +87,7 @@ func TestMistakesAreTheClients(t *testing.T) {
 		!strings.Contains(last, `"invalid_request_error","param":"grammar"`) {
 		t.Errorf("streamed: %d %s", status, text)
 	}
-	if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 || !alive(pid) {
+	if status, text := g.post(chatPath, chat("coding", "hi", `,"max_tokens":4`)); status != 200 || !gateway.Runs(pid) {
 		t.Errorf("afterwards: %d %.300s", status, text)
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/cli"
+	"github.com/loragate/loragate/internal/gateway"
 	"github.com/loragate/loragate/internal/llamatest"
 )
 
@@ -387,7 +388,7 @@ func TestOperatorsOnRealWorkers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if before.PID == after.PID || after.PID == 0 || !alive(after.PID) || alive(before.PID) || after.State != "drained" {
+	if before.PID == after.PID || after.PID == 0 || !gateway.Runs(after.PID) || gateway.Runs(before.PID) || after.State != "drained" {
 		t.Errorf("restarted: %+v became %+v", before, after)
 	}
 	do("workers", "resume", "1")

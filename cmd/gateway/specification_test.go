@@ -154,16 +154,7 @@ type judged struct{ kind, text string }
 // ask makes the request and returns what is to be judged.
 func (s sample) ask(t *testing.T, g *gatewayProcess) (all []judged) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), s.method, g.url+s.path, strings.NewReader(s.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := readAnswered(t, resp)
+	a := askGateway(t, g, s.method, s.path, []byte(s.body))
 	if a.status != s.status {
 		t.Errorf("%s: status %d, want %d: %.500s", s.name, a.status, s.status, a.text)
 		return nil

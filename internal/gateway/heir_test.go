@@ -47,11 +47,11 @@ func TestZombiesAreGone(t *testing.T) {
 	}
 	defer cmd.Wait()
 	pid := cmd.Process.Pid
-	if !runs(pid) {
+	if !Runs(pid) {
 		t.Error("one that runs does not count")
 	}
 	cmd.Process.Kill()
-	for limit := time.Now().Add(10 * time.Second); runs(pid); {
+	for limit := time.Now().Add(10 * time.Second); Runs(pid); {
 		if time.Now().After(limit) {
 			t.Fatal("one that was killed, and for which nobody has waited, counts")
 		}

@@ -206,19 +206,19 @@ func awaitGone(pids []int) {
 	tick := time.NewTicker(breath)
 	defer tick.Stop()
 	for limit := time.Now().Add(lastBreath); time.Now().Before(limit); <-tick.C {
-		if !slices.ContainsFunc(pids, runs) {
+		if !slices.ContainsFunc(pids, Runs) {
 			return
 		}
 	}
 }
 
-// runs reports whether a process exists and has not ended: one whose parent has not asked
+// Runs reports whether a process exists and has not ended: one whose parent has not asked
 // for its status, as in a container without an init, has let go of its memory all the same.
 // The state in /proc is that of the first thread alone, which can be over, "Z", while others
 // still hold memory and files: a process has ended once no other thread is left. The fields
 // are those of proc_pid_stat(5), where the state is the third and the threads the twentieth; the
 // second is the process's name in parentheses, which may have some in it.
-func runs(pid int) bool {
+func Runs(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return false
 	}

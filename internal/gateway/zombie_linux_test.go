@@ -54,11 +54,11 @@ func TestThreadsThatAreLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	awaitState(t, cmd.Process.Pid, "Z")
-	if !runs(cmd.Process.Pid) {
+	if !Runs(cmd.Process.Pid) {
 		t.Error("a process with a thread counts as gone")
 	}
 	in.Close()
-	for limit := time.Now().Add(10 * time.Second); runs(cmd.Process.Pid); {
+	for limit := time.Now().Add(10 * time.Second); Runs(cmd.Process.Pid); {
 		if time.Now().After(limit) {
 			t.Fatal("one without any counts")
 		}
@@ -102,12 +102,12 @@ func TestNamesOfProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cmd.Wait()
-	if !runs(cmd.Process.Pid) {
+	if !Runs(cmd.Process.Pid) {
 		t.Error("a process that runs counts as gone")
 	}
 	in.Close()
 	awaitState(t, cmd.Process.Pid, "Z")
-	if runs(cmd.Process.Pid) {
+	if Runs(cmd.Process.Pid) {
 		t.Error("one that has ended counts as running")
 	}
 }

@@ -23,16 +23,21 @@ type Rule struct {
 // before anything is read of it but the model.
 func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 	var edits []rawjson.Edit
+	take := func(key string) { edits = append(edits, without(key)...) }
+	put := func(e rawjson.Edit) {
+		take(e.Key)
+		edits = append(edits, rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
+	}
 	for _, key := range rule.Strip {
-		edits = append(edits, without(key)...)
+		take(key)
 	}
 	for _, e := range rule.Default {
 		if !gives(body, e.Key) {
-			edits = append(append(edits, without(e.Key)...), rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
+			put(e)
 		}
 	}
 	for _, e := range rule.Set {
-		edits = append(append(edits, without(e.Key)...), rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
+		put(e)
 	}
 	if rule.System != "" {
 		if e, ok := prompted(body, path, rule.System); ok {
