@@ -33,6 +33,7 @@ type Options struct {
 	ReadTimeout  time.Duration     // for the whole of a request's body
 	WriteTimeout time.Duration     // for each write to a client
 	Generation   time.Duration     // for the whole of an answer, once it runs; 0 is no bound
+	KeepAlive    time.Duration     // without anything sent, after which a stream has a sign of life; 0 is never
 
 	// Adapters is what POST /v1/load_lora_adapter and /v1/unload_lora_adapter, which
 	// are vLLM's, change; nil leaves them out. They ask for what AdminToken returns; if
@@ -139,7 +140,8 @@ func (p *Proxy) route(opts Options) {
 		gate: &p.gate, limit: opts.MaxBody,
 		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary},
 		relay: relay.New(relay.Options{
-			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, Observer: opts.Observer, Log: opts.Log,
+			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, KeepAlive: opts.KeepAlive,
+			Observer: opts.Observer, Log: opts.Log,
 		}),
 	}
 	for _, e := range endpoints {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -101,9 +102,23 @@ func (rec *record) SendWhole(text []byte) error {
 }
 
 // BeginStream implements relay.Client.
-func (rec *record) BeginStream() *sse.Sender {
-	rec.first = time.Since(rec.start)
-	return rec.answers.beginStream(rec)
+func (rec *record) BeginStream() *sse.Sender { return rec.answers.beginStream(rec) }
+
+// FirstEvent implements relay.Client.
+func (rec *record) FirstEvent() { rec.first = time.Since(rec.start) }
+
+// provenance are the headers that tell who answers.
+var provenance = []string{"X-Adapter", "X-Adapter-Digest", "X-Worker", "X-Adapter-State", "X-Queue-Ms"}
+
+// Provenance implements relay.Client.
+func (rec *record) Provenance() []byte {
+	var comment []byte
+	for _, name := range provenance {
+		if value := rec.Response().Header().Get(name); value != "" {
+			comment = fmt.Appendf(comment, ": %s: %s\n", name, value)
+		}
+	}
+	return append(comment, '\n')
 }
 
 // LogAttrs implements relay.Client.
