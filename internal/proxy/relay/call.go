@@ -9,7 +9,6 @@ import (
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/pieces"
-	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -34,22 +33,6 @@ type Pool interface {
 // concurrent use.
 type Observer interface {
 	Chunk(gap time.Duration)
-}
-
-// Client is who gets an answer. One goroutine at a time uses it.
-type Client interface {
-	// Leased is told of each lease that the request gets, before it runs.
-	Leased(l *pool.Lease)
-	// SendWhole sends a whole answer.
-	SendWhole(text []byte) error
-	// BeginStream sends the head of a stream of events and returns what sends these.
-	BeginStream() *sse.Sender
-	// FirstEvent is told that the first event of a stream is about to be sent.
-	FirstEvent()
-	// Provenance is, as a comment in a stream, what the head would tell of the lease.
-	Provenance() []byte
-	// LogAttrs are what the log says of who asked what.
-	LogAttrs() []any
 }
 
 // call is what belongs to one request and all of its pieces.
@@ -90,6 +73,15 @@ type Request struct {
 	KeepAlive time.Duration
 
 	into *[]byte // where the answer goes if the request is a piece of one
+}
+
+// keepAlive is after how long without anything sent the request's stream has a sign of life; 0 is
+// never.
+func (r *Request) keepAlive(usual time.Duration) time.Duration {
+	if r.KeepAlive == 0 {
+		return usual
+	}
+	return max(0, r.KeepAlive)
 }
 
 // streams reports whether the worker's answer comes as a stream, which tells of each

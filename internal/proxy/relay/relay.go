@@ -45,14 +45,14 @@ func (rl *Relay) Run(ctx context.Context, client Client, account *tally.Account,
 // stream runs a request whose answer is a stream. An error is an event of it if its head has
 // been sent.
 func (rl *Relay) stream(c call, r *Request) error {
-	c.out = newStream(c.client, r, rl.KeepAlive)
+	c.out = newStream(c.client, r.API.Alive, r.keepAlive(rl.KeepAlive))
 	defer c.out.end()
 	run := rl.run
 	if len(r.Prompts) > 0 {
 		run = rl.streamPieces
 	}
 	if err := run(c, r); err != nil {
-		return c.out.fail(r, err)
+		return c.out.fail(err, func(e *httpkit.Error) []byte { return r.API.Failure(e, r.ID) })
 	}
 	return nil
 }

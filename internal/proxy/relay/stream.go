@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
@@ -35,17 +36,15 @@ type stream struct {
 	moved time.Time   // when something was last sent
 }
 
-// newStream returns one for a request; end must be called.
-func newStream(client Client, r *Request, every time.Duration) *stream {
-	s := &stream{client: client, alive: r.API.Alive, every: every, last: len(r.Prompts) == 0}
-	if r.KeepAlive != 0 {
-		s.every = max(0, r.KeepAlive)
-	}
-	if s.every > 0 {
+// newStream returns one, whose signs of life come after so long without anything sent; 0 is never.
+// end must be called.
+func newStream(client Client, alive []byte, every time.Duration) *stream {
+	s := &stream{client: client, alive: alive, every: every, last: true}
+	if every > 0 {
 		s.mu.Lock() // the timer may be over before it is known here
 		defer s.mu.Unlock()
 		s.moved = time.Now()
-		s.timer = time.AfterFunc(s.every, s.keepAlive)
+		s.timer = time.AfterFunc(every, s.keepAlive)
 	}
 	return s
 }
@@ -109,9 +108,9 @@ func (s *stream) begin(now time.Time) error {
 	return nil
 }
 
-// fail tells the client of an error that has not been told, if it cannot be an answer of its own.
-// It returns the error.
-func (s *stream) fail(r *Request, err error) error {
+// fail tells the client of an error as an event, if it has not been told and cannot be an answer
+// of its own any more. Nothing is sent from then on. It returns the error.
+func (s *stream) fail(err error, event func(*httpkit.Error) []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
@@ -119,7 +118,7 @@ func (s *stream) fail(r *Request, err error) error {
 	if s.out == nil || s.told || e.Status == failure.StatusClientClosed {
 		return err
 	}
-	if err := s.out.Send(r.API.Failure(e, r.ID), time.Now(), true); err != nil {
+	if err := s.out.Send(event(e), time.Now(), true); err != nil {
 		return failure.ClientLeft(err)
 	}
 	return err
