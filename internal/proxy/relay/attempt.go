@@ -131,10 +131,10 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 		return pool.Failed, a.brokeOff(err)
 	}
 	for {
-		if kind == dialect.Done && !a.out.last {
+		if kind == dialect.Done && !a.out.Last {
 			event = nil // what is left to send leaves
 		}
-		gap, err := a.out.send(event, kind != dialect.Data || !events.Ready())
+		gap, err := a.out.Send(event, kind != dialect.Data || !events.Ready())
 		if err != nil {
 			return pool.Cut, failure.ClientLeft(err)
 		}
@@ -145,7 +145,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 		case dialect.Done:
 			return pool.Done, nil
 		case dialect.Failed:
-			a.out.told = true
+			a.out.Told = true
 			told := httpkit.Shorten(string(event))
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", told)
 		}

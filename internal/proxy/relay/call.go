@@ -9,6 +9,7 @@ import (
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/stream"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -35,19 +36,28 @@ type Observer interface {
 	Chunk(gap time.Duration)
 }
 
+// Client is who gets an answer. One goroutine at a time uses it.
+type Client interface {
+	stream.Client
+	// SendWhole sends a whole answer.
+	SendWhole(text []byte) error
+	// LogAttrs are what the log says of who asked what.
+	LogAttrs() []any
+}
+
 // call is what belongs to one request and all of its pieces.
 type call struct {
 	*Options
 	ctx     context.Context
 	client  Client
 	account *tally.Account
-	out     *stream // nil if the answer is whole
+	out     *stream.Stream // nil if the answer is whole
 }
 
 // leased tells the client of a lease.
 func (c call) leased(l *pool.Lease) {
 	if c.out != nil {
-		c.out.leased(l)
+		c.out.Leased(l)
 		return
 	}
 	c.client.Leased(l)

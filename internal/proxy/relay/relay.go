@@ -13,6 +13,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/prefix"
+	"github.com/loragate/loragate/internal/proxy/stream"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/proxy/whole"
@@ -45,14 +46,14 @@ func (rl *Relay) Run(ctx context.Context, client Client, account *tally.Account,
 // stream runs a request whose answer is a stream. An error is an event of it if its head has
 // been sent.
 func (rl *Relay) stream(c call, r *Request) error {
-	c.out = newStream(c.client, r.API.Alive, r.keepAlive(rl.KeepAlive))
-	defer c.out.end()
+	c.out = stream.New(c.client, r.API.Alive, r.keepAlive(rl.KeepAlive))
+	defer c.out.End()
 	run := rl.run
 	if len(r.Prompts) > 0 {
 		run = rl.streamPieces
 	}
 	if err := run(c, r); err != nil {
-		return c.out.fail(err, func(e *httpkit.Error) []byte { return r.API.Failure(e, r.ID) })
+		return c.out.Fail(err, func(e *httpkit.Error) []byte { return r.API.Failure(e, r.ID) })
 	}
 	return nil
 }
@@ -150,10 +151,9 @@ func (rl *Relay) streamPieces(c call, r *Request) error {
 		return err
 	}
 	for i := range r.Prompts {
-		c.out.First, c.out.last = i*r.Choices, i == len(r.Prompts)-1
-		c.out.came = time.Time{}
+		c.out.Next(i*r.Choices, i == len(r.Prompts)-1)
 		piece := r.piece(i)
-		piece.Piece = &c.out.Numbering
+		piece.Piece = &c.out.Piece
 		if err := rl.run(c, piece); err != nil {
 			return err
 		}

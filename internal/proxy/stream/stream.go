@@ -1,4 +1,5 @@
-package relay
+// Package stream sends a stream of events to a client, and signs of life while there are none.
+package stream
 
 import (
 	"sync"
@@ -11,23 +12,35 @@ import (
 	"github.com/loragate/loragate/internal/proxy/sse"
 )
 
-// stream is one stream of events to a client, from before its first event on. It may be made up
+// Client is who gets a stream. One goroutine at a time uses it.
+type Client interface {
+	// Leased is told of each lease that the request gets, before it runs.
+	Leased(l *pool.Lease)
+	// BeginStream sends the head of a stream of events and returns what sends these.
+	BeginStream() *sse.Sender
+	// FirstEvent is told that the first event of a stream is about to be sent.
+	FirstEvent()
+	// Provenance is, as a comment in a stream, what the head would tell of the lease.
+	Provenance() []byte
+}
+
+// Stream is one stream of events to a client, from before its first event on. It may be made up
 // by those of several pieces, one after the other. As long as there is nothing to send, be it that
 // the request waits for its turn, that its prompt is read or that llama-server thinks, signs of
 // life are sent, for proxies on the way cut connections on which nothing moves.
 //
 // A sign of life is no output: whoever has had only such can have the request run elsewhere.
-type stream struct {
+type Stream struct {
 	client Client
 	alive  []byte        // a sign of life
 	every  time.Duration // without anything sent, after which there is one; 0 is never
 	timer  *time.Timer   // nil if there are none
 
 	// The request's handler owns these.
-	pieces.Numbering           // of the piece that runs
-	last             bool      // no piece follows the one that runs
-	told             bool      // the client has had an error event
-	came             time.Time // when the last event of the piece did; zero is none
+	Piece pieces.Numbering // of the piece that runs
+	Last  bool             // no piece follows the one that runs
+	Told  bool             // the client has had an error event
+	came  time.Time        // when the last event of the piece did; zero is none
 
 	mu    sync.Mutex  // guards what follows, and the client's headers
 	out   *sse.Sender // nil until the head has been sent
@@ -36,10 +49,10 @@ type stream struct {
 	moved time.Time   // when something was last sent
 }
 
-// newStream returns one, whose signs of life come after so long without anything sent; 0 is never.
-// end must be called.
-func newStream(client Client, alive []byte, every time.Duration) *stream {
-	s := &stream{client: client, alive: alive, every: every, last: true}
+// New returns one, whose signs of life come after so long without anything sent; 0 is never.
+// End must be called.
+func New(client Client, alive []byte, every time.Duration) *Stream {
+	s := &Stream{client: client, alive: alive, every: every, Last: true}
 	if every > 0 {
 		s.mu.Lock() // the timer may be over before it is known here
 		defer s.mu.Unlock()
@@ -51,7 +64,7 @@ func newStream(client Client, alive []byte, every time.Duration) *stream {
 
 // keepAlive sends a sign of life if it is time for one. It blocks as long as the client
 // does not read, for the write timeout at most; a failed write ends the request's context.
-func (s *stream) keepAlive() {
+func (s *Stream) keepAlive() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -71,17 +84,22 @@ func (s *stream) keepAlive() {
 	}
 }
 
-// leased tells the client of a lease.
-func (s *stream) leased(l *pool.Lease) {
+// Next says that another piece begins, whose first choice has this number.
+func (s *Stream) Next(first int, last bool) {
+	s.Piece.First, s.Last, s.came = first, last, time.Time{}
+}
+
+// Leased tells the client of a lease.
+func (s *Stream) Leased(l *pool.Lease) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.client.Leased(l)
 }
 
-// send writes an event that has just come and, unless the next one is there already, sees to it
+// Send writes an event that has just come and, unless the next one is there already, sees to it
 // that it leaves. It returns how long it came after the one before; 0 for the first one of a piece,
 // which may have waited for its turn.
-func (s *stream) send(event []byte, flush bool) (gap time.Duration, err error) {
+func (s *Stream) Send(event []byte, flush bool) (gap time.Duration, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -98,7 +116,7 @@ func (s *stream) send(event []byte, flush bool) (gap time.Duration, err error) {
 }
 
 // begin sends what stands before the first event. s.mu is held.
-func (s *stream) begin(now time.Time) error {
+func (s *Stream) begin(now time.Time) error {
 	s.begun = true
 	s.client.FirstEvent()
 	if s.out != nil { // the head has left before it was known who answers
@@ -108,14 +126,14 @@ func (s *stream) begin(now time.Time) error {
 	return nil
 }
 
-// fail tells the client of an error as an event, if it has not been told and cannot be an answer
+// Fail tells the client of an error as an event, if it has not been told and cannot be an answer
 // of its own any more. Nothing is sent from then on. It returns the error.
-func (s *stream) fail(err error, event func(*httpkit.Error) []byte) error {
+func (s *Stream) Fail(err error, event func(*httpkit.Error) []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
 	e := failure.Of(err)
-	if s.out == nil || s.told || e.Status == failure.StatusClientClosed {
+	if s.out == nil || s.Told || e.Status == failure.StatusClientClosed {
 		return err
 	}
 	if err := s.out.Send(event(e), time.Now(), true); err != nil {
@@ -124,8 +142,8 @@ func (s *stream) fail(err error, event func(*httpkit.Error) []byte) error {
 	return err
 }
 
-// end sees to it that nothing is sent from now on.
-func (s *stream) end() {
+// End sees to it that nothing is sent from now on.
+func (s *Stream) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
