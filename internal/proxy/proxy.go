@@ -147,7 +147,7 @@ func (p *Proxy) route(opts Options) {
 	for _, e := range endpoints {
 		p.echo.POST(e.path, completions.serve(e))
 	}
-	embedders := embedders{all: opts.Embedders, gate: &p.gate, checker: checker, limit: opts.MaxBody}
+	embedders := embedders{all: opts.Embedders, gate: &p.gate, names: &p.names, checker: checker, limit: opts.MaxBody}
 	for path := range embedderPaths {
 		p.echo.POST(path, embedders.serve(path))
 	}
@@ -170,6 +170,7 @@ func (p *Proxy) route(opts Options) {
 		p.echo.POST("/v1/load_lora_adapter", adapters.load)
 		p.echo.POST("/v1/unload_lora_adapter", adapters.unload)
 	}
+	p.get("/props", (&props{gate: &p.gate, names: &p.names, answers: &p.answers, pool: opts.Pool}).serve)
 	p.get("/health", p.probes.health)
 	p.get("/ready", p.probes.ready)
 }
