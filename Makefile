@@ -41,13 +41,15 @@ test: llama-server node-modules ## Run all tests against the real llama-server
 test-full: llama-server ## Run the tests that take long
 	LORAGATE_STOP_ROUNDS=50 LORAGATE_REPLACE_ROUNDS=20 go test -race -timeout 30m -count 1 -v -run '^Test(Stop|Replace)UnderLoad$$' ./cmd/gateway
 
-# The test with OpenAI's Node SDK runs where Node is.
+# The tests with Node's SDKs, and with programs that are written with them, run where Node is.
 .PHONY: node-modules
 node-modules:
 	@if command -v npm >/dev/null; then \
-		cd test/sdk/node && npm ci --silent --no-audit --no-fund; \
+		cd test/sdk/node && npm ci --silent --no-audit --no-fund && \
+		cd ../../clients && npm ci --silent --no-audit --no-fund --ignore-scripts && \
+		cd node_modules/@anthropic-ai/claude-code && node install.cjs; \
 	else \
-		echo "node-modules: no npm here, the test with the Node SDK will say so"; \
+		echo "node-modules: no npm here, the tests with Node's SDKs will say so"; \
 	fi
 
 .PHONY: conformance
