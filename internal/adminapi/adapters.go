@@ -25,6 +25,9 @@ type Adapter struct {
 	// version, all but quarantined answer requests.
 	State    string    `json:"state"`
 	Reason   string    `json:"reason"` // why the latest source was rejected, or it is quarantined
+	// Warnings say in what the version that answers, or will, hardly does what it was trained
+	// for, though it is served.
+	Warnings []string  `json:"warnings"`
 	Progress *Progress `json:"progress"`
 
 	Version int     `json:"version"` // the active one; 0 is none, as for a composition

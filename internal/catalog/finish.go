@@ -99,13 +99,17 @@ func (c *Catalog) logChange(before *lora.Version, e *records.Entry) {
 	v := e.Latest()
 	what := "adapter added"
 	switch {
-	case before == v:
+	case before != nil && before.Number == v.Number:
 		what = "adapter unchanged"
 	case before != nil:
 		what = "adapter replaced"
 	}
 	c.log.Info(what, "name", e.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes,
 		"staged", e.Staged != nil)
+	if len(v.Warnings) > 0 && before != v {
+		c.log.Warn("adapter may not do what it was trained for", "name", e.Name, "version", v.Number,
+			"warnings", v.Warnings)
+	}
 }
 
 // Answers blocks until the version of those bytes, which Finish took, answers for the name.

@@ -16,6 +16,7 @@ import (
 	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/admincli"
 	"github.com/loragate/loragate/internal/adminclient"
+	"github.com/loragate/loragate/internal/terminal"
 )
 
 func adaptersCommand() *cobra.Command {
@@ -44,12 +45,15 @@ func showAdapter(w io.Writer, answer any) error {
 	return admincli.Adapter(w, answer.(adminapi.Adapter), time.Now())
 }
 
-// became prints a record's name and state after a change.
+// became prints a record's name and state after a change, and what is to be known of it.
 func became(w io.Writer, answer any) error {
 	a := answer.(adminapi.Adapter)
 	text := a.Name + " is " + a.State
 	if a.Version > 0 {
 		text += fmt.Sprintf(", version %d, %.12s", a.Version, a.Digest)
+	}
+	for _, warning := range a.Warnings {
+		text += "\nwarning: " + terminal.Clean(warning)
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err

@@ -52,7 +52,7 @@ func sourcePrint(source string) string {
 
 // judgement counts the ways in which adapters have been judged: what an older one took
 // for good is read again.
-const judgement = 1
+const judgement = 2
 
 // prints tell whether getting a source once more would bring anything new.
 type prints struct {
