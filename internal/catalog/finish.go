@@ -14,6 +14,7 @@ import (
 type Outcome struct {
 	Version *lora.Version // checked, its bytes stored; nil unless Err is
 	Err     error         // a *lora.Error keeps its code, any other is Failed
+	Read    string        // the print of the source as it was read; "" if it changed meanwhile, or has none
 	// Print tells what was read and what became of it, given the version that answers
 	// since, nil for none. It may look at files.
 	Print func(answers *lora.Version) string
@@ -28,6 +29,9 @@ func (c *Catalog) Finish(p *records.Pending, got Outcome) error {
 	err := context.Cause(p.Context())
 	if e != nil {
 		before := e.Latest()
+		if e.Origin == lora.FromConfig {
+			e.Taken = got.Read
+		}
 		err = c.conclude(e, p, spec, got)
 		if !c.opening && c.ctx.Err() == nil { // a start publishes once, and an end nothing
 			c.publish()

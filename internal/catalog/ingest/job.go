@@ -107,7 +107,7 @@ func (js *jobs) begin(ctx context.Context, p *records.Pending, slots chan struct
 			read = ""
 		}
 		j.err = js.catalog.Finish(p, catalog.Outcome{
-			Version: v, Err: err,
+			Version: v, Err: err, Read: read,
 			Print: func(answers *lora.Version) string { return js.outcome(read, answers) },
 		})
 		if v != nil {

@@ -20,7 +20,7 @@ type Entry struct {
 	Pinned *bool  // what an operator said, in place of Pin
 	Seen   string // the digest of the bytes that its source had last
 	Print  string // of those bytes' source and of what became of them, in the words of who ingests
-	Taken  string // the print of its file in the directory, as it was last taken in
+	Taken  string // the print of its file on this machine, as it was last taken in; not of the API's
 
 	Pending *Pending // the version that is being got, or nil
 	Retry   bool     // that failed last time, through no fault of the source
