@@ -104,6 +104,15 @@ func Adapter(w io.Writer, a adminapi.Adapter, now time.Time) error {
 	return t.Flush()
 }
 
+// Warnings writes what an adapter that is served is warned of, a line for each thing.
+func Warnings(w io.Writer, a adminapi.Adapter) (err error) {
+	for _, warning := range a.Warnings {
+		_, failed := fmt.Fprintln(w, "warning: "+terminal.Clean(warning))
+		err = cmp.Or(err, failed)
+	}
+	return err
+}
+
 // versions writes those that are kept, oldest first.
 func versions(t *table, a adminapi.Adapter, now time.Time) {
 	for _, v := range a.Versions {

@@ -16,7 +16,6 @@ import (
 	"github.com/loragate/loragate/internal/adminapi"
 	"github.com/loragate/loragate/internal/admincli"
 	"github.com/loragate/loragate/internal/adminclient"
-	"github.com/loragate/loragate/internal/terminal"
 )
 
 func adaptersCommand() *cobra.Command {
@@ -52,11 +51,8 @@ func became(w io.Writer, answer any) error {
 	if a.Version > 0 {
 		text += fmt.Sprintf(", version %d, %.12s", a.Version, a.Digest)
 	}
-	for _, warning := range a.Warnings {
-		text += "\nwarning: " + terminal.Clean(warning)
-	}
 	_, err := fmt.Fprintln(w, text)
-	return err
+	return errors.Join(err, admincli.Warnings(w, a))
 }
 
 func removeCommand() *cobra.Command {

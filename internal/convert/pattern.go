@@ -177,7 +177,7 @@ func (t *translation) class() error {
 			t.copy(1)
 			return nil
 		case strings.HasPrefix(rest, "[:"):
-			return errors.New("it contains [:")
+			return errors.New("it contains [: of a class")
 		case rest[0] == '\\':
 			if err := t.escape(); err != nil {
 				return err

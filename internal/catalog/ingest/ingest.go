@@ -29,7 +29,9 @@ type Options struct {
 	// (.zip, .tar, .tar.gz, .tgz) of one in it is an adapter. "" is none.
 	Dir    string
 	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
-	Rescan time.Duration // how often Dir is read without being told of a change, and files of Entries are looked at; 0 is never
+	// Rescan is how often Dir is read without being told of a change, and the files of
+	// Entries are looked at; 0 is never.
+	Rescan time.Duration
 
 	Entries  []lora.Spec // the configuration's adapters and compositions, as for Catalog.Configure
 	MaxBytes int64       // the largest GGUF that a worker can load; 0 is no bound
@@ -149,7 +151,8 @@ func (in *Ingest) open(ctx context.Context) error {
 		in.jobs.wg.Go(func() { in.folder.run(in.ctx, watcher) })
 	}
 	if in.opts.Rescan > 0 {
-		in.jobs.wg.Go(in.recheck)
+		list := &listed{rescan: in.opts.Rescan, settle: in.folder.settle, catalog: in.catalog}
+		in.jobs.wg.Go(func() { list.run(in.ctx) })
 	}
 	return nil
 }

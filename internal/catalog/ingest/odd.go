@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -45,16 +46,16 @@ var kinds = []struct {
 	names []string
 	do    string
 }{
-	{[]string{configName, "adapter_model.*"}, "a PEFT adapter is a folder: make one here, whose name is the model's, for " +
-		configName + " and " + weightsName},
-	{[]string{"*.safetensors"}, "weights alone do not say what they mean: make a folder here with them, as " + weightsName +
-		", and the " + configName + " that the training left beside them"},
+	{[]string{configName, "adapter_model.*"}, "a PEFT adapter is a folder: make one here, whose name is the model's, " +
+		"for " + configName + " and " + weightsName},
+	{[]string{"*.safetensors"}, "weights alone do not say what they mean: make a folder here with them, as " +
+		weightsName + ", and the " + configName + " that the training left beside them"},
 	{[]string{"*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl"}, "it may be a pickle, which is not read: save the adapter as " +
 		"safetensors, and make a folder here with " + weightsName + " and " + configName},
 	{[]string{"*.part", "*.partial", "*.filepart", "*.tmp", "*.temp", "*.crdownload", "*.opdownload", "*.download",
 		"*.incomplete", "*.aria2", "*~"}, "it is still being written, or was left so: give it its name when it is whole"},
-	{[]string{"*.tar.*", "*.tbz2", "*.txz", "*.7z", "*.rar", "*.gz", "*.bz2", "*.xz", "*.zst"}, "archives of this kind are " +
-		"not unpacked: pack the adapter as .zip, .tar or .tar.gz"},
+	{[]string{"*.tar.*", "*.tbz2", "*.txz", "*.7z", "*.rar", "*.gz", "*.bz2", "*.xz", "*.zst"}, "archives of this kind " +
+		"are not unpacked: pack the adapter as .zip, .tar or .tar.gz"},
 	{[]string{"*.gguf.*", "*.gguf-*"}, "it may be a part of a GGUF: put the parts together, as NAME.gguf"},
 }
 
@@ -133,8 +134,8 @@ func withoutConfig(names []string) string {
 	}
 	switch name := first("adapters.safetensors"); {
 	case name != "":
-		return "the folder is of MLX, whose adapters are not PEFT's: merge it into the base with mlx_lm.fuse, or convert it " +
-			"to PEFT's form"
+		return "the folder is of MLX, whose adapters are not PEFT's: merge it into the base with mlx_lm.fuse, or convert " +
+			"it to PEFT's form"
 	case first("config.json") != "" && first("model*.safetensors", "pytorch_model*.bin") != "":
 		return "the folder is a whole model, not a LoRA adapter: the base is named by model.path, as a GGUF"
 	}
@@ -145,5 +146,15 @@ func withoutConfig(names []string) string {
 		return "the folder has " + name + " but no " + configName + ", which says what the weights mean: copy it there " +
 			"from where the training left them"
 	}
-	return "the folder is none of an adapter, which has " + configName + " and " + weightsName + ": add these, or remove it"
+	return "the folder is none of an adapter, which has " + configName + " and " + weightsName +
+		": add these, or remove it"
+}
+
+// cause is an error of the file system without the path, which is said elsewhere.
+func cause(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
 }

@@ -27,6 +27,10 @@ func printOf(path string) (string, error) {
 // print, and is read once more.
 const unsure = " unsure"
 
+// touched comes before how often a file was written while the gateway watched. A print with
+// it changes even where the file system keeps no times and numbers that would tell.
+const touched = " written "
+
 // printOfFolder is printOf for a folder with a PEFT adapter.
 func printOfFolder(path string) (string, error) {
 	config, err := printOf(filepath.Join(path, configName))

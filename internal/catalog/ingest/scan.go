@@ -61,15 +61,6 @@ func fileAt(path string) (records.File, bool) {
 	return f, f.Refused != ""
 }
 
-// cause is an error of the file system without the path, which is said elsewhere.
-func cause(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return err.Error()
-}
-
 // absent reports whether an error says that there is no such file.
 func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, store.ErrNotRegular)

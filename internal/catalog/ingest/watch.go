@@ -120,10 +120,6 @@ func (f *folder) read(watcher *fsnotify.Watcher) (again bool) {
 	return len(f.waiting) > 0
 }
 
-// touched comes before how often a file was written while the gateway watched. A print with
-// it changes even where the file system keeps no times and numbers that would tell.
-const touched = " written "
-
 // note counts what is written to a file, or to one of a folder's that are an adapter's.
 func (f *folder) note(event fsnotify.Event) {
 	if !event.Has(fsnotify.Write) && !event.Has(fsnotify.Create) {

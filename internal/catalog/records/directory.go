@@ -24,12 +24,6 @@ type File struct {
 	Known   bool // it would bring nothing but what was kept of it over a restart
 }
 
-// stray is a file of the directory that is not served.
-type stray struct {
-	lora.Record
-	name bool // for its name alone, which may become free
-}
-
 // Followed is what follows from what is in the directory.
 type Followed struct {
 	Begun   []*Pending        // versions to get

@@ -18,6 +18,12 @@ type Set struct {
 	reused      int               // of that, what was as before and is not got again
 }
 
+// stray is a file of the directory that is not served.
+type stray struct {
+	lora.Record
+	name bool // for its name alone, which may become free
+}
+
 type key struct {
 	origin lora.Origin
 	name   string
