@@ -85,7 +85,8 @@ func TestDetails(t *testing.T) {
 	if err := Adapter(&out, some()[4], now); err != nil {
 		t.Fatal(err)
 	}
-	if want := "warning            it changes nothing\nwarning            all is zero\n"; !strings.Contains(out.String(), want) {
+	const want = "warning            it changes nothing\nwarning            all is zero\n"
+	if !strings.Contains(out.String(), want) {
 		t.Errorf("%q is not in\n%s", want, out.String())
 	}
 }

@@ -33,8 +33,8 @@ func TestChoiceIsPEFTs(t *testing.T) {
 		{object{"target_modules": []string{"q_proj", q1}, "layers_to_transform": []int{0}}, []string{q0, q1}},
 		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{0}, "layers_pattern": "layers"},
 			[]string{q0}},
-		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{0}, "layers_pattern": []string{"h", "block"}},
-			nil},
+		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{0},
+			"layers_pattern": []string{"h", "block"}}, nil},
 		{object{"target_modules": []string{"q_proj"}, "layers_to_transform": []int{0}, "layers_pattern": []string{}},
 			[]string{q0}},
 	} {
@@ -83,7 +83,8 @@ func TestWhatTheFileLacksIsSaid(t *testing.T) {
 		"more than was named": {object{"layers_to_transform": []int{0}}, both,
 			[]string{"adapter_model.safetensors has weights of modules that adapter_config.json does not name, 1 in all: " +
 				"model.layers.1.self_attn.q_proj; PEFT would leave them out, here they are applied"}},
-		"what nobody has": {object{"target_modules": []string{"q_proj", "c_attn"}, "layers_to_transform": []int{0, 1, 2}}, both,
+		"what nobody has": {
+			object{"target_modules": []string{"q_proj", "c_attn"}, "layers_to_transform": []int{0, 1, 2}}, both,
 			[]string{"adapter_config.json names what neither the base nor adapter_model.safetensors has: c_attn, layer 2"}},
 	} {
 		info, err := base.Check(t.Context(), converted(t, folder(t, plain(c.keys), soundFile(t, c.tensors)), path))

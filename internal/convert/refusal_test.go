@@ -240,7 +240,8 @@ func TestFilesAreMissing(t *testing.T) {
 	expect(t, attempt(t, t.TempDir(), base), "", "adapter_config.json is missing: it says what the weights mean")
 	// Each is there with those before, and says more.
 	for _, c := range [][3]string{
-		{"adapter.safetensors", "", "adapter_model.safetensors is missing: if that is adapter.safetensors, give it this name"},
+		{"adapter.safetensors", "",
+			"adapter_model.safetensors is missing: if that is adapter.safetensors, give it this name"},
 		{mlxFile, "mlx", "adapters.safetensors is of MLX"},
 		{indexFile, "sharded", "the weights are in several files"},
 		{pickleFile, "pickle", "adapter_model.bin is a pickle: save it as safetensors"},

@@ -14,7 +14,8 @@ func readObject(text []byte) (keys map[string]json.RawMessage, err error) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // a byte order mark, which Windows' editors write
 	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) ||
 		bytes.IndexByte(text, 0) >= 0 {
-		return nil, malformed("%s: it is not in UTF-8 but, by its first bytes, in UTF-16 or UTF-32: save it as UTF-8", configFile)
+		return nil, malformed("%s: it is not in UTF-8 but, by its first bytes, in UTF-16 or UTF-32: save it as UTF-8",
+			configFile)
 	}
 	if !utf8.Valid(text) {
 		return nil, malformed("%s: it is not in UTF-8: save it as UTF-8", configFile)

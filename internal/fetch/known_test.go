@@ -151,7 +151,8 @@ func TestLocal(t *testing.T) {
 	if err := errors.Join(os.Chtimes(next, before.ModTime(), before.ModTime()), os.Rename(next, packed)); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := os.Stat(packed); err != nil || after.Size() != before.Size() || !after.ModTime().Equal(before.ModTime()) {
+	if after, err := os.Stat(packed); err != nil || after.Size() != before.Size() ||
+		!after.ModTime().Equal(before.ModTime()) {
 		t.Fatalf("it is %v, was %v: %v", after, before, err)
 	}
 	wantFile(t, mustFetch(t, f, packed, ""), equal)

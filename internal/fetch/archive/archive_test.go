@@ -160,9 +160,10 @@ func TestNamesOfWindows(t *testing.T) {
 		"backslashes": {{name: `top\`, data: nil}, {name: `top\` + PEFTConfig}, {name: `top\` + PEFTWeights, data: data},
 			{name: `top\runs\events.1`}},
 		"no folders": {{name: `top\` + PEFTConfig}, {name: `top\` + PEFTWeights, data: data}},
-		"both":       {{name: "top/", mode: os.ModeDir}, {name: "top/" + PEFTConfig}, {name: `top\` + PEFTWeights, data: data}},
-		"of a Mac": {{name: "top/" + PEFTConfig}, {name: "top/" + PEFTWeights, data: data}, {name: "__MACOSX/", mode: os.ModeDir},
-			{name: "__MACOSX/top/._" + PEFTConfig}},
+		"both": {{name: "top/", mode: os.ModeDir}, {name: "top/" + PEFTConfig},
+			{name: `top\` + PEFTWeights, data: data}},
+		"of a Mac": {{name: "top/" + PEFTConfig}, {name: "top/" + PEFTWeights, data: data},
+			{name: "__MACOSX/", mode: os.ModeDir}, {name: "__MACOSX/top/._" + PEFTConfig}},
 		"letters": {{name: "Überführung ☃/" + PEFTConfig}, {name: "Überführung ☃/" + PEFTWeights, data: data}},
 	} {
 		found, isPEFT, err := unpack(t, t.TempDir(), "x.zip", makeZip(t, items...), limit)
@@ -179,7 +180,8 @@ func TestDangerousArchives(t *testing.T) {
 	names := map[string]string{
 		"../evil.gguf": "leads out", "a/../../evil.gguf": "leads out", "a/../evil.gguf": "leads out",
 		"/tmp/evil.gguf": "leads out", "..\\evil.gguf": "leads out", "..": "leads out",
-		`a\..\..\evil.gguf`: "leads out", `\tmp\evil.gguf`: "leads out", `C:\evil.gguf`: "leads out", "C:/evil.gguf": "leads out",
+		`a\..\..\evil.gguf`: "leads out", `\tmp\evil.gguf`: "leads out", `C:\evil.gguf`: "leads out",
+		"C:/evil.gguf":           "leads out",
 		`\\host\share\evil.gguf`: "leads out",
 	}
 	for name, want := range names {
