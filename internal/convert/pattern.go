@@ -88,7 +88,7 @@ func compile(before, key, after string, longest int, left *int) (*regexp.Regexp,
 	if *left -= len(key) * t.repeats; *left < 0 {
 		return nil, errors.New("all of them together are too large")
 	}
-	return regexp.Compile("^" + before + t.out.String() + after + "$")
+	return regexp.Compile("^(?:" + before + t.out.String() + after + "$)") // a key may close the bracket before it
 }
 
 // translation makes a pattern of Go's out of one of Python's that means the same, or says

@@ -37,6 +37,7 @@ func TestPatternsMatchAsPythons(t *testing.T) {
 		`q_proj{a}`:                                 {false, false},
 		`q\_proj`:                                   {true, true},
 		`\w+`:                                       {true, true},
+		`)x|(`:                                      {false, false}, // it ends the group that PEFT puts it in
 		``:                                          {false, false},
 	} {
 		left := maxWork
