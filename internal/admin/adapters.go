@@ -51,6 +51,10 @@ func (v *views) adapter(rec lora.Record) adminapi.Adapter {
 		Updated: rec.Updated.UTC(),
 	}
 	a.Aliases, a.Weight = append([]string{}, rec.Aliases...), rec.WeightOrDefault()
+	a.Warnings = []string{}
+	if v := rec.Latest(); v != nil {
+		a.Warnings = append(a.Warnings, v.Warnings...)
+	}
 	if rec.State == lora.Downloading {
 		a.Progress = &adminapi.Progress{Done: rec.Progress.Done, Total: rec.Progress.Total}
 	}

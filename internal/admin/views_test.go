@@ -59,7 +59,7 @@ func TestPlacesOfFilesAreNotShown(t *testing.T) {
 // wantAdapters is the whole answer: the names of fields are a promise.
 const wantAdapters = `{"adapters": [
   {"name": "shop", "kind": "adapter", "origin": "api", "source": "hf://owner/shop", "state": "downloading", "reason": "",
-   "progress": {"done": 3, "total": 10}, "version": 2, "digest": "ab02", "staged": {"version": 3, "digest": "ab03"},
+   "warnings": ["it changes nothing"], "progress": {"done": 3, "total": 10}, "version": 2, "digest": "ab02", "staged": {"version": 3, "digest": "ab03"},
    "bytes": 12, "rank": 8, "alpha": 16.5, "scale": 0.5, "description": "sells", "aliases": ["x", "y"], "weight": 2, "max_concurrency": 4, "pin": true,
    "preload": true, "parts": [], "versions": [
      {"version": 1, "digest": "ab01", "bytes": 11, "rank": 4, "source": "/a", "created": "1970-01-01T00:00:01Z", "active": false},
@@ -67,12 +67,12 @@ const wantAdapters = `{"adapters": [
      {"version": 3, "digest": "ab03", "bytes": 13, "rank": 9, "source": "/c", "created": "1970-01-01T00:00:03Z", "active": false}],
    "loaded_on": [0], "applied_on": [], "last_used": "1970-01-01T00:00:05Z", "updated": "1970-01-01T00:00:04Z"},
   {"name": "sum", "kind": "composition", "origin": "config", "source": "", "state": "ready", "reason": "",
-   "progress": null, "version": 0, "digest": "", "staged": null,
+   "warnings": [], "progress": null, "version": 0, "digest": "", "staged": null,
    "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "description": "", "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
    "preload": false, "parts": [{"adapter": "shop", "scale": -0.5}, {"adapter": "x", "scale": null}], "versions": [],
    "loaded_on": [0], "applied_on": [], "last_used": null, "updated": "1970-01-01T00:00:04Z"},
   {"name": "wrong", "kind": "adapter", "origin": "directory", "source": "/models/wrong.gguf", "state": "rejected",
-   "reason": "not a GGUF file", "progress": null, "version": 0, "digest": "", "staged": null,
+   "reason": "not a GGUF file", "warnings": [], "progress": null, "version": 0, "digest": "", "staged": null,
    "bytes": 0, "rank": 0, "alpha": 0, "scale": 1, "description": "", "aliases": [], "weight": 1, "max_concurrency": 0, "pin": false,
    "preload": false, "parts": [], "versions": [],
    "loaded_on": [], "applied_on": [], "last_used": null, "updated": "1970-01-01T00:00:04Z"}]}`
@@ -86,6 +86,7 @@ func TestAdaptersAreShown(t *testing.T) {
 			Rank: []int{4, 8, 9}[n], Alpha: 16.5, Source: source, Created: at(int64(n + 1)),
 		})
 	}
+	versions[2].Warnings = []string{"it changes nothing"}
 	r := newCatalog()
 	r.records = []lora.Record{
 		{

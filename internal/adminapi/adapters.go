@@ -23,8 +23,11 @@ type Adapter struct {
 	Source string `json:"source"` // without what may be secret in a URL; "" is an upload or a composition
 	// State is ready, loading, downloading, rejected or quarantined. With an active
 	// version, all but quarantined answer requests.
-	State    string    `json:"state"`
-	Reason   string    `json:"reason"` // why the latest source was rejected, or it is quarantined
+	State  string `json:"state"`
+	Reason string `json:"reason"` // why the latest source was rejected, or it is quarantined
+	// Warnings say in what the version that answers, or will, hardly does what it was trained
+	// for, though it is served.
+	Warnings []string  `json:"warnings"`
 	Progress *Progress `json:"progress"`
 
 	Version int     `json:"version"` // the active one; 0 is none, as for a composition

@@ -29,6 +29,7 @@ func some() []adminapi.Adapter {
 			Parts: []adminapi.Part{{Adapter: "a", Scale: &half}, {Adapter: "b"}}},
 		{Name: "evil\x1b[2J", State: "rejected", Source: "/a", Reason: "/a: no\nGGUF", Kind: "adapter"},
 		{Name: "sent", State: "rejected", Reason: "is bad"},
+		{Name: "idle", State: "ready", Warnings: []string{"it changes nothing", "all is zero"}},
 	}
 }
 
@@ -37,11 +38,12 @@ func TestTables(t *testing.T) {
 	if err := Adapters(&out, some(), now); err != nil {
 		t.Fatal(err)
 	}
-	const want = `NAME      STATE     VERSION  DIGEST        RANK  SIZE     LOADED  APPLIED  USED           SOURCE
-shop      ready     2        abababababab  8     9.0 MiB  0,1     1        3 minutes ago  /models/shop.gguf
-sum       ready     -        -             -     -        -       -        -              a@0.5 + b
-evil?[2J  rejected  -        -             -     -        -       -        -              /a: no?GGUF
-sent      rejected  -        -             -     -        -       -        -              (upload): is bad
+	const want = `NAME      STATE           VERSION  DIGEST        RANK  SIZE     LOADED  APPLIED  USED           SOURCE
+shop      ready           2        abababababab  8     9.0 MiB  0,1     1        3 minutes ago  /models/shop.gguf
+sum       ready           -        -             -     -        -       -        -              a@0.5 + b
+evil?[2J  rejected        -        -             -     -        -       -        -              /a: no?GGUF
+sent      rejected        -        -             -     -        -       -        -              (upload): is bad
+idle      ready, warning  -        -             -     -        -       -        -              (upload)
 `
 	if got := out.String(); got != want {
 		t.Errorf("got\n%s", got)
@@ -78,6 +80,14 @@ func TestDetails(t *testing.T) {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("%q is not in\n%s", line, out.String())
 		}
+	}
+	out.Reset()
+	if err := Adapter(&out, some()[4], now); err != nil {
+		t.Fatal(err)
+	}
+	const want = "warning            it changes nothing\nwarning            all is zero\n"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("%q is not in\n%s", want, out.String())
 	}
 }
 

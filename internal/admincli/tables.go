@@ -24,10 +24,18 @@ const none = "-"
 func Adapters(w io.Writer, list []adminapi.Adapter, now time.Time) error {
 	t := newTable(w, "NAME", "STATE", "VERSION", "DIGEST", "RANK", "SIZE", "LOADED", "APPLIED", "USED", "SOURCE")
 	for _, a := range list {
-		t.row(a.Name, a.State, number(a.Version), digest(a.Digest), number(a.Rank), size(a.Bytes),
+		t.row(a.Name, state(a), number(a.Version), digest(a.Digest), number(a.Rank), size(a.Bytes),
 			ids(a.LoadedOn), ids(a.AppliedOn), used(a.LastUsed, now), origin(a))
 	}
 	return t.Flush()
+}
+
+// state is an adapter's, with a mark if show has more to say.
+func state(a adminapi.Adapter) string {
+	if len(a.Warnings) > 0 {
+		return a.State + ", warning"
+	}
+	return a.State
 }
 
 // origin says where an adapter comes from, and what is wrong with it.
@@ -80,6 +88,9 @@ func Adapter(w io.Writer, a adminapi.Adapter, now time.Time) error {
 	if a.Reason != "" {
 		t.row("reason", a.Reason)
 	}
+	for _, warning := range a.Warnings {
+		t.row("warning", warning)
+	}
 	t.row("scale, weight", fmt.Sprintf("%g, %g", a.Scale, a.Weight))
 	t.row("requests at once", number(a.MaxConcurrency))
 	t.row("pinned, preloaded", fmt.Sprintf("%t, %t", a.Pin, a.Preload))
@@ -91,6 +102,15 @@ func Adapter(w io.Writer, a adminapi.Adapter, now time.Time) error {
 	}
 	versions(t, a, now)
 	return t.Flush()
+}
+
+// Warnings writes what an adapter that is served is warned of, a line for each thing.
+func Warnings(w io.Writer, a adminapi.Adapter) (err error) {
+	for _, warning := range a.Warnings {
+		_, failed := fmt.Fprintln(w, "warning: "+terminal.Clean(warning))
+		err = cmp.Or(err, failed)
+	}
+	return err
 }
 
 // versions writes those that are kept, oldest first.

@@ -259,16 +259,16 @@ func (c *Catalog) Base() *Model { return c.base }
 // slice must not be changed.
 func (c *Catalog) Stock() []Stock { return c.snap.Load().stock }
 
-// List returns all records, by name. A file of the directory that cannot have
-// its name is a record, too: two can have one name.
+// List returns all records, by name. A file of the directory that cannot be served or
+// have its name is a record, too: two can have one name.
 func (c *Catalog) List() []lora.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.records.List()
 }
 
-// Get returns the record of the adapter or composition of that name; aliases and
-// the base have none.
+// Get returns the record of the adapter or composition of that name, else of the file of the
+// directory that List has under it; aliases and the base have none.
 func (c *Catalog) Get(name string) (lora.Record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

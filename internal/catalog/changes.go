@@ -45,6 +45,9 @@ func (c *Catalog) Remove(name string) error {
 	return c.change(func() error {
 		e := c.records.Own(name)
 		if e == nil {
+			if r, stray := c.records.Get(name); stray {
+				return (&records.Entry{Record: r}).Foreign()
+			}
 			return unknown(name)
 		}
 		if err := e.Foreign(); err != nil {

@@ -14,6 +14,7 @@ import (
 type Outcome struct {
 	Version *lora.Version // checked, its bytes stored; nil unless Err is
 	Err     error         // a *lora.Error keeps its code, any other is Failed
+	Read    string        // the print of the source as it was read; "" if it changed meanwhile, or has none
 	// Print tells what was read and what became of it, given the version that answers
 	// since, nil for none. It may look at files.
 	Print func(answers *lora.Version) string
@@ -28,6 +29,9 @@ func (c *Catalog) Finish(p *records.Pending, got Outcome) error {
 	err := context.Cause(p.Context())
 	if e != nil {
 		before := e.Latest()
+		if e.Origin == lora.FromConfig {
+			e.Taken = got.Read
+		}
 		err = c.conclude(e, p, spec, got)
 		if !c.opening && c.ctx.Err() == nil { // a start publishes once, and an end nothing
 			c.publish()
@@ -99,13 +103,17 @@ func (c *Catalog) logChange(before *lora.Version, e *records.Entry) {
 	v := e.Latest()
 	what := "adapter added"
 	switch {
-	case before == v:
+	case before != nil && before.Number == v.Number:
 		what = "adapter unchanged"
 	case before != nil:
 		what = "adapter replaced"
 	}
 	c.log.Info(what, "name", e.Name, "version", v.Number, "digest", v.Digest[:12], "rank", v.Rank, "bytes", v.Bytes,
 		"staged", e.Staged != nil)
+	if len(v.Warnings) > 0 && before != v {
+		c.log.Warn("adapter may not do what it was trained for", "name", e.Name, "version", v.Number,
+			"warnings", v.Warnings)
+	}
 }
 
 // Answers blocks until the version of those bytes, which Finish took, answers for the name.

@@ -12,8 +12,8 @@ import (
 // (Invalid, Conflict; all problems joined) for specs that make no sense and names
 // that are taken, never for a source. Versions of sources that are new or changed
 // are due, but for those of the names that are known: what was kept of these over
-// the restart is what their sources have.
-func (c *Catalog) Configure(list []lora.Spec, known map[string]bool) error {
+// the restart is what their sources have, with these prints.
+func (c *Catalog) Configure(list []lora.Spec, known map[string]string) error {
 	return c.change(func() error {
 		plans, gone, err := c.records.Configure(list, known, time.Now().UTC())
 		if err != nil {
@@ -36,6 +36,32 @@ func (c *Catalog) Configure(list []lora.Spec, known map[string]bool) error {
 		}
 		return nil
 	})
+}
+
+// Configured returns the sources of the configuration's adapters, by name.
+func (c *Catalog) Configured() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sources := make(map[string]string)
+	for e := range c.records.Named() {
+		if e.Origin == lora.FromConfig && e.Kind == lora.KindAdapter {
+			sources[e.Name] = e.Source
+		}
+	}
+	return sources
+}
+
+// Recheck makes those versions of the configuration due whose files have other prints than
+// when they were taken in, and had them before, too. waiting says that there are others.
+func (c *Catalog) Recheck(prints, before map[string]string) (waiting bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil || c.store.Trouble().Full { // on a full disk nothing comes of it
+		return false
+	}
+	begun, waiting := c.records.Recheck(prints, before)
+	c.enqueue(begun...) // their ends are published
+	return waiting
 }
 
 // Follow makes the directory's models those of the files that were found in it. Versions

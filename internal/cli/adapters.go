@@ -44,7 +44,7 @@ func showAdapter(w io.Writer, answer any) error {
 	return admincli.Adapter(w, answer.(adminapi.Adapter), time.Now())
 }
 
-// became prints a record's name and state after a change.
+// became prints a record's name and state after a change, and what is to be known of it.
 func became(w io.Writer, answer any) error {
 	a := answer.(adminapi.Adapter)
 	text := a.Name + " is " + a.State
@@ -52,7 +52,7 @@ func became(w io.Writer, answer any) error {
 		text += fmt.Sprintf(", version %d, %.12s", a.Version, a.Digest)
 	}
 	_, err := fmt.Fprintln(w, text)
-	return err
+	return errors.Join(err, admincli.Warnings(w, a))
 }
 
 func removeCommand() *cobra.Command {

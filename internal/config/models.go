@@ -40,7 +40,8 @@ type Adapters struct {
 	// complete, at least 10ms. Default 500ms.
 	Settle time.Duration `mapstructure:"settle"`
 	// Rescan is how often Dir is read as a whole, for file systems that do not
-	// tell of changes: at least 10ms, or 0 for never. Default 30s.
+	// tell of changes, and the files that List names are looked at: at least 10ms, or 0 for
+	// never. Default 30s.
 	Rescan time.Duration `mapstructure:"rescan"`
 	// List names adapters one by one. Default empty.
 	List []Adapter `mapstructure:"list"`

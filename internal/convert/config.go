@@ -4,31 +4,23 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 )
 
 const maxConfig = 1 << 20 // bytes; PEFT writes about one thousand
 
-// config is what adapter_config.json says about the scales.
+// config is what adapter_config.json says.
 type config struct {
 	rank       float64
 	alpha      float64
 	rankStable bool // the scale is alpha/sqrt(rank), not alpha/rank
 	ranks      []pattern
 	alphas     []pattern
-}
-
-// pattern gives the modules whose name it matches a value of their own.
-type pattern struct {
-	key     string
-	matches *regexp.Regexp
-	value   float64
+	choice     choice
 }
 
 // scale returns a module's rank, and the alpha with which alpha/rank is the scale
@@ -41,21 +33,12 @@ func (c *config) scale(module string) (rank, alpha float64) {
 	return rank, alpha
 }
 
-// pick returns the first match's value, as PEFT's get_pattern_key finds it.
-func pick(patterns []pattern, module string, otherwise float64) float64 {
-	for _, p := range patterns {
-		if p.matches.MatchString(module) {
-			return p.value
-		}
-	}
-	return otherwise
-}
-
 func readConfig(path string) (*config, error) {
 	stat, err := os.Stat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil, malformed("%s is missing", configFile)
+		return nil, malformed("%s is missing: it says what the weights mean; copy it from where the training left them",
+			configFile)
 	case err != nil:
 		return nil, err
 	case !stat.Mode().IsRegular():
@@ -77,9 +60,9 @@ func readConfig(path string) (*config, error) {
 }
 
 func parseConfig(text []byte) (*config, error) {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(text, &keys); err != nil {
-		return nil, malformed("%s: %v", configFile, err)
+	keys, err := readObject(text)
+	if err != nil {
+		return nil, err
 	}
 	if keys == nil {
 		return nil, malformed("%s: null, wanted an object", configFile)
@@ -91,7 +74,6 @@ func parseConfig(text []byte) (*config, error) {
 		return nil, err
 	}
 	c := &config{rank: 8, alpha: 8} // PEFT's defaults
-	var err error
 	read := func(key string, value any) {
 		if text, found := keys[key]; found && err == nil && json.Unmarshal(text, value) != nil {
 			err = malformed("%s: %s is %s", configFile, key, shorten(text))
@@ -115,7 +97,10 @@ func parseConfig(text []byte) (*config, error) {
 				p.value)
 		}
 	}
-	c.alphas, err = readPatterns(keys, "alpha_pattern")
+	if c.alphas, err = readPatterns(keys, "alpha_pattern"); err != nil {
+		return nil, err
+	}
+	c.choice, err = readChoice(keys)
 	return c, err
 }
 
@@ -126,6 +111,9 @@ func checkKind(keys map[string]json.RawMessage) error {
 	var kind string
 	text, found := keys["peft_type"]
 	switch {
+	case !found && (isSet(keys["lora_parameters"]) || isSet(keys["fine_tune_type"])):
+		return unsupported("mlx", "%s: it is of MLX, whose adapters are not PEFT's: merge it into the base with "+
+			"mlx_lm.fuse and serve that, or convert it to PEFT's form", configFile)
 	case !found:
 		return malformed("%s: peft_type is missing", configFile)
 	case json.Unmarshal(text, &kind) != nil || kind == "":
@@ -224,61 +212,4 @@ func shorten(text []byte) string {
 		return strings.ToValidUTF8(string(text[:longest]), "") + "..."
 	}
 	return string(text)
-}
-
-// readPatterns reads an object of regular expressions in its own order, which
-// decides which one applies.
-func readPatterns(keys map[string]json.RawMessage, name string) ([]pattern, error) {
-	text := keys[name]
-	if !isSet(text) {
-		return nil, nil
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	if open, err := d.Token(); err != nil || open != json.Delim('{') {
-		return nil, malformed("%s: %s is %s, wanted an object", configFile, name, shorten(text))
-	}
-	var patterns []pattern
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return nil, malformed("%s: %s: %v", configFile, name, err)
-		}
-		p := pattern{key: fmt.Sprint(token)}
-		if err := d.Decode(&p.value); err != nil {
-			return nil, malformed("%s: %s: %q: %v", configFile, name, clip(p.key), err)
-		}
-		if p.matches, err = compile(p.key); err != nil {
-			return nil, unsupported("pattern", "%s: %s: %q is not a pattern that is supported: %v", configFile, name,
-				clip(p.key), err)
-		}
-		// A repeated key keeps its place and takes the last value, as in Python.
-		if i := slices.IndexFunc(patterns, func(o pattern) bool { return o.key == p.key }); i >= 0 {
-			patterns[i] = p
-		} else if len(patterns) == maxPatterns {
-			return nil, malformed("%s: %s has more than %d entries", configFile, name, maxPatterns)
-		} else {
-			patterns = append(patterns, p)
-		}
-	}
-	return patterns, nil
-}
-
-// Bounds on patterns, far above an entry for each module of a large model.
-const (
-	maxPatterns = 4096
-	maxPattern  = 256 // bytes
-)
-
-// compile reads a pattern as PEFT's get_pattern_key does. Counted repetitions
-// and classes of Unicode are refused: a few bytes of them take megabytes.
-func compile(key string) (*regexp.Regexp, error) {
-	if len(key) > maxPattern {
-		return nil, fmt.Errorf("it has %d bytes, more than %d", len(key), maxPattern)
-	}
-	for _, costly := range []string{"{", `\p`, `\P`} {
-		if strings.Contains(key, costly) {
-			return nil, fmt.Errorf("it contains %s", costly)
-		}
-	}
-	return regexp.Compile(`^(.*\.)?(` + key + `)$`)
 }

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/loragate/loragate/internal/gguf"
 )
@@ -21,6 +22,8 @@ const (
 	configFile  = "adapter_config.json"
 	weightsFile = "adapter_model.safetensors"
 	pickleFile  = "adapter_model.bin"
+	indexFile   = "adapter_model.safetensors.index.json"
+	mlxFile     = "adapters.safetensors"
 )
 
 // Unsupported says that the adapter is sound but needs something that
@@ -98,7 +101,7 @@ func Convert(ctx context.Context, o Options) error {
 		return err
 	}
 	return replace(o.Out, func(w *bufio.Writer) error {
-		return gguf.Write(w, metadata(b, alpha), tensors(ctx, file, pairs))
+		return gguf.Write(w, metadata(b, alpha, c.choice.warnings(pairs, b)), tensors(ctx, file, pairs))
 	})
 }
 
@@ -107,10 +110,7 @@ func openWeights(dir string) (*os.File, error) {
 	path := filepath.Join(dir, weightsFile)
 	stat, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(dir, pickleFile)); err == nil {
-			return nil, unsupported("pickle", "%s is a pickle: save it as safetensors", pickleFile)
-		}
-		return nil, malformed("%s is missing", weightsFile)
+		return nil, withoutWeights(dir)
 	}
 	if err != nil {
 		return nil, err
@@ -121,16 +121,43 @@ func openWeights(dir string) (*os.File, error) {
 	return os.Open(path)
 }
 
-// metadata is what llama.cpp's converter writes and llama-server reads. Nothing
-// in it depends on where the files lie.
-func metadata(b *base, alpha float32) []gguf.Entry {
-	return []gguf.Entry{
+// withoutWeights says what is to be done about a folder that has none, by what it has.
+func withoutWeights(dir string) error {
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	switch {
+	case has(pickleFile):
+		return unsupported("pickle", "%s is a pickle: save it as safetensors (PEFT's save_pretrained with "+
+			"safe_serialization=True)", pickleFile)
+	case has(indexFile):
+		return unsupported("sharded", "the weights are in several files, as %s says: save them as one %s", indexFile,
+			weightsFile)
+	case has(mlxFile):
+		return unsupported("mlx", "%s is of MLX, whose adapters are not PEFT's: merge it into the base with mlx_lm.fuse and "+
+			"serve that, or convert it to PEFT's form", mlxFile)
+	}
+	if others, _ := fs.Glob(os.DirFS(dir), "*.safetensors"); len(others) > 0 {
+		return malformed("%s is missing: if that is %s, give it this name", weightsFile, clip(others[0]))
+	}
+	return malformed("%s is missing", weightsFile)
+}
+
+// metadata is what llama.cpp's converter writes and llama-server reads, and what is odd about
+// the adapter, if anything is. Nothing in it depends on where the files lie.
+func metadata(b *base, alpha float32, warnings []string) []gguf.Entry {
+	entries := []gguf.Entry{
 		{Key: "general.architecture", Value: b.Architecture()},
 		{Key: "general.type", Value: "adapter"},
 		{Key: "adapter.type", Value: "lora"},
 		{Key: "adapter.lora.alpha", Value: alpha},
 		{Key: "general.quantization_version", Value: uint32(2)},
 	}
+	if len(warnings) > 0 {
+		entries = append(entries, gguf.Entry{Key: gguf.KeyWarnings, Value: strings.Join(warnings, "\n")})
+	}
+	return entries
 }
 
 // replace writes a file beside path and moves it there once it is on the disk.

@@ -80,7 +80,12 @@ func TestConfigurationIsRefused(t *testing.T) {
 		{object{"init_lora_weights": "olora"}, "init_lora_weights", "olora"},
 		{object{"peft_type": "LOHA"}, "peft_type", `peft_type is "LOHA"`},
 		{object{"rank_pattern": object{"(?=q)q_proj": 2}}, "pattern", `rank_pattern: "(?=q)q_proj" is not a pattern`},
-		{object{"alpha_pattern": object{"(q_proj){1000}": 2}}, "pattern", "it contains {"},
+		{object{"alpha_pattern": object{"(q_proj){1000}": 2}}, "pattern",
+			"with {1000} it repeats a part of it more than 100 times"},
+		{object{"layers_to_transform": "all"}, "", `layers_to_transform is "all", wanted a list of whole numbers`},
+		{object{"target_modules": 1}, "", "target_modules is 1, wanted a list of names"},
+		{object{"exclude_modules": object{"a": 1}}, "", `exclude_modules is {"a":1}, wanted a list of names`},
+		{object{"layers_pattern": []string{"(?=h)"}}, "pattern", `layers_pattern: "(?=h)" is not a pattern`},
 		{object{"alpha_pattern": object{strings.Repeat("q", 257): 2}}, "pattern", "it has 257 bytes, more than 256"},
 		{object{"peft_type": nil}, "", "peft_type is null"},
 		{object{"r": "8"}, "", `r is "8"`},
@@ -97,14 +102,35 @@ func TestConfigurationIsRefused(t *testing.T) {
 		expect(t, err, c.feature, c.want)
 	}
 	for text, want := range map[string]string{
-		`{"peft_type":"LORA","lora_alpha":NaN}`: "adapter_config.json: invalid character 'N'",
-		`{"peft_type":"LORA","r":2`:             "adapter_config.json: unexpected end of JSON input",
-		`[1]`:                                   "adapter_config.json: json: cannot unmarshal array",
-		`null`:                                  "null, wanted an object",
-		`{}`:                                    "peft_type is missing",
+		`{"peft_type":"LORA","lora_alpha":NaN}`:                   "adapter_config.json: invalid character 'N'",
+		`{"peft_type":"LORA","r":2`:                               "adapter_config.json: unexpected end of JSON input",
+		`{"peft_type":"LORA",` + "\n" + `"lora_alpha":-Infinity}`: "in line 2: JSON has no NaN and no infinity",
+		`{"lora_alpha":NaN}`:                                      "in line 1: JSON has no NaN and no infinity; write a number, or null",
+		"{\n// mine\n}":                                           "in line 2: JSON has no comments; take them out",
+		`{"r":8,}`:                                                "there may be a comma too many before it",
+		`{'r':8}`:                                                 `JSON has texts in ", not in '`,
+		"\xff\xfe{\x00}\x00":                                      "it is not in UTF-8 but, by its first bytes, in UTF-16 or UTF-32: save it as UTF-8",
+		"\x00{\x00}":                                              "save it as UTF-8",
+		"{\"a\":\"\xe4\"}":                                        "it is not in UTF-8: save it as UTF-8",
+		`{"fine_tune_type":"lora","num_layers":16,"lora_parameters":{"rank":8}}`: "it is of MLX",
+		`[1]`:  "adapter_config.json: json: cannot unmarshal array",
+		`null`: "null, wanted an object",
+		`{}`:   "peft_type is missing",
 		`{"x":"` + strings.Repeat("x", maxConfig) + `"}`: "larger than 1048576 bytes",
 	} {
-		expect(t, attempt(t, folder(t, text, soundFile(t, nil)), baseOf(t, "llama")), "", want)
+		feature := ""
+		if strings.Contains(want, "MLX") {
+			feature = "mlx"
+		}
+		expect(t, attempt(t, folder(t, text, soundFile(t, nil)), baseOf(t, "llama")), feature, want)
+	}
+}
+
+// TestByteOrderMarkIsNoMatter which Windows' editors write.
+func TestByteOrderMarkIsNoMatter(t *testing.T) {
+	dir := folder(t, "\xef\xbb\xbf"+`{"peft_type":"LORA","r":2}`, soundFile(t, nil))
+	if err := attempt(t, dir, baseOf(t, "llama")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -211,11 +237,20 @@ func TestFilesAreMissing(t *testing.T) {
 	base := baseOf(t, "llama")
 	dir := folder(t, plain(nil), nil)
 	expect(t, attempt(t, dir, base), "", "adapter_model.safetensors is missing")
-	if err := os.WriteFile(filepath.Join(dir, pickleFile), nil, 0o600); err != nil {
-		t.Fatal(err)
+	expect(t, attempt(t, t.TempDir(), base), "", "adapter_config.json is missing: it says what the weights mean")
+	// Each is there with those before, and says more.
+	for _, c := range [][3]string{
+		{"adapter.safetensors", "",
+			"adapter_model.safetensors is missing: if that is adapter.safetensors, give it this name"},
+		{mlxFile, "mlx", "adapters.safetensors is of MLX"},
+		{indexFile, "sharded", "the weights are in several files"},
+		{pickleFile, "pickle", "adapter_model.bin is a pickle: save it as safetensors"},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, c[0]), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, attempt(t, dir, base), c[1], c[2])
 	}
-	expect(t, attempt(t, dir, base), "pickle", "adapter_model.bin is a pickle: save it as safetensors")
-	expect(t, attempt(t, t.TempDir(), base), "", "adapter_config.json is missing")
 }
 
 func TestBaseIsRefused(t *testing.T) {

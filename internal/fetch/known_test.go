@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -139,6 +140,22 @@ func TestLocal(t *testing.T) {
 	if !isFile(packed) {
 		t.Error("the user's archive is gone")
 	}
+	// One of equal size and time is another.
+	before, err := os.Stat(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal := someGGUF(3, 1200)
+	write("next.zip", makeZip(t, map[string][]byte{"x.gguf": equal}))
+	next := filepath.Join(dir, "next.zip")
+	if err := errors.Join(os.Chtimes(next, before.ModTime(), before.ModTime()), os.Rename(next, packed)); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(packed); err != nil || after.Size() != before.Size() ||
+		!after.ModTime().Equal(before.ModTime()) {
+		t.Fatalf("it is %v, was %v: %v", after, before, err)
+	}
+	wantFile(t, mustFetch(t, f, packed, ""), equal)
 
 	write("other/readme", nil)
 	for name, want := range map[string]struct {

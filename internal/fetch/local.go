@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -65,11 +64,11 @@ func isFile(name string) bool {
 
 // stateOf tells one state of a file from another without reading it.
 func stateOf(path string) (string, error) {
-	info, err := os.Stat(path)
+	state, err := store.StateOf(path)
 	if err != nil {
 		return "", failure.NotFound.New("%s: cannot be read: %v", path, err).Because(err)
 	}
-	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano()), nil
+	return state.String(), nil
 }
 
 // hashFile returns the SHA-256 of the file called name, a part of what.

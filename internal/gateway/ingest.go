@@ -17,7 +17,7 @@ import (
 
 // conversion counts the ways in which adapters have been converted: what an older one made
 // is not taken for what this one would make.
-const conversion = 1
+const conversion = 2
 
 // sources gets adapters from where they are to a GGUF file, and checks such against the
 // base: ingest.Sources. It has no state of its own.
@@ -57,7 +57,9 @@ func (in *sources) Check(ctx context.Context, path string) (lora.Version, error)
 	if err != nil {
 		return lora.Version{}, refused(err)
 	}
-	return lora.Version{Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha}, nil
+	return lora.Version{
+		Architecture: info.Architecture, Rank: info.Rank, Alpha: info.Alpha, Warnings: info.Warnings,
+	}, nil
 }
 
 // refused tells an adapter that is at fault from a disk that is.

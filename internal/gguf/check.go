@@ -18,6 +18,7 @@ const (
 	keyAdapterType  = "adapter.type"
 	keyAlpha        = "adapter.lora.alpha"
 	keyInvocation   = "adapter.alora.invocation_tokens"
+	keySplits       = "split.count"
 )
 
 const (
@@ -67,10 +68,11 @@ func (b *Base) check(ctx context.Context, file io.ReaderAt, size int64) (Info, e
 		return Info{}, err
 	}
 	for i := range h.tensors {
-		if err := checkFinite(ctx, file, &h.tensors[i], extents[i]); err != nil {
+		if err := h.tensors[i].read(ctx, file, extents[i]); err != nil {
 			return Info{}, err
 		}
 	}
+	info.Warnings = h.warnings(alpha, pairs)
 	return info, nil
 }
 
@@ -93,6 +95,10 @@ func (b *Base) checkMetadata(h *header) (alpha float64, err error) {
 
 // isLoRA rejects all that is no LoRA adapter and says what it is.
 func (h *header) isLoRA() error {
+	if parts := h.values[keySplits].number; parts > 1 {
+		return reject(NotLoRA, "one of the %d parts of a split GGUF; if that is an adapter, put them together with "+
+			"llama-gguf-split --merge", parts)
+	}
 	kind, found, err := h.string(keyType)
 	if err != nil {
 		return err
@@ -103,8 +109,11 @@ func (h *header) isLoRA() error {
 		case architecture == "controlvector":
 			return reject(NotLoRA, "a control vector, not a LoRA adapter")
 		case !found:
-			return reject(NotLoRA, "no %s, wanted %q: a model of architecture %q, not a LoRA adapter", keyType, "adapter",
-				architecture)
+			return reject(NotLoRA, "no %s, wanted %q: a model of architecture %q, not a LoRA adapter; the base is named by "+
+				"model.path", keyType, "adapter", architecture)
+		case kind == "model":
+			return reject(NotLoRA, "%s is %q, wanted %q: a whole model, not a LoRA adapter; the base is named by model.path",
+				keyType, kind, "adapter")
 		default:
 			return reject(NotLoRA, "%s is %q, wanted %q", keyType, kind, "adapter")
 		}

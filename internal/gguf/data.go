@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"slices"
 
 	parser "github.com/gpustack/gguf-parser-go"
 )
@@ -86,9 +87,10 @@ func (t *tensor) bytes() (uint64, error) {
 	return size, nil
 }
 
-// checkFinite reads a tensor's data and rejects NaN and infinity: one such
-// element makes all answers nonsense, without an error.
-func checkFinite(ctx context.Context, file io.ReaderAt, t *tensor, e extent) error {
+// read reads a tensor's data, notes whether all of it is zero, and rejects NaN and
+// infinity: one such element makes all answers nonsense, without an error.
+func (t *tensor) read(ctx context.Context, file io.ReaderAt, e extent) error {
+	t.zero = true
 	const chunk = q8Block << 13 // whole elements of every type
 	buf := make([]byte, min(chunk, e.size))
 	for done := int64(0); done < e.size; {
@@ -104,6 +106,7 @@ func checkFinite(ctx context.Context, file io.ReaderAt, t *tensor, e extent) err
 		if at := notFinite(t.kind, part); at >= 0 {
 			return reject(NotFinite, "tensor %s: NaN or infinity at byte %d of its data", t.name, done+int64(at))
 		}
+		t.zero = t.zero && allZero(t.kind, part)
 		done += int64(len(part))
 	}
 	return nil
@@ -135,3 +138,30 @@ func notFinite(kind parser.GGMLType, data []byte) int {
 	}
 	return -1
 }
+
+// allZero reports whether every number is 0 or -0.
+func allZero(kind parser.GGMLType, data []byte) bool {
+	switch kind {
+	case parser.GGMLTypeF32:
+		for i := 0; i < len(data); i += 4 {
+			if binary.LittleEndian.Uint32(data[i:])<<1 != 0 {
+				return false
+			}
+		}
+	case parser.GGMLTypeQ8_0: // a block is zero by its scale or by all that this multiplies
+		for block := range slices.Chunk(data, q8Block) {
+			if binary.LittleEndian.Uint16(block)<<1 != 0 && slices.ContainsFunc(block[2:], isSet) {
+				return false
+			}
+		}
+	default:
+		for i := 0; i < len(data); i += 2 {
+			if binary.LittleEndian.Uint16(data[i:])<<1 != 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func isSet(b byte) bool { return b != 0 }

@@ -54,6 +54,9 @@ type Info struct {
 	Tensors      int      // lora_a and lora_b tensors
 	Modules      []string // the kinds of tensors that it changes, such as attn_q; sorted
 	Bytes        int64    // the file's size
+	// Warnings say in what the adapter hardly does what it was trained for, though it can
+	// be served. They are few and short.
+	Warnings []string
 }
 
 // Check reads the whole file once and returns a *Rejection if llama-server

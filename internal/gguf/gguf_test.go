@@ -102,7 +102,10 @@ var broken = []struct {
 	{"no general.type", func(f *file) { f.remove(keyType) }, NotLoRA,
 		`no general.type, wanted "adapter": a model of architecture "llama", not a LoRA adapter`, false},
 	{"a model", func(f *file) { f.set(keyType, stringType, text("model")) }, NotLoRA,
-		`general.type is "model", wanted "adapter"`, false},
+		`general.type is "model", wanted "adapter": a whole model, not a LoRA adapter; the base is named by model.path`,
+		false},
+	{"a part of a split", func(f *file) { f.set(keySplits, parser.GGUFMetadataValueTypeUint16, []byte{2, 0}) }, NotLoRA,
+		"one of the 2 parts of a split GGUF; if that is an adapter, put them together with llama-gguf-split --merge", true},
 	{"a space too many", func(f *file) { f.set(keyType, stringType, text("adapter ")) }, NotLoRA,
 		`general.type is "adapter ", wanted "adapter"`, false},
 	{"a control vector", func(f *file) { f.remove(keyType); f.set(keyArchitecture, stringType, text("controlvector")) },
@@ -300,8 +303,9 @@ func TestNotAFile(t *testing.T) {
 		write("page", "<html>"):    `page: not a GGUF file: it starts with "<htm", not "GGUF"`,
 		write("lfs", "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"): "lfs: not the file itself but a Git " +
 			"LFS pointer to it",
-		dir:              filepath.Base(dir) + ": not a regular file but a directory",
-		llamatest.Base(): `base.gguf: general.type is "model", wanted "adapter"`,
+		dir: filepath.Base(dir) + ": not a regular file but a directory",
+		llamatest.Base(): `base.gguf: general.type is "model", wanted "adapter": a whole model, not a LoRA adapter; ` +
+			"the base is named by model.path",
 	} {
 		_, err := base.Check(t.Context(), path)
 		if r, is := errors.AsType[*Rejection](err); !is || r.Message != message {

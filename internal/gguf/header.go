@@ -50,6 +50,7 @@ type tensor struct {
 	shape  shape
 	kind   parser.GGMLType
 	offset uint64 // from the start of the data
+	zero   bool   // all of its numbers are, once its data was read
 }
 
 type header struct {

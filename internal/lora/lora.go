@@ -15,6 +15,8 @@ type Version struct {
 	Architecture string    `json:"architecture"`
 	Source       string    `json:"source"` // where it came from
 	Created      time.Time `json:"created"`
+	// Warnings say in what it hardly does what it was trained for; they follow from the bytes.
+	Warnings []string `json:"warnings,omitempty"`
 	// Path is the stored GGUF, whose bytes never change. It is not kept: it follows from
 	// Digest and from where the state is.
 	Path string `json:"-"`

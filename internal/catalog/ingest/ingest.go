@@ -29,7 +29,9 @@ type Options struct {
 	// (.zip, .tar, .tar.gz, .tgz) of one in it is an adapter. "" is none.
 	Dir    string
 	Settle time.Duration // for how long a file must not change before it is read; 0 is 500 ms
-	Rescan time.Duration // how often Dir is read without being told of a change; 0 is never
+	// Rescan is how often Dir is read without being told of a change, and the files of
+	// Entries are looked at; 0 is never.
+	Rescan time.Duration
 
 	Entries  []lora.Spec // the configuration's adapters and compositions, as for Catalog.Configure
 	MaxBytes int64       // the largest GGUF that a worker can load; 0 is no bound
@@ -148,6 +150,10 @@ func (in *Ingest) open(ctx context.Context) error {
 		watcher := in.folder.watch()
 		in.jobs.wg.Go(func() { in.folder.run(in.ctx, watcher) })
 	}
+	if in.opts.Rescan > 0 {
+		list := &listed{rescan: in.opts.Rescan, settle: in.folder.settle, catalog: in.catalog}
+		in.jobs.wg.Go(func() { list.run(in.ctx) })
+	}
 	return nil
 }
 
@@ -163,12 +169,14 @@ func (in *Ingest) start() (begun []*job) {
 // still open.
 func (in *Ingest) collect() { in.blobs.collect(in.catalog.Digests, in.opts.InUse) }
 
-// known names the entries of the configuration's list whose sources are as they were before
-// a restart.
-func (in *Ingest) known(list []lora.Spec) map[string]bool {
-	known := make(map[string]bool)
+// known has the prints of those sources of the configuration's list that are as they were
+// before a restart.
+func (in *Ingest) known(list []lora.Spec) map[string]string {
+	known := make(map[string]string)
 	for _, s := range list {
-		known[s.Name] = in.unchanged(lora.FromConfig, s.Name, s.Source, sourcePrint(s.Source))
+		if print := sourcePrint(s.Source); in.unchanged(lora.FromConfig, s.Name, s.Source, print) {
+			known[s.Name] = print
+		}
 	}
 	return known
 }

@@ -23,7 +23,7 @@ type Sources interface {
 	Receive(ctx context.Context, r io.Reader, filename, digest string, progress func(done, total int64)) (
 		path string, release func(), err error)
 	// Check tells whether the base can be served with the GGUF, and returns its
-	// Architecture, Rank and Alpha.
+	// Architecture, Rank, Alpha and Warnings.
 	Check(ctx context.Context, path string) (lora.Version, error)
 }
 
@@ -107,7 +107,7 @@ func (js *jobs) begin(ctx context.Context, p *records.Pending, slots chan struct
 			read = ""
 		}
 		j.err = js.catalog.Finish(p, catalog.Outcome{
-			Version: v, Err: err,
+			Version: v, Err: err, Read: read,
 			Print: func(answers *lora.Version) string { return js.outcome(read, answers) },
 		})
 		if v != nil {
@@ -145,6 +145,7 @@ func (js *jobs) run(ctx context.Context, p *records.Pending, slots chan struct{}
 	if err != nil {
 		return nil, nil, err
 	}
-	v.Architecture, v.Rank, v.Alpha, v.Created = info.Architecture, info.Rank, info.Alpha, time.Now().UTC()
+	v.Architecture, v.Rank, v.Alpha, v.Warnings = info.Architecture, info.Rank, info.Alpha, info.Warnings
+	v.Created = time.Now().UTC()
 	return v, release, nil
 }

@@ -1,41 +1,51 @@
 package ingest
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
+	"strings"
+	"time"
 
 	"github.com/loragate/loragate/internal/catalog/records"
 	"github.com/loragate/loragate/internal/lora"
+	"github.com/loragate/loragate/internal/store"
 )
 
-var errNotRegular = errors.New("not a regular file")
-
-// printOf tells one state of a file from another without reading it: by its size, when
-// its bytes and when anything of it changed last, and its number on the disk.
+// printOf tells one state of a file from another without reading it.
 func printOf(path string) (string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil {
-		return "", &fs.PathError{Op: "stat", Path: path, Err: err}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return "", errNotRegular
-	}
-	return fmt.Sprint(st.Size, st.Mtim.Nano(), st.Ctim.Nano(), st.Ino), nil
-}
-
-// printOfFolder is printOf for a folder with a PEFT adapter.
-func printOfFolder(path string) (string, error) {
-	config, err := printOf(filepath.Join(path, "adapter_config.json"))
+	state, err := store.StateOf(path)
 	if err != nil {
 		return "", err
 	}
-	weights, _ := printOf(filepath.Join(path, "adapter_model.safetensors")) // not there yet, perhaps
-	return config + " " + weights, nil
+	if state.Unsure(time.Now()) {
+		return state.String() + unsure, nil
+	}
+	return state.String(), nil
 }
+
+// unsure marks a print with which the file may have other bytes soon. Later it has another
+// print, and is read once more.
+const unsure = " unsure"
+
+// touched comes before how often a file was written while the gateway watched. A print with
+// it changes even where the file system keeps no times and numbers that would tell.
+const touched = " written "
+
+// printOfFolder is printOf for a folder with a PEFT adapter.
+func printOfFolder(path string) (string, error) {
+	config, err := printOf(filepath.Join(path, configName))
+	if err != nil {
+		return "", err
+	}
+	weights, _ := printOf(filepath.Join(path, weightsName)) // not there yet, perhaps
+	return strings.Join([]string{config, weights, store.LinkTarget(path)}, " "), nil
+}
+
+// The files of a PEFT adapter.
+const (
+	configName  = "adapter_config.json"
+	weightsName = "adapter_model.safetensors"
+)
 
 // sourcePrint is the print of a source that is on this machine, "" for others and for
 // what is not there.
@@ -52,7 +62,7 @@ func sourcePrint(source string) string {
 
 // judgement counts the ways in which adapters have been judged: what an older one took
 // for good is read again.
-const judgement = 1
+const judgement = 2
 
 // prints tell whether getting a source once more would bring anything new.
 type prints struct {

@@ -48,8 +48,10 @@ type rig struct {
 	uses   map[string]bool
 	failed map[string]bool // sources that cannot be read now
 	asked  map[string]int  // how often sources were to be read
-	block  chan struct{}   // what is fetched waits for it, if it is not nil
-	news   chan struct{}   // closed at the next change of the catalog; see changed
+	// warnings are those of whatever is checked.
+	warnings []string
+	block    chan struct{} // what is fetched waits for it, if it is not nil
+	news     chan struct{} // closed at the next change of the catalog; see changed
 
 	// fetch is what Fetch does; nil is take.
 	fetch func(ctx context.Context, source, digest string, progress func(done, total int64)) (string, func(), error)
@@ -316,7 +318,9 @@ func (r *rig) Check(_ context.Context, path string) (lora.Version, error) {
 	if strings.HasPrefix(string(content), "bad") {
 		return lora.Version{}, lora.Errorf(lora.Refused, "it says %q", content)
 	}
-	return lora.Version{Architecture: "llama", Rank: 8, Alpha: 16}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return lora.Version{Architecture: "llama", Rank: 8, Alpha: 16, Warnings: r.warnings}, nil
 }
 
 func digest(content string) string {

@@ -9,12 +9,14 @@ import (
 	"syscall"
 
 	"github.com/loragate/loragate/internal/catalog/records"
+	"github.com/loragate/loragate/internal/store"
 )
 
-// suffixes are those of files that can be adapters, longest first.
+// suffixes are those of files that can be adapters, in any case, longest first.
 var suffixes = []string{".tar.gz", ".gguf", ".zip", ".tar", ".tgz"}
 
-// scan returns what looks like an adapter in a directory, by file name.
+// scan returns what is in a directory and is an adapter or may be meant to be one, by file
+// name.
 func scan(dir string) ([]records.File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -29,7 +31,7 @@ func scan(dir string) ([]records.File, error) {
 	return list, nil
 }
 
-// fileAt returns what is at a path, if it looks like an adapter.
+// fileAt returns what is at a path, unless that plainly is not meant to be an adapter.
 func fileAt(path string) (records.File, bool) {
 	base := filepath.Base(path)
 	if strings.HasPrefix(base, ".") {
@@ -37,29 +39,36 @@ func fileAt(path string) (records.File, bool) {
 	}
 	f := records.File{Name: base, Path: path}
 	print, err := printOfFolder(path)
-	if err == nil {
-		f.Print = print
-		return f, true
-	}
-	f.Unsure = !absent(err)
-	for _, suffix := range suffixes {
-		if name, ok := strings.CutSuffix(base, suffix); ok {
-			f.Name = name
-			f.Print, err = printOf(path)
-			f.Unsure = err != nil && !absent(err)
-			return f, err == nil || f.Unsure
+	if err != nil {
+		for _, suffix := range suffixes {
+			if at := len(base) - len(suffix); at >= 0 && strings.EqualFold(base[at:], suffix) {
+				f.Name = base[:at]
+				print, err = printOf(path)
+				break
+			}
 		}
 	}
-	return f, f.Unsure
+	switch {
+	case err == nil:
+		f.Print = print
+		return f, true
+	case !absent(err):
+		f.Unsure, f.Refused = true, "it cannot be looked at: "+cause(err)
+	default:
+		f.Name, f.Refused = base, odd(path)
+	}
+	f.Print = f.Refused
+	return f, f.Refused != ""
 }
 
 // absent reports whether an error says that there is no such file.
 func absent(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, errNotRegular)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, store.ErrNotRegular)
 }
 
 // sameFile reports whether the file of a pending version is as it was when that became due.
 func sameFile(p *records.Pending) bool {
 	now, ok := fileAt(p.Source)
-	return ok && now.Print == p.Print
+	before, _, _ := strings.Cut(p.Print, touched)
+	return ok && now.Print == before
 }

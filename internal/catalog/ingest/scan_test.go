@@ -172,12 +172,15 @@ func TestOddFiles(t *testing.T) {
 		"two words.gguf": "cannot name a model", "snow☃.gguf": "cannot name a model",
 		"base.gguf": "taken by the base model",
 		"api.gguf":  `taken by "api"`, "twice.zip": "taken by the file twice.gguf",
+		"pipe.gguf": "neither a file nor a folder", "dangling.gguf": "a link to " + filepath.Join(r.root, "nothing"),
+		"folder.gguf": "the folder has base.bin but no adapter_config.json", "just-a-folder": "the folder is empty",
+		"no-suffix": "none of .gguf, .zip, .tar, .tar.gz and .tgz",
 	} {
 		if !strings.Contains(reasons[file], part) {
 			t.Errorf("%s: %q does not say %q", file, reasons[file], part)
 		}
 	}
-	if len(reasons) != 5 {
+	if len(reasons) != 10 {
 		t.Errorf("rejected are %v", reasons)
 	}
 	if err := r.Remove("last"); refusal(err) != lora.Conflict || !strings.Contains(err.Error(), "last.gguf") {

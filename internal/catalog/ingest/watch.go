@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ type folder struct {
 
 	waiting map[string]string // from the last time: they are taken when they stay so
 	away    bool              // the directory could not be read last time
+	written map[string]int    // how often files were, by path, as far as the watcher told
 }
 
 // watch begins to listen to the directory. It returns nil where that cannot be done.
@@ -68,7 +70,8 @@ func (f *folder) run(ctx context.Context, watcher *fsnotify.Watcher) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-events:
+		case event := <-events:
+			f.note(event)
 			arm(f.settle)
 		case err := <-failures: // events were lost
 			f.log.Warn("watching adapters.dir", "error", err)
@@ -103,11 +106,36 @@ func (f *folder) read(watcher *fsnotify.Watcher) (again bool) {
 	if err != nil {
 		return true
 	}
+	written := f.written
+	f.written = make(map[string]int)
 	for i := range found {
-		found[i].Settled = f.waiting[found[i].Path] == found[i].Print
+		now := &found[i]
+		if n := written[now.Path]; n > 0 {
+			f.written[now.Path] = n
+			now.Print += fmt.Sprint(touched, n)
+		}
+		now.Settled = f.waiting[now.Path] == now.Print && !strings.Contains(now.Print, unsure)
 	}
 	f.waiting = f.follow(found)
 	return len(f.waiting) > 0
+}
+
+// note counts what is written to a file, or to one of a folder's that are an adapter's.
+func (f *folder) note(event fsnotify.Event) {
+	if !event.Has(fsnotify.Write) && !event.Has(fsnotify.Create) {
+		return
+	}
+	path := event.Name
+	if dir, name := filepath.Split(path); filepath.Clean(dir) != filepath.Clean(f.path) {
+		if name != configName && name != weightsName {
+			return
+		}
+		path = filepath.Clean(dir)
+	}
+	if f.written == nil {
+		f.written = make(map[string]int)
+	}
+	f.written[path]++
 }
 
 // watchAll has the watcher tell of changes in the directory, which may be another

@@ -17,9 +17,9 @@ type Plan struct {
 
 // Configure plans to put a list in the place of the one before: gone are those that have no
 // place in it, and those that are as they were have no plan. Or it says all that is wrong
-// with the list. known names the entries whose sources would bring nothing but what was kept
-// of them over a restart. Nothing changes before Adopt.
-func (s *Set) Configure(list []lora.Spec, known map[string]bool, now time.Time) (
+// with the list. known has the prints of sources that would bring nothing but what was kept of
+// their entries over a restart. Nothing changes before Adopt.
+func (s *Set) Configure(list []lora.Spec, known map[string]string, now time.Time) (
 	plans []Plan, gone []*Entry, err error,
 ) {
 	if err := errors.Join(checkList(list), s.clashes(list)); err != nil {
@@ -69,7 +69,7 @@ func (s *Set) clashes(list []lora.Spec) error {
 }
 
 // plan returns what becomes of an entry, unless it is as it was.
-func (s *Set) plan(spec lora.Spec, known bool, now time.Time) (p Plan, changed bool) {
+func (s *Set) plan(spec lora.Spec, known string, now time.Time) (p Plan, changed bool) {
 	kind := spec.Kind()
 	e := s.entries[spec.Name]
 	kept := s.Kept(lora.FromConfig, spec.Name)
@@ -83,8 +83,8 @@ func (s *Set) plan(spec lora.Spec, known bool, now time.Time) (p Plan, changed b
 	}
 	p = Plan{entry: e, Next: *e}
 	p.Get = kind == lora.KindAdapter && (fresh || e.Source != spec.Source || e.Digest != spec.Digest)
-	if p.Get && e == kept && e.Digest == spec.Digest && known {
-		p.Get = false
+	if p.Get && e == kept && e.Digest == spec.Digest && known != "" {
+		p.Get, p.Next.Taken = false, known
 		s.reused++
 	}
 	p.Next.Become(spec)
@@ -103,4 +103,22 @@ func (s *Set) Adopt(p Plan) *Pending {
 		p.entry.Pending.spec = p.entry.Spec // the one that it began with is out of date
 	}
 	return nil
+}
+
+// Recheck has those entries of the list wait for a version whose sources have other prints,
+// which are by name, than when they were taken in. One that did not have its print before
+// may not be complete, and waits. A source that is gone changes nothing.
+func (s *Set) Recheck(prints, before map[string]string) (begun []*Pending, waiting bool) {
+	for name, print := range prints {
+		e := s.entries[name]
+		if e == nil || e.Origin != lora.FromConfig || e.Pending != nil || e.Retry || print == "" || print == e.Taken {
+			continue
+		}
+		if before[name] != print {
+			waiting = true
+			continue
+		}
+		begun = append(begun, e.Begin(e.Spec))
+	}
+	return begun, waiting
 }

@@ -11,13 +11,15 @@ import (
 // filePattern is what a file's name may be to name a model.
 var filePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
-// File is something in the watched directory that looks like an adapter.
+// File is something in the watched directory that is an adapter, or may be meant to be one.
 type File struct {
 	Name  string // of the model
 	Path  string
 	Print string // changes when the bytes do
 	// Unsure is set if it cannot be seen whether there is an adapter.
-	Unsure  bool
+	Unsure bool
+	// Refused says why it cannot be served, and what to do about that; "" is that it may be.
+	Refused string
 	Settled bool // it has not changed for so long that it may be read
 	Known   bool // it would bring nothing but what was kept of it over a restart
 }
@@ -27,7 +29,7 @@ type Followed struct {
 	Begun   []*Pending        // versions to get
 	Waiting map[string]string // prints of the files that are new and not settled, by path
 	Gone    []*Entry          // whose files are not there any more
-	Strays  []lora.Record     // of files that cannot have their names, as they were not before
+	Strays  []lora.Record     // of files that are not served, or cannot have their names, as they were not before
 	Changed bool              // entries are not as they were, even if those that are gone stay
 }
 
@@ -36,8 +38,14 @@ type Followed struct {
 func (s *Set) Follow(found []File, now time.Time) Followed {
 	r := Followed{Waiting: make(map[string]string)}
 	owners := make(map[string]string) // by name, the path
-	strays := make(map[string]lora.Record)
+	strays := make(map[string]stray)
 	aliases := s.aliases()
+	refuse := func(f File, reason string, name bool) {
+		strays[f.Path] = stray{lora.Record{
+			Spec: lora.Spec{Name: f.Name, Source: f.Path}, Kind: lora.KindAdapter, Origin: lora.FromDirectory,
+			State: lora.Rejected, Reason: reason, Updated: now,
+		}, name}
+	}
 	for _, f := range found {
 		e, kept := s.entries[f.Name], s.Kept(lora.FromDirectory, f.Name)
 		err := s.mayHave(f, e, owners, aliases)
@@ -48,13 +56,18 @@ func (s *Set) Follow(found []File, now time.Time) Followed {
 			}
 			if e != nil && e.Origin == lora.FromDirectory && e.Source == f.Path {
 				owners[f.Name], s.entries[f.Name] = f.Path, e
+			} else {
+				refuse(f, f.Refused, false)
 			}
 			continue
+		case f.Refused != "" && (f.Settled || s.strays[f.Path].Reason == f.Refused):
+			refuse(f, f.Refused, false)
+			continue
+		case f.Refused != "":
+			r.Waiting[f.Path] = f.Print
+			continue
 		case err != nil:
-			strays[f.Path] = lora.Record{
-				Spec: lora.Spec{Name: f.Name, Source: f.Path}, Kind: lora.KindAdapter, Origin: lora.FromDirectory,
-				State: lora.Rejected, Reason: err.Error(), Updated: now,
-			}
+			refuse(f, err.Error(), true)
 			continue
 		}
 		owners[f.Name] = f.Path
@@ -113,7 +126,7 @@ func (s *Set) takeFile(f File, e, kept *Entry, now time.Time) *Pending {
 }
 
 // renewStrays puts new strays in place of those before, and returns those that were none.
-func (s *Set) renewStrays(strays map[string]lora.Record) (added []lora.Record, changed bool) {
+func (s *Set) renewStrays(strays map[string]stray) (added []lora.Record, changed bool) {
 	for path, old := range s.strays {
 		if now, still := strays[path]; still && now.Reason == old.Reason {
 			strays[path] = old
@@ -125,7 +138,7 @@ func (s *Set) renewStrays(strays map[string]lora.Record) (added []lora.Record, c
 	for path, now := range strays {
 		if _, old := s.strays[path]; !old {
 			s.strays[path] = now
-			added = append(added, now)
+			added = append(added, now.Record)
 		}
 	}
 	return added, changed || len(added) > 0
@@ -134,7 +147,7 @@ func (s *Set) renewStrays(strays map[string]lora.Record) (added []lora.Record, c
 // Freed reports whether a file of the directory could have its name now.
 func (s *Set) Freed() bool {
 	for _, r := range s.strays {
-		if filePattern.MatchString(r.Name) && s.Clash(&lora.Spec{Name: r.Name}, nil) == nil {
+		if r.name && filePattern.MatchString(r.Name) && s.Clash(&lora.Spec{Name: r.Name}, nil) == nil {
 			return true
 		}
 	}

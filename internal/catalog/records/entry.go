@@ -20,7 +20,7 @@ type Entry struct {
 	Pinned *bool  // what an operator said, in place of Pin
 	Seen   string // the digest of the bytes that its source had last
 	Print  string // of those bytes' source and of what became of them, in the words of who ingests
-	Taken  string // the print of its file in the directory, as it was last taken in
+	Taken  string // the print of its file on this machine, as it was last taken in; not of the API's
 
 	Pending *Pending // the version that is being got, or nil
 	Retry   bool     // that failed last time, through no fault of the source
@@ -146,6 +146,7 @@ func (p *Pending) Tell(done, total int64) {
 // Accept takes checked bytes in as the newest version and makes that the one that
 // answers, unless it is so already. Of the versions, keep stay.
 func (e *Entry) Accept(v *lora.Version, keep int, isLoaded func(string) bool, now time.Time) {
+	e.learn(v)
 	unchanged := e.Seen == v.Digest && e.Latest() != nil && e.Has(v.Digest)
 	e.Seen, e.Updated, e.Reason = v.Digest, now, ""
 	if unchanged && e.Origin != lora.FromAPI {
@@ -154,6 +155,25 @@ func (e *Entry) Accept(v *lora.Version, keep int, isLoaded func(string) bool, no
 	}
 	e.Activate(e.newest(v), isLoaded)
 	e.Prune(keep)
+}
+
+// learn gives the version of v's bytes, if there is one, the warnings that are known of them
+// by now. Others may read the one before.
+func (e *Entry) learn(v *lora.Version) {
+	for i, old := range e.Versions {
+		if old.Digest != v.Digest || slices.Equal(old.Warnings, v.Warnings) {
+			continue
+		}
+		next := *old
+		next.Warnings = v.Warnings
+		e.Versions = slices.Clone(e.Versions) // the caller may put the old ones back
+		e.Versions[i] = &next
+		for _, at := range []**lora.Version{&e.Active, &e.Staged} {
+			if *at == old {
+				*at = &next
+			}
+		}
+	}
 }
 
 // newest returns the version of v's bytes: the newest, with a number of its own, or the

@@ -2,7 +2,6 @@ package records
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -128,7 +127,18 @@ func (s *Set) Get(name string) (lora.Record, bool) {
 	if e := s.lost[name]; e != nil {
 		return s.withoutName(e), true
 	}
-	return lora.Record{}, false
+	return s.stray(name)
+}
+
+// stray returns the record of a file of the directory that is not served: of several, the
+// first by path.
+func (s *Set) stray(name string) (first lora.Record, found bool) {
+	for _, r := range s.strays {
+		if r.Name == name && (!found || r.Source < first.Source) {
+			first, found = r.Record, true
+		}
+	}
+	return first, found
 }
 
 // List returns copies of all records, by name.
@@ -140,7 +150,9 @@ func (s *Set) List() []lora.Record {
 	for _, e := range s.lost {
 		list = append(list, s.withoutName(e))
 	}
-	list = slices.AppendSeq(list, maps.Values(s.strays))
+	for _, r := range s.strays {
+		list = append(list, r.Record)
+	}
 	slices.SortFunc(list, func(a, b lora.Record) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Source, b.Source))
 	})

@@ -10,12 +10,18 @@ import (
 // Set is all entries. Whoever has it owns it and the entries in it.
 type Set struct {
 	base        string
-	entries     map[string]*Entry      // by name
-	lost        map[string]*Entry      // the API's own whose names belong to others since a restart, by name
-	strays      map[string]lora.Record // files of the directory that cannot have their name, by path
-	quarantined map[string]string      // reasons, by digest
-	kept        map[key]*Entry         // what was kept over a restart; nil once the start is over
-	reused      int                    // of that, what was as before and is not got again
+	entries     map[string]*Entry // by name
+	lost        map[string]*Entry // the API's own whose names belong to others since a restart, by name
+	strays      map[string]stray  // files of the directory that are not served, by path
+	quarantined map[string]string // reasons, by digest
+	kept        map[key]*Entry    // what was kept over a restart; nil once the start is over
+	reused      int               // of that, what was as before and is not got again
+}
+
+// stray is a file of the directory that is not served.
+type stray struct {
+	lora.Record
+	name bool // for its name alone, which may become free
 }
 
 type key struct {
@@ -29,7 +35,7 @@ func New(base string, quarantined map[string]string) *Set {
 	return &Set{
 		base: base, quarantined: quarantined,
 		entries: make(map[string]*Entry), lost: make(map[string]*Entry),
-		strays: make(map[string]lora.Record), kept: make(map[key]*Entry),
+		strays: make(map[string]stray), kept: make(map[key]*Entry),
 	}
 }
 

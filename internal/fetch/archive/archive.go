@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/loragate/loragate/internal/fetch/failure"
@@ -115,27 +116,30 @@ func (u *unpacker) unzip(file *os.File) error {
 		return u.tooMany()
 	}
 	for _, f := range z.File {
-		mode := f.Mode()
-		if err := u.check(f.Name, mode.IsRegular() || mode.IsDir()); err != nil {
-			return err
-		}
-		if mode.IsDir() {
-			if err := u.mkdir(f.Name); err != nil {
-				return err
-			}
-			continue
-		}
-		r, err := f.Open()
-		if err != nil {
-			return err
-		}
-		err = u.write(f.Name, r)
-		_ = r.Close()
-		if err != nil {
+		if err := u.unzipOne(f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unzipOne unpacks an entry. Some of Windows' tools write \ between the parts of a name,
+// where the format has /.
+func (u *unpacker) unzipOne(f *zip.File) error {
+	name := strings.ReplaceAll(f.Name, "\\", "/")
+	isDir := f.Mode().IsDir() || strings.HasSuffix(name, "/")
+	if err := u.check(name, f.Mode().IsRegular() || isDir); err != nil {
+		return err
+	}
+	if isDir {
+		return u.mkdir(name)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	return u.write(name, r)
 }
 
 // bounded fails once more than left bytes were read.
@@ -197,13 +201,17 @@ func (u *unpacker) tooMany() *failure.Error {
 	return u.bad("the archive has more than %d entries; pack only the adapter", maxEntries)
 }
 
+// drive begins an absolute path of Windows.
+var drive = regexp.MustCompile(`^[A-Za-z]:`)
+
 // check refuses what an adapter's archive has no need of: os.Root would keep
 // most of it inside, but whoever packed it meant something else.
 func (u *unpacker) check(name string, plain bool) error {
 	if !plain {
 		return u.bad("%.100q in the archive is neither a file nor a folder; pack without links", name)
 	}
-	if strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(name) || strings.Contains("/"+name+"/", "/../") {
+	if strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(name) || strings.Contains("/"+name+"/", "/../") ||
+		drive.MatchString(name) {
 		return u.bad("the name %.100q in the archive leads out of it", name)
 	}
 	return nil

@@ -153,12 +153,36 @@ func TestArchives(t *testing.T) {
 	}
 }
 
+// TestNamesOfWindows have backslashes between their parts; other oddities are let be.
+func TestNamesOfWindows(t *testing.T) {
+	data := someGGUF(5000)
+	for name, items := range map[string][]item{
+		"backslashes": {{name: `top\`, data: nil}, {name: `top\` + PEFTConfig}, {name: `top\` + PEFTWeights, data: data},
+			{name: `top\runs\events.1`}},
+		"no folders": {{name: `top\` + PEFTConfig}, {name: `top\` + PEFTWeights, data: data}},
+		"both": {{name: "top/", mode: os.ModeDir}, {name: "top/" + PEFTConfig},
+			{name: `top\` + PEFTWeights, data: data}},
+		"of a Mac": {{name: "top/" + PEFTConfig}, {name: "top/" + PEFTWeights, data: data},
+			{name: "__MACOSX/", mode: os.ModeDir}, {name: "__MACOSX/top/._" + PEFTConfig}},
+		"letters": {{name: "Überführung ☃/" + PEFTConfig}, {name: "Überführung ☃/" + PEFTWeights, data: data}},
+	} {
+		found, isPEFT, err := unpack(t, t.TempDir(), "x.zip", makeZip(t, items...), limit)
+		got, _ := os.ReadFile(filepath.Join(found, PEFTWeights))
+		if err != nil || !isPEFT || !bytes.Equal(got, data) {
+			t.Errorf("%s: %s, PEFT %t, %v", name, found, isPEFT, err)
+		}
+	}
+}
+
 func TestDangerousArchives(t *testing.T) {
 	data := someGGUF(500)
 	good := item{name: "x.gguf", data: data}
 	names := map[string]string{
 		"../evil.gguf": "leads out", "a/../../evil.gguf": "leads out", "a/../evil.gguf": "leads out",
 		"/tmp/evil.gguf": "leads out", "..\\evil.gguf": "leads out", "..": "leads out",
+		`a\..\..\evil.gguf`: "leads out", `\tmp\evil.gguf`: "leads out", `C:\evil.gguf`: "leads out",
+		"C:/evil.gguf":           "leads out",
+		`\\host\share\evil.gguf`: "leads out",
 	}
 	for name, want := range names {
 		for kind, raw := range map[string][]byte{
