@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -15,6 +16,8 @@ type Renamer struct {
 	Model  string            // the name that the client asked for
 	Hidden []string          // fields of llama-server's own answer that the client did not ask for
 	Piece  *pieces.Numbering // of one of several prompts whose answers are one stream; nil is none
+
+	Responded *responses.Asked // what a response tells of its request
 }
 
 // Rename puts the name that the client asked for into an answer or an event,
@@ -34,11 +37,7 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 	if _, named := o.Raw("model"); named {
 		return o.Apply(name)
 	}
-	inner, ok := o.Inner(r.API.Inner)
-	if _, named := inner.Raw("model"); !ok || !named {
-		return o.Apply()
-	}
-	return o.Apply(rawjson.Edit{Key: r.API.Inner, Value: inner.Apply(name)})
+	return o.Apply()
 }
 
 // RenameAll is Rename for a whole answer, which llama-server's own API gives as an

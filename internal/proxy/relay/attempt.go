@@ -10,7 +10,6 @@ import (
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
-	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/sse"
@@ -159,7 +158,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 			return pool.Done, nil
 		case err != nil:
 			j.told = true
-			return pool.Failed, a.breakOff(r, out, err)
+			return pool.Failed, a.breakOff(&w, out, err)
 		}
 	}
 }
@@ -180,7 +179,7 @@ func (a *attempt) next(events *sse.Reader, w *dialect.Rewriter) ([]byte, dialect
 }
 
 // breakOff ends a stream that cannot go on, with an error event.
-func (a *attempt) breakOff(r *Request, out *sse.Sender, err error) error {
+func (a *attempt) breakOff(w *dialect.Rewriter, out *sse.Sender, err error) error {
 	cause := a.cause(err)
 	died := failure.WorkerDied(cause)
 	switch {
@@ -191,7 +190,7 @@ func (a *attempt) breakOff(r *Request, out *sse.Sender, err error) error {
 			return died
 		}
 	}
-	if err := out.Send(r.API.Failure(died, r.ID), true); err != nil {
+	if err := out.Send(w.Failure(died), true); err != nil {
 		return failure.ClientLeft(err)
 	}
 	return died
@@ -242,12 +241,9 @@ func ReadAnswer(resp *upstream.Response) ([]byte, error) {
 // deliver sends a whole answer that is the request's own, and ends its lease before:
 // the client may take its time to read.
 func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
-	if r.API.Messages {
-		message, ok := anthropic.Answer(text)
-		if !ok {
-			return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
-		}
-		text = message
+	text, ok := r.ForClient(text)
+	if !ok {
+		return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
 	}
 	a.lease.Release(pool.Done, a.account.Taken())
 	if r.into != nil {
