@@ -13,42 +13,64 @@ import (
 
 // chatMessage is a message of a chat completion.
 type chatMessage struct {
-	Role       string            `json:"role"`
-	Content    json.RawMessage   `json:"content,omitempty"`
-	Reasoning  string            `json:"reasoning_content,omitempty"`
-	ToolCalls  []json.RawMessage `json:"tool_calls,omitempty"`
-	ToolCallID string            `json:"tool_call_id,omitempty"`
+	role      string
+	content   json.RawMessage
+	reasoning strings.Builder
+	calls     [][]byte
+	answers   string // the call whose result it is
 
 	parts []json.RawMessage // of an assistant's content, as far as it has come
 }
 
+// append adds the message to a text. One that only calls tools has no content.
+func (m *chatMessage) append(out []byte) []byte {
+	if m.role == assistant && (len(m.parts) > 0 || len(m.calls) == 0) {
+		m.content = content(m.parts)
+	}
+	out = append(append(append(out, `{"role":"`...), m.role...), '"')
+	if m.content != nil {
+		out = append(append(out, `,"content":`...), m.content...)
+	}
+	if m.reasoning.Len() > 0 {
+		out = append(append(out, `,"reasoning_content":`...), rawjson.String(m.reasoning.String())...)
+	}
+	if len(m.calls) > 0 {
+		out = append(append(out, `,"tool_calls":`...), rawjson.List(m.calls)...)
+	}
+	if m.answers != "" {
+		out = append(append(out, `,"tool_call_id":`...), rawjson.String(m.answers)...)
+	}
+	return append(out, '}')
+}
+
+const assistant = "assistant"
+
 // conversation is what a request's input comes to.
-type conversation struct{ all []chatMessage }
+type conversation struct{ all []*chatMessage }
 
 // assistant returns the turn of the assistant's that the next item of his belongs to: what he
 // thinks, says and calls in turn is one message, as to llama-server.
 func (c *conversation) assistant() *chatMessage {
-	if n := len(c.all); n == 0 || c.all[n-1].Role != "assistant" {
-		c.all = append(c.all, chatMessage{Role: "assistant"})
+	if n := len(c.all); n == 0 || c.all[n-1].role != assistant {
+		c.all = append(c.all, &chatMessage{role: assistant})
 	}
-	return &c.all[len(c.all)-1]
+	return c.all[len(c.all)-1]
 }
 
 // messages puts the input, and the instructions before it, into the words of a chat.
 func (c *chat) messages() error {
 	var talk conversation
-	instructions, err := c.text("instructions")
-	switch {
-	case err != nil:
-		return err
-	case c.raw("instructions") != nil:
-		talk.all = append(talk.all, chatMessage{Role: "system", Content: rawjson.String(instructions)})
+	if instructions := c.raw("instructions"); instructions != nil {
+		if instructions[0] != '"' {
+			return wrong("instructions", "must be a string")
+		}
+		talk.all = append(talk.all, &chatMessage{role: "system", content: instructions})
 	}
 	switch input := c.raw("input"); {
 	case input == nil:
 		return wrong("input", "is required: a string or a list of items")
 	case input[0] == '"':
-		talk.all = append(talk.all, chatMessage{Role: "user", Content: input})
+		talk.all = append(talk.all, &chatMessage{role: "user", content: input})
 	case input[0] == '[':
 		if err := c.each("input", talk.add); err != nil {
 			return err
@@ -56,16 +78,14 @@ func (c *chat) messages() error {
 	default:
 		return wrong("input", "must be a string or a list of items")
 	}
-	for i := range talk.all {
-		m := &talk.all[i]
-		if m.Role == "assistant" && (len(m.parts) > 0 || len(m.ToolCalls) == 0) {
-			m.Content = content(m.parts)
+	all := append(make([]byte, 0, len(c.raw("input"))+len(c.raw("instructions"))+128), '[')
+	for i, m := range talk.all {
+		if i > 0 {
+			all = append(all, ',')
 		}
+		all = m.append(all)
 	}
-	if talk.all == nil {
-		talk.all = []chatMessage{}
-	}
-	c.set("messages", encode(talk.all))
+	c.set("messages", append(all, ']'))
 	return nil
 }
 
@@ -116,12 +136,12 @@ func (c *conversation) message(item node) error {
 	if err != nil {
 		return err
 	}
-	if role == "assistant" {
+	if role == assistant {
 		turn := c.assistant()
 		turn.parts = append(turn.parts, parts...)
 		return nil
 	}
-	c.all = append(c.all, chatMessage{Role: role, Content: content(parts)})
+	c.all = append(c.all, &chatMessage{role: role, content: content(parts)})
 	return nil
 }
 
@@ -154,7 +174,7 @@ func (c *conversation) call(item node, kind string) error {
 	call.Member("type", []byte(`"function"`))
 	call.Member("function", function.End())
 	turn := c.assistant()
-	turn.ToolCalls = append(turn.ToolCalls, call.End())
+	turn.calls = append(turn.calls, call.End())
 	return nil
 }
 
@@ -171,7 +191,7 @@ func (c *conversation) result(item node) error {
 	if err != nil {
 		return err
 	}
-	c.all = append(c.all, chatMessage{Role: "tool", Content: content(parts), ToolCallID: id})
+	c.all = append(c.all, &chatMessage{role: "tool", content: content(parts), answers: id})
 	return nil
 }
 
@@ -194,8 +214,7 @@ func (c *conversation) thought(item node) error {
 		text = all[1].String()
 	}
 	if text != "" {
-		turn := c.assistant()
-		turn.Reasoning += text
+		c.assistant().reasoning.WriteString(text)
 	}
 	return nil
 }
