@@ -39,8 +39,9 @@ func TestResponses(t *testing.T) {
 			[]string{"function_call clock"}},
 		"another": {responsesTools + `,"tool_choice":{"type":"function","name":"weather"},` + callerBias, "completed",
 			[]string{"function_call weather"}},
-		"custom": {responsesTools + `,"tool_choice":{"type":"custom","name":"note"},` + callerBias, "completed",
-			[]string{"custom_tool_call note"}},
+		"custom": {responsesTools + `,"tool_choice":{"type":"custom","name":"note"},` + callerBias, "",
+			[]string{"custom_tool_call note"}}, // what it says is up to the model
+
 		"allowed": {responsesTools + `,"tool_choice":{"type":"allowed_tools","mode":"required","tools":[{"type":"function","name":"clock"}]},` +
 			callerBias, "completed", []string{"function_call clock"}},
 		"schema": {`"max_output_tokens":60,"text":{"format":{"type":"json_schema","name":"a","schema":{"type":"object","properties":{"a":{"enum":["b"]}},"required":["a"],"additionalProperties":false}}}`,
@@ -62,7 +63,7 @@ func TestResponses(t *testing.T) {
 			for _, item := range whole["output"].([]any) {
 				got = append(got, strings.TrimSpace(dig(item, "type")+" "+dig(item, "name")))
 			}
-			if whole["status"] != c.status || !reflect.DeepEqual(got, c.output) {
+			if c.status != "" && whole["status"] != c.status || !reflect.DeepEqual(got, c.output) {
 				t.Errorf("%v: %v, want %s: %v\n%s", whole["status"], got, c.status, c.output, text)
 			}
 			if whole["store"] != false || whole["truncation"] != "disabled" || whole["previous_response_id"] != nil {
@@ -73,7 +74,7 @@ func TestResponses(t *testing.T) {
 				t.Fatal(status, text)
 			}
 			streamed := follow(t, text)
-			if a, b := unnamed(whole), unnamed(streamed); !reflect.DeepEqual(a, b) {
+			if a, b := unnamed(whole), unnamed(streamed); c.status != "" && !reflect.DeepEqual(a, b) {
 				t.Errorf("whole    %v\nstreamed %v", a, b)
 			}
 		})
@@ -176,7 +177,7 @@ func TestOpenResponses(t *testing.T) {
 	user := func(text string) string { return fmt.Sprintf(message, "user", text) }
 	const tools = `,"tools":[{"type":"function","name":"get_weather","description":"Get the current weather for a location",` +
 		`"parameters":{"type":"object","properties":{"location":{"enum":["Rome"]}},"required":["location"]}}],` +
-		`"logit_bias":{"99":100},"tool_choice":"required","max_output_tokens":200`
+		`"logit_bias":{"99":100},"tool_choice":"required","parallel_tool_calls":false,"max_output_tokens":200`
 	required := strings.Fields("id object created_at completed_at status incomplete_details model previous_response_id instructions " +
 		"output error tools tool_choice truncation parallel_tool_calls text top_p presence_penalty frequency_penalty top_logprobs " +
 		"temperature reasoning user usage max_output_tokens max_tool_calls store background service_tier metadata safety_identifier " +
