@@ -18,6 +18,9 @@ func TestEmbeddings(t *testing.T) {
 	g := serve(t, realConfig(t, 1, 2)+fmt.Sprintf(`
 embedders:
   - {name: small, path: %s, args: [--pooling, mean]}
+rules:
+  - {match: text-embedding-*, model: small, set: '{"encoding_format": "float"}'}
+  - {match: gone-*, model: nothing}
 `, llamatest.Base()))
 	type answer struct {
 		Model string
@@ -57,6 +60,11 @@ embedders:
 	}{
 		{"/v1/embeddings", `{"input":"a"}`, 200, `"model":"small"`}, // the only one
 		{"/v1/embeddings", `{"model":"coding","input":"a"}`, 404, "coding"},
+		{"/v1/embeddings", `{"model":"","input":"a"}`, 200, `"model":"small"`},
+		{"/v1/embeddings", `{"model":"text-embedding-3-small","input":"a","encoding_format":"base64"}`, 200,
+			`"model":"text-embedding-3-small"`},
+		{"/v1/embeddings", `{"model":"text-embedding-3-small","input":"a","encoding_format":"base64"}`, 200, `"embedding":[`},
+		{"/v1/embeddings", `{"model":"gone-1","input":"a"}`, 404, "gone-1"},
 		{"/v1/embeddings", `{"model":"small"}`, 400, "input"},
 		{"/v1/embeddings", `{"input":["a",[4095]]}`, 200, `"index":1`},
 		{"/v1/embeddings", `{"input":["a",[-1]]}`, 400, `"param":"input"`},

@@ -93,9 +93,21 @@ func TestSDKs(t *testing.T) {
 	t.Run("Node", func(t *testing.T) { checkTable(t, append(passed, testNode(t, g)...)) })
 }
 
+// TestSDKsReadSignsOfLife has them read streams whose first events come late enough for some.
+func TestSDKsReadSignsOfLife(t *testing.T) {
+	t.Parallel()
+	g := serve(t, sdkConfig(t)+"limits: {keepalive: 1ms}\n")
+	openAIGo["streams"](t, g)
+	goOpenAI["streams"](t, g)
+	anthropicGo["streams"](t, g)
+	if passed := testNode(t, g, "--test-name-pattern", "streams:"); len(passed) < 5 {
+		t.Errorf("only %q ran", passed)
+	}
+}
+
 // testNode runs the tests of test/sdk/node and returns the names of those that
 // passed.
-func testNode(t *testing.T, g *gatewayProcess) (passed []string) {
+func testNode(t *testing.T, g *gatewayProcess, args ...string) (passed []string) {
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("no Node here: the tests with Node's SDKs did not run")
@@ -108,7 +120,8 @@ func testNode(t *testing.T, g *gatewayProcess) (passed []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), node, append([]string{"--test", "--test-reporter=tap"}, files...)...)
+	cmd := exec.CommandContext(t.Context(), node,
+		slices.Concat([]string{"--test", "--test-reporter=tap"}, args, files)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GATEWAY_URL="+g.url)
 	out, err := cmd.CombinedOutput()

@@ -203,6 +203,9 @@ type Limits struct {
 	// Generation is how long one answer may take once it runs: others wait for it
 	// when its worker drains. 0 is no bound. Default 10m.
 	Generation time.Duration `mapstructure:"generation"`
+	// KeepAlive is how long a stream may have nothing to send until it has a comment, lest a
+	// proxy on the way takes it for dead. 0 is never. Default 10s.
+	KeepAlive time.Duration `mapstructure:"keepalive"`
 	// RemoteMedia lets llama-server fetch pictures that requests name by an address,
 	// from wherever it can reach. Default false: they must be in the request.
 	RemoteMedia bool `mapstructure:"remote_media"`
@@ -269,7 +272,7 @@ func defaults() Config {
 			Grammar: 64 << 10, Fields: 64 << 10,
 			Drain: 30 * time.Second, Linger: Auto,
 			Read:  30 * time.Second,
-			Write: 30 * time.Second, Generation: 10 * time.Minute,
+			Write: 30 * time.Second, Generation: 10 * time.Minute, KeepAlive: 10 * time.Second,
 		},
 		Admin: Admin{Listen: "127.0.0.1:8081"},
 		Log:   Log{Level: slog.LevelInfo, Format: "text"},

@@ -93,6 +93,7 @@ func overrides(base, adapter string) map[string]struct {
 		"limits.read":                  {"2s", 2 * time.Second},
 		"limits.write":                 {"4s", 4 * time.Second},
 		"limits.generation":            {"5s", 5 * time.Second},
+		"limits.keepalive":             {"3s", 3 * time.Second},
 		"log.level":                    {"error", slog.LevelError},
 		"log.format":                   {"json", "json"},
 	}

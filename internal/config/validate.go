@@ -75,6 +75,7 @@ func validate(c *Config, p *problems) {
 	k.positive("limits.read", c.Limits.Read)
 	k.positive("limits.write", c.Limits.Write)
 	k.notNegative("limits.generation", c.Limits.Generation)
+	k.notNegative("limits.keepalive", c.Limits.KeepAlive)
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		k.add("log.format", "must be text or json")
 	}

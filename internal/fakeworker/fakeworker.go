@@ -24,6 +24,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Name is the program's name; MaybeMain runs it when the test binary has it.
@@ -243,6 +244,8 @@ type answer struct {
 //	die             end the process before a byte is sent
 //	die-once=FILE   the same, unless FILE exists, which is then made
 //	die-at=N        send N events of a stream, then end the process
+//	gate=FILE       if it is a stream, begin it with llama-server's comment for one that is silent,
+//	                and do the rest when FILE exists
 //	hang            send nothing until the client leaves
 //	idle=N          send N events, then nothing until the client leaves
 //	chunks=N        send N events and finish (default 3)
@@ -252,6 +255,9 @@ type answer struct {
 //	refuse=N        answer with status N and llama-server's error
 //	fail-at=N       send N events, then an error event
 func (a *answer) run() {
+	if file, ok := a.value("gate"); ok && !a.wait(file) {
+		return
+	}
 	if file, ok := a.value("die-once"); ok {
 		f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600)
 		if err == nil {
@@ -276,6 +282,22 @@ func (a *answer) run() {
 	default:
 		a.whole()
 	}
+}
+
+// wait blocks until a file exists. It reports false if the client left before.
+func (a *answer) wait(file string) bool {
+	if a.order.Stream && !a.has("refuse") {
+		a.w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(a.w, ":\n\n")
+		a.w.(http.Flusher).Flush()
+	}
+	for a.r.Context().Err() == nil {
+		if _, err := os.Stat(file); err == nil {
+			return true
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return false
 }
 
 func (a *answer) die() {

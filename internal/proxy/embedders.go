@@ -46,6 +46,7 @@ var embedderPaths = map[string]EmbedderKind{
 type embedders struct {
 	all     map[string]*Embedder // by name
 	gate    *gate
+	names   *names // has the rules
 	checker *bounds.Checker
 	limit   int64 // bytes of a body
 }
@@ -64,48 +65,58 @@ func (s *embedders) serve(path string) echo.HandlerFunc {
 		if err := s.checker.Check(body, ""); err != nil {
 			return err
 		}
-		name, err := s.asked(body, principal, embedderPaths[path])
+		asked, name, err := s.resolve(body, principal, embedderPaths[path])
 		if err != nil {
 			return err
 		}
-		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: name}
+		if rule := s.names.ruleFor(asked); rule != nil {
+			body = rule.apply(body, path)
+		}
+		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: asked}
 		e := embedding{record: rec, Renamer: rename, body: body, embedder: s.all[name]}
 		if err := e.embedder.Vocabulary.CheckIDs(body, "input", "content", "documents", "texts"); err != nil {
 			return err
 		}
-		e.model, e.target = name, name
+		e.model, e.target = asked, name
 		return e.run()
 	})
 }
 
-// asked returns the name of the embedder that a body means: the only one of its kind,
-// if it names none.
-func (s *embedders) asked(body rawjson.Object, principal *auth.Principal, kind EmbedderKind) (name string, err error) {
-	names := s.names(principal, kind)
+// resolve returns the name that a body has, and that of the embedder that it means: the only one
+// of its kind, if it names none, or what a rule makes of the name.
+func (s *embedders) resolve(body rawjson.Object, principal *auth.Principal, kind EmbedderKind) (
+	asked, name string, err error) {
+	names := s.named(kind)
+	usable := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !principal.May(name) })
 	if len(names) == 0 {
-		return "", &httpkit.Error{
+		return "", "", &httpkit.Error{
 			Status: http.StatusNotImplemented, Type: httpkit.TypeInvalid, Code: "not_implemented",
 			Message: fmt.Sprintf("This gateway has no model for %s.", kind),
 		}
 	}
-	given, err := body.Decode("model", &name)
+	_, err = body.Decode("model", &asked)
 	switch {
 	case err != nil:
-		return "", httpkit.Invalid("model", "The field \"model\" must be a string.")
-	case !given && len(names) == 1:
-		return names[0], nil
-	case !given:
-		return "", httpkit.Invalid("model", "The field \"model\" is missing: name one of %v.", names)
-	case !slices.Contains(names, name):
-		return "", modelNotFound(name)
+		return "", "", httpkit.Invalid("model", "The field \"model\" must be a string.")
+	case asked == "" && len(usable) == 1:
+		return usable[0], usable[0], nil
+	case asked == "":
+		return "", "", httpkit.Invalid("model", "The field \"model\" is missing: name one of %v.", usable)
 	}
-	return name, nil
+	name = asked
+	if rule := s.names.ruleFor(asked); !slices.Contains(names, name) && rule != nil {
+		name = rule.Model
+	}
+	if !slices.Contains(names, name) || !principal.May(name) && !principal.May(asked) {
+		return "", "", modelNotFound(asked)
+	}
+	return asked, name, nil
 }
 
-// names returns the names of those of a kind that a tenant may use.
-func (s *embedders) names(principal *auth.Principal, kind EmbedderKind) (names []string) {
+// named returns the names of those of a kind.
+func (s *embedders) named(kind EmbedderKind) (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(s.all)) {
-		if s.all[name].Kind == kind && principal.May(name) {
+		if s.all[name].Kind == kind {
 			names = append(names, name)
 		}
 	}

@@ -94,8 +94,10 @@ func (s *models) list(c echo.Context) error {
 		}
 	}
 	for _, kind := range []EmbedderKind{Embedding, Reranking} {
-		for _, name := range s.embedders.names(principal, kind) {
-			list.Data = append(list.Data, s.describeEmbedder(name))
+		for _, name := range s.embedders.named(kind) {
+			if principal.May(name) {
+				list.Data = append(list.Data, s.describeEmbedder(name))
+			}
 		}
 	}
 	return s.answers.writeJSON(c, list)

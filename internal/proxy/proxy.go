@@ -33,6 +33,7 @@ type Options struct {
 	ReadTimeout  time.Duration     // for the whole of a request's body
 	WriteTimeout time.Duration     // for each write to a client
 	Generation   time.Duration     // for the whole of an answer, once it runs; 0 is no bound
+	KeepAlive    time.Duration     // without anything sent, after which a stream has a sign of life; 0 is never
 
 	// Adapters is what POST /v1/load_lora_adapter and /v1/unload_lora_adapter, which
 	// are vLLM's, change; nil leaves them out. They ask for what AdminToken returns; if
@@ -139,13 +140,14 @@ func (p *Proxy) route(opts Options) {
 		gate: &p.gate, limit: opts.MaxBody,
 		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary},
 		relay: relay.New(relay.Options{
-			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, Observer: opts.Observer, Log: opts.Log,
+			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, KeepAlive: opts.KeepAlive,
+			Observer: opts.Observer, Log: opts.Log,
 		}),
 	}
 	for _, e := range endpoints {
 		p.echo.POST(e.path, completions.serve(e))
 	}
-	embedders := embedders{all: opts.Embedders, gate: &p.gate, checker: checker, limit: opts.MaxBody}
+	embedders := embedders{all: opts.Embedders, gate: &p.gate, names: &p.names, checker: checker, limit: opts.MaxBody}
 	for path := range embedderPaths {
 		p.echo.POST(path, embedders.serve(path))
 	}
@@ -168,6 +170,7 @@ func (p *Proxy) route(opts Options) {
 		p.echo.POST("/v1/load_lora_adapter", adapters.load)
 		p.echo.POST("/v1/unload_lora_adapter", adapters.unload)
 	}
+	p.get("/props", (&props{gate: &p.gate, names: &p.names, answers: &p.answers, pool: opts.Pool}).serve)
 	p.get("/health", p.probes.health)
 	p.get("/ready", p.probes.ready)
 	absentAt(p.echo)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -77,7 +78,7 @@ func newRequestID() string {
 	return string(hex.AppendEncode([]byte("req_"), random[:]))
 }
 
-// Leased implements relay.Client: it tells the client and the log who answers.
+// Leased implements stream.Client: it tells the client and the log who answers.
 func (rec *record) Leased(l *pool.Lease) {
 	rec.worker, rec.state, rec.queued = l.Member, l.State, rec.queued+l.Queued
 	rec.swapped += l.Prepared
@@ -100,10 +101,24 @@ func (rec *record) SendWhole(text []byte) error {
 	return rec.write(text)
 }
 
-// BeginStream implements relay.Client.
-func (rec *record) BeginStream() *sse.Sender {
-	rec.first = time.Since(rec.start)
-	return rec.answers.beginStream(rec)
+// BeginStream implements stream.Client.
+func (rec *record) BeginStream() *sse.Sender { return rec.answers.beginStream(rec) }
+
+// FirstEvent implements stream.Client.
+func (rec *record) FirstEvent() { rec.first = time.Since(rec.start) }
+
+// provenance are the headers that tell who answers.
+var provenance = []string{"X-Adapter", "X-Adapter-Digest", "X-Worker", "X-Adapter-State", "X-Queue-Ms"}
+
+// Provenance implements stream.Client.
+func (rec *record) Provenance() []byte {
+	var comment []byte
+	for _, name := range provenance {
+		if value := rec.Response().Header().Get(name); value != "" {
+			comment = fmt.Appendf(comment, ": %s: %s\n", name, value)
+		}
+	}
+	return append(comment, '\n')
 }
 
 // LogAttrs implements relay.Client.

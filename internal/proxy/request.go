@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/catalog"
@@ -43,7 +44,22 @@ func (r *request) readFields() error {
 	asked, _ := r.Body.Raw("return_progress")
 	r.Progress = r.Stream && string(asked) != "true"
 	r.Gathers = !r.Stream && r.endpoint.FromStream(r.Body)
+	r.readKeepAlive()
 	return r.readResponseFields()
+}
+
+// readKeepAlive takes in llama-server's own field for signs of life, in seconds. What is no number
+// llama-server refuses.
+func (r *request) readKeepAlive() {
+	var seconds float64
+	given, err := r.Body.Decode("sse_ping_interval", &seconds)
+	switch {
+	case !given || err != nil || seconds > math.MaxInt32:
+	case seconds < 1:
+		r.KeepAlive = -1
+	default:
+		r.KeepAlive = time.Duration(seconds) * time.Second
+	}
 }
 
 // choiceKeys ask for several answers to one prompt. llama-server runs the

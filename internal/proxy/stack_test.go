@@ -49,6 +49,7 @@ type settings struct {
 	readTimeout           time.Duration
 	writeTimeout          time.Duration
 	generation            time.Duration
+	keepAlive             time.Duration
 	args                  []string
 	origins, hosts        []string
 	local                 bool
@@ -84,7 +85,7 @@ func start(t *testing.T, change func(*settings)) *stack {
 		Catalog: models.Catalog, Pool: st.pool, Alias: "base", Origins: s.origins, Local: s.local, Hosts: s.hosts,
 		LogPrompts: s.logPrompts,
 		MaxBody:    s.body, Memory: s.memory, Vocabulary: bounds.Vocabulary{Longest: s.longest}, ReadTimeout: s.readTimeout,
-		WriteTimeout: s.writeTimeout, Generation: s.generation, Log: log,
+		WriteTimeout: s.writeTimeout, Generation: s.generation, KeepAlive: s.keepAlive, Log: log,
 	})
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = proxy.NewServer(context.Background(), st.proxy, log)

@@ -26,6 +26,7 @@ type Part struct {
 type Facts struct {
 	Context int      // tokens of one slot
 	Inputs  []string // what it reads: "text", and with a projector "image" or "audio"
+	Props   []byte   // its answer to GET /props, a JSON object; nil if it gave none
 }
 
 // readFacts asks for them. A llama-server that does not tell serves all the same.
@@ -36,11 +37,16 @@ func (w *Worker) readFacts(ctx context.Context) Facts {
 		} `json:"default_generation_settings"`
 		Modalities struct{ Vision, Audio bool }
 	}
-	if err := w.call(ctx, http.MethodGet, "/props", nil, &props); err != nil {
+	var raw json.RawMessage
+	err := w.call(ctx, http.MethodGet, "/props", nil, &raw)
+	if err == nil {
+		err = json.Unmarshal(raw, &props)
+	}
+	if err != nil {
 		w.opts.Log.Debug("llama-server does not tell of its model", "worker", w.opts.Name, "error", err)
 		return Facts{}
 	}
-	f := Facts{Context: props.Settings.Context, Inputs: []string{"text"}}
+	f := Facts{Context: props.Settings.Context, Inputs: []string{"text"}, Props: raw}
 	if props.Modalities.Vision {
 		f.Inputs = append(f.Inputs, "image")
 	}

@@ -223,8 +223,12 @@ func (w *Worker) arguments() []string {
 // could be read by every user of the machine.
 func (w *Worker) environment() []string {
 	env := append(childenv.Of(os.Environ()), w.opts.Env...)
-	return append(env, "LLAMA_API_KEY="+w.key)
+	return append(env, "LLAMA_API_KEY="+w.key, mediaMarker)
 }
+
+// mediaMarker is what stands for a picture in a prompt. It cannot be guessed, as llama-server's own
+// cannot, but is that of all workers: clients that read it in GET /props meet any of them.
+var mediaMarker = "LLAMA_MEDIA_MARKER=<__media_" + rand.Text() + "__>"
 
 // becomeReady waits for health, then checks and turns off the adapters.
 func (w *Worker) becomeReady(ctx context.Context) error {

@@ -36,32 +36,47 @@ type API struct {
 	Merge func(answers [][]byte, choices int) ([]byte, bool)
 	// Failure renders an error as an event of a stream.
 	Failure func(e *httpkit.Error, requestID string) []byte
+	// Alive is what a stream has in place of an event while there is none, so that it is
+	// not taken for dead.
+	Alive []byte
 }
+
+// Signs of life, of OpenAI's API and of Anthropic's.
+var (
+	comment = []byte(": keep-alive\n\n")
+	ping    = []byte("event: ping\ndata: {\"type\": \"ping\"}\n\n")
+)
 
 // The APIs.
 var (
-	Chat = &API{Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Failure: errorEvent}
+	Chat = &API{
+		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat,
+		Failure: errorEvent, Alive: comment,
+	}
 	Text = &API{
 		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts,
-		Failure: errorEvent,
+		Failure: errorEvent, Alive: comment,
 	}
 	Responses = &API{
-		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Responses: true, Failure: responseError,
+		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Responses: true,
 		Names: map[string]string{
 			"messages": "input", "response_format": "text", "max_tokens": "max_output_tokens",
 			"reasoning_effort": "reasoning",
 		},
+		Failure: responseError, Alive: comment,
 	}
 	Messages = &API{
-		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true, Failure: messageError,
-		Names: map[string]string{"response_format": "output_config"},
+		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true,
+		Names:   map[string]string{"response_format": "output_config"},
+		Failure: messageError, Alive: ping,
 	}
 	Native = &API{
 		Path: "/completion", Prompts: []string{"prompt"}, Shape: whole.Native, Merge: pieces.MergeNative,
-		Failure: errorEvent,
+		Failure: errorEvent, Alive: comment,
 	}
 	Infill = &API{
-		Path: "/infill", Prompts: []string{"input_extra", "input_prefix"}, Shape: whole.Native, Failure: errorEvent,
+		Path: "/infill", Prompts: []string{"input_extra", "input_prefix"}, Shape: whole.Native,
+		Failure: errorEvent, Alive: comment,
 	}
 )
 

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/tally"
@@ -18,6 +19,8 @@ type Renamer struct {
 	Piece  *pieces.Numbering // of one of several prompts whose answers are one stream; nil is none
 
 	Responded *responses.Asked // what a response tells of its request
+
+	response *responses.Stream // of the Rewriter that was used last; nil is none
 }
 
 // Rename puts the name that the client asked for into an answer or an event,
@@ -38,6 +41,14 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 		return o.Apply(name)
 	}
 	return o.Apply()
+}
+
+// Failure renders an error as the events that end a stream, of which the client may have some.
+func (r *Renamer) Failure(e *httpkit.Error, requestID string) []byte {
+	if r.response != nil {
+		return r.response.Failure(e)
+	}
+	return r.API.Failure(e, requestID)
 }
 
 // RenameAll is Rename for a whole answer, which llama-server's own API gives as an

@@ -3,7 +3,6 @@ package dialect
 import (
 	"bytes"
 
-	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/responses"
@@ -35,8 +34,8 @@ type Rewriter struct {
 
 	theirs, ours sse.Frame
 	out          []byte // the last event
+	began        bool   // the response has
 	message      anthropic.Stream
-	response     responses.Stream
 }
 
 // Rewrite returns an event as the client gets it, valid until the next call, and
@@ -127,7 +126,10 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		w.Tally.Text()
 		return w.response.Text(text), Data
 	}
-	w.response.Asked, w.response.Model = w.Responded, w.Model
+	if !w.began {
+		w.began = true
+		w.response = &responses.Stream{Asked: w.Responded, Model: w.Model}
+	}
 	line := bytes.TrimRight(event, "\r\n")
 	if sse.IsDone(line) {
 		return w.response.End(), Done
@@ -137,7 +139,7 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		return nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.Failure(failure.FromEvent(w.Asked, raw)), Failed
+		return w.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {
@@ -154,12 +156,4 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		w.theirs = sse.FrameOf(event)
 	}
 	return out, Data
-}
-
-// Failure returns the events that tell of an error, which end the stream.
-func (w *Rewriter) Failure(e *httpkit.Error) []byte {
-	if w.API.Responses {
-		return w.response.Failure(e)
-	}
-	return w.API.Failure(e, w.RequestID)
 }

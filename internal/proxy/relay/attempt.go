@@ -121,10 +121,6 @@ const exitDelay = 200 * time.Millisecond
 // can still run elsewhere. A stream that the worker breaks off ends with an error event,
 // never as if it were complete. stream tells how the worker's part of it ended.
 func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
-	j := r.onto
-	if j == nil {
-		j = &joined{last: true}
-	}
 	events := sse.Reader{From: body}
 	w := dialect.Rewriter{
 		Renamer: &r.Renamer, Asked: r.API.Asked(r.Body), RequestID: r.ID, Tally: &a.account.Tally, Hides: r.Progress,
@@ -133,22 +129,22 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 	if err != nil {
 		return pool.Failed, a.brokeOff(err)
 	}
-	out := j.begin(a.client)
 	for {
-		if gap := out.Mark(); gap > 0 {
-			a.Observer.Chunk(gap)
-		}
-		if kind == dialect.Done && !j.last {
+		if kind == dialect.Done && !a.out.Last {
 			event = nil // what is left to send leaves
 		}
-		if err := out.Send(event, kind != dialect.Data || !events.Ready()); err != nil {
+		gap, err := a.out.Send(event, kind != dialect.Data || !events.Ready())
+		if err != nil {
 			return pool.Cut, failure.ClientLeft(err)
+		}
+		if gap > 0 {
+			a.Observer.Chunk(gap)
 		}
 		switch kind {
 		case dialect.Done:
 			return pool.Done, nil
 		case dialect.Failed:
-			j.told = true
+			a.out.Told = true
 			told := httpkit.Shorten(string(event))
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", told)
 		}
@@ -157,8 +153,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 		case errors.Is(err, io.EOF) && w.Complete:
 			return pool.Done, nil
 		case err != nil:
-			j.told = true
-			return pool.Failed, a.breakOff(&w, out, err)
+			return pool.Failed, a.brokeMidway(err)
 		}
 	}
 }
@@ -178,22 +173,16 @@ func (a *attempt) next(events *sse.Reader, w *dialect.Rewriter) ([]byte, dialect
 	}
 }
 
-// breakOff ends a stream that cannot go on, with an error event.
-func (a *attempt) breakOff(w *dialect.Rewriter, out *sse.Sender, err error) error {
+// brokeMidway is the error for a stream that cannot go on.
+func (a *attempt) brokeMidway(err error) error {
 	cause := a.cause(err)
-	died := failure.WorkerDied(cause)
 	switch {
 	case a.tooLong():
-		died = failure.RanTooLong(cause)
+		return failure.RanTooLong(cause)
 	case a.ctx.Err() != nil:
-		if died = failure.Ended(a.ctx, cause); died.Status == failure.StatusClientClosed {
-			return died
-		}
+		return failure.Ended(a.ctx, cause)
 	}
-	if err := out.Send(w.Failure(died), true); err != nil {
-		return failure.ClientLeft(err)
-	}
-	return died
+	return failure.WorkerDied(cause)
 }
 
 // gather answers with what a stream of the worker's adds up to. It tells how the

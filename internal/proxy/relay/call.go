@@ -8,9 +8,8 @@ import (
 
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/dialect"
-	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
-	"github.com/loragate/loragate/internal/proxy/sse"
+	"github.com/loragate/loragate/internal/proxy/stream"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -21,6 +20,7 @@ type Options struct {
 	Pool       Pool
 	Alias      string        // what workers call the model
 	Generation time.Duration // for the whole of an answer, once it runs; 0 is no bound
+	KeepAlive  time.Duration // without anything sent, after which a stream has a sign of life; 0 is never
 	Observer   Observer
 	Log        *slog.Logger
 }
@@ -36,14 +36,11 @@ type Observer interface {
 	Chunk(gap time.Duration)
 }
 
-// Client is who gets an answer. One goroutine uses it.
+// Client is who gets an answer. One goroutine at a time uses it.
 type Client interface {
-	// Leased is told of each lease that the request gets, before it runs.
-	Leased(l *pool.Lease)
+	stream.Client
 	// SendWhole sends a whole answer.
 	SendWhole(text []byte) error
-	// BeginStream sends the head of a stream of events and returns what sends these.
-	BeginStream() *sse.Sender
 	// LogAttrs are what the log says of who asked what.
 	LogAttrs() []any
 }
@@ -54,6 +51,16 @@ type call struct {
 	ctx     context.Context
 	client  Client
 	account *tally.Account
+	out     *stream.Stream // nil if the answer is whole
+}
+
+// leased tells the client of a lease.
+func (c call) leased(l *pool.Lease) {
+	if c.out != nil {
+		c.out.Leased(l)
+		return
+	}
+	c.client.Leased(l)
 }
 
 // Request is what is to be run.
@@ -71,10 +78,20 @@ type Request struct {
 	Progress bool     // llama-server tells how far it is with the prompt, and the client did not ask
 	Fields   []string // of llama-server's own answer that the client asks for; none is all
 
-	// into is where the answer goes if the request is a piece of one, and onto the stream
-	// that its own is a piece of.
-	into *[]byte
-	onto *joined
+	// KeepAlive is after how long without anything sent a stream has a sign of life; 0 is
+	// the relay's own, negative is never.
+	KeepAlive time.Duration
+
+	into *[]byte // where the answer goes if the request is a piece of one
+}
+
+// keepAlive is after how long without anything sent the request's stream has a sign of life; 0 is
+// never.
+func (r *Request) keepAlive(usual time.Duration) time.Duration {
+	if r.KeepAlive == 0 {
+		return usual
+	}
+	return max(0, r.KeepAlive)
 }
 
 // streams reports whether the worker's answer comes as a stream, which tells of each
@@ -111,37 +128,4 @@ func (r *Request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
 		edits = append(edits, rawjson.Edit{Key: "return_progress", Value: []byte("true")})
 	}
 	return r.Body.Apply(edits...), nil
-}
-
-// joined is one stream to a client that those of several pieces make up, one after the
-// other. The request's handler owns it.
-type joined struct {
-	pieces.Numbering // of the piece that runs
-
-	out  *sse.Sender // nil until something of the first piece has come
-	last bool        // no piece follows the one that runs
-	told bool        // the client has had an error event
-}
-
-// begin returns what writes to the client. The first piece that has something for it
-// begins the answer.
-func (j *joined) begin(client Client) *sse.Sender {
-	if j.out == nil {
-		j.out = client.BeginStream()
-	} else {
-		j.out.Pause() // the wait for a turn is no gap between two events
-	}
-	return j.out
-}
-
-// failed tells the client of an error, if it has events already and not that one.
-func (j *joined) failed(r *Request, err error) error {
-	e := failure.Of(err)
-	if j.out == nil || j.told || e.Status == failure.StatusClientClosed {
-		return err
-	}
-	if err := j.out.Send(r.API.Failure(e, r.ID), true); err != nil {
-		return failure.ClientLeft(err)
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/prefix"
+	"github.com/loragate/loragate/internal/proxy/stream"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/proxy/whole"
@@ -32,14 +33,29 @@ func New(opts Options) *Relay { return &Relay{Options: opts} }
 // the account while it comes. The errors are the client's, who has not had them yet unless a
 // stream had begun.
 func (rl *Relay) Run(ctx context.Context, client Client, account *tally.Account, r *Request) error {
-	c := call{&rl.Options, ctx, client, account}
+	c := call{&rl.Options, ctx, client, account, nil}
 	switch {
+	case r.Stream:
+		return rl.stream(c, r)
 	case len(r.Prompts) == 0:
 		return rl.run(c, r)
-	case r.Stream:
-		return rl.streamPieces(c, r)
 	}
 	return rl.runPieces(c, r)
+}
+
+// stream runs a request whose answer is a stream. An error is an event of it if its head has
+// been sent.
+func (rl *Relay) stream(c call, r *Request) error {
+	c.out = stream.New(c.client, r.API.Alive, r.keepAlive(rl.KeepAlive))
+	defer c.out.End()
+	run := rl.run
+	if len(r.Prompts) > 0 {
+		run = rl.streamPieces
+	}
+	if err := run(c, r); err != nil {
+		return c.out.Fail(err, func(e *httpkit.Error) []byte { return r.Failure(e, r.ID) })
+	}
+	return nil
 }
 
 // run takes a request to its whole answer or to one error. A request whose worker fails
@@ -61,7 +77,7 @@ func (rl *Relay) run(c call, r *Request) error {
 		if err != nil {
 			return failure.FromPool(r.Model, err)
 		}
-		c.client.Leased(lease)
+		c.leased(lease)
 		err = c.attempt(r, lease)
 		var failed *workerError
 		switch {
@@ -134,13 +150,12 @@ func (rl *Relay) streamPieces(c call, r *Request) error {
 	if err := pieces.CheckShared(r.Body, "prompt"); err != nil {
 		return err
 	}
-	j := &joined{}
 	for i := range r.Prompts {
-		j.First, j.last = i*r.Choices, i == len(r.Prompts)-1
+		c.out.Next(i*r.Choices, i == len(r.Prompts)-1)
 		piece := r.piece(i)
-		piece.onto, piece.Piece = j, &j.Numbering
+		piece.Piece = &c.out.Piece
 		if err := rl.run(c, piece); err != nil {
-			return j.failed(r, err)
+			return err
 		}
 		c.account.Next()
 	}

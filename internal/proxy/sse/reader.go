@@ -30,7 +30,8 @@ const maxEvent = 32 << 20
 var errEventTooLong = errors.New("an event is longer than 32 MiB")
 
 // Next blocks until an event is whole and returns it; it is valid until the
-// next call. A stream that ends returns io.EOF, in the middle of an event
+// next call. Comments are passed over: llama-server sends them while it has nothing to say. A
+// stream that ends returns io.EOF, in the middle of an event
 // io.ErrUnexpectedEOF.
 func (r *Reader) Next() ([]byte, error) {
 	r.buf = r.buf[:0]
@@ -54,7 +55,7 @@ func (r *Reader) Next() ([]byte, error) {
 			return nil, errEventTooLong
 		}
 		blank := len(bytes.TrimRight(r.buf[lineStart:], "\r\n")) == 0
-		if blank && lineStart > 0 {
+		if blank && lineStart > 0 && !isComment(r.buf) {
 			return r.buf, nil
 		}
 		if blank {
@@ -62,6 +63,11 @@ func (r *Reader) Next() ([]byte, error) {
 		}
 		lineStart = len(r.buf)
 	}
+}
+
+// isComment reports whether what would be an event is but a comment, of one line.
+func isComment(event []byte) bool {
+	return event[0] == ':' && bytes.IndexByte(bytes.TrimRight(event, "\r\n"), '\n') < 0
 }
 
 // Ready reports whether a whole further event has arrived already.

@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// Sender writes a stream's events to its client. The client's handler owns it.
+// Sender writes a stream's events to its client. One goroutine at a time uses it.
 type Sender struct {
 	w        http.ResponseWriter
 	control  *http.ResponseController
 	timeout  time.Duration
 	waiting  []byte    // events that are to leave with the next ones
 	room     *room     // what they lie in; nil while there are none
-	last     time.Time // when the last event came
 	extended time.Time // when the write deadline was set last
 }
 
@@ -23,20 +22,6 @@ func NewSender(w http.ResponseWriter, control *http.ResponseController, timeout 
 	return &Sender{w: w, control: control, timeout: timeout}
 }
 
-// Mark notes that an event has come and returns how long that took; 0 for the
-// first one.
-func (s *Sender) Mark() (gap time.Duration) {
-	now := time.Now()
-	if !s.last.IsZero() {
-		gap = now.Sub(s.last)
-	}
-	s.last = now
-	return gap
-}
-
-// Pause says that the time until the next event is no gap between two.
-func (s *Sender) Pause() { s.last = time.Time{} }
-
 // maxWaiting bounds the events that leave together, in bytes.
 const maxWaiting = 16 << 10
 
@@ -45,9 +30,9 @@ type room [maxWaiting]byte
 
 var rooms = sync.Pool{New: func() any { return new(room) }}
 
-// Send writes an event and, unless the next one is there already, sees to it
-// that it leaves.
-func (s *Sender) Send(event []byte, flush bool) error {
+// Send writes an event; with flush it sees to it that it leaves, as it should unless the next
+// one is there already.
+func (s *Sender) Send(event []byte, now time.Time, flush bool) error {
 	if !flush && len(s.waiting)+len(event) < maxWaiting {
 		if s.room == nil {
 			s.room = rooms.Get().(*room)
@@ -62,9 +47,9 @@ func (s *Sender) Send(event []byte, flush bool) error {
 		s.room, s.waiting = nil, nil
 	}
 	// Not at every event: setting a deadline costs as much as writing one.
-	if s.last.Sub(s.extended) > s.timeout/8 {
-		s.extended = s.last
-		_ = s.control.SetWriteDeadline(s.last.Add(s.timeout))
+	if now.Sub(s.extended) > s.timeout/8 {
+		s.extended = now
+		_ = s.control.SetWriteDeadline(now.Add(s.timeout))
 	}
 	if _, err := s.w.Write(event); err != nil {
 		return err
