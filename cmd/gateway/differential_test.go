@@ -244,7 +244,8 @@ func parseAnswered(a answered) digest {
 
 // volatile are the members that differ each time, tell of llama-server's own work, or repeat what
 // was asked.
-var volatile = []string{"timings", "generation_settings", "prompt_progress", "__verbose", "tools", "format"}
+var volatile = []string{"timings", "generation_settings", "prompt_progress", "__verbose", "tools", "format",
+	"tool_choice"}
 
 // spoken are the members whose texts are what a model says.
 var spoken = []string{"content", "text", "reasoning_content", "arguments", "thinking", "partial_json", "name",

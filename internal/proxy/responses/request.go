@@ -203,9 +203,11 @@ func (c *chat) format() error {
 	switch {
 	case err != nil:
 		return err
-	case kind != "json_schema":
+	case kind == "text" || kind == "json_object":
 		c.set("response_format", format.Apply())
 		return nil
+	case kind != "json_schema":
+		return wrong(format.path("type"), `must be "text", "json_object" or "json_schema"`)
 	}
 	if _, _, err := format.inner("schema"); err != nil {
 		return err

@@ -139,6 +139,7 @@ func TestMistakes(t *testing.T) {
 		`{"input":"x","text":{"format":"x"}}`:                                                                              "text.format",
 		`{"input":"x","text":{"format":{}}}`:                                                                               "text.format.type",
 		`{"input":"x","text":{"format":{"type":"json_schema","schema":5}}}`:                                                "text.format.schema",
+		`{"input":"x","text":{"format":{"type":"odd"}}}`:                                                                   "text.format.type",
 		`{"input":"x","reasoning":"low"}`:                                                                                  "reasoning",
 		`{"input":"x","reasoning":{"effort":5}}`:                                                                           "reasoning.effort",
 		`{"input":"x","tools":{}}`:                                                                                         "tools",
