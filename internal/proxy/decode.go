@@ -28,7 +28,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if rule := d.names.ruleFor(r.Model); rule != nil {
 		r.Body = rule.apply(r.Body, e.path)
 	}
-	if r.Body, err = r.Translate(r.Body); err != nil {
+	if r.Body, r.Responded, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
 	if err := d.check(r, principal); err != nil {

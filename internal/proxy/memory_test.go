@@ -38,7 +38,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 			}
 			_ = checker.Check(body, "")
 			r := requestFor(path, body)
-			if r.Body, err = r.Translate(r.Body); err != nil {
+			if r.Body, r.Responded, err = r.API.Translate(r.Body); err != nil {
 				continue
 			}
 			if r.readFields() == nil {
@@ -89,7 +89,7 @@ func TestPromptsThatCannotFit(t *testing.T) {
 			t.Fatal(c.body, err)
 		}
 		r := requestFor(c.path, body)
-		if r.Body, err = r.Translate(body); err != nil {
+		if r.Body, r.Responded, err = r.API.Translate(body); err != nil {
 			t.Fatal(c.body, err)
 		}
 		if err := r.readFields(); err != nil {

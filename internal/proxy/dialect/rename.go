@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/tally"
@@ -41,6 +42,18 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 		return o.Apply(name)
 	}
 	return o.Apply()
+}
+
+// ForClient returns a whole answer, which has the client's name of the model, in its API's terms.
+// It reports false for what is no answer.
+func (r *Renamer) ForClient(text []byte) ([]byte, bool) {
+	switch {
+	case r.API.Messages:
+		return anthropic.Answer(text)
+	case r.API.Responses:
+		return responses.Answer(text, r.Responded, r.Model)
+	}
+	return text, true
 }
 
 // Failure renders an error as the events that end a stream, of which the client may have some.

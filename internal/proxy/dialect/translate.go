@@ -9,28 +9,17 @@ import (
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// Translate returns a client's body in the terms in which llama-server is asked, and what the
-// answer must know of it.
-func (r *Renamer) Translate(body rawjson.Object) (rawjson.Object, error) {
+// Translate returns a client's body in the terms in which llama-server is asked, and what a
+// response must tell of it.
+func (a *API) Translate(body rawjson.Object) (rawjson.Object, *responses.Asked, error) {
 	switch {
-	case r.API.Messages:
-		return asChat(body)
-	case r.API.Responses:
-		return r.fromResponses(body)
+	case a.Messages:
+		body, err := asChat(body)
+		return body, nil, err
+	case a.Responses:
+		return fromResponses(body)
 	}
-	return body, nil
-}
-
-// ForClient returns a whole answer, which has the client's name of the model, in its API's terms.
-// It reports false for what is no answer.
-func (r *Renamer) ForClient(text []byte) ([]byte, bool) {
-	switch {
-	case r.API.Messages:
-		return anthropic.Answer(text)
-	case r.API.Responses:
-		return responses.Answer(text, r.Responded, r.Model)
-	}
-	return text, true
+	return body, nil, nil
 }
 
 // responseKeys are the fields of the Responses API of which everything is looked at.
@@ -38,20 +27,20 @@ var responseKeys = []string{"input", "tools", "tool_choice", "text", "reasoning"
 
 // fromResponses returns the body of a chat completion that asks for the same as one of the
 // Responses API.
-func (r *Renamer) fromResponses(body rawjson.Object) (rawjson.Object, error) {
+func fromResponses(body rawjson.Object) (rawjson.Object, *responses.Asked, error) {
 	if err := checkPieces(body, responseKeys); err != nil {
-		return body, err
+		return body, nil, err
 	}
 	text, asked, err := responses.Chat(body)
 	var wrong *responses.RequestError
 	switch {
 	case errors.As(err, &wrong):
-		return body, httpkit.Invalid(wrong.Field, "%s", wrong.Message)
+		return body, nil, httpkit.Invalid(wrong.Field, "%s", wrong.Message)
 	case err != nil:
-		return body, err
+		return body, nil, err
 	}
-	r.Responded = asked
-	return rawjson.Parse(text)
+	body, err = rawjson.Parse(text)
+	return body, asked, err
 }
 
 // maxPieces bounds what a conversation that is translated consists of: each message
