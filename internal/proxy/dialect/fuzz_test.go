@@ -35,8 +35,8 @@ func FuzzRewrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, stream []byte) {
 		api := apis[int(which)%len(apis)]
 		progress := int(which)/len(apis)%2 == 1
-		asked := &responses.Asked{}
-		all := Rewriter{Renamer: &Renamer{Model: `a "name"`, API: api, Responded: asked}, Hides: progress, Tally: &tally.Tally{}}
+		name := &Renamer{Model: `a "name"`, API: api, Responded: &responses.Asked{}}
+		all := Rewriter{Renamer: name, Hides: progress, Tally: &tally.Tally{}}
 		for _, event := range bytes.SplitAfter(stream, []byte("\n\n")) {
 			if !bytes.HasSuffix(event, []byte("\n\n")) {
 				continue

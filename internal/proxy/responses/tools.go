@@ -67,8 +67,8 @@ func (c *chat) tool(n node) error {
 		return err
 	}
 	if kind != functionTool && kind != customTool {
-		return wrong(n.path("type"), "is %q, which runs at OpenAI and is not to be had here: only functions and custom tools are",
-			short(kind))
+		return wrong(n.path("type"),
+			"is %q, which runs at OpenAI and is not to be had here: only functions and custom tools are", short(kind))
 	}
 	t := tool{kind: kind}
 	if t.name, err = n.required("name"); err != nil {
@@ -147,7 +147,8 @@ func (c *chat) choice() error {
 	case "allowed_tools":
 		return c.allow(n)
 	}
-	return wrong(n.path("type"), "is %q, which is not to be had here: it must be function, custom or allowed_tools", short(kind))
+	return wrong(n.path("type"), "is %q, which is not to be had here: it must be function, custom or allowed_tools",
+		short(kind))
 }
 
 // allow leaves the model some of the tools only.
