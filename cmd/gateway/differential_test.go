@@ -242,8 +242,10 @@ func parseAnswered(a answered) digest {
 	return d
 }
 
-// volatile are the members that differ each time, or tell of llama-server's own work.
-var volatile = []string{"timings", "generation_settings", "prompt_progress", "__verbose"}
+// volatile are the members that differ each time, tell of llama-server's own work, or repeat what
+// was asked.
+var volatile = []string{"timings", "generation_settings", "prompt_progress", "__verbose", "tools", "format",
+	"tool_choice"}
 
 // spoken are the members whose texts are what a model says.
 var spoken = []string{"content", "text", "reasoning_content", "arguments", "thinking", "partial_json", "name",

@@ -38,7 +38,7 @@ const (
 var single = []string{
 	"openai-node-leaves", "openai-node-chat", "openai-node-completions-leaves", "openai-node-completions",
 	"openai-node-responses-leaves", "openai-node-responses", "anthropic-node-leaves", "anthropic-node",
-	"ai-leaves", "ai", "langchain-leaves", "langchain",
+	"ai-leaves", "ai", "ai-responses-leaves", "ai-responses", "langchain-leaves", "langchain",
 	"openai-go-leaves", "openai-go", "go-openai-leaves", "anthropic-go-leaves", "anthropic-go",
 }
 

@@ -28,20 +28,29 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if rule := d.names.ruleFor(r.Model); rule != nil {
 		r.Body = rule.apply(r.Body, e.path)
 	}
-	if r.Body, err = e.Translate(r.Body); err != nil {
+	if r.Body, r.Responded, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
+	if err := d.check(r, principal); err != nil {
+		return nil, e.InItsWords(err)
+	}
+	return r, nil
+}
+
+// check takes in a body as llama-server gets it.
+func (d *decoder) check(r *request, principal *auth.Principal) error {
+	e := r.endpoint
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.readFields(); err != nil {
-		return nil, err
+		return err
 	}
 	if !e.Parses {
 		if err := d.vocabulary.CheckIDs(r.Body, "prompt"); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.place(principal)
-	return r, d.vocabulary.CheckFits(r.Body, e.Prompts, r.Prompts != nil, d.facts().Context)
+	return d.vocabulary.CheckFits(r.Body, e.Prompts, r.Prompts != nil, d.facts().Context)
 }

@@ -23,7 +23,8 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 		"/v1/chat/completions": {`{"messages":` + many("1") + `,"x":"source"}`,
 			`{"messages":` + many(`{"source":[]}`) + `}`, `{"messages":[` + many(`"_url"`) + `]}`},
 		"/v1/responses": {`{"input":` + many(`{"image_url":{}}`) + `}`,
-			`{"input":"` + strings.Repeat("x", size) + `"}`},
+			`{"input":"` + strings.Repeat("x", size) + `"}`, `{"input":` + many("null") + `}`,
+			`{"input":[{"role":"user","content":` + many("1") + `}]}`, `{"input":"x","metadata":{"x":` + many("1") + `}}`},
 		"/v1/messages": {`{"max_tokens":1,"messages":` + many("null") + `}`,
 			`{"max_tokens":1,"messages":[{"role":"user","content":` + many("1") + `}]}`,
 			`{"max_tokens":1,"messages":[{"role":"user","content":"x"}],"thinking":{"type":"enabled"},"chat_template_kwargs":{"x":` + many("1") + `}}`},
@@ -37,7 +38,7 @@ func TestBodiesAreNotUnfolded(t *testing.T) {
 			}
 			_ = checker.Check(body, "")
 			r := requestFor(path, body)
-			if r.Body, err = r.API.Translate(r.Body); err != nil && r.API.Messages {
+			if r.Body, r.Responded, err = r.API.Translate(r.Body); err != nil {
 				continue
 			}
 			if r.readFields() == nil {
@@ -88,6 +89,9 @@ func TestPromptsThatCannotFit(t *testing.T) {
 			t.Fatal(c.body, err)
 		}
 		r := requestFor(c.path, body)
+		if r.Body, r.Responded, err = r.API.Translate(body); err != nil {
+			t.Fatal(c.body, err)
+		}
 		if err := r.readFields(); err != nil {
 			t.Fatal(c.body, err)
 		}

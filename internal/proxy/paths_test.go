@@ -42,6 +42,18 @@ func TestPaths(t *testing.T) {
 		{"POST", "/v1/chat/completions/", 200, `"object":"chat.completion"`},
 		{"POST", "/v1/nothing/", 404, "error"},
 		{"GET", "/v1/chat/completions", 405, "error"},
+		{"GET", "/v1/responses/resp_1", 404, "not stored"},
+		{"DELETE", "/v1/responses/resp_1", 404, "not stored"},
+		{"POST", "/v1/responses/resp_1/cancel", 404, "not stored"},
+		{"GET", "/v1/responses/resp_1/input_items", 404, "not stored"},
+		{"POST", "/v1/responses/compact", 404, "not stored"},
+		{"POST", "/v1/conversations", 404, "not stored"},
+		{"GET", "/v1/conversations/conv_1/items", 404, "not stored"},
+		{"POST", "/v1/batches", 404, "no batches"},
+		{"POST", "/v1/batches/b/cancel", 404, "no batches"},
+		{"POST", "/v1/files", 404, "not stored"},
+		{"GET", "/v1/files/f/content", 404, "not stored"},
+		{"POST", "/v1/responses", 400, "input"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, st.url+c.path,
 			strings.NewReader(chat("coding", "hi", "")))

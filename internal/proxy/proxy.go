@@ -173,6 +173,7 @@ func (p *Proxy) route(opts Options) {
 	p.get("/props", (&props{gate: &p.gate, names: &p.names, answers: &p.answers, pool: opts.Pool}).serve)
 	p.get("/health", p.probes.health)
 	p.get("/ready", p.probes.ready)
+	absentAt(p.echo)
 }
 
 // get has GET served, and HEAD, whose answer the server sends without its body.

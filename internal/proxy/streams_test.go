@@ -164,6 +164,33 @@ func TestWorkerDiesInMidStream(t *testing.T) {
 	}
 }
 
+// TestResponseThatFails has its failure among its events, and then the error that OpenAI's SDKs raise.
+func TestResponseThatFails(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	for prompt, code := range map[string]string{"die-at=3": "worker_died", "fail-at=2": ""} {
+		_, text := s.post("/v1/responses", fmt.Sprintf(`{"model":"coding","input":%q,"stream":true}`, prompt))
+		list := events(t, strings.NewReader(text))
+		var kinds []string
+		for n, event := range list {
+			var e struct {
+				Type     string
+				Number   int `json:"sequence_number"`
+				Code     string
+				Response struct{ Status string }
+			}
+			if err := json.Unmarshal([]byte(event), &e); err != nil || e.Number != n || e.Type == "error" && e.Code != code ||
+				e.Type == "response.failed" && e.Response.Status != "failed" {
+				t.Errorf("%v: event %d: %s", err, n, event)
+			}
+			kinds = append(kinds, e.Type)
+		}
+		if n := len(kinds); n < 5 || kinds[0] != "response.created" || kinds[n-2] != "response.failed" || kinds[n-1] != "error" {
+			t.Errorf("%s: %q", prompt, kinds)
+		}
+	}
+}
+
 // TestAnswerThatTakesTooLong: it ends, its worker lives, and it does not run
 // again.
 func TestAnswerThatTakesTooLong(t *testing.T) {

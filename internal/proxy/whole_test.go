@@ -119,14 +119,6 @@ var wholeRequests = map[string][]string{
 		`"input_prefix":"def f(","input_suffix":"","n_predict":8,"prompt":"x","input_extra":[{"filename":"a","text":"b"}],"return_tokens":true,"stop":["\n"]`,
 		`"input_suffix":"","n_predict":8`,
 	},
-	"/v1/responses": {
-		`"input":"How are you?","max_output_tokens":16`,
-		`"input":"How are you?","max_output_tokens":200`,
-		`"input":"How are you?","max_output_tokens":20,"stop":["a"]`,
-		`"input":[{"role":"user","content":"weather?"}],"logit_bias":{"99":100},"tools":[{"type":"function","name":"weather","parameters":{"type":"object","properties":{"city":{"type":"string","maxLength":6}},"required":["city"]}}],"tool_choice":"required","max_output_tokens":150`,
-		`"input":"x","grammar":"root ::= \"<think>I \\\"think\\\" so</think>It is.\""`,
-		`"input":7`,
-	},
 }
 
 func TestWholeAnswersAreLlamaServersOwn(t *testing.T) {

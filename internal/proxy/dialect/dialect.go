@@ -3,10 +3,15 @@
 package dialect
 
 import (
+	"errors"
+	"strconv"
+	"strings"
+
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -21,11 +26,11 @@ type API struct {
 	// Prompts are the fields that hold what comes before the first token, by which a
 	// conversation is known; the first that is there counts.
 	Prompts []string
-	// Messages says that requests and answers are those of Anthropic's Messages API,
-	// and llama-server is asked for a chat completion.
-	Messages bool
-	// Format is the client's name of the field response_format; "" is that.
-	Format string
+	// Messages says that requests and answers are those of Anthropic's Messages API, Responses
+	// that they are those of OpenAI's Responses API; llama-server is asked for a chat completion.
+	Messages, Responses bool
+	// Names are what clients call fields that llama-server gets under other names.
+	Names map[string]string
 	// Merge makes one answer of those to several prompts, with so many choices each. It
 	// reports false for what are no answers. nil: a request has but one.
 	Merge func(answers [][]byte, choices int) ([]byte, bool)
@@ -53,11 +58,16 @@ var (
 		Failure: errorEvent, Alive: comment,
 	}
 	Responses = &API{
-		Path: "/v1/responses", Prompts: []string{"input"}, Shape: whole.Response, Format: "text",
+		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Responses: true,
+		Names: map[string]string{
+			"messages": "input", "response_format": "text", "max_tokens": "max_output_tokens",
+			"reasoning_effort": "reasoning",
+		},
 		Failure: responseError, Alive: comment,
 	}
 	Messages = &API{
-		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true, Format: "output_config",
+		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true,
+		Names:   map[string]string{"response_format": "output_config"},
 		Failure: messageError, Alive: ping,
 	}
 	Native = &API{
@@ -72,20 +82,26 @@ var (
 
 // Asked is what llama-server was asked in a body.
 func (a *API) Asked(body rawjson.Object) failure.Asked {
-	return failure.Asked{Body: body, Format: a.Format}
+	return failure.Asked{Body: body, Names: a.Names}
+}
+
+// InItsWords gives an error that names a field of what llama-server is asked the client's name of
+// that.
+func (a *API) InItsWords(err error) error {
+	var e *httpkit.Error
+	if !errors.As(err, &e) || a.Names[e.Param] == "" {
+		return err
+	}
+	own := *e
+	own.Param = a.Names[e.Param]
+	own.Message = strings.ReplaceAll(e.Message, strconv.Quote(e.Param), strconv.Quote(own.Param))
+	return &own
 }
 
 func errorEvent(e *httpkit.Error, _ string) []byte { return sse.Event("", e.JSON()) }
 
 // responseError is an error event of the Responses API, as OpenAI's SDKs read it.
-func responseError(e *httpkit.Error, _ string) []byte {
-	object, _ := rawjson.Scan(e.JSON()) // our own
-	return sse.Event("event: error\n", object.Apply(
-		rawjson.Edit{Key: "type", Value: rawjson.String("error")},
-		rawjson.Edit{Key: "code", Value: rawjson.String(e.Code)},
-		rawjson.Edit{Key: "message", Value: rawjson.String(e.Message)},
-	))
-}
+func responseError(e *httpkit.Error, _ string) []byte { return new(responses.Stream).Failure(e) }
 
 // messageError is an error event of the Messages API.
 func messageError(e *httpkit.Error, requestID string) []byte {

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/tally"
-	"github.com/loragate/loragate/internal/proxy/whole"
 )
 
 var apis = []*API{Chat, Text, Responses, Native, Messages, Infill}
@@ -35,13 +35,14 @@ func FuzzRewrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, stream []byte) {
 		api := apis[int(which)%len(apis)]
 		progress := int(which)/len(apis)%2 == 1
-		all := Rewriter{Renamer: &Renamer{Model: `a "name"`, API: api}, Hides: progress, Tally: &tally.Tally{}}
+		name := &Renamer{Model: `a "name"`, API: api, Responded: &responses.Asked{}}
+		all := Rewriter{Renamer: name, Hides: progress, Tally: &tally.Tally{}}
 		for _, event := range bytes.SplitAfter(stream, []byte("\n\n")) {
 			if !bytes.HasSuffix(event, []byte("\n\n")) {
 				continue
 			}
 			got, kind := all.Rewrite(event)
-			if api.Messages || len(got) == 0 || progress && api.Inner == whole.ResponseKey {
+			if api.Messages || api.Responses || len(got) == 0 {
 				continue // its events follow from those before, or this one is not for the client
 			}
 			fresh := Rewriter{Renamer: all.Renamer, Hides: progress, Tally: &tally.Tally{}}

@@ -3,7 +3,10 @@ package dialect
 import (
 	"bytes"
 
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/pieces"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -15,6 +18,10 @@ type Renamer struct {
 	Model  string            // the name that the client asked for
 	Hidden []string          // fields of llama-server's own answer that the client did not ask for
 	Piece  *pieces.Numbering // of one of several prompts whose answers are one stream; nil is none
+
+	Responded *responses.Asked // what a response tells of its request
+
+	response *responses.Stream // of the Rewriter that was used last; nil is none
 }
 
 // Rename puts the name that the client asked for into an answer or an event,
@@ -34,11 +41,27 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 	if _, named := o.Raw("model"); named {
 		return o.Apply(name)
 	}
-	inner, ok := o.Inner(r.API.Inner)
-	if _, named := inner.Raw("model"); !ok || !named {
-		return o.Apply()
+	return o.Apply()
+}
+
+// ForClient returns a whole answer, which has the client's name of the model, in its API's terms.
+// It reports false for what is no answer.
+func (r *Renamer) ForClient(text []byte) ([]byte, bool) {
+	switch {
+	case r.API.Messages:
+		return anthropic.Answer(text)
+	case r.API.Responses:
+		return responses.Answer(text, r.Responded, r.Model)
 	}
-	return o.Apply(rawjson.Edit{Key: r.API.Inner, Value: inner.Apply(name)})
+	return text, true
+}
+
+// Failure renders an error as the events that end a stream, of which the client may have some.
+func (r *Renamer) Failure(e *httpkit.Error, requestID string) []byte {
+	if r.response != nil {
+		return r.response.Failure(e)
+	}
+	return r.API.Failure(e, requestID)
 }
 
 // RenameAll is Rename for a whole answer, which llama-server's own API gives as an

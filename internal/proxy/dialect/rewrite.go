@@ -2,13 +2,12 @@ package dialect
 
 import (
 	"bytes"
-	"encoding/json"
 
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/tally"
-	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -35,9 +34,7 @@ type Rewriter struct {
 
 	theirs, ours sse.Frame
 	out          []byte // the last event
-	began        bool   // progress has been told
-	held         []byte // events of the Responses API from before the prompt was read
-	reading      bool   // it has been
+	began        bool   // the response has
 	message      anthropic.Stream
 }
 
@@ -45,8 +42,11 @@ type Rewriter struct {
 // says what it is. Some are not for the client: then there is nothing. What has not one line
 // of JSON data passes as it is.
 func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
-	if w.API.Messages {
+	switch {
+	case w.API.Messages:
 		return w.translate(event)
+	case w.API.Responses:
+		return w.respond(event)
 	}
 	if text, ok := w.theirs.Text(event); ok {
 		if len(text) > 0 {
@@ -67,7 +67,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		return w.API.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
-		if object, ok = w.progress(object, raw); !ok {
+		if w.Tally.Progress(raw); w.Hides {
 			return nil, Data
 		}
 	}
@@ -79,22 +79,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if !w.tells(object) {
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)
 	}
-	return w.hold(object), Data
-}
-
-// hold keeps the first events of the Responses API, which come before the prompt has
-// been read, until the next one comes: as long as the client has nothing, the request
-// may run elsewhere.
-func (w *Rewriter) hold(object rawjson.Object) []byte {
-	if w.reading || !w.Hides || w.API.Inner != whole.ResponseKey {
-		return w.out
-	}
-	if kind, _ := object.Raw("type"); string(kind) == `"response.created"` || string(kind) == `"response.in_progress"` {
-		w.held = append(w.held, w.out...)
-		return nil
-	}
-	w.reading = true
-	return append(w.held, w.out...)
+	return w.out, Data
 }
 
 // tells takes in what an event tells beside its text, and reports whether it does.
@@ -102,23 +87,8 @@ func (w *Rewriter) tells(object rawjson.Object) bool {
 	e := w.API
 	ends := e.Ends != nil && e.Ends(object)
 	w.Complete = w.Complete || ends
-	counted := w.Tally.CountEither(object, e.Inner)
+	counted := w.Tally.Count(object)
 	return ends || counted
-}
-
-// progress takes in what such an event tells. It returns what the client gets of
-// it: false is nothing, for it did not ask.
-func (w *Rewriter) progress(object rawjson.Object, told json.RawMessage) (rawjson.Object, bool) {
-	w.Tally.Progress(told)
-	switch {
-	case !w.Hides:
-		return object, true
-	case w.API.Inner == "" || w.began:
-		return object, false
-	}
-	// In the Responses API it is told in events that would come once without.
-	w.began = true
-	return rawjson.Scan(object.Apply(rawjson.Edit{Key: tally.ProgressKey}))
 }
 
 // translate is Rewrite for the Messages API.
@@ -145,4 +115,45 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 	}
 	w.Tally.Count(object)
 	return w.message.Chunk(w.Rename(object)), Data
+}
+
+// respond is Rewrite for the Responses API.
+func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
+	if text, ok := w.theirs.Text(event); ok {
+		if len(text) == 0 {
+			return nil, Data
+		}
+		w.Tally.Text()
+		return w.response.Text(text), Data
+	}
+	if !w.began {
+		w.began = true
+		w.response = &responses.Stream{Asked: w.Responded, Model: w.Model}
+	}
+	line := bytes.TrimRight(event, "\r\n")
+	if sse.IsDone(line) {
+		return w.response.End(), Done
+	}
+	_, object, ok := sse.Object(line)
+	if !ok {
+		return nil, Data
+	}
+	if raw, ok := object.Raw("error"); ok {
+		return w.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+	}
+	if raw, ok := object.Raw(tally.ProgressKey); ok {
+		if w.Tally.Progress(raw); w.Hides {
+			return nil, Data
+		}
+		return w.response.Progress(object, tally.ProgressKey, raw), Data
+	}
+	if sse.TextAt(event) > 0 {
+		w.Tally.Text()
+	}
+	w.Tally.Count(object)
+	out := w.response.Chunk(object)
+	if w.theirs = (sse.Frame{}); w.response.Likely() {
+		w.theirs = sse.FrameOf(event)
+	}
+	return out, Data
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -62,34 +63,42 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// TestEventsOfResponses renames inside of events, counts, and knows the end.
-func TestEventsOfResponses(t *testing.T) {
-	w := Rewriter{Renamer: &Renamer{Model: "coding", API: Responses}, Tally: &tally.Tally{}}
-	for _, c := range []struct {
-		event, want string
-		complete    bool
-	}{
-		{"event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n", "", false},
-		{"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"a\"}\n\n", "", false},
-		{"event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"b\"}\n\n", "", false},
-		{"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"base.gguf\",\"usage\":{\"input_tokens\":8,\"output_tokens\":3,\"total_tokens\":11,\"input_tokens_details\":{\"cached_tokens\":5}}}}\n\n",
-			"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"model\":\"coding\",\"usage\":{\"input_tokens\":8,\"output_tokens\":3,\"total_tokens\":11,\"input_tokens_details\":{\"cached_tokens\":5}}}}\n\n", true},
-	} {
-		got, kind := w.Rewrite([]byte(c.event))
-		if c.want == "" {
-			c.want = c.event
+// TestResponsesAgreeWithThemselves compares the quick way of texts with the careful one, which
+// chunks go that differ in more than the text.
+func TestResponsesAgreeWithThemselves(t *testing.T) {
+	stream := func(differs bool) (out string) {
+		w := Rewriter{Renamer: &Renamer{Model: "coding", API: Responses, Responded: &responses.Asked{}}, Tally: &tally.Tally{}}
+		for i, delta := range []string{
+			`"reasoning_content":"a"`, `"reasoning_content":"b \\"`, `"reasoning_content":"c"`, `"content":"d"`, `"content":"e"`,
+			`"content":"\"f\""`, `"content":""`, `"content":"g"`,
+			`"tool_calls":[{"index":0,"id":"x","type":"function","function":{"name":"n","arguments":"{"}}]`,
+			`"tool_calls":[{"index":0,"function":{"arguments":"}"}}]`, `"tool_calls":[{"index":0,"function":{"arguments":"!"}}]`,
+		} {
+			more := ""
+			if differs {
+				more = fmt.Sprintf(`,"x":%d`, i)
+			}
+			got, _ := w.Rewrite([]byte(`data: {"choices":[{"delta":{` + delta + `}}],"created":7,"id":"chatcmpl-1"` + more + "}\n\n"))
+			out += string(got)
 		}
-		if string(got) != c.want || kind != Data || w.Complete != c.complete {
-			t.Errorf("%q became %q, kind %d, complete %t", c.event, got, kind, w.Complete)
+		got, kind := w.Rewrite([]byte("data: [DONE]\n\n"))
+		if u := w.Tally.Usage(); kind != Done || u.Completion != 10 {
+			t.Errorf("kind %d, %+v", kind, u)
 		}
+		return out + string(got)
 	}
-	if u := w.Tally.Usage(); u.Prompt != 8 || u.Cached != 5 || u.Completion != 3 {
-		t.Errorf("counted %+v", u)
+	if quick, careful := stream(false), stream(true); quick != careful {
+		t.Errorf("got\n%s\nwant\n%s", quick, careful)
 	}
-	got, kind := w.Rewrite([]byte("event: error\ndata: " +
-		"{\"type\":\"error\",\"error\":{\"code\":500,\"message\":\"m\",\"type\":\"server_error\"}}\n\n"))
-	if want := "event: error\ndata: {\"error\":{\"message\":\"m\",\"type\":\"server_error\",\"param\":null,\"code\":null},\"type\":\"error\",\"code\":\"\",\"message\":\"m\"}\n\n"; string(got) != want || kind != Failed {
-		t.Errorf("an error became %q, kind %d", got, kind)
+}
+
+func BenchmarkRespond(b *testing.B) {
+	event := []byte(`data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" word"}}],"created":1795000000,` +
+		`"id":"chatcmpl-0123456789abcdefghijklmnopqrstuv","model":"base","system_fingerprint":"b11669","object":"chat.completion.chunk"}` + "\n\n")
+	w := Rewriter{Renamer: &Renamer{Model: "coding", API: Responses, Responded: &responses.Asked{}}, Tally: &tally.Tally{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.Rewrite(event)
 	}
 }
 

@@ -1,49 +1,49 @@
 package dialect
 
 import (
-	"encoding/json"
 	"errors"
-	"slices"
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
-	"github.com/loragate/loragate/internal/proxy/whole"
+	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// Translate returns a client's body in the terms in which llama-server is asked.
-func (a *API) Translate(body rawjson.Object) (rawjson.Object, error) {
+// Translate returns a client's body in the terms in which llama-server is asked, and what a
+// response must tell of it.
+func (a *API) Translate(body rawjson.Object) (rawjson.Object, *responses.Asked, error) {
 	switch {
 	case a.Messages:
-		return asChat(body)
-	case a.Inner == whole.ResponseKey:
-		return moveFormat(body)
+		body, err := asChat(body)
+		return body, nil, err
+	case a.Responses:
+		return fromResponses(body)
 	}
-	return body, nil
+	return body, nil, nil
 }
 
-// moveFormat puts the schema that the answer to a request of the Responses API must
-// have where llama-server looks for it, as in a chat completion.
-func moveFormat(body rawjson.Object) (rawjson.Object, error) {
-	var text struct {
-		Format json.RawMessage `json:"format"`
+// responseKeys are the fields of the Responses API of which everything is looked at.
+var responseKeys = []string{"input", "tools", "tool_choice", "text", "reasoning", "metadata", "include"}
+
+// fromResponses returns the body of a chat completion that asks for the same as one of the
+// Responses API.
+func fromResponses(body rawjson.Object) (rawjson.Object, *responses.Asked, error) {
+	if err := checkPieces(body, responseKeys); err != nil {
+		return body, nil, err
 	}
-	if _, err := body.Decode("text", &text); err != nil {
-		return body, httpkit.Invalid("text", "The field \"text\" must be an object.")
+	text, asked, err := responses.Chat(body)
+	var wrong *responses.RequestError
+	switch {
+	case errors.As(err, &wrong):
+		return body, nil, httpkit.Invalid(wrong.Field, "%s", wrong.Message)
+	case err != nil:
+		return body, nil, err
 	}
-	format, ok := rawjson.Scan(text.Format)
-	if !ok {
-		return body, nil
-	}
-	edit := rawjson.Edit{Key: "response_format", Value: []byte(text.Format)}
-	if kind, _ := format.Raw("type"); string(kind) == `"json_schema"` {
-		edit.Value = slices.Concat([]byte(`{"type":"json_schema","json_schema":`),
-			format.Apply(rawjson.Edit{Key: "type"}), []byte("}"))
-	}
-	return rawjson.Parse(body.Apply(edit))
+	body, err = rawjson.Parse(text)
+	return body, asked, err
 }
 
-// maxPieces bounds what a conversation of the Messages API consists of: each message
+// maxPieces bounds what a conversation that is translated consists of: each message
 // and block, and each of their fields, is decoded.
 const maxPieces = 1 << 17
 
@@ -59,12 +59,23 @@ func piecesOf(body rawjson.Object, key string) (n int) {
 	return n
 }
 
+// checkPieces refuses a body that has too many.
+func checkPieces(body rawjson.Object, keys []string) error {
+	for _, key := range keys {
+		if piecesOf(body, key) > maxPieces {
+			return httpkit.Invalid(key, "The field %q has more than %d values.", key, maxPieces)
+		}
+	}
+	return nil
+}
+
+// messageKeys are the fields of the Messages API of which everything is looked at.
+var messageKeys = []string{"messages", "system", "tools", "output_config", "tool_choice", "thinking"}
+
 // asChat returns the body of a chat completion that asks for the same.
 func asChat(body rawjson.Object) (rawjson.Object, error) {
-	for _, key := range []string{"messages", "system", "tools", "output_config", "tool_choice", "thinking"} {
-		if piecesOf(body, key) > maxPieces {
-			return body, httpkit.Invalid(key, "The field %q has more than %d values.", key, maxPieces)
-		}
+	if err := checkPieces(body, messageKeys); err != nil {
+		return body, err
 	}
 	text, err := anthropic.Chat(body)
 	var wrong *anthropic.RequestError

@@ -13,8 +13,8 @@ import (
 
 // Asked is what a worker was asked, as far as it decides whose fault an error is.
 type Asked struct {
-	Body   rawjson.Object
-	Format string // the client's name of the field response_format; "" is that
+	Body  rawjson.Object
+	Names map[string]string // what the client calls fields that have another name here
 }
 
 // FromWorker puts llama-server's own error into OpenAI's envelope and terms. It
@@ -129,8 +129,8 @@ func (a Asked) atFault(fields []string) string {
 
 // nameOf is the client's name of a field that llama-server gets.
 func (a Asked) nameOf(key string) string {
-	if key == "response_format" && a.Format != "" {
-		return a.Format
+	if name := a.Names[key]; name != "" {
+		return name
 	}
 	return key
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
-	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/sse"
@@ -231,12 +230,9 @@ func ReadAnswer(resp *upstream.Response) ([]byte, error) {
 // deliver sends a whole answer that is the request's own, and ends its lease before:
 // the client may take its time to read.
 func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
-	if r.API.Messages {
-		message, ok := anthropic.Answer(text)
-		if !ok {
-			return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
-		}
-		text = message
+	text, ok := r.ForClient(text)
+	if !ok {
+		return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
 	}
 	a.lease.Release(pool.Done, a.account.Taken())
 	if r.into != nil {

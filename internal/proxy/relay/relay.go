@@ -53,7 +53,7 @@ func (rl *Relay) stream(c call, r *Request) error {
 		run = rl.streamPieces
 	}
 	if err := run(c, r); err != nil {
-		return c.out.Fail(err, func(e *httpkit.Error) []byte { return r.API.Failure(e, r.ID) })
+		return c.out.Fail(err, func(e *httpkit.Error) []byte { return r.Failure(e, r.ID) })
 	}
 	return nil
 }

@@ -54,13 +54,11 @@ func (c *counts) took(key string) time.Duration {
 	return time.Duration(min(ms, 3.6e6) * float64(time.Millisecond))
 }
 
-// usage is a `usage`, in the words of chat completions or in those of responses.
+// usage is a `usage`.
 func (c *counts) usage() pool.Usage {
 	return pool.Usage{
-		Prompt: c.of("prompt_tokens") + c.of("input_tokens"),
-		Cached: c.inside("prompt_tokens_details", "cached_tokens") +
-			c.inside("input_tokens_details", "cached_tokens"),
-		Completion: c.of("completion_tokens") + c.of("output_tokens"),
+		Prompt: c.of("prompt_tokens"), Cached: c.inside("prompt_tokens_details", "cached_tokens"),
+		Completion: c.of("completion_tokens"),
 	}
 }
 

@@ -67,15 +67,6 @@ func (t *Tally) Count(o rawjson.Object) (counted bool) {
 	return false
 }
 
-// CountEither is Count for an event that may have them in one of its members.
-func (t *Tally) CountEither(o rawjson.Object, member string) (counted bool) {
-	if t.Count(o) {
-		return true
-	}
-	inner, ok := o.Inner(member)
-	return ok && t.Count(inner)
-}
-
 // index tells which part an event is of. Those with the usage of a chat's choice do
 // not say so; they come one for each when the choice has ended.
 func (t *Tally) index(o rawjson.Object) int {

@@ -32,9 +32,6 @@ var ErrNotFromStream = errors.New("the answer cannot be had from a stream")
 
 // Shape is how one kind of endpoint tells an answer in events, and how it tells it whole.
 type Shape struct {
-	// Inner is the object in an event that has the model's name and the usage, if
-	// they are not the event's own.
-	Inner string
 	// Ends tells the event that completes a stream; nil: [DONE] follows it. Several
 	// may come, and the stream's end is its end.
 	Ends func(event rawjson.Object) bool
@@ -169,7 +166,7 @@ func (a *Assembly) take(event []byte) error {
 	if sse.TextAt(event) > 0 {
 		a.tally.Text()
 	}
-	a.tally.CountEither(object, a.shape.Inner)
+	a.tally.Count(object)
 	a.shape.take(a, event, object)
 	return nil
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/loragate/loragate/internal/rawjson"
-	"github.com/loragate/loragate/internal/upstream"
 )
 
 // Native is the shape of llama-server's own API, Text that of OpenAI's completions.
@@ -180,11 +177,6 @@ func buildText(a *Assembly) []byte {
 	return a.finish(d.last.Apply(edits...))
 }
 
-// Worker is what an Assembly asks for what events leave out.
-type Worker interface {
-	Forward(ctx context.Context, path string, body []byte) (*upstream.Response, error)
-}
-
 // Complement asks the worker for what its events have left out.
 func (a *Assembly) Complement(ctx context.Context, w Worker) error {
 	for _, d := range a.drafts {
@@ -278,27 +270,6 @@ func (d *draft) fillGaps(ctx context.Context, w Worker) error {
 		}
 	}
 	return nil
-}
-
-// cutText returns the ids of a text's tokens; the text is a JSON string.
-func cutText(ctx context.Context, w Worker, text []byte) ([][]byte, error) {
-	var answer struct{ Tokens json.RawMessage }
-	body := slices.Concat([]byte(`{"content":`), text, []byte(`,"add_special":false,"parse_special":false}`))
-	err := ask(ctx, w, "/tokenize", body, &answer)
-	return rawjson.Elements(answer.Tokens), err
-}
-
-// ask asks a worker for something small.
-func ask(ctx context.Context, w Worker, path string, body []byte, to any) error {
-	resp, err := w.Forward(ctx, path, body)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.Status != http.StatusOK {
-		return fmt.Errorf("%s: status %d", path, resp.Status)
-	}
-	return json.NewDecoder(resp.Body).Decode(to)
 }
 
 // stopWords returns the words that end an answer, raw.

@@ -1,0 +1,222 @@
+package responses
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/loragate/loragate/internal/httpkit"
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// short keeps a client's words from filling an error.
+func short(s string) string { return httpkit.Shorten(s) }
+
+// tool is one of those that the model may call.
+type tool struct {
+	kind, name string
+	chat       []byte // in the words of a chat
+}
+
+const (
+	functionTool = "function"
+	customTool   = "custom"
+)
+
+// customKey is the only argument of the function that a custom tool, which takes a text, is to
+// llama-server.
+const customKey = "input"
+
+const customSchema = `{"type":"object","properties":{"` + customKey + `":{"type":"string"}},"required":["` + customKey +
+	`"],"additionalProperties":false}`
+
+// customArguments are the arguments of that function.
+func customArguments(input string) string { return string(encode(map[string]string{customKey: input})) }
+
+// customInput returns what a custom tool is called with, of arguments that may be cut.
+func customInput(arguments string) string {
+	o, err := rawjson.Parse([]byte(arguments))
+	if err != nil {
+		return ""
+	}
+	raw, _ := o.Raw(customKey)
+	return rawjson.Text(raw)
+}
+
+// tools takes in the tools, and which of them are to be used.
+func (c *chat) tools() error {
+	if err := c.each("tools", c.tool); err != nil {
+		return err
+	}
+	if err := c.choice(); err != nil {
+		return err
+	}
+	if len(c.list) == 0 {
+		return nil
+	}
+	all := make([][]byte, len(c.list))
+	for i, t := range c.list {
+		all[i] = t.chat
+	}
+	c.set("tools", rawjson.List(all))
+	return nil
+}
+
+func (c *chat) tool(n node) error {
+	kind, err := n.required("type")
+	if err != nil {
+		return err
+	}
+	if kind != functionTool && kind != customTool {
+		return wrong(n.path("type"),
+			"is %q, which runs at OpenAI and is not to be had here: only functions and custom tools are", short(kind))
+	}
+	t := tool{kind: kind}
+	if t.name, err = n.required("name"); err != nil {
+		return err
+	}
+	function := rawjson.Builder{}
+	if kind == customTool {
+		if err := n.freeForm(); err != nil {
+			return err
+		}
+		c.asked.addCustom(t.name)
+		function.Copy(n.Object, "name")
+		function.Copy(n.Object, "description")
+		function.Member("parameters", []byte(customSchema))
+		t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
+	} else {
+		if _, _, err := n.inner("parameters"); err != nil {
+			return err
+		}
+		for _, key := range []string{"name", "description", "parameters", "strict"} {
+			if raw := n.raw(key); raw != nil {
+				function.Member(key, raw)
+			}
+		}
+		t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
+	}
+	c.list = append(c.list, t)
+	return nil
+}
+
+// freeForm refuses a custom tool whose input must be of a grammar.
+func (n node) freeForm() error {
+	format, given, err := n.inner("format")
+	if err != nil || !given {
+		return err
+	}
+	kind, err := format.text("type")
+	if err != nil {
+		return err
+	}
+	if kind != "" && kind != "text" {
+		return wrong(format.path("type"), "must be \"text\": grammars of custom tools are not to be had here")
+	}
+	return nil
+}
+
+// choice has tools be used as asked. One that is forced by its name is the only one that there
+// is: llama-server can force a call, but not of which of them.
+func (c *chat) choice() error {
+	raw := c.raw("tool_choice")
+	if raw == nil {
+		return nil
+	}
+	if raw[0] == '"' {
+		if how := rawjson.Text(raw); how != "auto" && how != "none" && how != "required" {
+			return wrong("tool_choice", `must be "auto", "none", "required" or an object`)
+		}
+		c.set("tool_choice", raw)
+		return nil
+	}
+	n, _, err := c.inner("tool_choice")
+	if err != nil {
+		return wrong("tool_choice", `must be "auto", "none", "required" or an object`)
+	}
+	kind, err := n.required("type")
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case functionTool, customTool:
+		if err := c.restrict([]node{n}); err != nil {
+			return err
+		}
+		c.set("tool_choice", []byte(`"required"`))
+		return nil
+	case "allowed_tools":
+		return c.allow(n)
+	}
+	return wrong(n.path("type"), "is %q, which is not to be had here: it must be function, custom or allowed_tools",
+		short(kind))
+}
+
+// allow leaves the model some of the tools only.
+func (c *chat) allow(n node) error {
+	mode, err := n.text("mode")
+	switch {
+	case err != nil:
+		return err
+	case mode == "":
+		mode = "auto"
+	case mode != "auto" && mode != "required":
+		return wrong(n.path("mode"), `must be "auto" or "required"`)
+	}
+	var allowed []node
+	if err := n.each("tools", func(one node) error { allowed = append(allowed, one); return nil }); err != nil {
+		return err
+	}
+	if len(allowed) == 0 {
+		return wrong(n.path("tools"), "is required: a list of tools")
+	}
+	if err := c.restrict(allowed); err != nil {
+		return err
+	}
+	c.set("tool_choice", rawjson.String(mode))
+	return nil
+}
+
+// restrict leaves the tools that are named.
+func (c *chat) restrict(named []node) error {
+	known := make(map[[2]string]bool, len(c.list)) // whether it stays
+	for _, t := range c.list {
+		known[[2]string{t.kind, t.name}] = false
+	}
+	for _, n := range named {
+		kind, err := n.required("type")
+		if err != nil {
+			return err
+		}
+		name, err := n.required("name")
+		if err != nil {
+			return err
+		}
+		key := [2]string{kind, name}
+		if _, is := known[key]; !is {
+			return wrong(n.path("name"), "names no tool: there is no %s %q among the tools", short(kind), short(name))
+		}
+		known[key] = true
+	}
+	c.list = slices.DeleteFunc(c.list, func(t tool) bool { return !known[[2]string{t.kind, t.name}] })
+	return nil
+}
+
+// echoed returns the tools as a response tells them: with what OpenAI's types want of each.
+func (n node) echoed() (json.RawMessage, error) {
+	var all [][]byte
+	err := n.each("tools", func(t node) error {
+		if string(t.raw("type")) != `"function"` {
+			all = append(all, t.Apply())
+			return nil
+		}
+		edits := []rawjson.Edit{}
+		for _, key := range []string{"description", "parameters", "strict"} {
+			if t.raw(key) == nil {
+				edits = append(edits, rawjson.Edit{Key: key, Value: []byte("null")})
+			}
+		}
+		all = append(all, t.Apply(edits...))
+		return nil
+	})
+	return rawjson.List(all), err
+}
