@@ -1,9 +1,17 @@
 package proxy
 
 import (
+	"errors"
+	"strings"
+	"sync/atomic"
+
 	"github.com/loragate/loragate/internal/auth"
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/dialect"
+	"github.com/loragate/loragate/internal/proxy/fields"
+	"github.com/loragate/loragate/internal/proxy/legacy"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -13,6 +21,7 @@ type decoder struct {
 	checker    *bounds.Checker
 	facts      func() pool.Facts // of the base
 	vocabulary bounds.Vocabulary // the base's
+	most       *atomic.Int64     // tokens of answers to requests that bound theirs by no name; 0 is no bound
 }
 
 // decode takes in a body that came to an endpoint, and resolves its model.
@@ -28,10 +37,16 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if rule := d.names.ruleFor(r.Model); rule != nil {
 		r.Body = rule.apply(r.Body, e.path)
 	}
+	if most := d.most.Load(); most > 0 && !gives(r.Body, tokensField) {
+		r.change(rawjson.Edit{Key: nameAt(e.path, tokensField), Value: rawjson.Int(int(most))})
+	}
 	if r.Body, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {
+		return nil, err
+	}
+	if err := d.checkFields(r); err != nil {
 		return nil, err
 	}
 	if err := r.readFields(); err != nil {
@@ -43,5 +58,37 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 		}
 	}
 	r.place(principal)
-	return r, d.vocabulary.CheckFits(r.Body, e.Prompts, r.Prompts != nil, d.facts().Context)
+	return r, d.vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, d.facts().Context)
+}
+
+// checkFields refuses what fields must not be, and takes in what an API promises beside
+// llama-server's.
+func (d *decoder) checkFields(r *request) (err error) {
+	r.Body = fields.Plain(r.Body)
+	if err := fields.Check(r.Body, d.vocabulary.Tokens); err != nil {
+		return inClientsTerms(r.API, err)
+	}
+	switch r.API {
+	case dialect.Chat:
+		facts := d.facts()
+		if r.Body, err = fields.Messages(r.Body, fields.Model{Inputs: facts.Inputs, Template: facts.Template}); err != nil {
+			return err
+		}
+		return r.readLogprobs()
+	case dialect.Text:
+		if r.Legacy, r.Body, err = legacy.Read(r.Body); err == nil && r.Legacy != nil && r.Legacy.Middle {
+			r.API = dialect.Middle
+		}
+	}
+	return err
+}
+
+// inClientsTerms gives an error the client's name of the field at fault.
+func inClientsTerms(api *dialect.API, err error) error {
+	const key = "response_format"
+	var e *httpkit.Error
+	if !errors.As(err, &e) || api.Format == "" || !strings.HasPrefix(e.Param, key) {
+		return err
+	}
+	return httpkit.Invalid(api.Format, "%s", strings.ReplaceAll(e.Message, key, api.Format+".format"))
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/bounds"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/relay"
 	"github.com/loragate/loragate/internal/proxy/whole"
@@ -56,6 +57,8 @@ type embedding struct {
 	dialect.Renamer
 	body     rawjson.Object
 	embedder *Embedder
+
+	dimensions pieces.Dimensions
 }
 
 // serve returns the handler of one.
@@ -64,12 +67,18 @@ func (s *embedders) serve(path string) echo.HandlerFunc {
 		if err := s.checker.Check(body, ""); err != nil {
 			return err
 		}
+		body = fields.Plain(body)
 		name, err := s.asked(body, principal, embedderPaths[path])
 		if err != nil {
 			return err
 		}
 		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: name}
 		e := embedding{record: rec, Renamer: rename, body: body, embedder: s.all[name]}
+		if e.embedder.Kind == Embedding {
+			if e.dimensions, err = pieces.DimensionsOf(body); err != nil {
+				return err
+			}
+		}
 		if err := e.embedder.Vocabulary.CheckIDs(body, "input", "content", "documents", "texts"); err != nil {
 			return err
 		}
@@ -89,6 +98,7 @@ func (s *embedders) asked(body rawjson.Object, principal *auth.Principal, kind E
 		}
 	}
 	given, err := body.Decode("model", &name)
+	given = given && name != "" || err != nil
 	switch {
 	case err != nil:
 		return "", httpkit.Invalid("model", "The field \"model\" must be a string.")
@@ -132,6 +142,9 @@ func (e *embedding) run() error {
 	text, ok := list.Merge(answers)
 	if !ok {
 		return failure.WorkerDied(failure.ErrNotOfEndpoint)
+	}
+	if text, err = e.dimensions.Cut(text); err != nil {
+		return err
 	}
 	return e.write(text)
 }

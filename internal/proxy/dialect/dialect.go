@@ -29,16 +29,23 @@ type API struct {
 	// Merge makes one answer of those to several prompts, with so many choices each. It
 	// reports false for what are no answers. nil: a request has but one.
 	Merge func(answers [][]byte, choices int) ([]byte, bool)
+	// Usage says that a stream tells what it took in an event of its own, to who asks for it.
+	Usage bool
 	// Failure renders an error as an event of a stream.
 	Failure func(e *httpkit.Error, requestID string) []byte
 }
 
 // The APIs.
 var (
-	Chat = &API{Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Failure: errorEvent}
+	Chat = &API{Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Usage: true,
+		Failure: errorEvent}
 	Text = &API{
 		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts,
-		Failure: errorEvent,
+		Usage: true, Failure: errorEvent,
+	}
+	// Middle is Text for what goes between a prompt and a suffix.
+	Middle = &API{
+		Path: "/infill", Prompts: []string{"input_prefix"}, Shape: whole.Native, Usage: true, Failure: errorEvent,
 	}
 	Responses = &API{
 		Path: "/v1/responses", Prompts: []string{"input"}, Shape: whole.Response, Format: "text",
