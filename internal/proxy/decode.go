@@ -70,8 +70,7 @@ func (d *decoder) checkFields(r *request) (err error) {
 	}
 	switch r.API {
 	case dialect.Chat:
-		facts := d.facts()
-		if r.Body, err = fields.Messages(r.Body, fields.Model{Inputs: facts.Inputs, Template: facts.Template}); err != nil {
+		if r.Body, err = fields.Messages(r.Body, readerOf(d.facts())); err != nil {
 			return err
 		}
 		return r.readLogprobs()
@@ -83,12 +82,20 @@ func (d *decoder) checkFields(r *request) (err error) {
 	return err
 }
 
+// readerOf is what reads messages, by what workers tell of it.
+func readerOf(f pool.Facts) fields.Model { return fields.Model{Inputs: f.Inputs, Template: f.Template} }
+
 // inClientsTerms gives an error the client's name of the field at fault.
 func inClientsTerms(api *dialect.API, err error) error {
-	const key = "response_format"
+	const stop, format = "stop", "response_format"
 	var e *httpkit.Error
-	if !errors.As(err, &e) || api.Format == "" || !strings.HasPrefix(e.Param, key) {
-		return err
+	switch {
+	case !errors.As(err, &e):
+	case api.Messages && strings.HasPrefix(e.Param, stop):
+		return httpkit.Invalid(strings.Replace(e.Param, stop, ownNames["/v1/messages"][stop], 1), "%s",
+			strings.Replace(e.Message, stop, ownNames["/v1/messages"][stop], 1))
+	case api.Format != "" && strings.HasPrefix(e.Param, format):
+		return httpkit.Invalid(api.Format, "%s", strings.ReplaceAll(e.Message, format, api.Format+".format"))
 	}
-	return httpkit.Invalid(api.Format, "%s", strings.ReplaceAll(e.Message, key, api.Format+".format"))
+	return err
 }

@@ -75,6 +75,9 @@ func (s *embedders) serve(path string) echo.HandlerFunc {
 		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: name}
 		e := embedding{record: rec, Renamer: rename, body: body, embedder: s.all[name]}
 		if e.embedder.Kind == Embedding {
+			if err := fields.Encoding(body); err != nil {
+				return err
+			}
 			if e.dimensions, err = pieces.DimensionsOf(body); err != nil {
 				return err
 			}

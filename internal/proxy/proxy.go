@@ -159,7 +159,7 @@ func (p *Proxy) route(opts Options) {
 	utilities := utilities{
 		gate: &p.gate, names: &p.names, checker: checker, worker: opts.Pool.Any,
 		vocabulary: opts.Vocabulary, maxBody: opts.MaxBody, maxText: opts.MaxText,
-		beside: make(chan struct{}, maxBeside),
+		facts: opts.Pool.Facts, beside: make(chan struct{}, maxBeside),
 	}
 	for _, path := range utilityPaths {
 		p.echo.POST(path, utilities.serve(path))

@@ -67,12 +67,17 @@ func inPlainWords(e *httpkit.Error) {
 		return
 	}
 	e.Message = exception.ReplaceAllString(e.Message, "")
+	for _, form := range forms {
+		if at := form.says.FindStringSubmatch(e.Message); at != nil {
+			e.Message = strings.Replace(e.Message, at[0], "a value "+form.means(at), 1)
+		}
+	}
 	if m[1] == "type_error" || m[1] == "out_of_range" {
 		if e.Status == http.StatusInternalServerError {
 			e.Status, e.Type = http.StatusBadRequest, httpkit.TypeInvalid
 		}
-		if strings.HasPrefix(e.Message, "type must be") || strings.HasPrefix(e.Message, "key '") {
-			e.Message = "A field of the request has another type than it must have: " + e.Message + "."
+		if says, bare := strings.CutPrefix(e.Message, "a value "); bare {
+			e.Message = "A value of the request " + says + "."
 		}
 	}
 }

@@ -53,7 +53,7 @@ var checks = map[string]check{
 	"backend_sampling": yesOrNo, "reasoning_control": yesOrNo, "echo": yesOrNo,
 
 	"reasoning_format": text, "stop": texts, "stream_options": streamOptions, "logit_bias": biases,
-	"response_format": format, "logprobs": count(0), "best_of": count(1),
+	"response_format": format, "logprobs": count(0),
 }
 
 // isSwitch reports whether llama-server takes a value for a number: of true and false it makes 1 and 0.
@@ -143,7 +143,7 @@ func texts(key string, raw []byte, _ int) (err error) {
 	}
 	n := 0
 	isList := rawjson.Each(raw, func(element, _ []byte) bool {
-		if element[0] != '"' {
+		if element[0] != '"' && string(element) != "null" {
 			at := fmt.Sprintf("%s[%d]", key, n)
 			err = httpkit.Invalid(at, "The field %q must be a string.", at)
 		}
@@ -199,4 +199,34 @@ func keepSaid(body rawjson.Object, edits []rawjson.Edit) (kept []rawjson.Edit) {
 		}
 	}
 	return kept
+}
+
+// Text refuses a field that is there and is neither a string nor a list of strings and tokens.
+func Text(body rawjson.Object, key string) (err error) {
+	raw, given := body.Raw(key)
+	if !given || raw[0] == '"' {
+		return nil
+	}
+	n := 0
+	isList := rawjson.Each(raw, func(element, _ []byte) bool {
+		if _, isNumber := valueOf(element); element[0] != '"' && !isNumber {
+			at := fmt.Sprintf("%s[%d]", key, n)
+			err = httpkit.Invalid(at, "The field %q must be a string or a token.", at)
+		}
+		n++
+		return err == nil
+	})
+	if !isList {
+		return httpkit.Invalid(key, "The field %q must be a string or a list of strings and tokens.", key)
+	}
+	return err
+}
+
+// Encoding refuses an encoding_format that there is not.
+func Encoding(body rawjson.Object) error {
+	const key = "encoding_format"
+	if raw, given := body.Raw(key); given && string(raw) != `"float"` && string(raw) != `"base64"` {
+		return httpkit.Invalid(key, "The field %q must be float or base64.", key)
+	}
+	return nil
 }
