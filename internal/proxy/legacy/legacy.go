@@ -145,6 +145,9 @@ func readSuffix(o *Options, body rawjson.Object) ([]rawjson.Edit, error) {
 		return nil, nil
 	}
 	prompt, _ := body.Raw("prompt")
+	if list := rawjson.Elements(prompt); len(list) == 1 {
+		prompt = list[0]
+	}
 	if len(prompt) == 0 || prompt[0] != '"' {
 		return nil, httpkit.Invalid("prompt", "The field \"prompt\" must be one string where there is a \"suffix\".")
 	}
