@@ -4,6 +4,7 @@
 package legacy
 
 import (
+	"math"
 	"slices"
 
 	"github.com/loragate/loragate/internal/httpkit"
@@ -113,7 +114,7 @@ func readLogprobs(o *Options, body rawjson.Object) ([]rawjson.Edit, error) {
 // error knows what the client calls their number.
 func readBest(o *Options, body rawjson.Object) ([]rawjson.Edit, error) {
 	n, stream := float64(o.Choices), false
-	if _, err := body.Decode("best_of", &n); err != nil || n > maxCandidates {
+	if _, err := body.Decode("best_of", &n); err != nil || n > maxCandidates || n != math.Trunc(n) {
 		return nil, httpkit.Invalid("best_of", "The field \"best_of\" must be a whole number from %d, as \"n\" is, to %d.",
 			o.Choices, maxCandidates)
 	}
