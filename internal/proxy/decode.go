@@ -64,8 +64,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 // checkFields refuses what fields must not be, and takes in what an API promises beside
 // llama-server's.
 func (d *decoder) checkFields(r *request) (err error) {
-	r.Body = fields.Plain(r.Body)
-	if err := fields.Check(r.Body, d.vocabulary.Tokens); err != nil {
+	if r.Body, err = fields.Check(r.Body, d.vocabulary.Tokens); err != nil {
 		return inClientsTerms(r.API, err)
 	}
 	switch r.API {

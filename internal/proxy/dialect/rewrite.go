@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
-	"github.com/loragate/loragate/internal/proxy/legacy"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/tally"
 	"github.com/loragate/loragate/internal/proxy/whole"
@@ -33,9 +31,9 @@ type Rewriter struct {
 	Tally     *tally.Tally
 	Hides     bool // progress with the prompt is told for us alone
 
-	// Total is what the whole request has taken, for a client that asked to be told at the end of
-	// the stream; nil tells it what llama-server does.
-	Total func() pool.Usage
+	// Account is of the whole request, for a client that asked to be told at the end of the stream
+	// what it took; nil tells it what llama-server does.
+	Account *tally.Account
 
 	Complete bool // the event that completes the stream has come
 
@@ -45,8 +43,7 @@ type Rewriter struct {
 	held         []byte // events of the Responses API from before the prompt was read
 	reading      bool   // it has been
 	message      anthropic.Stream
-	text         legacy.Stream
-	last         []byte // the event that tells what the request took, as of its last choice
+	added        addition
 }
 
 // Rewrite returns an event as the client gets it, valid until the next call, and
@@ -65,7 +62,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	}
 	line := bytes.TrimRight(event, "\r\n")
 	if sse.IsDone(line) {
-		return append(w.usage(), event...), Done
+		return append(w.added.usage(w.Renamer, w.Account), event...), Done
 	}
 	head, object, ok := sse.Object(line)
 	if !ok {
@@ -83,15 +80,15 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		w.Tally.Text()
 	}
 	told := w.tells(object)
-	object, same, silent := w.complete(object)
+	object, same, silent := w.added.to(object, w.Renamer, w.RequestID, w.Account != nil)
 	if silent {
 		return nil, Data
 	}
 	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Rename(object)...)
 	w.out = append(w.out, event[len(line):]...)
 	switch {
-	case w.text.Options != nil && w.text.Ended():
-		w.out = append(append(w.out, w.usage()...), "data: [DONE]\n\n"...)
+	case w.added.ends():
+		w.out = append(append(w.out, w.added.usage(w.Renamer, w.Account)...), "data: [DONE]\n\n"...)
 	case !told && same:
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)
 	}

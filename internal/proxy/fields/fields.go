@@ -16,9 +16,12 @@ import (
 // Check refuses fields of another type than they have, and numbers that llama-server would cut to
 // what it takes, or take for another. A number that it has a meaning for passes, also where no
 // hosted API has one, as a temperature of 3. tokens is how many the vocabulary has; 0 is not known.
-func Check(body rawjson.Object, tokens int) error {
+// It returns the body without the fields that are null.
+func Check(body rawjson.Object, tokens int) (rawjson.Object, error) {
+	nulls := false
 	for key, raw := range body.All() {
 		if string(raw) == "null" {
+			nulls = true
 			continue
 		}
 		check, known := checks[key]
@@ -26,10 +29,13 @@ func Check(body rawjson.Object, tokens int) error {
 			continue
 		}
 		if err := check(key, raw, tokens); err != nil {
-			return err
+			return body, err
 		}
 	}
-	return nil
+	if nulls {
+		body = Plain(body)
+	}
+	return body, nil
 }
 
 // check refuses the value of a field, which is not null.

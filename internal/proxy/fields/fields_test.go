@@ -62,7 +62,8 @@ func TestCheck(t *testing.T) {
 		`{"logit_bias":[[5,1],[5]]}`: `logit_bias[1]: The field "logit_bias[1]" must be a list of a token and its bias.`,
 		`{"logit_bias":[[1.5,1]]}`:   `logit_bias[0][0]: The field "logit_bias[0][0]" must be a token, a whole number from 0 to 99.`,
 	} {
-		param, says := refusal(Check(scan(t, body), 100))
+		_, err := Check(scan(t, body), 100)
+		param, says := refusal(err)
 		if got := param + ": " + says; want == "" && param != "" || want != "" && !strings.HasPrefix(got, want) {
 			t.Errorf("%s\n got  %s\n want %s", body, got, want)
 		}
@@ -128,5 +129,24 @@ func TestMessages(t *testing.T) {
 	if _, err := Messages(scan(t,
 		`{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:"}}]}]}`), seeing); err != nil {
 		t.Error(err)
+	}
+}
+
+func BenchmarkChat(b *testing.B) {
+	body, err := rawjson.Parse([]byte(`{"model":"coding","messages":[{"role":"system","content":"Be brief."},` +
+		`{"role":"user","content":"How are you?"}],"max_tokens":64,"temperature":0.7,"top_p":0.9,"stream":true,` +
+		`"stream_options":{"include_usage":true},"stop":["a"]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		plain, err := Check(body, 4096)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := Messages(plain, Model{}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -18,10 +18,16 @@ type Model struct {
 // roles are those that every client may use, whatever a template makes of them.
 var roles = []string{"system", "developer", "user", "assistant", "tool", "function"}
 
-// knows reports whether a role means something: others than the usual ones a template may name.
-func (m Model) knows(role string) bool {
-	return slices.Contains(roles, role) || m.Template == "" ||
-		strings.Contains(m.Template, `"`+role+`"`) || strings.Contains(m.Template, `'`+role+`'`)
+// knows reports whether a role, a JSON string, means something: others than the usual ones a template may name.
+func (m Model) knows(raw []byte) bool {
+	for _, usual := range roles {
+		if string(rawjson.Inside(raw)) == usual {
+			return true
+		}
+	}
+	role := rawjson.Text(raw)
+	return role != "" && (m.Template == "" || strings.Contains(m.Template, `"`+role+`"`) ||
+		strings.Contains(m.Template, `'`+role+`'`))
 }
 
 // reads reports whether the model takes in something beside text.
@@ -38,23 +44,28 @@ func Messages(body rawjson.Object, m Model) (rawjson.Object, error) {
 	}
 	var all [][]byte
 	changed, n := false, 0
-	var err error
+	var bad *wrong
 	isList := rawjson.Each(raw, func(element, _ []byte) bool {
 		var plain []byte
-		if plain, err = m.message(n, element); plain != nil {
+		if plain, bad = m.message(element); plain != nil {
 			if !changed {
 				changed, all = true, rawjson.Elements(raw)
 			}
 			all[n] = plain
 		}
+		if bad != nil {
+			bad.within("messages", n)
+		}
 		n++
-		return err == nil
+		return bad == nil
 	})
 	switch {
 	case !isList:
 		return body, httpkit.Invalid("messages", "The field \"messages\" must be a list of messages.")
-	case err != nil || !changed:
-		return body, err
+	case bad != nil:
+		return body, httpkit.Invalid(bad.path, bad.says, bad.path)
+	case !changed:
+		return body, nil
 	}
 	body, _ = rawjson.Scan(body.Apply(rawjson.Edit{Key: "messages", Value: rawjson.List(all)}))
 	return body, nil
@@ -63,20 +74,30 @@ func Messages(body rawjson.Object, m Model) (rawjson.Object, error) {
 // optional are the fields of a message that are strings, or as good as not there if they are null.
 var optional = []string{"name", "tool_call_id", "reasoning_content"}
 
+// wrong is a mistake in a message. Where it is, is put together on its way out: that there is one is rare.
+type wrong struct {
+	path string
+	says string // with a place for the path
+}
+
+// within says that what is wrong is in the n-th value of a list.
+func (w *wrong) within(list string, n int) { w.path = fmt.Sprintf("%s[%d]%s", list, n, w.path) }
+
+// must is what is wrong with a value that is to be something else.
+func must(path, what string) *wrong { return &wrong{path, "The field %q must " + what + "."} }
+
 // message is the check of one. It returns the message without its nulls if it has some.
-func (m Model) message(n int, raw []byte) (plain []byte, err error) {
-	at := fmt.Sprintf("messages[%d]", n)
+func (m Model) message(raw []byte) (plain []byte, bad *wrong) {
 	message, ok := rawjson.Scan(raw)
 	if !ok {
-		return nil, must(at, "be an object with a role and content")
+		return nil, must("", "be an object with a role and content")
 	}
 	value, _ := message.Raw("role")
 	if len(value) == 0 || value[0] != '"' {
-		return nil, must(at+".role", "be a string, one of "+strings.Join(roles, ", "))
+		return nil, must(".role", "be a string, one of "+strings.Join(roles, ", "))
 	}
-	role := rawjson.Text(value)
-	if role == "" || !m.knows(role) {
-		return nil, must(at+".role", "be one of "+strings.Join(roles, ", "))
+	if !m.knows(value) {
+		return nil, must(".role", "be one of "+strings.Join(roles, ", "))
 	}
 	var edits []rawjson.Edit
 	for _, key := range optional {
@@ -86,15 +107,15 @@ func (m Model) message(n int, raw []byte) (plain []byte, err error) {
 		case string(value) == "null":
 			edits = append(edits, rawjson.Edit{Key: key})
 		case value[0] != '"':
-			return nil, must(at+"."+key, "be a string")
+			return nil, must("."+key, "be a string")
 		}
 	}
-	calls, err := toolCalls(at, message, &edits)
-	if err != nil {
-		return nil, err
+	calls, bad := toolCalls(message, &edits)
+	if bad == nil {
+		bad = m.content(string(value) == `"assistant"`, message, calls)
 	}
-	if err := m.content(at, role, message, calls); err != nil {
-		return nil, err
+	if bad != nil {
+		return nil, bad
 	}
 	if len(edits) > 0 {
 		plain = message.Apply(edits...)
@@ -103,29 +124,31 @@ func (m Model) message(n int, raw []byte) (plain []byte, err error) {
 }
 
 // content is the check of what a message says; calls is whether it calls tools.
-func (m Model) content(at, role string, message rawjson.Object, calls bool) (err error) {
-	at += ".content"
+func (m Model) content(assistant bool, message rawjson.Object, calls bool) (bad *wrong) {
+	const at = ".content"
 	content, given := message.Raw("content")
 	switch {
-	case !given && role == "assistant" && calls:
+	case !given && assistant && calls:
 		return nil
-	case !given && role == "assistant":
-		return httpkit.Invalid(at, "The field %q is missing: an assistant's message has content or tool_calls.", at)
+	case !given && assistant:
+		return &wrong{at, "The field %q is missing: an assistant's message has content or tool_calls."}
 	case !given:
-		return httpkit.Invalid(at, "The field %q is missing.", at)
+		return &wrong{at, "The field %q is missing."}
 	case content[0] == '"' || string(content) == "null":
 		return nil
 	}
 	n := 0
 	isList := rawjson.Each(content, func(part, _ []byte) bool {
-		err = m.part(fmt.Sprintf("%s[%d]", at, n), part)
+		if bad = m.part(part); bad != nil {
+			bad.within(at, n)
+		}
 		n++
-		return err == nil
+		return bad == nil
 	})
 	if !isList {
 		return must(at, "be a string or a list of parts")
 	}
-	return err
+	return bad
 }
 
 // media are the parts beside text, with what a model must read for them and the field that
@@ -135,35 +158,35 @@ var media = map[string]struct{ input, holder string }{
 }
 
 // part is the check of one part of a message's content.
-func (m Model) part(at string, raw []byte) error {
+func (m Model) part(raw []byte) *wrong {
 	part, ok := rawjson.Scan(raw)
 	if !ok {
-		return must(at, "be an object with a type")
+		return must("", "be an object with a type")
 	}
 	value, _ := part.Raw("type")
 	kind := rawjson.Text(value)
 	if kind == "text" {
 		if words, _ := part.Raw("text"); len(words) == 0 || words[0] != '"' {
-			return must(at+".text", "be a string")
+			return must(".text", "be a string")
 		}
 		return nil
 	}
 	medium, known := media[kind]
 	switch holder, _ := part.Raw(medium.holder); {
 	case !known:
-		return must(at+".type", "be text, image_url or input_audio")
+		return must(".type", "be text, image_url or input_audio")
 	case !m.reads(medium.input):
-		return httpkit.Invalid(at, "The field %q has %s input, which the model does not read: it reads %s.", at,
-			medium.input, strings.Join(m.Inputs, " and "))
+		return &wrong{"", "The field %q has " + medium.input + " input, which the model does not read: it reads " +
+			strings.Join(m.Inputs, " and ") + "."}
 	case len(holder) == 0 || holder[0] != '{':
-		return must(at+"."+medium.holder, "be an object")
+		return must("."+medium.holder, "be an object")
 	}
 	return nil
 }
 
 // toolCalls is the check of the calls in a message's history; any is whether the message has the
 // field. Nulls that are to be taken out are added to the edits.
-func toolCalls(at string, message rawjson.Object, edits *[]rawjson.Edit) (any bool, err error) {
+func toolCalls(message rawjson.Object, edits *[]rawjson.Edit) (any bool, bad *wrong) {
 	const key = "tool_calls"
 	raw, given := message.Raw(key)
 	switch {
@@ -176,48 +199,49 @@ func toolCalls(at string, message rawjson.Object, edits *[]rawjson.Edit) (any bo
 	var plain [][]byte
 	changed := false
 	isList := rawjson.Each(raw, func(element, _ []byte) bool {
-		call := element
-		if call, err = toolCall(fmt.Sprintf("%s.%s[%d]", at, key, len(plain)), element); call != nil {
+		var call []byte
+		if call, bad = toolCall(element); call != nil {
 			changed, element = true, call
 		}
+		if bad != nil {
+			bad.within("."+key, len(plain))
+		}
 		plain = append(plain, element)
-		return err == nil
+		return bad == nil
 	})
 	if !isList {
-		return false, must(at+"."+key, "be a list of calls")
+		return false, must("."+key, "be a list of calls")
 	}
 	if changed {
 		*edits = append(*edits, rawjson.Edit{Key: key, Value: rawjson.List(plain)})
 	}
-	return true, err
+	return true, bad
 }
 
 // toolCall is the check of one. It returns the call without its nulls if it has some.
-func toolCall(at string, raw []byte) (plain []byte, err error) {
+func toolCall(raw []byte) (plain []byte, bad *wrong) {
 	call, ok := rawjson.Scan(raw)
 	if !ok {
-		return nil, must(at, "be an object")
+		return nil, must("", "be an object")
 	}
 	if kind, _ := call.Raw("type"); string(kind) != `"function"` {
-		return nil, must(at+".type", "be function")
+		return nil, must(".type", "be function")
 	}
 	function, ok := call.Inner("function")
 	if !ok {
-		return nil, must(at+".function", "be an object with a name and arguments")
+		return nil, must(".function", "be an object with a name and arguments")
 	}
 	if name, _ := function.Raw("name"); len(name) == 0 || name[0] != '"' {
-		return nil, must(at+".function.name", "be a string")
+		return nil, must(".function.name", "be a string")
 	}
 	if _, given := function.Raw("arguments"); !given {
-		return nil, must(at+".function.arguments", "be a string of JSON")
+		return nil, must(".function.arguments", "be a string of JSON")
 	}
 	switch id, given := call.Raw("id"); {
 	case given && string(id) == "null":
 		return call.Apply(rawjson.Edit{Key: "id"}), nil
 	case given && id[0] != '"':
-		return nil, must(at+".id", "be a string")
+		return nil, must(".id", "be a string")
 	}
 	return nil, nil
 }
-
-func must(at, what string) error { return httpkit.Invalid(at, "The field %q must %s.", at, what) }

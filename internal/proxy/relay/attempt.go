@@ -131,7 +131,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 		Renamer: &r.Renamer, Asked: r.API.Asked(r.Body), RequestID: r.ID, Tally: &a.account.Tally, Hides: r.Progress,
 	}
 	if r.TellsUsage {
-		w.Total = a.account.Total
+		w.Account = a.account
 	}
 	event, kind, err := a.next(&events, &w)
 	if err != nil {
