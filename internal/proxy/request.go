@@ -54,8 +54,8 @@ func (r *request) change(edits ...rawjson.Edit) {
 	r.Body, _ = rawjson.Scan(r.Body.Apply(edits...)) // an edited object stays one
 }
 
-// readLogprobs refuses what makes no sense of a chat's, and asks for one of the likeliest tokens where the client
-// wants none: of none llama-server tells nothing at all.
+// readLogprobs refuses what makes no sense of a chat's, and asks for one of the likeliest tokens
+// where the client wants none: of none llama-server tells nothing at all.
 func (r *request) readLogprobs() error {
 	top, given := r.Body.Raw("top_logprobs")
 	if !given {

@@ -12,8 +12,8 @@ import (
 // fieldMessage is how llama-server says what is wrong with a field that it knows.
 var fieldMessage = regexp.MustCompile(`(?s)^Field '([^']+)': (.*)$`)
 
-// ofField takes such a message apart into the field and what is wrong with it, in words that follow its
-// name.
+// ofField takes such a message apart into the field and what is wrong with it, in words that follow
+// its name.
 func ofField(message string) (key, says string, ok bool) {
 	m := fieldMessage.FindStringSubmatch(message)
 	if m == nil {

@@ -50,7 +50,7 @@ var checks = map[string]check{
 	"mirostat_eta": anyNumber,
 
 	"max_tokens": count(-1), "max_completion_tokens": count(-1), "n_predict": count(-1), "max_output_tokens": count(-1),
-	"top_k": count(math.MinInt32), "seed": count(-math.MaxFloat64), "mirostat": whole(0, 2),
+	"top_k": count(math.MinInt32), "seed": anyWhole, "mirostat": whole(0, 2),
 	"top_logprobs": whole(0, 20), "n_probs": count(0), "min_keep": count(0), "n_keep": count(-1), "n_discard": count(0),
 	"n_indent": count(0), "dry_allowed_length": count(0),
 
@@ -93,23 +93,21 @@ func anyNumber(key string, raw []byte, _ int) error {
 // whole is the check of a whole number in a range. 1.0 is one.
 func whole(least, most float64) check {
 	return func(key string, raw []byte, _ int) error {
-		n, ok := valueOf(raw)
-		switch {
-		case isSwitch(raw) || ok && n == math.Trunc(n) && n >= least && n <= most:
-			return nil
-		case least < math.MinInt32:
-			return httpkit.Invalid(key, "The field %q must be a whole number.", key)
+		if n, ok := valueOf(raw); !isSwitch(raw) && (!ok || n != math.Trunc(n) || n < least || n > most) {
+			return httpkit.Invalid(key, "The field %q must be a whole number from %.0f to %.0f.", key, least, most)
 		}
-		return httpkit.Invalid(key, "The field %q must be a whole number from %.0f to %.0f.", key, least, most)
+		return nil
 	}
 }
 
 // count is whole, up to what an integer of llama-server's holds.
-func count(least float64) check {
-	if least < math.MinInt32 {
-		return whole(least, math.MaxFloat64)
+func count(least float64) check { return whole(least, math.MaxInt32) }
+
+func anyWhole(key string, raw []byte, _ int) error {
+	if n, ok := valueOf(raw); !isSwitch(raw) && (!ok || n != math.Trunc(n)) {
+		return httpkit.Invalid(key, "The field %q must be a whole number.", key)
 	}
-	return whole(least, math.MaxInt32)
+	return nil
 }
 
 func yesOrNo(key string, raw []byte, _ int) error {

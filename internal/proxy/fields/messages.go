@@ -74,7 +74,8 @@ func Messages(body rawjson.Object, m Model) (rawjson.Object, error) {
 // optional are the fields of a message that are strings, or as good as not there if they are null.
 var optional = []string{"name", "tool_call_id", "reasoning_content"}
 
-// wrong is a mistake in a message. Where it is, is put together on its way out: that there is one is rare.
+// wrong is a mistake in a message. Where it is, is put together on its way out: that there is one
+// is rare.
 type wrong struct {
 	path string
 	says string // with a place for the path

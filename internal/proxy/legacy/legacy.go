@@ -35,7 +35,8 @@ const maxCandidates = 20
 func Read(body rawjson.Object) (*Options, rawjson.Object, error) {
 	o := Options{Choices: max(1, choicesOf(body))}
 	var edits []rawjson.Edit
-	for _, read := range []func(*Options, rawjson.Object) ([]rawjson.Edit, error){readEcho, readLogprobs, readBest, readSuffix} {
+	type reader func(*Options, rawjson.Object) ([]rawjson.Edit, error)
+	for _, read := range []reader{readEcho, readLogprobs, readBest, readSuffix} {
 		more, err := read(&o, body)
 		if err != nil {
 			return nil, body, err
@@ -73,8 +74,8 @@ func readEcho(o *Options, body rawjson.Object) ([]rawjson.Edit, error) {
 		return nil, nil
 	}
 	if raw, given := body.Raw("logprobs"); given && !slices.Contains([]string{"null", "false"}, string(raw)) {
-		return nil, httpkit.Invalid("logprobs", "The field \"logprobs\" is not to be had together with \"echo\": llama-server "+
-			"does not tell how likely the tokens of a prompt are. Leave one of them out.")
+		return nil, httpkit.Invalid("logprobs", "The field \"logprobs\" is not to be had together with \"echo\": "+
+			"llama-server does not tell how likely the tokens of a prompt are. Leave one of them out.")
 	}
 	for _, key := range []string{"max_tokens", "max_completion_tokens", "n_predict"} {
 		if raw, given := body.Raw(key); given {

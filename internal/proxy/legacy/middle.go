@@ -13,7 +13,8 @@ type Head struct {
 	Created   int64 // in seconds
 }
 
-// whole makes a completion of a whole answer of llama-server's own API, which is a list if it has several choices.
+// whole makes a completion of a whole answer of llama-server's own API, which is a list if it has
+// several choices.
 func (h Head) whole(text []byte) []byte {
 	natives := rawjson.Elements(text)
 	if natives == nil {
@@ -34,7 +35,8 @@ func (h Head) whole(text []byte) []byte {
 	return h.render(rawjson.List(choices), usageOf(last, completion), last)
 }
 
-// one makes an event of a completion of one of llama-server's own API, and reports whether it is a choice's last.
+// one makes an event of a completion of one of llama-server's own API, and reports whether it is a
+// choice's last.
 func (h Head) one(native rawjson.Object) (event []byte, last bool) {
 	choice, last := choiceOf(native)
 	var usage []byte
@@ -59,7 +61,8 @@ func (h Head) render(choices, usage []byte, native rawjson.Object) []byte {
 	return w.End()
 }
 
-// choiceOf makes a choice of an answer, or of an event, and reports whether it is the last word on it.
+// choiceOf makes a choice of an answer, or of an event, and reports whether it is the last word on
+// it.
 func choiceOf(native rawjson.Object) (choice []byte, last bool) {
 	content, _ := native.Raw("content")
 	stop, _ := native.Raw("stop")
