@@ -46,7 +46,8 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {
 		return nil, err
 	}
-	if err := d.checkFields(r); err != nil {
+	facts := d.facts()
+	if err := d.checkFields(r, facts); err != nil {
 		return nil, err
 	}
 	if err := r.readFields(); err != nil {
@@ -58,18 +59,18 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 		}
 	}
 	r.place(principal)
-	return r, d.vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, d.facts().Context)
+	return r, d.vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, facts.Context)
 }
 
 // checkFields refuses what fields must not be, and takes in what an API promises beside
 // llama-server's.
-func (d *decoder) checkFields(r *request) (err error) {
+func (d *decoder) checkFields(r *request, facts pool.Facts) (err error) {
 	if r.Body, err = fields.Check(r.Body, d.vocabulary.Tokens); err != nil {
 		return inClientsTerms(r.API, err)
 	}
 	switch r.API {
 	case dialect.Chat:
-		if r.Body, err = fields.Messages(r.Body, readerOf(d.facts())); err != nil {
+		if r.Body, err = fields.Messages(r.Body, readerOf(facts)); err != nil {
 			return err
 		}
 		return r.readLogprobs()

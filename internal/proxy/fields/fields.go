@@ -19,16 +19,16 @@ import (
 // It returns the body without the fields that are null.
 func Check(body rawjson.Object, tokens int) (rawjson.Object, error) {
 	nulls := false
-	for key, raw := range body.All() {
+	for key, raw := range body.Members() {
 		if string(raw) == "null" {
 			nulls = true
 			continue
 		}
-		check, known := checks[key]
-		if !known {
+		known, ok := named[string(key)]
+		if !ok {
 			continue
 		}
-		if err := check(key, raw, tokens); err != nil {
+		if err := known.check(known.key, raw, tokens); err != nil {
 			return body, err
 		}
 	}
@@ -60,6 +60,20 @@ var checks = map[string]check{
 
 	"reasoning_format": text, "stop": texts, "stream_options": streamOptions, "logit_bias": biases,
 	"response_format": format, "logprobs": count(0),
+}
+
+// named has the checks with their names, so that none is made of what a body has.
+var named = func() map[string]namedCheck {
+	all := make(map[string]namedCheck, len(checks))
+	for key, check := range checks {
+		all[key] = namedCheck{key, check}
+	}
+	return all
+}()
+
+type namedCheck struct {
+	key   string
+	check check
 }
 
 // isSwitch reports whether llama-server takes a value for a number: of true and false it makes 1 and 0.
