@@ -175,6 +175,7 @@ var bad = []struct{ name, want string }{
 	{"admin_token_space", `FILE: admin.token: must be printable ASCII characters without spaces`},
 	{"admin_token_twice", `FILE: admin.token: given twice, on lines 3 and 4`},
 	{"catalog_adhoc", `FILE: catalog.adhoc: 1: must be true or false`},
+	{"catalog_max_tokens", `FILE: catalog.max_tokens: -1: must be from 0 to 2147483647`},
 	{"catalog_vllm_endpoints", `FILE: catalog.vllm_endpoints: "on": must be true or false`},
 	{"composition_alias_own", `FILE: compositions[0].aliases[0]: "c": is the composition's own name`},
 	{"composition_alias_taken", `FILE: compositions[0].aliases[0]: "demo": already used by model.name`},

@@ -46,7 +46,7 @@ func (c *Config) Diff(next *Config) []Change {
 }
 
 // liveKeys can be changed while the gateway runs.
-var liveKeys = []string{"adapters.list", "compositions", "catalog.adhoc", "tenants", "rules", "log.level"}
+var liveKeys = []string{"adapters.list", "compositions", "catalog.adhoc", "catalog.max_tokens", "tenants", "rules", "log.level"}
 
 // Live returns nil if a running gateway can change over to next. Otherwise the
 // error names all changes that need a restart.

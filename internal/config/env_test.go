@@ -49,6 +49,7 @@ func overrides(base, adapter string) map[string]struct {
 		"tls.key":                      {"../base.gguf", base},
 		"tls.client_ca":                {"../base.gguf", base},
 		"catalog.default_model":        {"demo", "demo"},
+		"catalog.max_tokens":           {"512", 512},
 		"rules":                        {"[{match: 'a*', model: b}]", []Rule{{Match: "a*", Model: "b"}}},
 		"usage.retention":              {"720h", 720 * time.Hour},
 		"sources.max_size":             {"2GiB", int64(2 << 30)},

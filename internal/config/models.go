@@ -100,6 +100,9 @@ type Catalog struct {
 	// DefaultModel is meant by requests that name no model. Default "", which refuses
 	// them.
 	DefaultModel string `mapstructure:"default_model"`
+	// MaxTokens bounds the answers to requests that name no bound themselves, in tokens; 0
+	// leaves them unbound. Default 0.
+	MaxTokens int `mapstructure:"max_tokens"`
 }
 
 // Rule says what a name means that clients use, and what is changed in their

@@ -41,6 +41,7 @@ func validate(c *Config, p *problems) {
 	k.vllm(c)
 	k.tenants(c)
 	k.rules(c.Rules)
+	k.between("catalog.max_tokens", c.Catalog.MaxTokens, 0, math.MaxInt32)
 	k.embedders(c.Embedders)
 	k.between("scheduler.queue", c.Scheduler.Queue, 1, math.MaxInt32)
 	k.positive("scheduler.max_wait", c.Scheduler.MaxWait)

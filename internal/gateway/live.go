@@ -168,6 +168,7 @@ func (g *gateway) watchConfig(ctx context.Context, load func() (*config.Config, 
 			g.models.SetAdhoc(next.Catalog.Adhoc)
 			g.auth.SetTenants(tenants(next))
 			g.proxy.SetRules(rules(next))
+			g.proxy.SetMaxTokens(next.Catalog.MaxTokens)
 			g.level.Set(next.Log.Level)
 			return nil
 		},

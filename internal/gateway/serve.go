@@ -231,7 +231,8 @@ func (g *gateway) startPool() {
 		Generation: cfg.Limits.Generation, KeepAlive: cfg.Limits.KeepAlive,
 		Adapters: g.vllm(), AdminToken: g.token.value,
 		Auth: g.auth, Embedders: g.startEmbedders(), Rules: rules(cfg), DefaultModel: cfg.Catalog.DefaultModel,
-		Origins: cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts,
+		MaxTokens: cfg.Catalog.MaxTokens,
+		Origins:   cfg.CORS.Origins, Local: cfg.Local(), Hosts: cfg.Auth.Hosts, LogPrompts: cfg.Log.Prompts,
 		Degraded: g.degraded,
 		Observer: observer{g.metrics, g.usage, g.finished}, Log: g.log,
 	})

@@ -14,6 +14,7 @@ type completions struct {
 	limit   int64 // bytes of a body
 	decoder *decoder
 	relay   *relay.Relay
+	echo    echoes
 }
 
 // serve returns the handler of one.
@@ -21,6 +22,9 @@ func (s *completions) serve(e *endpoint) echo.HandlerFunc {
 	return s.gate.accounted(s.limit, func(rec *record, principal *auth.Principal, body rawjson.Object) error {
 		r, err := s.decoder.decode(body, e, principal)
 		if err != nil {
+			return err
+		}
+		if err := s.echo.read(rec.Request().Context(), r); err != nil {
 			return err
 		}
 		r.ID, rec.digest = rec.id, r.model.Digest()

@@ -14,6 +14,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/bounds"
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/relay"
 	"github.com/loragate/loragate/internal/proxy/whole"
@@ -57,6 +58,8 @@ type embedding struct {
 	dialect.Renamer
 	body     rawjson.Object
 	embedder *Embedder
+
+	dimensions pieces.Dimensions
 }
 
 // serve returns the handler of one.
@@ -65,6 +68,7 @@ func (s *embedders) serve(path string) echo.HandlerFunc {
 		if err := s.checker.Check(body, ""); err != nil {
 			return err
 		}
+		body = fields.Plain(body)
 		asked, name, err := s.resolve(body, principal, embedderPaths[path])
 		if err != nil {
 			return err
@@ -74,6 +78,14 @@ func (s *embedders) serve(path string) echo.HandlerFunc {
 		}
 		rename := dialect.Renamer{API: &dialect.API{Path: path}, Model: asked}
 		e := embedding{record: rec, Renamer: rename, body: body, embedder: s.all[name]}
+		if e.embedder.Kind == Embedding {
+			if err := fields.Encoding(body); err != nil {
+				return err
+			}
+			if e.dimensions, err = pieces.DimensionsOf(body); err != nil {
+				return err
+			}
+		}
 		if err := e.embedder.Vocabulary.CheckIDs(body, "input", "content", "documents", "texts"); err != nil {
 			return err
 		}
@@ -143,6 +155,9 @@ func (e *embedding) run() error {
 	text, ok := list.Merge(answers)
 	if !ok {
 		return failure.WorkerDied(failure.ErrNotOfEndpoint)
+	}
+	if text, err = e.dimensions.Cut(text); err != nil {
+		return err
 	}
 	return e.write(text)
 }

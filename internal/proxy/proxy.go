@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -48,6 +49,8 @@ type Options struct {
 	// see SetRules. DefaultModel is meant by requests that name none; "" refuses them.
 	Rules        []*Rule
 	DefaultModel string
+	// MaxTokens bounds answers to requests that name no bound, see SetMaxTokens.
+	MaxTokens int
 
 	// Embedders serve /v1/embeddings and /v1/rerank, by name; none answers 501.
 	Embedders map[string]*Embedder
@@ -99,6 +102,7 @@ type Proxy struct {
 	names   names
 	bodies  bodies
 	probes  probes
+	most    atomic.Int64 // tokens of answers to requests that name no bound
 }
 
 // New returns a proxy.
@@ -118,6 +122,7 @@ func New(opts Options) *Proxy {
 	p.gate.auth, p.gate.bodies = opts.Auth, &p.bodies
 	p.probes = probes{gate: &p.gate, answers: &p.answers, stats: opts.Pool.Stats, degraded: opts.Degraded}
 	p.SetRules(opts.Rules)
+	p.SetMaxTokens(opts.MaxTokens)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
 	guard := guard{gate: &p.gate, local: opts.Local, hosts: opts.Hosts, origins: opts.Origins}
@@ -138,7 +143,9 @@ func (p *Proxy) route(opts Options) {
 	checker := bounds.New(opts.Bounds)
 	completions := completions{
 		gate: &p.gate, limit: opts.MaxBody,
-		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary},
+		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary,
+			most: &p.most},
+		echo: echoes{opts.Pool.Any},
 		relay: relay.New(relay.Options{
 			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, KeepAlive: opts.KeepAlive,
 			Observer: opts.Observer, Log: opts.Log,
@@ -154,7 +161,7 @@ func (p *Proxy) route(opts Options) {
 	utilities := utilities{
 		gate: &p.gate, names: &p.names, checker: checker, worker: opts.Pool.Any,
 		vocabulary: opts.Vocabulary, maxBody: opts.MaxBody, maxText: opts.MaxText,
-		beside: make(chan struct{}, maxBeside),
+		facts: opts.Pool.Facts, beside: make(chan struct{}, maxBeside),
 	}
 	for _, path := range utilityPaths {
 		p.echo.POST(path, utilities.serve(path))
@@ -195,6 +202,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.echo.Serve
 
 // SetRules replaces the rules; requests that have been read keep theirs.
 func (p *Proxy) SetRules(list []*Rule) { p.names.setRules(list) }
+
+// SetMaxTokens bounds answers to requests that name no bound, under none of its names; 0 leaves
+// them unbound. Requests that have been read keep theirs.
+func (p *Proxy) SetMaxTokens(most int) { p.most.Store(int64(most)) }
 
 // Drain makes the proxy refuse new requests, on connections that are open, too, and
 // answers tell that their connection closes. Those under way go on.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/loragate/loragate/internal/auth"
@@ -43,7 +44,9 @@ func (r *request) readFields() error {
 	}
 	asked, _ := r.Body.Raw("return_progress")
 	r.Progress = r.Stream && string(asked) != "true"
-	r.Gathers = !r.Stream && r.endpoint.FromStream(r.Body)
+	r.Gathers = !r.Stream && r.API.FromStream(r.Body)
+	tells, _ := r.Body.Path("stream_options", "include_usage")
+	r.TellsUsage = r.Stream && r.API.Usage && string(tells) == "true"
 	r.readKeepAlive()
 	return r.readResponseFields()
 }
@@ -60,6 +63,28 @@ func (r *request) readKeepAlive() {
 	default:
 		r.KeepAlive = time.Duration(seconds) * time.Second
 	}
+}
+
+// change edits the body.
+func (r *request) change(edits ...rawjson.Edit) {
+	r.Body, _ = rawjson.Scan(r.Body.Apply(edits...)) // an edited object stays one
+}
+
+// readLogprobs refuses what makes no sense of a chat's, and asks for one of the likeliest tokens
+// where the client wants none: of none llama-server tells nothing at all.
+func (r *request) readLogprobs() error {
+	top, given := r.Body.Raw("top_logprobs")
+	if !given {
+		return nil
+	}
+	if asked, _ := r.Body.Raw("logprobs"); string(asked) != "true" {
+		return httpkit.Invalid("top_logprobs", "The field \"top_logprobs\" needs \"logprobs\" to be true.")
+	}
+	if n, err := strconv.ParseFloat(string(top), 64); err == nil && n == 0 {
+		r.Topped = true
+		r.change(rawjson.Edit{Key: "top_logprobs", Value: []byte("1")})
+	}
+	return nil
 }
 
 // choiceKeys ask for several answers to one prompt. llama-server runs the

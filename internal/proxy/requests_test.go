@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 			`{"error":{"message":"The model \"nope\" does not exist.","type":"invalid_request_error","param":"model","code":"model_not_found"}}`},
 		{"stream is a word", "POST", chatPath, `{"model":"base","stream":"yes"}`, 400,
 			`{"error":{"message":"The field \"stream\" must be true or false.","type":"invalid_request_error","param":"stream","code":null}}`},
-		{"n is 0", "POST", chatPath, `{"model":"base","n":0}`, 400,
+		{"n is 0", "POST", chatPath, `{"model":"base","messages":[],"n":0}`, 400,
 			`{"error":{"message":"The field \"n\" must be a whole number of at least 1.","type":"invalid_request_error","param":"n","code":null}}`},
 		{"too large", "POST", chatPath, chat("base", strings.Repeat("x", 3000), ""), 413,
 			`{"error":{"message":"The request body is larger than the limit of 2000 bytes.","type":"invalid_request_error","param":null,"code":"request_too_large"}}`},
@@ -161,7 +161,7 @@ func TestTransparent(t *testing.T) {
 	s := start(t, nil)
 	got := s.seen(chat("coding", "echo", `,"temperature":0,"unknown":{"b":1,"a":0.10},"big":123456789012345678901234567890,"none":null`))
 	for key, want := range map[string]string{
-		"temperature": `0`, "unknown": `{"b":1,"a":0.10}`, "big": `123456789012345678901234567890`, "none": `null`,
+		"temperature": `0`, "unknown": `{"b":1,"a":0.10}`, "big": `123456789012345678901234567890`, "none": ``,
 	} {
 		if string(got[key]) != want {
 			t.Errorf("%s reached the worker as %s, want %s", key, got[key], want)

@@ -56,6 +56,9 @@ var synonyms = [][]string{
 	{"n", "n_cmpl"},
 }
 
+// tokensField bounds how long an answer may be, by its first name.
+const tokensField = "max_tokens"
+
 // ownNames are what APIs of their own call a field, by path and its first name.
 var ownNames = map[string]map[string]string{
 	"/v1/responses": {"max_tokens": "max_output_tokens"},

@@ -10,6 +10,7 @@ import (
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/bounds"
 	"github.com/loragate/loragate/internal/proxy/failure"
+	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/relay"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -36,8 +37,9 @@ type utilities struct {
 	checker          *bounds.Checker
 	worker           func() (pool.Runner, error) // any that is up
 	vocabulary       bounds.Vocabulary
-	maxBody, maxText int64         // bytes of a body, see Options
-	beside           chan struct{} // has room for as many as may run at once
+	facts            func() pool.Facts // of the base
+	maxBody, maxText int64             // bytes of a body, see Options
+	beside           chan struct{}     // has room for as many as may run at once
 }
 
 // limit is how long the body for one of them may be.
@@ -59,7 +61,8 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 		if err := s.names.asked(body, true, &asked); err != nil {
 			return err
 		}
-		if err := s.checkTokens(path, body); err != nil {
+		body, err := s.checkFields(path, fields.Plain(body))
+		if err != nil {
 			return err
 		}
 		rec.model, rec.target = asked, s.names.alias
@@ -80,15 +83,21 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 	})
 }
 
-// checkTokens refuses numbers that are no tokens.
-func (s *utilities) checkTokens(path string, body rawjson.Object) error {
+// checkFields refuses numbers that are no tokens, and what is no text or no message. It returns the
+// body as llama-server gets it.
+func (s *utilities) checkFields(path string, body rawjson.Object) (rawjson.Object, error) {
 	switch path {
 	case "/detokenize":
-		return s.vocabulary.CheckList(body, "tokens")
+		return body, s.vocabulary.CheckList(body, "tokens")
 	case "/tokenize":
-		return s.vocabulary.CheckIDs(body, "content")
+		if err := fields.Text(body, "content"); err != nil {
+			return body, err
+		}
+		return body, s.vocabulary.CheckIDs(body, "content")
+	case "/apply-template", "/v1/chat/completions/input_tokens":
+		return fields.Messages(body, readerOf(s.facts()))
 	}
-	return nil
+	return body, nil
 }
 
 // askAny passes a request on to whichever worker is up.

@@ -191,6 +191,22 @@ func (o Object) All() iter.Seq2[string, json.RawMessage] {
 	}
 }
 
+// Members is All with keys that nobody may keep, for which no string is made.
+func (o Object) Members() iter.Seq2[[]byte, json.RawMessage] {
+	return func(yield func([]byte, json.RawMessage) bool) {
+		for i := range o.members {
+			m := &o.members[i]
+			key := o.text[m.start+1 : m.behind-1]
+			if m.key != "" {
+				key = []byte(m.key)
+			}
+			if !yield(key, json.RawMessage(o.text[m.value:m.end])) {
+				return
+			}
+		}
+	}
+}
+
 // Edit is one change: the key gets the value, or goes if the value is nil.
 type Edit struct {
 	Key   string

@@ -171,3 +171,17 @@ func FuzzApply(f *testing.F) {
 		}
 	})
 }
+
+func TestMembers(t *testing.T) {
+	o := parse(t, `{"a":1,"\u0062c":[2],"a":null}`)
+	var keys, values []string
+	for key, raw := range o.Members() {
+		keys, values = append(keys, string(key)), append(values, string(raw))
+	}
+	if got := strings.Join(keys, " ") + ": " + strings.Join(values, " "); got != "a bc a: 1 [2] null" {
+		t.Error(got)
+	}
+	for range o.Members() {
+		break
+	}
+}

@@ -25,8 +25,10 @@ type Part struct {
 // Facts are what a worker tells of its model. The zero value knows nothing.
 type Facts struct {
 	Context int      // tokens of one slot
-	Inputs  []string // what it reads: "text", and with a projector "image" or "audio"
+	Inputs  []string // what it reads: "text", and with a projector "image", "audio" or "video"
 	Props   []byte   // its answer to GET /props, a JSON object; nil if it gave none
+	// Template is that of its chats.
+	Template string
 }
 
 // readFacts asks for them. A llama-server that does not tell serves all the same.
@@ -35,7 +37,8 @@ func (w *Worker) readFacts(ctx context.Context) Facts {
 		Settings struct {
 			Context int `json:"n_ctx"`
 		} `json:"default_generation_settings"`
-		Modalities struct{ Vision, Audio bool }
+		Modalities struct{ Vision, Audio, Video bool }
+		Template   string `json:"chat_template"`
 	}
 	var raw json.RawMessage
 	err := w.call(ctx, http.MethodGet, "/props", nil, &raw)
@@ -46,12 +49,17 @@ func (w *Worker) readFacts(ctx context.Context) Facts {
 		w.opts.Log.Debug("llama-server does not tell of its model", "worker", w.opts.Name, "error", err)
 		return Facts{}
 	}
-	f := Facts{Context: props.Settings.Context, Inputs: []string{"text"}, Props: raw}
+	f := Facts{
+		Context: props.Settings.Context, Inputs: []string{"text"}, Props: raw, Template: props.Template,
+	}
 	if props.Modalities.Vision {
 		f.Inputs = append(f.Inputs, "image")
 	}
 	if props.Modalities.Audio {
 		f.Inputs = append(f.Inputs, "audio")
+	}
+	if props.Modalities.Video {
+		f.Inputs = append(f.Inputs, "video")
 	}
 	return f
 }

@@ -190,8 +190,11 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 	if c.Format == nil {
 		return nil
 	}
-	if c.Format.Type != "json_schema" || len(c.Format.Schema) == 0 {
-		return wrong("output_config.format", "must be of the type json_schema and have a schema")
+	if c.Format.Type != "json_schema" {
+		return wrong("output_config.format", "must be of the type json_schema")
+	}
+	if len(c.Format.Schema) == 0 || string(c.Format.Schema) == "null" {
+		c.Format.Schema = json.RawMessage("{}") // any JSON
 	}
 	set("response_format", map[string]any{
 		"type":        "json_schema",

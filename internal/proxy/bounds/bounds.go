@@ -159,9 +159,8 @@ var fieldChecks = map[string]fieldCheck{
 	"repeat_last_n":      ofContext,
 	"dry_penalty_last_n": ofContext,
 
-	"n_probs":      atMost(maxProbabilities),
-	"logprobs":     atMost(maxProbabilities),
-	"top_logprobs": atMost(maxProbabilities),
+	"n_probs":  atMost(maxProbabilities),
+	"logprobs": atMost(maxProbabilities), // top_logprobs have a bound of OpenAI's, in package fields
 
 	"stop":                      listOf(256, 64<<10),
 	"dry_sequence_breakers":     listOf(64, 4<<10),

@@ -28,7 +28,6 @@ func TestBoundsOfFields(t *testing.T) {
 		{"dry_penalty_last_n", "0", "1025"},
 		{"n_probs", "128", "1000000"},
 		{"logprobs", "true", "129"},
-		{"top_logprobs", "20", "1000"},
 		{"stop", `"x"`, list(257, `"x"`)},
 		{"stop", list(4, `"x"`), quoted(70_000)},
 		{"dry_sequence_breakers", list(64, `"x"`), list(10_000, `"x"`)},

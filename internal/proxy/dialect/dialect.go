@@ -4,6 +4,7 @@ package dialect
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,8 @@ type API struct {
 	// Merge makes one answer of those to several prompts, with so many choices each. It
 	// reports false for what are no answers. nil: a request has but one.
 	Merge func(answers [][]byte, choices int) ([]byte, bool)
+	// Usage says that a stream tells what it took in an event of its own, to who asks for it.
+	Usage bool
 	// Failure renders an error as an event of a stream.
 	Failure func(e *httpkit.Error, requestID string) []byte
 	// Alive is what a stream has in place of an event while there is none, so that it is
@@ -50,11 +53,16 @@ var (
 // The APIs.
 var (
 	Chat = &API{
-		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat,
+		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Usage: true,
 		Failure: errorEvent, Alive: comment,
 	}
 	Text = &API{
 		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts,
+		Usage: true, Failure: errorEvent, Alive: comment,
+	}
+	// Middle is Text for what goes between a prompt and a suffix.
+	Middle = &API{
+		Path: "/infill", Prompts: []string{"input_prefix"}, Shape: whole.Native, Usage: true,
 		Failure: errorEvent, Alive: comment,
 	}
 	Responses = &API{
@@ -67,7 +75,7 @@ var (
 	}
 	Messages = &API{
 		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true,
-		Names:   map[string]string{"response_format": "output_config"},
+		Names:   map[string]string{"response_format": "output_config", "stop": "stop_sequences"},
 		Failure: messageError, Alive: ping,
 	}
 	Native = &API{
@@ -89,14 +97,29 @@ func (a *API) Asked(body rawjson.Object) failure.Asked {
 // that.
 func (a *API) InItsWords(err error) error {
 	var e *httpkit.Error
-	if !errors.As(err, &e) || a.Names[e.Param] == "" {
+	if !errors.As(err, &e) {
 		return err
 	}
+	field, inside := e.Param, ""
+	if at := strings.IndexAny(field, ".["); at >= 0 {
+		field, inside = field[:at], field[at:]
+	}
+	name := a.Names[field]
+	if name == "" {
+		return err
+	}
+	if slices.Contains(remade, field) {
+		inside = ""
+	}
 	own := *e
-	own.Param = a.Names[e.Param]
+	own.Param = name + inside
 	own.Message = strings.ReplaceAll(e.Message, strconv.Quote(e.Param), strconv.Quote(own.Param))
 	return &own
 }
+
+// remade are fields that are made anew from those of other APIs: a path inside says nothing to
+// their clients.
+var remade = []string{"messages", "response_format"}
 
 func errorEvent(e *httpkit.Error, _ string) []byte { return sse.Event("", e.JSON()) }
 

@@ -30,12 +30,17 @@ type Rewriter struct {
 	Tally     *tally.Tally
 	Hides     bool // progress with the prompt is told for us alone
 
+	// Account is of the whole request, for a client that asked to be told at the end of the stream
+	// what it took; nil tells it what llama-server does.
+	Account *tally.Account
+
 	Complete bool // the event that completes the stream has come
 
 	theirs, ours sse.Frame
 	out          []byte // the last event
 	began        bool   // the response has
 	message      anthropic.Stream
+	added        addition
 }
 
 // Rewrite returns an event as the client gets it, valid until the next call, and
@@ -57,7 +62,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	}
 	line := bytes.TrimRight(event, "\r\n")
 	if sse.IsDone(line) {
-		return event, Done
+		return append(w.added.usage(w.Renamer, w.Account), event...), Done
 	}
 	head, object, ok := sse.Object(line)
 	if !ok {
@@ -74,9 +79,17 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if sse.TextAt(event) > 0 {
 		w.Tally.Text()
 	}
+	told := w.tells(object)
+	object, same, silent := w.added.to(object, w.Renamer, w.RequestID, w.Account != nil)
+	if silent {
+		return nil, Data
+	}
 	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Rename(object)...)
 	w.out = append(w.out, event[len(line):]...)
-	if !w.tells(object) {
+	switch {
+	case w.added.ends():
+		w.out = append(append(w.out, w.added.usage(w.Renamer, w.Account)...), "data: [DONE]\n\n"...)
+	case !told && same:
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)
 	}
 	return w.out, Data

@@ -39,6 +39,7 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 		e.Type, e.Code = httpkit.TypeInvalid, "context_length_exceeded"
 	}
 	asked.blame(e)
+	inPlainWords(e)
 	return e
 }
 
@@ -62,6 +63,7 @@ type fault struct {
 	fields []string // the first of them that the request has is the one at fault
 	means  string   // said in place of the message, if a client could make nothing of that
 	code   string
+	absent bool // it may be that the field is not there
 }
 
 var (
@@ -84,17 +86,25 @@ var faults = []fault{
 	{says: "is too large to process", fields: promptFields, code: "context_length_exceeded"},
 	{says: "Prompt contains invalid tokens", fields: promptFields},
 	{says: "Unknown reasoning format", fields: []string{"reasoning_format"}},
-	{says: "'messages' is required", fields: []string{"messages"}, means: "is missing"},
+	{says: "Infill is not supported by this model", fields: []string{"suffix"},
+		means: "is not to be had of this base, which has no tokens for the middle of a text: leave it out, or serve a " +
+			"base that has them, as many that write code do"},
+	{says: "'messages' is required", fields: []string{"messages"}, means: "is missing", absent: true},
 }
 
 // blame makes an error of llama-server's the request's own, if that is at fault: it names
 // the field.
 func (a Asked) blame(e *httpkit.Error) {
+	if key, says, ok := ofField(e.Message); ok {
+		e.Status, e.Type, e.Param = http.StatusBadRequest, httpkit.TypeInvalid, a.nameOf(key)
+		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
+		return
+	}
 	for _, f := range faults {
 		if !strings.Contains(e.Message, f.says) {
 			continue
 		}
-		key := a.atFault(f.fields)
+		key := a.atFault(f)
 		if key == "" {
 			continue
 		}
@@ -112,17 +122,16 @@ func (a Asked) blame(e *httpkit.Error) {
 }
 
 // atFault returns the first of the fields that says more than its default, else the first
-// that the request has at all, as "tools": 0. A mistake that can only be in one field is
-// that one's, though it may be that it is not there. "" is none.
-func (a Asked) atFault(fields []string) string {
+// that the request has at all, as "tools": 0. "" is none.
+func (a Asked) atFault(f fault) string {
 	has := func(key string) bool { _, there := a.Body.Raw(key); return there }
 	for _, is := range []func(string) bool{a.Body.Given, has} {
-		if at := slices.IndexFunc(fields, is); at >= 0 {
-			return fields[at]
+		if at := slices.IndexFunc(f.fields, is); at >= 0 {
+			return f.fields[at]
 		}
 	}
-	if len(fields) == 1 {
-		return fields[0]
+	if f.absent {
+		return f.fields[0]
 	}
 	return ""
 }
@@ -131,6 +140,9 @@ func (a Asked) atFault(fields []string) string {
 func (a Asked) nameOf(key string) string {
 	if name := a.Names[key]; name != "" {
 		return name
+	}
+	if (key == "n" || key == "n_cmpl") && a.Body.Given("best_of") {
+		return "best_of"
 	}
 	return key
 }

@@ -125,6 +125,9 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 	w := dialect.Rewriter{
 		Renamer: &r.Renamer, Asked: r.API.Asked(r.Body), RequestID: r.ID, Tally: &a.account.Tally, Hides: r.Progress,
 	}
+	if r.TellsUsage {
+		w.Account = a.account
+	}
 	event, kind, err := a.next(&events, &w)
 	if err != nil {
 		return pool.Failed, a.brokeOff(err)
@@ -188,7 +191,7 @@ func (a *attempt) brokeMidway(err error) error {
 // gather answers with what a stream of the worker's adds up to. It tells how the
 // worker's part of it ended.
 func (a *attempt) gather(r *Request, body sse.Lines) (pool.Outcome, error) {
-	want := whole.Want{Asked: r.API.Asked(r.Body), Model: r.Model, Fields: r.Fields}
+	want := whole.Want{Asked: r.API.Asked(r.Body), Model: r.Model, Fields: r.Fields, Full: r.API == dialect.Chat}
 	answer := whole.New(&r.API.Shape, want, &a.account.Tally)
 	err := answer.Read(&sse.Reader{From: body}, a.began)
 	if err == nil {
@@ -219,7 +222,7 @@ func (a *attempt) answer(r *Request, resp *upstream.Response) (pool.Outcome, err
 	if !ok {
 		return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
 	}
-	return a.deliver(r, a.recount(&a.account.Tally, text))
+	return a.deliver(r, a.recount(&a.account.Tally, r.Complete(text)))
 }
 
 // ReadAnswer reads a whole answer, as far as one may be.
@@ -233,6 +236,13 @@ func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
 	text, ok := r.ForClient(text)
 	if !ok {
 		return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
+	}
+	if r.Legacy != nil {
+		completion, ok := r.Legacy.Answer(text, r.Head(r.ID))
+		if !ok {
+			return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
+		}
+		text = completion
 	}
 	a.lease.Release(pool.Done, a.account.Taken())
 	if r.into != nil {

@@ -82,6 +82,8 @@ type Request struct {
 	// the relay's own, negative is never.
 	KeepAlive time.Duration
 
+	TellsUsage bool // a stream tells at its end what the whole request took
+
 	into *[]byte // where the answer goes if the request is a piece of one
 }
 
@@ -101,10 +103,19 @@ func (r *Request) streams() bool { return r.Stream || r.Gathers }
 // digest is of what llama-server would get and where.
 func (r *Request) digest() suspect.Digest { return suspect.DigestOf(r.API.Path, r.Target, r.Body) }
 
+// answered is how many choices the client gets of each prompt.
+func (r *Request) answered() int {
+	if r.Legacy != nil {
+		return r.Legacy.Choices
+	}
+	return r.Choices
+}
+
 // piece returns the request for one of several prompts.
 func (r *Request) piece(i int) *Request {
 	piece := *r
 	piece.Prompts, piece.Body = nil, pieces.Prompt(r.Body, r.Prompts[i])
+	piece.Legacy = r.Legacy.Of(i)
 	return &piece
 }
 

@@ -136,7 +136,7 @@ func (rl *Relay) runPieces(c call, r *Request) error {
 			return whole.ErrTooLong
 		}
 	}
-	text, ok := r.API.Merge(answers, r.Choices)
+	text, ok := r.API.Merge(answers, r.answered())
 	if !ok {
 		return failure.WorkerDied(failure.ErrNotOfEndpoint)
 	}

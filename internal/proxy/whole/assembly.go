@@ -50,6 +50,10 @@ type Want struct {
 	failure.Asked          // what the worker was asked
 	Model         string   // what the client calls the model
 	Fields        []string // of llama-server's own answer; none is all
+
+	// Full says that a chat has what OpenAI's schema wants also where llama-server leaves it out,
+	// as null.
+	Full bool
 }
 
 // Assembly puts the events of one stream together to the answer that llama-server

@@ -86,7 +86,7 @@ var chatKeys = []string{"choices", "created", "id", "model", "system_fingerprint
 func buildChat(a *Assembly) []byte {
 	choices := make([][]byte, len(a.drafts))
 	for i, d := range a.drafts {
-		choices[i] = d.choice(i)
+		choices[i] = d.choice(i, a.want.Full)
 	}
 	var last rawjson.Object
 	if len(a.drafts) > 0 {
@@ -110,10 +110,13 @@ func buildChat(a *Assembly) []byte {
 }
 
 // choice renders a chat's choice.
-func (d *draft) choice(index int) []byte {
+func (d *draft) choice(index int, full bool) []byte {
 	m := rawjson.Builder{}
 	m.Member("role", []byte(`"assistant"`))
 	m.Member("content", rawjson.Quoted(d.content))
+	if full {
+		m.Member("refusal", []byte("null"))
+	}
 	if len(d.reasoning) > 0 {
 		m.Member("reasoning_content", rawjson.Quoted(d.reasoning))
 	}
@@ -132,6 +135,9 @@ func (d *draft) choice(index int) []byte {
 	w.Member("finish_reason", finish)
 	w.Member("index", rawjson.Int(index))
 	w.Member("message", m.End())
+	if full {
+		w.Member("logprobs", []byte("null"))
+	}
 	return w.End()
 }
 

@@ -1,0 +1,39 @@
+package failure
+
+import (
+	"testing"
+
+	"github.com/loragate/loragate/internal/rawjson"
+)
+
+// TestWords: what llama-server says of a field names that, and in nobody's code.
+func TestWords(t *testing.T) {
+	body, _ := rawjson.Scan([]byte(`{"best_of":9,"suffix":"x","messages":[]}`))
+	for _, c := range []struct {
+		status         int
+		says           string
+		want           int
+		param, message string
+	}{
+		{400, "Field 'seed': [json.exception.type_error.302] type must be number, but is string", 400, "seed",
+			`The field "seed" must be a number, not a string.`},
+		{400, "Field 'cache_prompt': [json.exception.type_error.302] type must be boolean, but is array", 400, "cache_prompt",
+			`The field "cache_prompt" must be true or false, not an array.`},
+		{400, "Field 'n': Value must be between 1 <= value <= 2, but got 9", 400, "best_of",
+			`The field "best_of" must be from 1 to 2, not 9.`},
+		{400, "Field 'lora': Error: odd.", 400, "lora", `The field "lora" is refused by llama-server: Error: odd.`},
+		{500, "Failed to parse messages: [json.exception.out_of_range.403] key 'text' not found", 400, "messages",
+			`The field "messages" is refused by llama-server: Failed to parse messages: a value lacks "text".`},
+		{500, "[json.exception.type_error.302] type must be string, but is null", 400, "",
+			"A value of the request must be a string, not null."},
+		{501, "Infill is not supported by this model: prefix token is missing.", 400, "suffix",
+			`The field "suffix" is not to be had of this base, which has no tokens for the middle of a text: leave it out, or ` +
+				"serve a base that has them, as many that write code do."},
+		{500, "[json.exception.parse_error.101] it was the answer", 500, "", "it was the answer"},
+	} {
+		e := FromWorker(Asked{Body: body}, c.status, []byte(`{"error":{"message":`+string(rawjson.String(c.says))+`}}`))
+		if e.Status != c.want || e.Param != c.param || e.Message != c.message {
+			t.Errorf("%s became %d, %q: %s", c.says, e.Status, e.Param, e.Message)
+		}
+	}
+}
