@@ -31,6 +31,9 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if r.Body, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
+	if r.Body, err = d.checker.Hold(r.Body, e.Format); err != nil {
+		return nil, err
+	}
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {
 		return nil, err
 	}

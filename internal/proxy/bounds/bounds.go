@@ -36,8 +36,9 @@ type Limits struct {
 type Checker struct {
 	limits Limits
 
-	mu      sync.Mutex // guards checked
+	mu      sync.Mutex // guards what follows
 	checked *lru.Set[[sha256.Size]byte, error]
+	schemas *lru.Set[[sha256.Size]byte, held]
 }
 
 // remembered is how many grammars and schemas are.
@@ -45,7 +46,9 @@ const remembered = 4096
 
 // New returns a Checker.
 func New(limits Limits) *Checker {
-	return &Checker{limits: limits, checked: lru.New[[sha256.Size]byte, error](remembered)}
+	return &Checker{
+		limits: limits, checked: lru.New[[sha256.Size]byte, error](remembered), schemas: lru.NewWeighted(keptSchemas, weigh),
+	}
 }
 
 // Check refuses a request that could hurt a worker. The body must be what llama-server
