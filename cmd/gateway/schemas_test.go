@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,12 +70,12 @@ func finished(t *testing.T, path, answer string) (string, bool) {
 
 // asking is how each API is asked for a schema.
 var asking = map[string]string{
-	chatPath: `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":160,%s,` +
+	chatPath: `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":120,%s,` +
 		`"response_format":{"type":"json_schema","json_schema":{"name":"a","strict":true,"schema":%s}}}`,
-	"/completion": `{"model":"coding","prompt":"Hi","n_predict":160,%s,"json_schema":%s}`,
-	"/v1/messages": `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":160,%s,` +
+	"/completion": `{"model":"coding","prompt":"Hi","n_predict":120,%s,"json_schema":%s}`,
+	"/v1/messages": `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":120,%s,` +
 		`"output_config":{"format":{"type":"json_schema","schema":%s}}}`,
-	"/v1/responses": `{"model":"coding","input":"Hi","max_output_tokens":160,%s,` +
+	"/v1/responses": `{"model":"coding","input":"Hi","max_output_tokens":120,%s,` +
 		`"text":{"format":{"type":"json_schema","name":"a","schema":%s}}}`,
 }
 
@@ -108,6 +109,9 @@ func TestAnswersSatisfyTheirSchemas(t *testing.T) {
 		}
 		c := jsonschema.NewCompiler()
 		c.AssertFormat()
+		c.UseRegexpEngine(func(text string) (jsonschema.Regexp, error) {
+			return regexp.Compile(strings.ReplaceAll(text, `\u00`, `\x`))
+		})
 		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(s.schema))
 		if err == nil {
 			if strings.Contains(s.schema, `"items":[`) || strings.Contains(s.schema, `"dependencies"`) {
@@ -123,7 +127,7 @@ func TestAnswersSatisfyTheirSchemas(t *testing.T) {
 			t.Errorf("%s: %v", s.schema, err)
 			return
 		}
-		for _, how := range []string{`"temperature":0`, `"temperature":1,"seed":1`, `"temperature":1.5,"top_k":0,"min_p":0,"seed":2`} {
+		for _, how := range []string{`"temperature":0`, `"temperature":1.5,"top_k":0,"min_p":0,"seed":2`} {
 			status, text := g.post(path, fmt.Sprintf(asking[path], how, s.schema))
 			asked.Add(1)
 			if status != http.StatusOK {
@@ -145,7 +149,7 @@ func TestAnswersSatisfyTheirSchemas(t *testing.T) {
 		}
 	})
 	t.Logf("%d of %d answers are finished, of %d schemas", ended.Load(), asked.Load(), len(list))
-	if ended.Load() < 300 {
+	if ended.Load() < 200 {
 		t.Errorf("of %d answers only %d are finished", asked.Load(), ended.Load())
 	}
 }

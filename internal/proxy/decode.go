@@ -4,6 +4,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -28,6 +29,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if rule := d.names.ruleFor(r.Model); rule != nil {
 		r.Body = rule.apply(r.Body, e.path)
 	}
+	r.Functions = e.Tools && tools.Legacy(r.Body)
 	if r.Body, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}

@@ -144,6 +144,14 @@ func (h *holder) integer(n *node, in interval) ([]byte, error) {
 		}
 		m.add("maximum", []byte(most.String()))
 	}
+	if least == nil && most != nil && most.Sign() < 0 { // without a bound llama-server writes zeros before them
+		least = big.NewInt(-999_999_999_999_999)
+		if least.Cmp(most) > 0 {
+			return nil, n.refuse("maximum", "must be at least %s", least)
+		}
+		m.add("minimum", []byte(least.String()))
+		h.changed = true
+	}
 	if least != nil && most != nil && least.Cmp(most) > 0 {
 		return nil, n.never("no whole number is between its bounds")
 	}

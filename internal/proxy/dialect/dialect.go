@@ -24,6 +24,8 @@ type API struct {
 	// Messages says that requests and answers are those of Anthropic's Messages API,
 	// and llama-server is asked for a chat completion.
 	Messages bool
+	// Tools says that requests have OpenAI's tools, or functions.
+	Tools bool
 	// Format is the client's name of the field response_format; "" is that.
 	Format string
 	// Merge makes one answer of those to several prompts, with so many choices each. It
@@ -35,7 +37,9 @@ type API struct {
 
 // The APIs.
 var (
-	Chat = &API{Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Failure: errorEvent}
+	Chat = &API{
+		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Tools: true, Failure: errorEvent,
+	}
 	Text = &API{
 		Path: "/v1/completions", Prompts: []string{"prompt"}, Shape: whole.Text, Merge: pieces.MergeTexts,
 		Failure: errorEvent,

@@ -5,6 +5,7 @@ import (
 
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/tally"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -15,6 +16,8 @@ type Renamer struct {
 	Model  string            // the name that the client asked for
 	Hidden []string          // fields of llama-server's own answer that the client did not ask for
 	Piece  *pieces.Numbering // of one of several prompts whose answers are one stream; nil is none
+
+	Functions bool // the client knows functions, of which there is one call, and no tools
 }
 
 // Rename puts the name that the client asked for into an answer or an event,
@@ -39,6 +42,14 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 		return o.Apply()
 	}
 	return o.Apply(rawjson.Edit{Key: r.API.Inner, Value: inner.Apply(name)})
+}
+
+// Told returns an answer, or an event of one, in the client's words.
+func (r *Renamer) Told(answer []byte) []byte {
+	if !r.Functions {
+		return answer
+	}
+	return tools.Functions(answer)
 }
 
 // RenameAll is Rename for a whole answer, which llama-server's own API gives as an

@@ -74,7 +74,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if sse.TextAt(event) > 0 {
 		w.Tally.Text()
 	}
-	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Rename(object)...)
+	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Told(w.Rename(object))...)
 	w.out = append(w.out, event[len(line):]...)
 	if !w.tells(object) {
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)

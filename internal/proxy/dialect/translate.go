@@ -7,6 +7,7 @@ import (
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -16,6 +17,8 @@ func (a *API) Translate(body rawjson.Object) (rawjson.Object, error) {
 	switch {
 	case a.Messages:
 		return asChat(body)
+	case a.Tools:
+		return tools.Chat(body)
 	case a.Inner == whole.ResponseKey:
 		return moveFormat(body)
 	}

@@ -249,6 +249,7 @@ func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
 		}
 		text = message
 	}
+	text = r.Told(text)
 	a.lease.Release(pool.Done, a.account.Taken())
 	if r.into != nil {
 		*r.into = text
