@@ -30,6 +30,7 @@ type Rewriter struct {
 	RequestID string
 	Tally     *tally.Tally
 	Hides     bool // progress with the prompt is told for us alone
+	Keeps     bool // what is told is remembered, for Resume
 
 	Complete bool // the event that completes the stream has come
 
@@ -39,18 +40,32 @@ type Rewriter struct {
 	held         []byte // events of the Responses API from before the prompt was read
 	reading      bool   // it has been
 	message      anthropic.Stream
+
+	again
 }
 
 // Rewrite returns an event as the client gets it, valid until the next call, and
 // says what it is. Some are not for the client: then there is nothing. What has not one line
 // of JSON data passes as it is.
 func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
+	if w.second {
+		var ok bool
+		if event, ok = w.fresh(event); !ok {
+			return w.API.Failure(w.failed, w.RequestID), Failed
+		}
+		if event == nil {
+			return nil, Data
+		}
+	}
 	if w.API.Messages {
 		return w.translate(event)
 	}
 	if text, ok := w.theirs.Text(event); ok {
 		if len(text) > 0 {
 			w.Tally.Text()
+		}
+		if w.Keeps {
+			w.said = append(w.said, text...)
 		}
 		w.out = w.ours.Append(w.out[:0], text)
 		return w.out, Data
@@ -64,7 +79,10 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		return event, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.API.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+		return w.fail(failure.FromEvent(w.Asked, raw))
+	}
+	if w.Keeps {
+		w.keep(object)
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if object, ok = w.progress(object, raw); !ok {
@@ -132,7 +150,10 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 		return nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.API.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+		return w.fail(failure.FromEvent(w.Asked, raw))
+	}
+	if w.Keeps {
+		w.keep(object)
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		w.Tally.Progress(raw)

@@ -81,6 +81,20 @@ type Request struct {
 // part.
 func (r *Request) streams() bool { return r.Stream || r.Gathers }
 
+// calls reports whether the answer may call tools.
+func (r *Request) calls() bool {
+	choice, _ := r.Body.Raw("tool_choice")
+	return r.API.Parses && string(choice) != `"none"` && r.Body.Given("tools")
+}
+
+// asText returns the request for an answer that calls nothing: its text is the same, as far as
+// no grammar has a part in it.
+func (r *Request) asText() *Request {
+	plain := *r
+	plain.Body, _ = rawjson.Scan(r.Body.Apply(rawjson.Edit{Key: "tool_choice", Value: []byte(`"none"`)}))
+	return &plain
+}
+
 // digest is of what llama-server would get and where.
 func (r *Request) digest() suspect.Digest { return suspect.DigestOf(r.API.Path, r.Target, r.Body) }
 

@@ -26,12 +26,14 @@ func Chat(body rawjson.Object) (rawjson.Object, error) {
 	if list != nil {
 		edits = append(edits, *list)
 	}
-	if choice != "" {
-		edits = append(edits, rawjson.Edit{Key: "tool_choice", Value: rawjson.String(choice)})
+	if choice.Mode != "" {
+		edits = append(edits, rawjson.Edit{Key: "tool_choice", Value: rawjson.String(choice.Mode)})
 	}
 	if Legacy(body) {
-		edits = append(edits, rawjson.Edit{Key: "functions"}, rawjson.Edit{Key: "function_call"},
-			rawjson.Edit{Key: "parallel_tool_calls", Value: []byte("false")})
+		edits = append(edits, rawjson.Edit{Key: "functions"}, rawjson.Edit{Key: "function_call"})
+	}
+	if Legacy(body) || choice.Once {
+		edits = append(edits, rawjson.Edit{Key: "parallel_tool_calls", Value: []byte("false")})
 	}
 	messages, err := history(body)
 	if err != nil {
@@ -48,7 +50,7 @@ func Chat(body rawjson.Object) (rawjson.Object, error) {
 
 // chosen returns the tools that there are to be, nil if they stay as they are, and the choice,
 // likewise.
-func chosen(body rawjson.Object) (*rawjson.Edit, string, error) {
+func chosen(body rawjson.Object) (*rawjson.Edit, Choice, error) {
 	raw, _ := body.Raw("tools")
 	choiceKey := "tool_choice"
 	var list [][]byte
@@ -62,24 +64,24 @@ func chosen(body rawjson.Object) (*rawjson.Edit, string, error) {
 		list, changed, err = checked(raw)
 	}
 	if err != nil {
-		return nil, "", err
+		return nil, Choice{}, err
 	}
 	said, _ := body.Raw(choiceKey)
 	c, err := readChoice(said, choiceKey)
 	if err != nil {
-		return nil, "", err
+		return nil, Choice{}, err
 	}
 	kept, err := c.Keep(list, nameOf)
 	if err != nil {
-		return nil, "", err
+		return nil, Choice{}, err
 	}
 	if c.Mode == rawjson.Text(said) && choiceKey == "tool_choice" {
 		c.Mode = ""
 	}
 	if !changed && len(kept) == len(list) {
-		return nil, c.Mode, nil
+		return nil, c, nil
 	}
-	return &rawjson.Edit{Key: "tools", Value: rawjson.List(kept)}, c.Mode, nil
+	return &rawjson.Edit{Key: "tools", Value: rawjson.List(kept)}, c, nil
 }
 
 // readChoice reads tool_choice, or function_call, which has no types.

@@ -18,6 +18,7 @@ type Choice struct {
 	// stands in the request is in Paths.
 	Only  []string
 	Paths []string
+	Once  bool // there is to be one call
 }
 
 // ReadChoice reads the tool_choice of OpenAI's APIs, in each of its forms. What is no string and
@@ -34,7 +35,7 @@ func ReadChoice(raw []byte, key string) (Choice, error) {
 	switch text := rawjson.Text(kind); text {
 	case "function":
 		name, path, err := named(o, key)
-		return Choice{Mode: "required", Only: []string{name}, Paths: []string{path}}, err
+		return Choice{Mode: "required", Only: []string{name}, Paths: []string{path}, Once: true}, err
 	case "allowed_tools":
 		return allowed(o, key)
 	case "auto", "none", "required", "any":
