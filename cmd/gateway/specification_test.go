@@ -59,11 +59,6 @@ var exceptions = []*exception{
 	{samples: "response ", says: "'ResponseStreamEvent'", reason: "llama-server's events have no numbers"},
 	{samples: "response ", says: "'ResponseOutputText",
 		reason: "llama-server's parts have no annotations while they are made"},
-	{samples: "message ", says: "type 'Usage'", reason: "it tells of Anthropic's own service"},
-	{samples: "message ", says: "'MessageDeltaUsage'", reason: "it tells of Anthropic's own service"},
-	{samples: "message ", says: "'Delta'", reason: "there are no containers here"},
-	{samples: "message ", says: "'ContentBlock'", reason: "texts have no citations here"},
-	{samples: "message ", says: "'TextBlock", reason: "texts have no citations here"},
 	{samples: "model", says: "'Model'", reason: "it tells more than OpenAI's"},
 }
 

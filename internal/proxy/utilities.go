@@ -9,6 +9,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/relay"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -19,6 +20,22 @@ import (
 var utilityPaths = []string{
 	"/tokenize", "/detokenize", "/apply-template",
 	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
+}
+
+// counting is how the tokens of a request are counted: as what it would run as.
+type counting struct {
+	api  *dialect.API
+	runs string // where it would run
+	asks string // where llama-server counts them
+}
+
+const chatCount = "/v1/chat/completions/input_tokens"
+
+// counters are the endpoints that count tokens, by path.
+var counters = map[string]counting{
+	"/v1/messages/count_tokens":  {dialect.Messages, "/v1/messages", chatCount},
+	chatCount:                    {dialect.Chat, "/v1/chat/completions", chatCount},
+	"/v1/responses/input_tokens": {dialect.Responses, "/v1/responses", "/v1/responses/input_tokens"},
 }
 
 const (
@@ -70,14 +87,32 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 			}
 			rec.target, rec.adhoc = model.Target, model.Adhoc
 		}
+		asks, body, err := s.asWhat(path, asked, body)
+		if err != nil {
+			return err
+		}
 		select {
 		case s.beside <- struct{}{}:
 			defer func() { <-s.beside }()
 		case <-rec.Request().Context().Done():
 			return failure.ClientLeft(rec.Request().Context().Err())
 		}
-		return s.askAny(rec, path, body)
+		return s.askAny(rec, path, asks, body)
 	})
+}
+
+// asWhat returns what a worker is asked, and where. Tokens are counted of what a request for
+// that model would run as: with its rule, and in llama-server's terms.
+func (s *utilities) asWhat(path, model string, body rawjson.Object) (string, rawjson.Object, error) {
+	c, counts := counters[path]
+	if !counts {
+		return path, body, nil
+	}
+	if rule := s.names.ruleFor(model); rule != nil {
+		body = rule.apply(body, c.runs)
+	}
+	body, err := c.api.Translate(body)
+	return c.asks, body, err
 }
 
 // checkTokens refuses numbers that are no tokens.
@@ -92,13 +127,13 @@ func (s *utilities) checkTokens(path string, body rawjson.Object) error {
 }
 
 // askAny passes a request on to whichever worker is up.
-func (s *utilities) askAny(rec *record, path string, body rawjson.Object) error {
+func (s *utilities) askAny(rec *record, path, asks string, body rawjson.Object) error {
 	worker, err := s.worker()
 	if err != nil {
 		return failure.FromPool(rec.model, err)
 	}
 	ctx := rec.Request().Context()
-	resp, err := worker.Forward(ctx, path, body.Apply())
+	resp, err := worker.Forward(ctx, asks, body.Apply())
 	if err != nil {
 		return failure.WorkerDied(err)
 	}
@@ -111,6 +146,12 @@ func (s *utilities) askAny(rec *record, path string, body rawjson.Object) error 
 		return failure.WorkerDied(err)
 	case resp.Status != http.StatusOK:
 		return failure.FromWorker(failure.Asked{Body: body}, resp.Status, answer)
+	}
+	if asks != path { // Anthropic's has nothing else
+		counted, _ := rawjson.Scan(answer)
+		n := rawjson.Builder{}
+		n.Copy(counted, "input_tokens")
+		answer = n.End()
 	}
 	return rec.write(answer)
 }

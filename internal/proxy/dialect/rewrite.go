@@ -165,5 +165,8 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 		w.Tally.Text()
 	}
 	w.Tally.Count(object)
+	if w.message.Begins() {
+		w.message.Asked = anthropic.AskedIn(w.Asked.Body)
+	}
 	return w.message.Chunk(w.Rename(object)), Data
 }

@@ -276,7 +276,7 @@ func ReadAnswer(resp *upstream.Response) ([]byte, error) {
 // the client may take its time to read.
 func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
 	if r.API.Messages {
-		message, ok := anthropic.Answer(text)
+		message, ok := anthropic.Answer(text, anthropic.AskedIn(r.Body))
 		if !ok {
 			return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
+	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -120,6 +121,9 @@ func (r *Request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
 	edits := []rawjson.Edit{{Key: "model", Value: rawjson.String(alias)}, {Key: "lora", Value: lora}, slot}
 	if r.Gathers {
 		edits = append(edits, r.API.AsStream(r.Body)...)
+	}
+	if r.API.Messages && r.Body.Given("stop") {
+		edits = append(edits, whole.Verbose) // tells which word ended the answer
 	}
 	if r.Progress {
 		edits = append(edits, rawjson.Edit{Key: "return_progress", Value: []byte("true")})
