@@ -35,3 +35,27 @@ func TestHold(t *testing.T) {
 		}
 	}
 }
+
+// TestKeywordsAreDocumented looks for each keyword that asserts something in the table of the
+// docs, and for what says that it must be there in the schemas that are tried.
+func TestKeywordsAreDocumented(t *testing.T) {
+	t.Parallel()
+	docs, err := os.ReadFile("../../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried, err := os.ReadFile("testdata/schemas.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(docs), "## Structured output")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for key := range asserting {
+		if !strings.Contains(table, "`"+key+"`") {
+			t.Errorf("docs/compatibility.md has no %s", key)
+		}
+		if key != "$recursiveRef" && key != "$dynamicRef" && key != "maxContains" && !strings.Contains(string(tried), `"`+key+`"`) {
+			t.Errorf("testdata/schemas.txt has no %s", key)
+		}
+	}
+}

@@ -107,9 +107,9 @@ func TestRequests(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	for body, field := range map[string]string{
 		`{"max_tokens":5}`: "messages",
-		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`: "messages[0].content",
-		`{"max_tokens":5,"messages":[]}`:                               "messages",
-		`{"max_tokens":5,"messages":"Hi"}`:                             "messages",
+		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`:  "messages[0].content",
+		`{"max_tokens":5,"messages":[]}`:                                "messages",
+		`{"max_tokens":5,"messages":"Hi"}`:                              "messages",
 		`{"max_tokens":-1,"messages":[{"role":"user","content":"Hi"}]}`: "max_tokens",
 		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"g"},"messages":[{"role":"user","content":""}]}`:                                                                               "tool_choice.name",
 		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"QQ"}}]}]}]}`: "messages[0].content[0].content[0].source",
