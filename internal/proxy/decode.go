@@ -12,6 +12,7 @@ import (
 type decoder struct {
 	names      *names
 	checker    *bounds.Checker
+	schemas    *bounds.Schemas
 	facts      func() pool.Facts // of the base
 	vocabulary bounds.Vocabulary // the base's
 }
@@ -33,7 +34,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if r.Body, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
-	if r.Body, err = d.checker.Hold(r.Body, e.Format); err != nil {
+	if r.Body, err = d.schemas.Hold(r.Body, e.Format); err != nil {
 		return nil, err
 	}
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {

@@ -137,7 +137,10 @@ func (p *Proxy) route(opts Options) {
 	checker := bounds.New(opts.Bounds)
 	completions := completions{
 		gate: &p.gate, limit: opts.MaxBody,
-		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary},
+		decoder: &decoder{
+			names: &p.names, checker: checker, schemas: bounds.NewSchemas(opts.Bounds.Grammar), facts: opts.Pool.Facts,
+			vocabulary: opts.Vocabulary,
+		},
 		relay: relay.New(relay.Options{
 			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, Observer: opts.Observer, Log: opts.Log,
 		}),

@@ -13,10 +13,18 @@ import (
 // acceptsRaw reports whether a value satisfies a schema.
 func (h *holder) acceptsRaw(n *node, value []byte) (bool, error) { return h.accepts(n, decode(value)) }
 
+// look counts what is looked at of values.
+func (h *holder) look(more int) error {
+	if h.looks += more; h.looks > maxLooks {
+		return &Unheld{Why: "has too many values and alternatives to be compared"}
+	}
+	return nil
+}
+
 // accepts is acceptsRaw for a value that has been decoded.
 func (h *holder) accepts(n *node, v any) (bool, error) {
-	if h.visits++; h.visits > maxVisits {
-		return false, &Unheld{Why: "has values that take too long to be looked at"}
+	if err := h.look(1); err != nil {
+		return false, err
 	}
 	if h.depth++; h.depth > maxDepth {
 		return false, &Unheld{Why: "is nested too deep, through references"}
@@ -54,8 +62,12 @@ func (h *holder) acceptsGeneral(n *node, v any) (bool, error) {
 		return false, nil
 	}
 	if raw := n.get("enum"); raw != nil {
+		words := rawjson.Elements(raw)
+		if err := h.look(len(words)); err != nil {
+			return false, err
+		}
 		fits := false
-		for _, one := range rawjson.Elements(raw) {
+		for _, one := range words {
 			fits = fits || same(v, decode(one))
 		}
 		return fits, nil

@@ -21,6 +21,12 @@ const (
 	maxText   = 1 << 20
 	// maxListed is of values that are listed where a grammar has no rule for them.
 	maxListed = 256
+	// maxPattern is of an expression, in bytes, and maxExclusive of alternatives that are compared
+	// with one another.
+	maxPattern   = 4096
+	maxExclusive = 64
+	// maxLooks is of values that are looked at, one microsecond or two each.
+	maxLooks = 50_000
 )
 
 // Unheld says what of a schema cannot be held, and where.
@@ -80,6 +86,7 @@ type holder struct {
 	made    []member
 	changed bool // what is made is not what was there, in other words
 	visits  int
+	looks   int
 	depth   int
 	size    int
 }

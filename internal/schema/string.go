@@ -111,6 +111,9 @@ const maxRepeat = 2000
 // pattern is a schema for texts that a regular expression describes.
 func (h *holder) pattern(n *node, key, expression string, least, most int) ([]byte, error) {
 	h.changed = true
+	if len(expression) > maxPattern {
+		return nil, n.refuse(key, "is longer than %d bytes", maxPattern)
+	}
 	tree, err := syntax.Parse(inGo(expression), syntax.Perl)
 	if err != nil {
 		return nil, n.refuse(key, "has what a grammar has no word for (%v): it may have characters, classes, groups, "+

@@ -64,6 +64,12 @@ func (h *holder) resolved(made []byte) rawjson.Object {
 // exclusive refuses alternatives of which more than one may hold: a grammar takes them for
 // anyOf.
 func (h *holder) exclusive(n *node, made [][]byte, of []*node) error {
+	if distinct(of) {
+		return nil
+	}
+	if len(made) > maxExclusive {
+		return n.refuse("oneOf", "has more than %d alternatives, which is as many as are compared: use anyOf", maxExclusive)
+	}
 	for i := range made {
 		for j := range of {
 			if i == j || h.apart(made[i], of[j], 0) {
@@ -75,6 +81,28 @@ func (h *holder) exclusive(n *node, made [][]byte, of []*node) error {
 		}
 	}
 	return nil
+}
+
+// distinct reports whether schemas only list values, and none is in two of them.
+func distinct(of []*node) bool {
+	met := map[string]bool{}
+	for _, n := range of {
+		if !n.only("const") && !n.only("enum") {
+			return false
+		}
+		values := rawjson.Elements(n.get("enum"))
+		if raw := n.get("const"); raw != nil {
+			values = [][]byte{raw}
+		}
+		for _, value := range values {
+			word := canonical(decode(value))
+			if met[word] {
+				return false
+			}
+			met[word] = true
+		}
+	}
+	return true
 }
 
 // apart reports whether no value that is made of one schema satisfies another one, as far as

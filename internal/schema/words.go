@@ -3,7 +3,11 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -22,9 +26,11 @@ func (h *holder) listed(all []*node) (values [][]byte, given bool) {
 			values, given = own, true
 			continue
 		}
-		values = slices.DeleteFunc(slices.Clone(values), func(v []byte) bool {
-			return !slices.ContainsFunc(own, func(w []byte) bool { return equal(v, w) })
-		})
+		known := map[string]bool{}
+		for _, w := range own {
+			known[canonical(decode(w))] = true
+		}
+		values = slices.DeleteFunc(slices.Clone(values), func(v []byte) bool { return !known[canonical(decode(v))] })
 	}
 	if given {
 		return values, true
@@ -55,7 +61,7 @@ func (h *holder) words(all []*node, values [][]byte) ([]byte, error) {
 	for _, value := range values {
 		fits := true
 		for _, n := range all {
-			ok, err := h.acceptsRaw(n, value)
+			ok, err := h.acceptsRaw(n.without("enum", "const"), value) // which all values are of
 			if err != nil {
 				return nil, err
 			}
@@ -97,14 +103,6 @@ func valuesOf(made []byte) ([][]byte, bool) {
 	return nil, false
 }
 
-// equal reports whether two texts are the same JSON value.
-func equal(a, b []byte) bool {
-	if bytes.Equal(a, b) {
-		return true
-	}
-	return same(decode(a), decode(b))
-}
-
 // decode reads JSON, with its numbers as they stand there.
 func decode(raw []byte) (v any) {
 	d := json.NewDecoder(bytes.NewReader(raw))
@@ -114,29 +112,30 @@ func decode(raw []byte) (v any) {
 }
 
 // same compares values as JSON Schema does: 1 and 1.0 are one number.
-func same(a, b any) bool {
-	switch a := a.(type) {
+func same(a, b any) bool { return canonical(a) == canonical(b) }
+
+// canonical writes a value in the one way that equal ones have in common.
+func canonical(v any) string {
+	switch v := v.(type) {
 	case json.Number:
-		b, ok := b.(json.Number)
-		if !ok {
-			return false
+		if r := rational([]byte(v)); r != nil {
+			return r.String()
 		}
-		x, y := rational([]byte(a)), rational([]byte(b))
-		return a == b || x != nil && y != nil && x.Cmp(y) == 0
+		return string(v)
 	case []any:
-		b, ok := b.([]any)
-		return ok && slices.EqualFunc(a, b, same)
+		var all strings.Builder
+		for _, one := range v {
+			all.WriteString(canonical(one) + ",")
+		}
+		return "[" + all.String() + "]"
 	case map[string]any:
-		b, ok := b.(map[string]any)
-		if !ok || len(a) != len(b) {
-			return false
+		var all strings.Builder
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			fmt.Fprintf(&all, "%q:%s,", key, canonical(v[key]))
 		}
-		for key, v := range a {
-			if w, there := b[key]; !there || !same(v, w) {
-				return false
-			}
-		}
-		return true
+		return "{" + all.String() + "}"
+	case string:
+		return strconv.Quote(v)
 	}
-	return a == b
+	return fmt.Sprint(v)
 }

@@ -36,9 +36,8 @@ type Limits struct {
 type Checker struct {
 	limits Limits
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards checked
 	checked *lru.Set[[sha256.Size]byte, error]
-	schemas *lru.Set[[sha256.Size]byte, held]
 }
 
 // remembered is how many grammars and schemas are.
@@ -46,9 +45,7 @@ const remembered = 4096
 
 // New returns a Checker.
 func New(limits Limits) *Checker {
-	return &Checker{
-		limits: limits, checked: lru.New[[sha256.Size]byte, error](remembered), schemas: lru.NewWeighted(keptSchemas, weigh),
-	}
+	return &Checker{limits: limits, checked: lru.New[[sha256.Size]byte, error](remembered)}
 }
 
 // Check refuses a request that could hurt a worker. The body must be what llama-server

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/loragate/loragate/internal/grammar"
 	"github.com/loragate/loragate/internal/httpkit"
@@ -22,12 +23,26 @@ type held struct {
 	err  error
 }
 
+// Schemas rewrites the schemas of answers. It remembers what it has made of them. It is safe for
+// concurrent use.
+type Schemas struct {
+	most int64 // bytes of one
+
+	mu    sync.Mutex // guards known
+	known *lru.Set[[sha256.Size]byte, held]
+}
+
+// NewSchemas returns one for schemas of so many bytes at most, which a Checker refuses beyond.
+func NewSchemas(most int64) *Schemas {
+	return &Schemas{most: most, known: lru.NewWeighted(keptSchemas, weigh)}
+}
+
 func weigh(_ [sha256.Size]byte, h held) int64 { return int64(len(h.text)) + 256 }
 
 // Hold rewrites the schema that an answer must satisfy to what llama-server's grammar holds, or
 // refuses it: llama-server would leave out what it does not know, and say nothing. format is the
 // client's name of response_format, "" is that.
-func (c *Checker) Hold(body rawjson.Object, format string) (rawjson.Object, error) {
+func (c *Schemas) Hold(body rawjson.Object, format string) (rawjson.Object, error) {
 	var edits []rawjson.Edit
 	if raw, ok := body.Raw("json_schema"); ok && raw[0] == '{' {
 		text, err := c.held(raw, "json_schema", false)
@@ -55,7 +70,7 @@ func (c *Checker) Hold(body rawjson.Object, format string) (rawjson.Object, erro
 }
 
 // holdFormat is Hold for a response_format.
-func (c *Checker) holdFormat(o rawjson.Object, format string) ([]byte, error) {
+func (c *Schemas) holdFormat(o rawjson.Object, format string) ([]byte, error) {
 	kind, _ := o.Raw("type")
 	outer, path := o, "response_format.schema"
 	switch string(kind) {
@@ -87,22 +102,22 @@ func (c *Checker) holdFormat(o rawjson.Object, format string) ([]byte, error) {
 
 // held returns a schema as it can be held. With loose, one that cannot is left as it is: its
 // client has said that answers need not satisfy it.
-func (c *Checker) held(raw json.RawMessage, path string, loose bool) ([]byte, error) {
-	if int64(len(raw)) > c.limits.Grammar || grammar.Depth(raw) > grammar.MaxDepth {
-		return raw, nil // Check says so
+func (c *Schemas) held(raw json.RawMessage, path string, loose bool) ([]byte, error) {
+	if int64(len(raw)) > c.most || grammar.Depth(raw) > grammar.MaxDepth {
+		return raw, nil // a Checker says so
 	}
 	key := sha256.Sum256(raw)
 	c.mu.Lock()
-	h, known := c.schemas.Get(key)
+	h, known := c.known.Get(key)
 	c.mu.Unlock()
 	if !known {
 		h.text, h.err = schema.Hold(raw)
-		if h.err == nil && int64(len(h.text)) > c.limits.Grammar {
+		if h.err == nil && int64(len(h.text)) > c.most {
 			h.text, h.err = nil, fmt.Errorf("takes %d bytes once its alternatives are written out, more than %d "+
-				"(limits.grammar)", len(h.text), c.limits.Grammar)
+				"(limits.grammar)", len(h.text), c.most)
 		}
 		c.mu.Lock()
-		_, _ = c.schemas.Put(key, h) // fails only where all entries are pinned, and none is
+		_, _ = c.known.Put(key, h) // fails only where all entries are pinned, and none is
 		c.mu.Unlock()
 	}
 	switch {

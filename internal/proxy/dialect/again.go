@@ -2,15 +2,13 @@ package dialect
 
 import (
 	"bytes"
-	"errors"
 
 	"github.com/loragate/loragate/internal/httpkit"
-	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/sse"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// again is what a Rewriter needs to go on with a second stream, where llama-server could not
+// again is what is needed to go on with a second stream, where llama-server could not
 // take the first one's answer apart: the second one says it all once more, as text.
 type again struct {
 	said   []byte // texts that the client has, the insides of JSON strings
@@ -21,30 +19,20 @@ type again struct {
 	left   []byte // of what has been said, what the second stream has not repeated yet
 }
 
-// Resume reports whether a second stream can tell what the first one failed to, and makes ready
-// for that.
-func (w *Rewriter) Resume() bool {
-	if !w.Keeps || w.failed == nil || w.second || w.called {
+// resume makes ready for a second stream, if that can tell what the first one failed to.
+func (w *again) resume() bool {
+	if w.failed == nil || w.second || w.called {
 		return false
 	}
 	w.second, w.left = true, w.said
-	w.theirs, w.ours = sse.Frame{}, sse.Frame{}
 	return true
-}
-
-// fail is an event for the client that llama-server ended the stream with an error.
-func (w *Rewriter) fail(e *httpkit.Error) ([]byte, Kind) {
-	if errors.Is(e, failure.ErrUnparsed) {
-		w.failed = e
-	}
-	return w.API.Failure(e, w.RequestID), Failed
 }
 
 // texts are the fields of an event that have text, in the order in which a model says them.
 var texts = []string{"reasoning_content", "content"}
 
 // keep remembers what an event tells the client.
-func (w *Rewriter) keep(event rawjson.Object) {
+func (w *again) keep(event rawjson.Object) {
 	delta, ok := deltaOf(event)
 	if !ok {
 		return
@@ -76,7 +64,7 @@ func deltaOf(event rawjson.Object) (delta rawjson.Object, ok bool) {
 
 // fresh returns what of an event of the second stream the client does not have yet; nil is
 // nothing. It reports false if the stream says something else than the first one.
-func (w *Rewriter) fresh(event []byte) ([]byte, bool) {
+func (w *again) fresh(event []byte) ([]byte, bool) {
 	line := bytes.TrimRight(event, "\r\n")
 	head, object, ok := sse.Object(line)
 	delta, isDelta := deltaOf(object)

@@ -3,6 +3,7 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
@@ -79,7 +80,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		return event, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.fail(failure.FromEvent(w.Asked, raw))
+		return w.fail(raw)
 	}
 	if w.Keeps {
 		w.keep(object)
@@ -98,6 +99,25 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)
 	}
 	return w.hold(object), Data
+}
+
+// Resume reports whether a second stream can tell what the first one failed to, and makes ready
+// for that.
+func (w *Rewriter) Resume() bool {
+	if !w.Keeps || !w.resume() {
+		return false
+	}
+	w.theirs, w.ours = sse.Frame{}, sse.Frame{}
+	return true
+}
+
+// fail is an event for the client that llama-server ended the stream with an error.
+func (w *Rewriter) fail(raw []byte) ([]byte, Kind) {
+	e := failure.FromEvent(w.Asked, raw)
+	if errors.Is(e, failure.ErrUnparsed) {
+		w.failed = e
+	}
+	return w.API.Failure(e, w.RequestID), Failed
 }
 
 // hold keeps the first events of the Responses API, which come before the prompt has
@@ -150,7 +170,7 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 		return nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.fail(failure.FromEvent(w.Asked, raw))
+		return w.fail(raw)
 	}
 	if w.Keeps {
 		w.keep(object)

@@ -111,7 +111,7 @@ func nameOf(tool []byte) string {
 
 // functions returns functions as tools.
 func functions(raw []byte) (list [][]byte, err error) {
-	for i, one := range rawjson.Elements(raw) {
+	for i, one := range elements(raw, maxTools) {
 		function, _, err := function(one, fmt.Sprintf("functions[%d]", i))
 		if err != nil {
 			return nil, err
@@ -130,7 +130,7 @@ func checked(raw []byte) (list [][]byte, changed bool, err error) {
 	if raw[0] != '[' {
 		return nil, false, httpkit.Invalid("tools", "The field \"tools\" must be a list of tools.")
 	}
-	for i, one := range rawjson.Elements(raw) {
+	for i, one := range elements(raw, maxTools) {
 		at := fmt.Sprintf("tools[%d]", i)
 		o, ok := rawjson.Scan(one)
 		if !ok {

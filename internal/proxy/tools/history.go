@@ -18,7 +18,7 @@ func history(body rawjson.Object) ([]byte, error) {
 	var all [][]byte
 	changed := false
 	last := "" // the id of the call that has no answer yet
-	for i, one := range rawjson.Elements(raw) {
+	for i, one := range elements(raw, maxMessages) {
 		o, ok := rawjson.Scan(one)
 		if !ok || !bytes.Contains(one, []byte(`"function`)) {
 			all = append(all, one)

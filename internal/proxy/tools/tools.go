@@ -89,7 +89,7 @@ func allowed(o rawjson.Object, key string) (Choice, error) {
 		}
 	}
 	raw, _ := inner.Raw("tools")
-	for i, one := range rawjson.Elements(raw) {
+	for i, one := range elements(raw, maxTools) {
 		at := fmt.Sprintf("%s.tools[%d]", key, i)
 		tool, _ := rawjson.Scan(one)
 		name, path, err := named(tool, at)
@@ -124,3 +124,21 @@ func (c Choice) Keep(all [][]byte, nameOf func(tool []byte) string) ([][]byte, e
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(tool []byte) bool { return !wanted[nameOf(tool)] }), nil
 }
+
+// elements returns those of a list that has no more than so many. Of a longer one there are
+// none: whoever bounds requests refuses it.
+func elements(raw []byte, most int) (list [][]byte) {
+	if rawjson.Each(raw, func(one, _ []byte) bool {
+		list = append(list, one)
+		return len(list) <= most
+	}); len(list) > most {
+		return nil
+	}
+	return list
+}
+
+// Bounds of what is looked at here, as of requests.
+const (
+	maxTools    = 512
+	maxMessages = 8192
+)
