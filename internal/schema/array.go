@@ -66,7 +66,8 @@ func (h *holder) array(all []*node) ([]byte, error) {
 	}
 	unique := false
 	for _, n := range all {
-		if n.get("contains") != nil && string(n.get("minContains")) != "0" || n.get("contains") != nil && n.get("maxContains") != nil {
+		free := string(n.get("minContains")) == "0" && n.get("maxContains") == nil
+		if n.get("contains") != nil && !free {
 			return nil, n.refuse("contains", "cannot be held: say of which element with prefixItems, or of all with items")
 		}
 		unique = unique || string(n.get("uniqueItems")) == "true"
@@ -163,8 +164,8 @@ func (h *holder) set(all []*node, r row, least, most int) ([]byte, error) {
 		values, finite = nil, true
 	}
 	if !finite || len(values) > 8 {
-		return nil, n.refuse("uniqueItems", "can be held only of arrays of up to 8 values, listed with enum, and of those with "+
-			"a maxItems of 1")
+		return nil, n.refuse("uniqueItems", "can be held only of arrays of up to 8 values, listed with enum, and of those "+
+			"with a maxItems of 1")
 	}
 	lists, ok := arrangements(values, least, most, true)
 	if !ok {

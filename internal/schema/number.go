@@ -173,8 +173,8 @@ func (h *holder) multiples(n *node, in interval, step *big.Rat, whole bool) ([]b
 	}
 	values, ok := in.list(step)
 	if !ok {
-		return nil, n.refuse("multipleOf", "leaves more than %d numbers between minimum and maximum, which is as many as can "+
-			"be listed", maxListed)
+		return nil, n.refuse("multipleOf", "leaves more than %d numbers between minimum and maximum, which is as many as "+
+			"can be listed", maxListed)
 	}
 	if len(values) == 0 {
 		return nil, n.never("no number is between its bounds")
