@@ -25,7 +25,7 @@ var differential = filepath.Join(llamatest.Root(), "test", "differential")
 // intended is a line of differences.txt.
 type intended struct {
 	bodies string // a pattern, as of path.Match
-	aspect string // status, shape, usage, text, or "adds" and a member that is null
+	aspect string // status, shape, usage or text
 	reason string
 	met    bool
 }
@@ -55,8 +55,7 @@ func TestDifferential(t *testing.T) {
 			to := "/" + strings.ReplaceAll(folder, "_", "/")
 			to = strings.NewReplacer("/count/tokens", "/count_tokens", "/input/tokens", "/input_tokens").Replace(to)
 			want, got := askBare(t, bare, to, body), askGateway(t, g, http.MethodPost, to, body)
-			adds := func(member string) bool { return list.allow(folder+"/"+name, "adds `"+member+"`") }
-			for aspect, difference := range compareAnswers(body, want, got, adds) {
+			for aspect, difference := range compareAnswers(body, want, got) {
 				if !list.allow(folder+"/"+name, aspect) {
 					t.Errorf("%s: %s\nbare (%d): %.1500s\ngateway (%d): %.1500s", aspect, difference, want.status, want.text,
 						got.status, got.text)
@@ -110,8 +109,7 @@ func readIntended(t *testing.T) (all differences) {
 			continue
 		}
 		parts := strings.SplitN(line, " | ", 3)
-		if len(parts) != 3 || !slices.Contains([]string{"status", "shape", "usage", "text"}, parts[1]) &&
-			!strings.HasPrefix(parts[1], "adds `") {
+		if len(parts) != 3 || !slices.Contains([]string{"status", "shape", "usage", "text"}, parts[1]) {
 			t.Fatalf("differences.txt:%d is not \"bodies | aspect | reason\": %s", n+1, line)
 		}
 		all = append(all, &intended{bodies: parts[0], aspect: parts[1], reason: parts[2]})
@@ -169,8 +167,8 @@ func readAnswered(t *testing.T, resp *http.Response) answered {
 }
 
 // compareAnswers returns in what the gateway's answer differs, by aspect. It may have members that are
-// null where adds says so.
-func compareAnswers(body []byte, want, got answered, adds func(member string) bool) map[string]string {
+// null of which the bare server's says nothing.
+func compareAnswers(body []byte, want, got answered) map[string]string {
 	found := map[string]string{}
 	switch {
 	case want.status != http.StatusOK && got.status >= http.StatusInternalServerError &&
@@ -184,10 +182,7 @@ func compareAnswers(body []byte, want, got answered, adds func(member string) bo
 	default:
 		a, b := parseAnswered(want), parseAnswered(got)
 		less, more := a.lacks(b), b.lacks(a)
-		more = slices.DeleteFunc(more, func(s string) bool {
-			member, null := strings.CutSuffix(s, " null")
-			return null && adds(member)
-		})
+		more = slices.DeleteFunc(more, a.unsaid)
 		if len(less)+len(more) > 0 {
 			found["shape"] = fmt.Sprintf("the gateway's lacks %v and has %v", less, more)
 		}
@@ -248,6 +243,15 @@ func parseAnswered(a answered) digest {
 		}
 	}
 	return d
+}
+
+// unsaid reports whether something is null of which an answer says nothing.
+func (d digest) unsaid(shape string) bool {
+	at, is := strings.CutSuffix(shape, " null")
+	for s := range d.shape {
+		is = is && !strings.HasPrefix(s, at+" ")
+	}
+	return is
 }
 
 // volatile are the members that differ each time, tell of llama-server's own work, or repeat what

@@ -64,11 +64,6 @@ var exceptions = []*exception{
 		reason: "OpenAI's service sends null while there is none"},
 	{samples: "response ", says: "'null' is not assignable to type 'string",
 		reason: "OpenAI's service sends \"user\": null, and Open Responses wants it"},
-	{samples: "message ", says: "type 'Usage'", reason: "it tells of Anthropic's own service"},
-	{samples: "message ", says: "'MessageDeltaUsage'", reason: "it tells of Anthropic's own service"},
-	{samples: "message ", says: "'Delta'", reason: "there are no containers here"},
-	{samples: "message ", says: "'ContentBlock'", reason: "texts have no citations here"},
-	{samples: "message ", says: "'TextBlock", reason: "texts have no citations here"},
 	{samples: "model", says: "'Model'", reason: "it tells more than OpenAI's"},
 }
 

@@ -120,6 +120,9 @@ func classSize(text string) int {
 	return len(text)
 }
 
+// hexEscape is a character that is written as its number, in the way of grammars.
+var hexEscape = regexp.MustCompile(`^\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8})`)
+
 // className writes a class so that it is one in a grammar: escapes that stand for many
 // characters become letters of theirs. A hyphen beside an escape is itself: with those
 // letters it could make a range that the expression does not have.
@@ -133,6 +136,11 @@ func className(class string) string {
 	for i := 0; i < len(inside); i++ {
 		rest := inside[i:]
 		switch {
+		case rest[0] == '\\' && hexEscape.MatchString(rest):
+			size := len(hexEscape.FindString(rest))
+			out.WriteString(rest[:size])
+			i += size - 1
+			continue
 		case rest[0] == '\\' && len(rest) > 1:
 			i++
 			out.WriteString(escapedIn(rest[1]))

@@ -9,6 +9,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/legacy"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -16,6 +17,7 @@ import (
 type decoder struct {
 	names      *names
 	checker    *bounds.Checker
+	schemas    *bounds.Schemas
 	facts      func() pool.Facts // of the base
 	vocabulary bounds.Vocabulary // the base's
 	most       *atomic.Int64     // tokens of answers to requests that bound theirs by no name; 0 is no bound
@@ -37,6 +39,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if most := d.most.Load(); most > 0 && !gives(r.Body, tokensField) {
 		r.change(rawjson.Edit{Key: nameAt(e.path, tokensField), Value: rawjson.Int(int(most))})
 	}
+	r.Functions = e.Tools && tools.Legacy(r.Body)
 	if r.Body, r.Responded, err = e.Translate(r.Body); err != nil {
 		return nil, err
 	}
@@ -47,8 +50,11 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 }
 
 // check takes in a body as llama-server gets it.
-func (d *decoder) check(r *request, principal *auth.Principal) error {
+func (d *decoder) check(r *request, principal *auth.Principal) (err error) {
 	e := r.endpoint
+	if r.Body, err = d.schemas.Hold(r.Body, e.Names["response_format"]); err != nil {
+		return err
+	}
 	if err := d.checker.Check(r.Body, e.ids()); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func TestMessagesThatFail(t *testing.T) {
 	}
 	for body, status := range map[string]int{
 		chat("coding", "refuse=400", `,"max_tokens":9`): 400, chat("nobody", "hi", `,"max_tokens":9`): 404,
-		chat("coding", "hi", `,"max_tokens":0`): 400, `{`: 400,
+		chat("coding", "hi", `,"max_tokens":-1`): 400, `{`: 400,
 	} {
 		if resp, text := s.post(messagesPath, body); resp.StatusCode != status || !strings.Contains(text, `"type":"error"`) {
 			t.Errorf("%s: %d %s, want %d", body, resp.StatusCode, text, status)

@@ -143,8 +143,10 @@ func (p *Proxy) route(opts Options) {
 	checker := bounds.New(opts.Bounds)
 	completions := completions{
 		gate: &p.gate, limit: opts.MaxBody,
-		decoder: &decoder{names: &p.names, checker: checker, facts: opts.Pool.Facts, vocabulary: opts.Vocabulary,
-			most: &p.most},
+		decoder: &decoder{
+			names: &p.names, checker: checker, schemas: bounds.NewSchemas(opts.Bounds.Grammar), facts: opts.Pool.Facts,
+			vocabulary: opts.Vocabulary, most: &p.most,
+		},
 		echo: echoes{opts.Pool.Any},
 		relay: relay.New(relay.Options{
 			Pool: opts.Pool, Alias: opts.Alias, Generation: opts.Generation, KeepAlive: opts.KeepAlive,

@@ -315,7 +315,7 @@ func TestGrammarsAreBounded(t *testing.T) {
 		"no triggers":    {`,"grammar_triggers":[]`, ""},
 		"a schema":       {`,"response_format":` + schema(100), ""},
 		"a deep schema":  {`,"response_format":` + schema(200), "response_format"},
-		"a deep tool":    {`,"tools":[` + schema(200) + `]`, "tools"},
+		"a deep tool":    {`,"tools":[{"type":"function","function":{"name":"a","parameters":` + schema(200) + `}}]`, "tools"},
 	} {
 		resp, text := s.post(chatPath, chat("coding", "hi", c.more))
 		if got := strings.Contains(text, fmt.Sprintf(`"param":%q`, c.param)); resp.StatusCode == 200 == (c.param != "") ||

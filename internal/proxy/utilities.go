@@ -9,6 +9,7 @@ import (
 	"github.com/loragate/loragate/internal/auth"
 	"github.com/loragate/loragate/internal/pool"
 	"github.com/loragate/loragate/internal/proxy/bounds"
+	"github.com/loragate/loragate/internal/proxy/dialect"
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/relay"
@@ -20,6 +21,22 @@ import (
 var utilityPaths = []string{
 	"/tokenize", "/detokenize", "/apply-template",
 	"/v1/messages/count_tokens", "/v1/responses/input_tokens", "/v1/chat/completions/input_tokens",
+}
+
+// counting is how the tokens of a request are counted: as what it would run as.
+type counting struct {
+	api  *dialect.API
+	runs string // where it would run
+	head string // of the answer
+}
+
+const chatCount = "/v1/chat/completions/input_tokens"
+
+// counters are the endpoints that count tokens, by path.
+var counters = map[string]counting{
+	"/v1/messages/count_tokens":  {api: dialect.Messages, runs: "/v1/messages"},
+	chatCount:                    {api: dialect.Chat, runs: "/v1/chat/completions"},
+	"/v1/responses/input_tokens": {dialect.Responses, "/v1/responses", `"response.input_tokens"`},
 }
 
 const (
@@ -61,10 +78,6 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 		if err := s.names.asked(body, true, &asked); err != nil {
 			return err
 		}
-		body, err := s.checkFields(path, fields.Plain(body))
-		if err != nil {
-			return err
-		}
 		rec.model, rec.target = asked, s.names.alias
 		if _, given := body.Raw("model"); given {
 			model, err := s.names.resolve(principal, asked)
@@ -73,14 +86,36 @@ func (s *utilities) serve(path string) echo.HandlerFunc {
 			}
 			rec.target, rec.adhoc = model.Target, model.Adhoc
 		}
+		asks, body, err := s.asWhat(path, asked, fields.Plain(body))
+		if err != nil {
+			return err
+		}
 		select {
 		case s.beside <- struct{}{}:
 			defer func() { <-s.beside }()
 		case <-rec.Request().Context().Done():
 			return failure.ClientLeft(rec.Request().Context().Err())
 		}
-		return s.askAny(rec, path, body)
+		return s.askAny(rec, path, asks, body)
 	})
+}
+
+// asWhat returns what a worker is asked, and where. Tokens are counted of what a request for
+// that model would run as: with its rule, and in llama-server's terms.
+func (s *utilities) asWhat(path, model string, body rawjson.Object) (string, rawjson.Object, error) {
+	c, counts := counters[path]
+	if !counts {
+		body, err := s.checkFields(path, body)
+		return path, body, err
+	}
+	if rule := s.names.ruleFor(model); rule != nil {
+		body = rule.apply(body, c.runs)
+	}
+	body, _, err := c.api.Translate(body)
+	if err == nil {
+		body, err = s.checkFields(chatCount, body)
+	}
+	return chatCount, body, c.api.InItsWords(err)
 }
 
 // checkFields refuses numbers that are no tokens, and what is no text or no message. It returns the
@@ -94,20 +129,20 @@ func (s *utilities) checkFields(path string, body rawjson.Object) (rawjson.Objec
 			return body, err
 		}
 		return body, s.vocabulary.CheckIDs(body, "content")
-	case "/apply-template", "/v1/chat/completions/input_tokens":
+	case "/apply-template", chatCount:
 		return fields.Messages(body, readerOf(s.facts()))
 	}
 	return body, nil
 }
 
 // askAny passes a request on to whichever worker is up.
-func (s *utilities) askAny(rec *record, path string, body rawjson.Object) error {
+func (s *utilities) askAny(rec *record, path, asks string, body rawjson.Object) error {
 	worker, err := s.worker()
 	if err != nil {
 		return failure.FromPool(rec.model, err)
 	}
 	ctx := rec.Request().Context()
-	resp, err := worker.Forward(ctx, path, body.Apply())
+	resp, err := worker.Forward(ctx, asks, body.Apply())
 	if err != nil {
 		return failure.WorkerDied(err)
 	}
@@ -120,6 +155,15 @@ func (s *utilities) askAny(rec *record, path string, body rawjson.Object) error 
 		return failure.WorkerDied(err)
 	case resp.Status != http.StatusOK:
 		return failure.FromWorker(failure.Asked{Body: body}, resp.Status, answer)
+	}
+	if asks != path {
+		counted, _ := rawjson.Scan(answer)
+		n := rawjson.Builder{}
+		if head := counters[path].head; head != "" {
+			n.Member("object", []byte(head))
+		}
+		n.Copy(counted, "input_tokens")
+		answer = n.End()
 	}
 	return rec.write(answer)
 }

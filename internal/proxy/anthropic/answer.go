@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/loragate/loragate/internal/rawjson"
 )
 
 // chatAnswer is what counts of a chat completion, or of a chunk of one.
@@ -16,7 +19,10 @@ type chatAnswer struct {
 		Delta        chatDelta `json:"delta"`
 		FinishReason string    `json:"finish_reason"`
 	} `json:"choices"`
-	Usage *chatUsage `json:"usage"`
+	Usage   *chatUsage `json:"usage"`
+	Verbose struct {
+		Word string `json:"stopping_word"`
+	} `json:"__verbose"`
 }
 
 type chatDelta struct {
@@ -38,12 +44,28 @@ type chatUsage struct {
 }
 
 // usage is what a message took, in tokens; the cached ones are not among the
-// input's.
+// input's. What Anthropic's tells of more is never there, and its types say that it is null
+// then.
 type usage struct {
-	Input  int `json:"input_tokens"`
-	Cached int `json:"cache_read_input_tokens"`
-	Output int `json:"output_tokens"`
+	Input   int     `json:"input_tokens"`
+	Cached  int     `json:"cache_read_input_tokens"`
+	Output  int     `json:"output_tokens"`
+	Created nothing `json:"cache_creation_input_tokens"`
+	Details nothing `json:"output_tokens_details"`
+	Tools   nothing `json:"server_tool_use"`
 }
+
+// wholeUsage is the usage of a whole message.
+type wholeUsage struct {
+	usage
+	Creation nothing `json:"cache_creation"`
+	Geo      nothing `json:"inference_geo"`
+	Tier     nothing `json:"service_tier"`
+	Speed    nothing `json:"speed"`
+}
+
+// nothing is always null.
+type nothing *struct{}
 
 func (u *chatUsage) usage() usage {
 	if u == nil {
@@ -56,36 +78,68 @@ func (u *chatUsage) usage() usage {
 var stopReasons = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use",
 	"content_filter": "refusal"}
 
-func stopReason(finish string) *string {
-	reason, ok := stopReasons[finish]
-	if !ok {
-		return nil
+// ending is why a message ended.
+type ending struct {
+	Reason    *string `json:"stop_reason"`
+	Sequence  *string `json:"stop_sequence"`
+	Container nothing `json:"container"`
+	Details   nothing `json:"stop_details"`
+}
+
+// Asked is what of a request decides how its answer is told.
+type Asked struct {
+	stop    []byte // the words that were to end it, as JSON
+	nothing bool   // the prompt was to be read, and nothing said
+}
+
+// AskedIn reads it from a chat completion's body.
+func AskedIn(chat rawjson.Object) Asked {
+	stop, _ := chat.Raw("stop")
+	most, _ := chat.Raw("max_tokens")
+	return Asked{stop: stop, nothing: string(most) == "0"} // of which llama-server says one token
+}
+
+// endingOf returns why a message ended. The word that did is the client's if it is among those
+// that it gave: a chat's template has some of its own.
+func (a Asked) endingOf(finish, word string) (e ending) {
+	stop := a.stop
+	if reason, ok := stopReasons[finish]; ok {
+		e.Reason = &reason
 	}
-	return &reason
+	own := [][]byte{stop} // one that is no list
+	if len(stop) > 0 && stop[0] == '[' {
+		own = rawjson.Elements(stop)
+	}
+	if word != "" && slices.ContainsFunc(own, func(one []byte) bool { return rawjson.Text(one) == word }) {
+		reason := "stop_sequence"
+		e.Reason, e.Sequence = &reason, &word
+	}
+	return e
 }
 
 // envelope is a message without its content.
 type envelope struct {
-	ID           string  `json:"id"`
-	Type         string  `json:"type"`
-	Role         string  `json:"role"`
-	Model        string  `json:"model"`
-	Content      []any   `json:"content"`
-	StopReason   *string `json:"stop_reason"`
-	StopSequence *string `json:"stop_sequence"` // llama-server does not tell which
-	Usage        usage   `json:"usage"`
+	ID          string     `json:"id"`
+	Type        string     `json:"type"`
+	Role        string     `json:"role"`
+	Model       string     `json:"model"`
+	Content     []any      `json:"content"`
+	Usage       wholeUsage `json:"usage"`
+	Diagnostics nothing    `json:"diagnostics"`
+	ending
 }
 
 func (a *chatAnswer) envelope() envelope {
 	return envelope{
 		ID: "msg_" + strings.TrimPrefix(a.ID, "chatcmpl-"), Type: "message", Role: "assistant", Model: a.Model,
-		Content: []any{}, Usage: a.Usage.usage(),
+		Content: []any{}, Usage: wholeUsage{usage: a.Usage.usage()},
 	}
 }
 
 type textBlock struct {
-	Type string `json:"type"`
-	Text string `json:"text"`
+	Type      string  `json:"type"`
+	Text      string  `json:"text"`
+	Citations nothing `json:"citations"`
 }
 
 type thinkingBlock struct {
@@ -99,40 +153,53 @@ type toolBlock struct {
 	ID    string          `json:"id"`
 	Name  string          `json:"name"`
 	Input json.RawMessage `json:"input"`
+
+	Caller caller `json:"caller"`
 }
 
-// Answer returns a chat completion as a message. It reports false for what is no
-// chat completion.
-func Answer(text []byte) ([]byte, bool) {
+// caller says who called a tool: the model does, and no code of its own.
+type caller struct{}
+
+func (caller) MarshalJSON() ([]byte, error) { return []byte(`{"type":"direct"}`), nil }
+
+// Answer returns a chat completion as a message. It reports false for what is no chat
+// completion.
+func Answer(text []byte, asked Asked) ([]byte, bool) {
 	var a chatAnswer
 	if json.Unmarshal(text, &a) != nil || len(a.Choices) == 0 {
 		return nil, false
 	}
 	m, choice := a.envelope(), a.Choices[0]
-	m.StopReason = stopReason(choice.FinishReason)
+	m.ending = asked.endingOf(choice.FinishReason, a.Verbose.Word)
+	if asked.nothing {
+		return encode(m), true
+	}
 	if choice.Message.Reasoning != "" {
 		m.Content = append(m.Content, thinkingBlock{Type: "thinking", Thinking: choice.Message.Reasoning})
 	}
 	if choice.Message.Content != "" {
-		m.Content = append(m.Content, textBlock{"text", choice.Message.Content})
+		m.Content = append(m.Content, textBlock{Type: "text", Text: choice.Message.Content})
 	}
 	for _, call := range choice.Message.ToolCalls {
 		input := json.RawMessage(call.Function.Arguments)
 		if !json.Valid(input) {
 			input = json.RawMessage("{}") // cut by max_tokens
 		}
-		m.Content = append(m.Content, toolBlock{"tool_use", call.ID, call.Function.Name, input})
+		m.Content = append(m.Content, toolBlock{"tool_use", call.ID, call.Function.Name, input, caller{}})
 	}
 	return encode(m), true
 }
 
 // Stream turns a chat completion's chunks into a message's events.
 type Stream struct {
+	Asked Asked
+
 	started bool
 	index   int    // of the block that is open, or is next
 	open    string // its type; "" is none
 	tool    int    // the index of the tool call in it
 	finish  string
+	word    string // that ended it
 	usage   *chatUsage
 	out     bytes.Buffer
 }
@@ -143,6 +210,9 @@ func (s *Stream) Prompt(read, cached int) {
 	s.usage = &chatUsage{Prompt: read}
 	s.usage.Details.Cached = cached
 }
+
+// Begins reports whether no chunk has come.
+func (s *Stream) Begins() bool { return !s.started }
 
 // Chunk returns the events that stand for one chunk, none perhaps; they are valid
 // until the next call. Text that is no chunk has none.
@@ -155,16 +225,22 @@ func (s *Stream) Chunk(text []byte) []byte {
 	if !s.started {
 		s.started = true
 		m := a.envelope()
-		m.Usage = s.usage.usage()
+		m.Usage.usage = s.usage.usage()
 		s.event("message_start", map[string]any{"message": m})
 	}
 	if a.Usage != nil {
 		s.usage = a.Usage
 	}
+	if a.Verbose.Word != "" {
+		s.word = a.Verbose.Word
+	}
 	if len(a.Choices) == 0 {
 		return s.out.Bytes()
 	}
 	delta := a.Choices[0].Delta
+	if s.Asked.nothing {
+		delta = chatDelta{}
+	}
 	if delta.Reasoning != "" {
 		s.begin("thinking", 0, thinkingBlock{Type: "thinking"})
 		s.delta(map[string]string{"type": "thinking_delta", "thinking": delta.Reasoning})
@@ -174,7 +250,7 @@ func (s *Stream) Chunk(text []byte) []byte {
 		s.delta(map[string]string{"type": "text_delta", "text": delta.Content})
 	}
 	for _, call := range delta.ToolCalls {
-		s.begin("tool_use", call.Index, toolBlock{"tool_use", call.ID, call.Function.Name, json.RawMessage("{}")})
+		s.begin("tool_use", call.Index, toolBlock{"tool_use", call.ID, call.Function.Name, json.RawMessage("{}"), caller{}})
 		if call.Function.Arguments != "" {
 			s.delta(map[string]string{"type": "input_json_delta", "partial_json": call.Function.Arguments})
 		}
@@ -189,12 +265,7 @@ func (s *Stream) Chunk(text []byte) []byte {
 func (s *Stream) End() []byte {
 	s.out.Reset()
 	s.close()
-	var stop struct {
-		Reason   *string `json:"stop_reason"`
-		Sequence *string `json:"stop_sequence"`
-	}
-	stop.Reason = stopReason(s.finish)
-	s.event("message_delta", map[string]any{"delta": stop, "usage": s.usage.usage()})
+	s.event("message_delta", map[string]any{"delta": s.Asked.endingOf(s.finish, s.word), "usage": s.usage.usage()})
 	s.event("message_stop", map[string]any{})
 	return s.out.Bytes()
 }

@@ -107,10 +107,10 @@ func TestRequests(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	for body, field := range map[string]string{
 		`{"max_tokens":5}`: "messages",
-		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`: "messages[0].content",
-		`{"max_tokens":5,"messages":[]}`:                               "messages",
-		`{"max_tokens":5,"messages":"Hi"}`:                             "messages",
-		`{"max_tokens":0,"messages":[{"role":"user","content":"Hi"}]}`: "max_tokens",
+		`{"max_tokens":5,"messages":[{"role":"user","content":null}]}`:  "messages[0].content",
+		`{"max_tokens":5,"messages":[]}`:                                "messages",
+		`{"max_tokens":5,"messages":"Hi"}`:                              "messages",
+		`{"max_tokens":-1,"messages":[{"role":"user","content":"Hi"}]}`: "max_tokens",
 		`{"max_tokens":5,"tools":[{"name":"f"}],"tool_choice":{"type":"tool","name":"g"},"messages":[{"role":"user","content":""}]}`:                                                                               "tool_choice.name",
 		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"QQ"}}]}]}]}`: "messages[0].content[0].content[0].source",
 		`{"max_tokens":5,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"smell"}]}]}]}`:                                                                          "messages[0].content[0].content[0].type",
@@ -139,17 +139,38 @@ func TestRequestsThatAreRefused(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	got, ok := Answer([]byte(`{"id":"chatcmpl-7","model":"coding","choices":[{"finish_reason":"tool_calls","message":{"content":"I","reasoning_content":"hm",
 		"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"a\":1}"}},{"id":"2","function":{"name":"g","arguments":"{\"cut"}}]}}],
-		"usage":{"prompt_tokens":10,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}}`))
+		"usage":{"prompt_tokens":10,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}}`), Asked{})
 	if !ok {
 		t.Fatal("refused")
 	}
 	same(t, got,
-		`{"id":"msg_7","type":"message","role":"assistant","model":"coding","stop_reason":"tool_use","stop_sequence":null,
-		"content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"I"},{"type":"tool_use","id":"1","name":"f","input":{"a":1}},{"type":"tool_use","id":"2","name":"g","input":{}}],
-		"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3}}`)
+		`{"id":"msg_7","type":"message","role":"assistant","model":"coding","stop_reason":"tool_use","stop_sequence":null,"stop_details":null,"container":null,"diagnostics":null,
+		"content":[{"type":"thinking","thinking":"hm","signature":""},{"type":"text","text":"I","citations":null},{"type":"tool_use","id":"1","name":"f","input":{"a":1},"caller":{"type":"direct"}},{"type":"tool_use","id":"2","name":"g","input":{},"caller":{"type":"direct"}}],
+		"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3,"cache_creation_input_tokens":null,"output_tokens_details":null,"server_tool_use":null,"cache_creation":null,"inference_geo":null,"service_tier":null,"speed":null}}`)
 	for _, text := range []string{`{}`, `[]`, `{"choices":[]}`, `no`} {
-		if _, ok := Answer([]byte(text)); ok {
+		if _, ok := Answer([]byte(text), Asked{}); ok {
 			t.Errorf("%s is taken", text)
+		}
+	}
+}
+
+// TestStopSequences tells which of the client's words ended an answer, and of no others.
+func TestStopSequences(t *testing.T) {
+	for _, c := range []struct{ word, stop, want string }{
+		{"END", `["x","END"]`, `"stop_reason":"stop_sequence","stop_sequence":"END"`},
+		{"END", `"END"`, `"stop_reason":"stop_sequence","stop_sequence":"END"`},
+		{"<|eot|>", `["END"]`, `"stop_reason":"end_turn","stop_sequence":null`},
+		{"", `["END"]`, `"stop_reason":"end_turn","stop_sequence":null`},
+		{"END", ``, `"stop_reason":"end_turn","stop_sequence":null`},
+	} {
+		told := `"__verbose":{"stopping_word":"` + c.word + `"}`
+		whole, _ := Answer([]byte(`{"choices":[{"finish_reason":"stop","message":{"content":"a"}}],`+told+`}`), Asked{stop: []byte(c.stop)})
+		s := Stream{Asked: Asked{stop: []byte(c.stop)}}
+		s.Chunk([]byte(`{"choices":[{"delta":{},"finish_reason":"stop"}],` + told + `}`))
+		for _, got := range [][]byte{whole, s.End()} {
+			if !strings.Contains(string(got), c.want) {
+				t.Errorf("%q of %s: %s", c.word, c.stop, got)
+			}
 		}
 	}
 }
@@ -174,23 +195,23 @@ func TestStreams(t *testing.T) {
 	}
 	all.Write(s.End())
 	want := []string{
-		`{"type":"message_start","message":{"id":"msg_7","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}`,
+		`{"type":"message_start","message":{"id":"msg_7","type":"message","role":"assistant","model":"m","content":[],"stop_reason":null,"stop_sequence":null,"stop_details":null,"container":null,"diagnostics":null,"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0,"cache_creation_input_tokens":null,"output_tokens_details":null,"server_tool_use":null,"cache_creation":null,"inference_geo":null,"service_tier":null,"speed":null}}}`,
 		`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`,
 		`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}`,
 		`{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":""}}`,
 		`{"type":"content_block_stop","index":0}`,
-		`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}}`,
+		`{"type":"content_block_start","index":1,"content_block":{"type":"text","text":"","citations":null}}`,
 		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"I"}}`,
 		`{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":" do"}}`,
 		`{"type":"content_block_stop","index":1}`,
-		`{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"1","name":"f","input":{}}}`,
+		`{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"1","name":"f","input":{},"caller":{"type":"direct"}}}`,
 		`{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\""}}`,
 		`{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":":1}"}}`,
 		`{"type":"content_block_stop","index":2}`,
-		`{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"2","name":"g","input":{}}}`,
+		`{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"2","name":"g","input":{},"caller":{"type":"direct"}}}`,
 		`{"type":"content_block_delta","index":3,"delta":{"type":"input_json_delta","partial_json":"{}"}}`,
 		`{"type":"content_block_stop","index":3}`,
-		`{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null},"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3}}`,
+		`{"type":"message_delta","delta":{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null,"container":null},"usage":{"input_tokens":6,"cache_read_input_tokens":4,"output_tokens":3,"cache_creation_input_tokens":null,"output_tokens_details":null,"server_tool_use":null}}`,
 		`{"type":"message_stop"}`,
 	}
 	events := strings.Split(strings.TrimSuffix(all.String(), "\n\n"), "\n\n")

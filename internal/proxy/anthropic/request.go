@@ -100,8 +100,8 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	if len(r.messages) == 0 {
 		return nil, wrong("messages", "at least one message is required")
 	}
-	if r.limit != nil && (*r.limit < 1 || *r.limit != math.Trunc(*r.limit)) {
-		return nil, wrong("max_tokens", "must be a whole number of at least 1")
+	if r.limit != nil && (*r.limit < 0 || *r.limit != math.Trunc(*r.limit)) {
+		return nil, wrong("max_tokens", "must be a whole number of at least 0")
 	}
 	messages, err := chatMessages(r.system, r.messages)
 	if err != nil {

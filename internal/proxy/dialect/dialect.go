@@ -30,6 +30,8 @@ type API struct {
 	// Messages says that requests and answers are those of Anthropic's Messages API, Responses
 	// that they are those of OpenAI's Responses API; llama-server is asked for a chat completion.
 	Messages, Responses bool
+	// Tools says that requests have the tools, or functions, of OpenAI's chats.
+	Tools bool
 	// Names are what clients call fields that llama-server gets under other names.
 	Names map[string]string
 	// Merge makes one answer of those to several prompts, with so many choices each. It
@@ -53,7 +55,7 @@ var (
 // The APIs.
 var (
 	Chat = &API{
-		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Usage: true,
+		Path: "/v1/chat/completions", Prompts: []string{"messages"}, Shape: whole.Chat, Tools: true, Usage: true,
 		Failure: errorEvent, Alive: comment,
 	}
 	Text = &API{

@@ -10,6 +10,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/responses"
 	"github.com/loragate/loragate/internal/proxy/tally"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
@@ -22,6 +23,8 @@ type Renamer struct {
 	Piece  *pieces.Numbering // of one of several prompts whose answers are one stream; nil is none
 	Legacy *legacy.Options   // what a completion of the older kind has beside its text; nil is nothing
 	Topped bool              // each token's likeliest ones were asked for by us alone
+
+	Functions bool // the client knows functions, of which there is one call, and no tools
 
 	Responded *responses.Asked // what a response tells of its request
 
@@ -112,16 +115,18 @@ func (r *Renamer) Rename(o rawjson.Object) []byte {
 	return o.Apply()
 }
 
-// ForClient returns a whole answer, which has the client's name of the model, in its API's terms.
-// It reports false for what is no answer.
-func (r *Renamer) ForClient(text []byte) ([]byte, bool) {
+// ForClient returns a whole answer, which has the client's name of the model, in its API's terms, by
+// what llama-server was asked and the request's id. It reports false for what is no answer.
+func (r *Renamer) ForClient(text []byte, asked rawjson.Object, requestID string) ([]byte, bool) {
 	switch {
 	case r.API.Messages:
-		return anthropic.Answer(text)
+		return anthropic.Answer(text, anthropic.AskedIn(asked))
 	case r.API.Responses:
 		return responses.Answer(text, r.Responded, r.Model)
+	case r.Legacy != nil:
+		return r.Legacy.Answer(text, r.Head(requestID))
 	}
-	return text, true
+	return r.Told(text), true
 }
 
 // Failure renders an error as the events that end a stream, of which the client may have some.
@@ -130,6 +135,14 @@ func (r *Renamer) Failure(e *httpkit.Error, requestID string) []byte {
 		return r.response.Failure(e)
 	}
 	return r.API.Failure(e, requestID)
+}
+
+// Told returns an answer, or an event of one, in the client's words.
+func (r *Renamer) Told(answer []byte) []byte {
+	if !r.Functions {
+		return answer
+	}
+	return tools.Functions(answer)
 }
 
 // RenameAll is Rename for a whole answer, which llama-server's own API gives as an

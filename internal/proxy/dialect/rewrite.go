@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/failure"
@@ -18,6 +19,9 @@ const (
 	Data   Kind = iota
 	Done        // the stream is complete
 	Failed      // the worker reports an error, and that is the end
+	// Unparsed is the end of a stream that llama-server could not take apart. The next one must
+	// be of the same answer as text: what the client has of it already is passed over.
+	Unparsed
 )
 
 // Rewriter gives the events of one stream the model's name that the client asked
@@ -29,6 +33,7 @@ type Rewriter struct {
 	RequestID string
 	Tally     *tally.Tally
 	Hides     bool // progress with the prompt is told for us alone
+	Keeps     bool // what is told is remembered, for another stream to go on from there
 
 	// Account is of the whole request, for a client that asked to be told at the end of the stream
 	// what it took; nil tells it what llama-server does.
@@ -41,12 +46,23 @@ type Rewriter struct {
 	began        bool   // the response has
 	message      anthropic.Stream
 	added        addition
+
+	again
 }
 
 // Rewrite returns an event as the client gets it, valid until the next call, and
 // says what it is. Some are not for the client: then there is nothing. What has not one line
 // of JSON data passes as it is.
 func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
+	if w.second {
+		var ok bool
+		if event, ok = w.fresh(event); !ok {
+			return w.Failure(w.failed, w.RequestID), Failed
+		}
+		if event == nil {
+			return nil, Data
+		}
+	}
 	switch {
 	case w.API.Messages:
 		return w.translate(event)
@@ -56,6 +72,9 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if text, ok := w.theirs.Text(event); ok {
 		if len(text) > 0 {
 			w.Tally.Text()
+		}
+		if w.Keeps {
+			w.said = append(w.said, text...)
 		}
 		w.out = w.ours.Append(w.out[:0], text)
 		return w.out, Data
@@ -69,7 +88,10 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		return event, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.API.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+		return w.fail(raw)
+	}
+	if w.Keeps {
+		w.keep(object)
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {
@@ -84,7 +106,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if silent {
 		return nil, Data
 	}
-	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Rename(object)...)
+	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Told(w.Rename(object))...)
 	w.out = append(w.out, event[len(line):]...)
 	switch {
 	case w.added.ends():
@@ -93,6 +115,16 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		w.theirs, w.ours = sse.FrameOf(event), sse.FrameOf(w.out)
 	}
 	return w.out, Data
+}
+
+// fail is what becomes of an error with which llama-server ends the stream.
+func (w *Rewriter) fail(raw []byte) ([]byte, Kind) {
+	e := failure.FromEvent(w.Asked, raw)
+	if w.Keeps && errors.Is(e, failure.ErrUnparsed) && w.resume(e) {
+		w.theirs, w.ours = sse.Frame{}, sse.Frame{}
+		return nil, Unparsed
+	}
+	return w.Failure(e, w.RequestID), Failed
 }
 
 // tells takes in what an event tells beside its text, and reports whether it does.
@@ -115,7 +147,10 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 		return nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.API.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+		return w.fail(raw)
+	}
+	if w.Keeps {
+		w.keep(object)
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		w.Tally.Progress(raw)
@@ -127,6 +162,9 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 		w.Tally.Text()
 	}
 	w.Tally.Count(object)
+	if w.message.Begins() {
+		w.message.Asked = anthropic.AskedIn(w.Asked.Body)
+	}
 	return w.message.Chunk(w.Rename(object)), Data
 }
 
@@ -137,6 +175,9 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 			return nil, Data
 		}
 		w.Tally.Text()
+		if w.Keeps {
+			w.said = append(w.said, text...)
+		}
 		return w.response.Text(text), Data
 	}
 	if !w.began {
@@ -152,7 +193,10 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		return nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.Failure(failure.FromEvent(w.Asked, raw), w.RequestID), Failed
+		return w.fail(raw)
+	}
+	if w.Keeps {
+		w.keep(object)
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {

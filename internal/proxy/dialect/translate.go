@@ -6,6 +6,7 @@ import (
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/anthropic"
 	"github.com/loragate/loragate/internal/proxy/responses"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -18,6 +19,9 @@ func (a *API) Translate(body rawjson.Object) (rawjson.Object, *responses.Asked, 
 		return body, nil, err
 	case a.Responses:
 		return fromResponses(body)
+	case a.Tools:
+		body, err := tools.Chat(body)
+		return body, nil, err
 	}
 	return body, nil, nil
 }

@@ -2,6 +2,7 @@ package failure
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -38,10 +39,22 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 	if body.Error.Type == "exceed_context_size_error" {
 		e.Type, e.Code = httpkit.TypeInvalid, "context_length_exceeded"
 	}
+	if status >= http.StatusInternalServerError && slices.ContainsFunc(unparsed, func(says string) bool {
+		return strings.Contains(e.Message, says)
+	}) {
+		e.Cause = ErrUnparsed
+	}
 	asked.blame(e)
 	inPlainWords(e)
 	return e
 }
+
+// ErrUnparsed is the cause of errors for an answer that llama-server could not take apart, into
+// text and calls of tools. The answer is there, and is text.
+var ErrUnparsed = errors.New("the answer is no call of a tool")
+
+// unparsed is how llama-server says so (common_chat_parse, common_chat_msg_diff).
+var unparsed = []string{"does not match the expected", "Failed to parse tool call", "Invalid diff"}
 
 // FromEvent is FromWorker for an error that came as an event of a stream: there
 // the status is in the error itself.

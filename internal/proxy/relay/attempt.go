@@ -30,6 +30,7 @@ type attempt struct {
 	generation
 	call
 	lease *pool.Lease
+	more  *upstream.Response // the answer as text, where it could not be taken apart; nil is none
 }
 
 // attempt runs the request on the lease's worker and releases the lease. It
@@ -56,6 +57,9 @@ func (c call) attempt(r *Request, l *pool.Lease) error {
 		had.Gathers = false
 		outcome, err = a.exchange(&had)
 	}
+	if errors.Is(err, failure.ErrUnparsed) && r.calls() && !r.Stream {
+		outcome, err = a.exchange(r.asText())
+	}
 	return err
 }
 
@@ -71,6 +75,7 @@ func (a *attempt) exchange(r *Request) (pool.Outcome, error) {
 		return pool.Failed, a.brokeOff(err)
 	}
 	defer resp.Body.Close()
+	defer a.closeMore()
 	switch {
 	case r.Stream && resp.Status == http.StatusOK:
 		return a.stream(r, resp.Body)
@@ -124,11 +129,12 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 	events := sse.Reader{From: body}
 	w := dialect.Rewriter{
 		Renamer: &r.Renamer, Asked: r.API.Asked(r.Body), RequestID: r.ID, Tally: &a.account.Tally, Hides: r.Progress,
+		Keeps: r.calls() && r.Choices == 1,
 	}
 	if r.TellsUsage {
 		w.Account = a.account
 	}
-	event, kind, err := a.next(&events, &w)
+	event, kind, err := a.next(r, &events, &w)
 	if err != nil {
 		return pool.Failed, a.brokeOff(err)
 	}
@@ -151,7 +157,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 			told := httpkit.Shorten(string(event))
 			return pool.Cut, fmt.Errorf("llama-server ended the stream with an error: %s", told)
 		}
-		event, kind, err = a.next(&events, &w)
+		event, kind, err = a.next(r, &events, &w)
 		switch {
 		case errors.Is(err, io.EOF) && w.Complete:
 			return pool.Done, nil
@@ -163,16 +169,43 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 
 // next reads on until there is something for the client, and rewrites it. What it
 // returns is valid until the next call; the errors are the reader's.
-func (a *attempt) next(events *sse.Reader, w *dialect.Rewriter) ([]byte, dialect.Kind, error) {
+func (a *attempt) next(r *Request, events *sse.Reader, w *dialect.Rewriter) ([]byte, dialect.Kind, error) {
 	for {
 		event, err := events.Next()
 		if err != nil {
 			return nil, dialect.Data, err
 		}
 		a.began()
-		if out, kind := w.Rewrite(event); len(out) > 0 || kind != dialect.Data {
+		out, kind := w.Rewrite(event)
+		if kind == dialect.Unparsed {
+			if err := a.again(r, events); err != nil {
+				return nil, dialect.Data, err
+			}
+			continue
+		}
+		if len(out) > 0 || kind != dialect.Data {
 			return out, kind, nil
 		}
+	}
+}
+
+// again asks for an answer once more, as text, where llama-server could not take it apart.
+func (a *attempt) again(r *Request, events *sse.Reader) error {
+	body, err := r.asText().forWorker(a.lease, a.Alias)
+	if err != nil {
+		return err
+	}
+	if a.more, err = a.lease.Worker.Forward(a.working, r.API.Path, body); err != nil {
+		return err
+	}
+	*events = sse.Reader{From: a.more.Body}
+	return nil
+}
+
+func (a *attempt) closeMore() {
+	if a.more != nil {
+		a.more.Body.Close()
+		a.more = nil
 	}
 }
 
@@ -233,16 +266,9 @@ func ReadAnswer(resp *upstream.Response) ([]byte, error) {
 // deliver sends a whole answer that is the request's own, and ends its lease before:
 // the client may take its time to read.
 func (a *attempt) deliver(r *Request, text []byte) (pool.Outcome, error) {
-	text, ok := r.ForClient(text)
+	text, ok := r.ForClient(text, r.Body, r.ID)
 	if !ok {
 		return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
-	}
-	if r.Legacy != nil {
-		completion, ok := r.Legacy.Answer(text, r.Head(r.ID))
-		if !ok {
-			return pool.Failed, &workerError{failure.ErrNotOfEndpoint}
-		}
-		text = completion
 	}
 	a.lease.Release(pool.Done, a.account.Taken())
 	if r.into != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/stream"
 	"github.com/loragate/loragate/internal/proxy/suspect"
 	"github.com/loragate/loragate/internal/proxy/tally"
+	"github.com/loragate/loragate/internal/proxy/whole"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -100,6 +101,20 @@ func (r *Request) keepAlive(usual time.Duration) time.Duration {
 // part.
 func (r *Request) streams() bool { return r.Stream || r.Gathers }
 
+// calls reports whether the answer may call tools.
+func (r *Request) calls() bool {
+	choice, _ := r.Body.Raw("tool_choice")
+	return r.API.Parses && string(choice) != `"none"` && r.Body.Given("tools")
+}
+
+// asText returns the request for an answer that calls nothing: its text is the same, as far as
+// no grammar has a part in it.
+func (r *Request) asText() *Request {
+	plain := *r
+	plain.Body, _ = rawjson.Scan(r.Body.Apply(rawjson.Edit{Key: "tool_choice", Value: []byte(`"none"`)}))
+	return &plain
+}
+
 // digest is of what llama-server would get and where.
 func (r *Request) digest() suspect.Digest { return suspect.DigestOf(r.API.Path, r.Target, r.Body) }
 
@@ -134,6 +149,9 @@ func (r *Request) forWorker(l *pool.Lease, alias string) ([]byte, error) {
 	edits := []rawjson.Edit{{Key: "model", Value: rawjson.String(alias)}, {Key: "lora", Value: lora}, slot}
 	if r.Gathers {
 		edits = append(edits, r.API.AsStream(r.Body)...)
+	}
+	if r.API.Messages && r.Body.Given("stop") {
+		edits = append(edits, whole.Verbose) // tells which word ended the answer
 	}
 	if r.Progress {
 		edits = append(edits, rawjson.Edit{Key: "return_progress", Value: []byte("true")})

@@ -84,6 +84,7 @@ type draft struct {
 	content, reasoning []byte
 	calls              []call
 	finish             []byte // the reason, raw
+	word               []byte // of a chat, that ended it, raw
 	last               rawjson.Object
 	ended              bool
 
@@ -272,6 +273,12 @@ func (a *Assembly) finish(text []byte) []byte {
 // for those who ask for it.
 const verboseKey, innerVerboseKey = "verbose", "__verbose"
 
+// Verbose has llama-server tell that.
+var Verbose = rawjson.Edit{Key: verboseKey, Value: []byte("true")}
+
+// stoppingKey is there which word ended an answer.
+const stoppingKey = "stopping_word"
+
 // FromStream reports whether a whole answer can be put together from a stream. What
 // it cannot be for is had whole; who leaves then is noticed late.
 func (s *Shape) FromStream(body rawjson.Object) bool {
@@ -302,7 +309,7 @@ func (s *Shape) AsStream(body rawjson.Object) []rawjson.Edit {
 		{Key: "response_fields"},
 	}
 	if s.verbose && (body.Given("stop") || body.Given("logprobs") || body.Given("n_probs")) {
-		edits = append(edits, rawjson.Edit{Key: verboseKey, Value: []byte("true")}) // tells which word ended it
+		edits = append(edits, Verbose) // tells which word ended it
 	}
 	return edits
 }

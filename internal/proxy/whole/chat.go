@@ -23,6 +23,10 @@ func takeChat(a *Assembly, event []byte, object rawjson.Object) {
 	if delta, ok := choice.Inner("delta"); ok {
 		a.takeDelta(d, event, delta)
 	}
+	if inner, ok := object.Inner(innerVerboseKey); ok {
+		word, _ := inner.Raw(stoppingKey)
+		d.word = bytes.Clone(word)
+	}
 	if a.follow(d, object, choice) {
 		a.last = d
 	}
@@ -80,7 +84,8 @@ func (a *Assembly) takeCall(d *draft, text []byte) {
 }
 
 // chatKeys are the fields of a chunk that are known.
-var chatKeys = []string{"choices", "created", "id", "model", "system_fingerprint", "object", "usage", tally.Timings}
+var chatKeys = []string{"choices", "created", "id", "model", "system_fingerprint", "object", "usage", tally.Timings,
+	innerVerboseKey}
 
 // buildChat follows server_task_result_cmpl_final::to_json_oaicompat_chat.
 func buildChat(a *Assembly) []byte {
@@ -106,6 +111,11 @@ func buildChat(a *Assembly) []byte {
 		}
 	}
 	w.Copy(last, tally.Timings)
+	if len(a.drafts) > 0 && a.drafts[0].word != nil {
+		told := rawjson.Builder{}
+		told.Member(stoppingKey, a.drafts[0].word)
+		w.Member(innerVerboseKey, told.End())
+	}
 	return a.finish(w.End())
 }
 

@@ -197,7 +197,7 @@ func (a *Assembly) complementDraft(ctx context.Context, w Worker, d *draft, told
 	kind, _ := told.Raw("stop_type")
 	if string(kind) == `"word"` && len(d.probs) > 0 {
 		// The probabilities of the word that ended it are left out of whole answers.
-		word, _ := told.Raw("stopping_word")
+		word, _ := told.Raw(stoppingKey)
 		tokens, err := cutText(ctx, w, word)
 		if err != nil {
 			return err
