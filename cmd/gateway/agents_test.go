@@ -160,7 +160,8 @@ func (a *agents) codexAnswers() {
 	}
 	instructions := filepath.Join(dir, "instructions.md")
 	config := fmt.Sprintf("model = \"coding\"\nmodel_provider = \"here\"\nmodel_instructions_file = %q\n"+
-		"[model_providers.here]\nname = \"here\"\nbase_url = %q\nwire_api = \"responses\"\nenv_key = \"KEY\"\n",
+		"[model_providers.here]\nname = \"here\"\nbase_url = %q\nwire_api = \"responses\"\nenv_key = \"KEY\"\n"+
+		"[features]\nmulti_agent = false\n", // of which it tells the model at length
 		instructions, a.g.url+"/v1")
 	for path, text := range map[string]string{instructions: "You are brief.", filepath.Join(dir, "config.toml"): config} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

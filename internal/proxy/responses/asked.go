@@ -13,10 +13,29 @@ type Asked struct {
 	summary     bool     // thoughts are told as a summary
 	topLogprobs int      // tokens that are told beside each one
 	custom      []string // the names of the tools that take a text
+
+	namespaces map[string]string // of the tools that are in one, by the tools' names
 }
 
-// addCustom says that a tool takes a text.
-func (a *Asked) addCustom(name string) { a.custom = append(a.custom, name) }
+// within says that a tool is in a namespace.
+func (a *Asked) within(tool, namespace string) {
+	if a.namespaces == nil {
+		a.namespaces = map[string]string{}
+	}
+	a.namespaces[tool] = namespace
+}
+
+// namespaceOf returns the namespace that a tool is in, as JSON; nil is none. The tool's name is JSON
+// as well.
+func (a *Asked) namespaceOf(name []byte) []byte {
+	if len(a.namespaces) == 0 {
+		return nil
+	}
+	if within, ok := a.namespaces[rawjson.Text(name)]; ok {
+		return rawjson.String(within)
+	}
+	return nil
+}
 
 // isCustom reports whether a tool takes a text.
 func (a *Asked) isCustom(name []byte) bool {

@@ -50,6 +50,7 @@ type item struct {
 	id       string
 	index    int // among the calls of tools
 	name     []byte
+	within   []byte // the namespace of the tool that is called; nil is none
 	call     []byte // the id of a call
 	text     []byte
 	logprobs []byte // of its tokens, as they stand in a list
@@ -152,9 +153,17 @@ func summaryOf(i *item, status string, ends bool) []byte {
 func functionCallOf(i *item, status string, _ bool) []byte {
 	w := i.begin("function_call", status)
 	w.Member("call_id", rawjson.Quoted(i.call))
-	w.Member("name", i.name)
+	i.names(w)
 	w.Member("arguments", rawjson.Quoted(i.text))
 	return w.End()
+}
+
+// names tells which tool is called.
+func (i *item) names(w *rawjson.Builder) {
+	w.Member("name", i.name)
+	if i.within != nil {
+		w.Member("namespace", i.within)
+	}
 }
 
 func customCallOf(i *item, _ string, ends bool) []byte {
@@ -162,7 +171,7 @@ func customCallOf(i *item, _ string, ends bool) []byte {
 	w.Member("id", rawjson.String(i.id))
 	w.Member("type", []byte(`"custom_tool_call"`))
 	w.Member("call_id", rawjson.Quoted(i.call))
-	w.Member("name", i.name)
+	i.names(&w)
 	input := []byte(`""`)
 	if ends {
 		input = i.input()

@@ -167,12 +167,75 @@ func TestMistakes(t *testing.T) {
 			t.Errorf("%.200s: %v, want %s", body, err, field)
 		}
 	}
-	for _, hosted := range strings.Fields("web_search web_search_preview file_search computer_use_preview computer " +
-		"code_interpreter image_generation mcp local_shell shell apply_patch namespace tool_search") {
-		_, _, err := chatOf(t, `{"input":"x","tools":[{"type":"function","name":"f"},{"type":"`+hosted+`"}]}`)
+	for body, field := range map[string]string{
+		`{"input":"x","tools":[{"type":"namespace","tools":[]}]}`:                                                     "tools[0].name",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":5}]}`:                                           "tools[0].tools",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"function"}]}]}`:                       "tools[0].tools[0].name",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"mcp"}]}]}`:                            "tools[0].tools[0].type",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m"}]}]}`:           "tools[0].tools[0].type",
+		`{"input":"x",` + tools + `"tools":[{"type":"function","name":"f"},` + inNamespace("f") + `]}`:                "tools[1].tools[0].name",
+		`{"input":"x","tools":[` + inNamespace("f") + `,{"type":"function","name":"f"}]}`:                             "tools[1].name",
+		`{"input":"x","tools":[` + inNamespace("f") + `,` + strings.Replace(inNamespace("f"), `"n"`, `"m"`, 1) + `]}`: "tools[1].tools[0].name",
+	} {
+		_, _, err := chatOf(t, body)
 		var wrong *RequestError
-		if !errors.As(err, &wrong) || wrong.Field != "tools[1].type" || !strings.Contains(wrong.Message, `"`+hosted+`"`) {
-			t.Errorf("%s: %v", hosted, err)
+		if !errors.As(err, &wrong) || wrong.Field != field {
+			t.Errorf("%.200s: %v, want %s", body, err, field)
+		}
+	}
+}
+
+// inNamespace is a namespace with a function of that name.
+func inNamespace(name string) string {
+	return `{"type":"namespace","name":"n","description":"d","tools":[{"type":"function","name":"` + name + `"}]}`
+}
+
+// TestToolsThatRunElsewhere are left out where there are others, and refused where they are all that
+// is offered, or are chosen.
+func TestToolsThatRunElsewhere(t *testing.T) {
+	grammar := `{"type":"custom","name":"c","format":{"type":"grammar","syntax":"lark","definition":"x"}}`
+	odd := map[string]string{grammar: "format.type"}
+	for _, hosted := range strings.Fields("web_search web_search_preview file_search computer_use_preview computer " +
+		"code_interpreter image_generation mcp local_shell shell apply_patch tool_search") {
+		odd[`{"type":"`+hosted+`"}`] = "type"
+	}
+	for tool, field := range odd {
+		_, _, err := chatOf(t, `{"input":"x","tools":[`+tool+`]}`)
+		var wrong *RequestError
+		if !errors.As(err, &wrong) || wrong.Field != "tools[0]."+field {
+			t.Errorf("%s: %v", tool, err)
+		}
+		body, asked, err := chatOf(t, `{"input":"x","tools":[`+tool+`,{"type":"function","name":"f"}]}`)
+		if err != nil {
+			t.Errorf("%s: %v", tool, err)
+			continue
+		}
+		const left = `[{"type":"function","function":{"name":"f"}}]`
+		if !strings.Contains(body, left) || strings.Contains(string(asked.members), tool) {
+			t.Errorf("%s: %s, %s", tool, body, asked.members)
+		}
+	}
+}
+
+// TestNamespaces: their tools are the model's as all others are, and a call of one says so.
+func TestNamespaces(t *testing.T) {
+	body, asked, err := chatOf(t, `{"input":"x","tools":[{"type":"function","name":"g"},`+inNamespace("f")+`]}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const both = `[{"type":"function","function":{"name":"g"}},{"type":"function","function":{"name":"f"}}]`
+	if !strings.Contains(body, both) {
+		t.Errorf("%s", body)
+	}
+	if !strings.Contains(string(asked.members), inNamespace("f")) {
+		t.Errorf("%s", asked.members)
+	}
+	for name, within := range map[string]bool{"f": true, "g": false} {
+		answer, ok := Answer([]byte(`{"id":"chatcmpl-1","created":1,"choices":[{"index":0,"finish_reason":"tool_calls",`+
+			`"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"`+
+			name+`","arguments":"{}"}}]}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`), asked, "m")
+		if !ok || strings.Contains(string(answer), `"name":"`+name+`","namespace":"n","arguments"`) != within {
+			t.Errorf("%s: %s", name, answer)
 		}
 	}
 }

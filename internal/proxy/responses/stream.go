@@ -143,7 +143,8 @@ func (s *Stream) call(call rawjson.Object) {
 			k = customCall
 		}
 		s.close("completed")
-		s.item = item{index: index, name: bytes.Clone(name), call: bytes.Clone(rawjson.Inside(id))}
+		s.item = item{index: index, name: bytes.Clone(name), within: s.Asked.namespaceOf(name),
+			call: bytes.Clone(rawjson.Inside(id))}
 		s.opened(k)
 	}
 	arguments, _ := function.Raw("arguments")

@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 
@@ -20,6 +21,7 @@ type tool struct {
 const (
 	functionTool = "function"
 	customTool   = "custom"
+	namespace    = "namespace" // has functions and custom tools in it
 )
 
 // customKey is the only argument of the function that a custom tool, which takes a text, is to
@@ -42,10 +44,27 @@ func customInput(arguments string) string {
 	return rawjson.Text(raw)
 }
 
-// tools takes in the tools, and which of them are to be used.
+// tools takes in the tools, and which of them are to be used. Those that are not to be had here are
+// left out where others are offered beside them, as llama-server does: clients offer what they have
+// without being asked, as codex a search in the web. Where nothing else is offered they are refused.
 func (c *chat) tools() error {
-	if err := c.each("tools", c.tool); err != nil {
+	var absent error
+	err := c.each("tools", func(n node) error {
+		why, err := n.absent()
+		switch {
+		case err != nil:
+			return err
+		case why != nil:
+			absent = cmp.Or(absent, why)
+			return nil
+		}
+		return c.tool(n)
+	})
+	if err != nil {
 		return err
+	}
+	if absent != nil && len(c.list) == 0 {
+		return absent
 	}
 	if err := c.choice(); err != nil {
 		return err
@@ -61,30 +80,56 @@ func (c *chat) tools() error {
 	return nil
 }
 
-func (c *chat) tool(n node) error {
+// absent returns why a tool is not to be had here, nil if it is.
+func (n node) absent() (why, err error) {
 	kind, err := n.required("type")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if kind != functionTool && kind != customTool {
-		return wrong(n.path("type"),
-			"is %q, which runs at OpenAI and is not to be had here: only functions and custom tools are", short(kind))
+	switch kind {
+	case functionTool, namespace:
+		return nil, nil
+	case customTool:
+		return n.constrained()
 	}
-	t := tool{kind: kind}
+	return wrong(n.path("type"), "is %q, which runs at OpenAI and is not to be had here: only functions and custom tools are",
+		short(kind)), nil
+}
+
+// constrained returns why a custom tool is not to be had here: its input must be of a grammar.
+func (n node) constrained() (why, err error) {
+	format, given, err := n.inner("format")
+	if err != nil || !given {
+		return nil, err
+	}
+	kind, err := format.text("type")
+	if err == nil && kind != "" && kind != "text" {
+		why = wrong(format.path("type"), "must be \"text\": grammars of custom tools are not to be had here")
+	}
+	return why, err
+}
+
+// tool takes in one of them.
+func (c *chat) tool(n node) error {
+	t := tool{kind: rawjson.Text(n.raw("type"))}
+	var err error
 	if t.name, err = n.required("name"); err != nil {
 		return err
 	}
+	if t.kind == namespace {
+		return c.namespace(n, t.name)
+	}
+	if c.asked.namespaces[t.name] != "" {
+		return wrong(n.path("name"), "is the name of a tool of a namespace already: here the model sees them all as one list")
+	}
 	function := rawjson.Builder{}
-	if kind == customTool {
-		if err := n.freeForm(); err != nil {
-			return err
-		}
-		c.asked.addCustom(t.name)
+	switch t.kind {
+	case customTool:
+		c.asked.custom = append(c.asked.custom, t.name)
 		function.Copy(n.Object, "name")
 		function.Copy(n.Object, "description")
 		function.Member("parameters", []byte(customSchema))
-		t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
-	} else {
+	default:
 		if _, _, err := n.inner("parameters"); err != nil {
 			return err
 		}
@@ -93,26 +138,36 @@ func (c *chat) tool(n node) error {
 				function.Member(key, raw)
 			}
 		}
-		t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
 	}
+	t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
 	c.list = append(c.list, t)
 	return nil
 }
 
-// freeForm refuses a custom tool whose input must be of a grammar.
-func (n node) freeForm() error {
-	format, given, err := n.inner("format")
-	if err != nil || !given {
-		return err
+// namespace takes in the tools of a namespace, which the model sees beside the others.
+func (c *chat) namespace(n node, name string) error {
+	outside := make(map[string]bool, len(c.list))
+	for _, t := range c.list {
+		outside[t.name] = true
 	}
-	kind, err := format.text("type")
-	if err != nil {
-		return err
-	}
-	if kind != "" && kind != "text" {
-		return wrong(format.path("type"), "must be \"text\": grammars of custom tools are not to be had here")
-	}
-	return nil
+	return n.each("tools", func(inner node) error {
+		why, err := inner.absent()
+		if err != nil || why != nil {
+			return cmp.Or(err, why)
+		}
+		if rawjson.Text(inner.raw("type")) == namespace {
+			return wrong(inner.path("type"), "must be %q or %q", functionTool, customTool)
+		}
+		if err := c.tool(inner); err != nil {
+			return err
+		}
+		last := c.list[len(c.list)-1].name
+		if outside[last] {
+			return wrong(inner.path("name"), "is the name of another tool already: here the model sees them all as one list")
+		}
+		c.asked.within(last, name)
+		return nil
+	})
 }
 
 // choice has tools be used as asked. One that is forced by its name is the only one that there
@@ -205,6 +260,9 @@ func (c *chat) restrict(named []node) error {
 func (n node) echoed() (json.RawMessage, error) {
 	var all [][]byte
 	err := n.each("tools", func(t node) error {
+		if why, err := t.absent(); why != nil || err != nil {
+			return err
+		}
 		if string(t.raw("type")) != `"function"` {
 			all = append(all, t.Apply())
 			return nil
