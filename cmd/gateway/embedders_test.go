@@ -65,6 +65,8 @@ rules:
 			`"model":"text-embedding-3-small"`},
 		{"/v1/embeddings", `{"model":"text-embedding-3-small","input":"a","encoding_format":"base64"}`, 200, `"embedding":[`},
 		{"/v1/embeddings", `{"model":"gone-1","input":"a"}`, 404, "gone-1"},
+		{"/embeddings", `{"model":"small","input":"a"}`, 200, `[{"index":0,"embedding":[[`}, // llama-server's own form
+		{"/embedding", `{"content":["a","b","c","d","e","f","g","h","i"]}`, 200, `{"index":8,"embedding":[[`},
 		{"/v1/embeddings", `{"model":"small"}`, 400, "input"},
 		{"/v1/embeddings", `{"input":["a",[4095]]}`, 200, `"index":1`},
 		{"/v1/embeddings", `{"input":["a",[-1]]}`, 400, `"param":"input"`},

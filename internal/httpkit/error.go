@@ -16,6 +16,10 @@ type Error struct {
 	Message    string // for people
 	RetryAfter time.Duration
 	Cause      error
+
+	// Prompt and Context are how many tokens a prompt has that is too long and how many it may have,
+	// which llama-server's own clients look for; 0 is not known.
+	Prompt, Context int
 }
 
 // OpenAI's broad types of errors.
@@ -66,7 +70,12 @@ func (e *Error) Answer() ErrorAnswer {
 
 // JSON renders the answer.
 func (e *Error) JSON() []byte {
-	text, err := json.Marshal(e.Answer())
+	type sized struct {
+		ErrorDetail
+		Prompt  int `json:"n_prompt_tokens,omitempty"`
+		Context int `json:"n_ctx,omitempty"`
+	}
+	text, err := json.Marshal(map[string]sized{"error": {e.Answer().Error, e.Prompt, e.Context}})
 	if err != nil {
 		panic(err) // strings always encode
 	}

@@ -37,10 +37,11 @@ type Embedder struct {
 	Vocabulary bounds.Vocabulary
 }
 
-// embedderPaths are the endpoints of each kind; the second is llama-server's own
-// name for the first.
+// embedderPaths are the endpoints of each kind, OpenAI's and those that llama-server has beside it, of
+// which /embeddings has answers of its own.
 var embedderPaths = map[string]EmbedderKind{
-	"/v1/embeddings": Embedding, "/v1/rerank": Reranking, "/v1/reranking": Reranking,
+	"/v1/embeddings": Embedding, "/embeddings": Embedding, "/embedding": Embedding,
+	"/v1/rerank": Reranking, "/v1/reranking": Reranking,
 }
 
 // embedders serves the endpoints for embeddings and rankings.

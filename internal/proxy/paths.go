@@ -12,10 +12,14 @@ var alternates = map[string]string{
 	"/chat/completions": "/v1/chat/completions",
 	"/completions":      "/completion", // llama-server's own API there, too
 	"/responses":        "/v1/responses",
-	"/rerank":           "/v1/rerank",
-	"/reranking":        "/v1/reranking",
-	"/models":           "/v1/models",
-	"/v1/health":        "/health",
+
+	"/chat/completions/input_tokens": "/v1/chat/completions/input_tokens",
+	"/responses/input_tokens":        "/v1/responses/input_tokens",
+
+	"/rerank":    "/v1/rerank",
+	"/reranking": "/v1/reranking",
+	"/models":    "/v1/models",
+	"/v1/health": "/health",
 }
 
 // normalize routes a request by the path that is meant: a slash at the end means nothing, and

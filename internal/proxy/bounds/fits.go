@@ -38,6 +38,7 @@ func (v Vocabulary) CheckFits(body rawjson.Object, keys []string, several bool, 
 				Status: http.StatusBadRequest, Type: httpkit.TypeInvalid, Code: "context_length_exceeded", Param: key,
 				Message: fmt.Sprintf("request (at least %d tokens) exceeds the available context size (%d tokens)",
 					least, context),
+				Prompt: least, Context: context,
 			}
 		}
 		return nil

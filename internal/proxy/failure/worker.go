@@ -29,6 +29,8 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 		Error struct {
 			Message string `json:"message"`
 			Type    string `json:"type"`
+			Prompt  int    `json:"n_prompt_tokens"`
+			Context int    `json:"n_ctx"`
 		} `json:"error"`
 	}
 	if json.Unmarshal(text, &body) != nil || body.Error.Message == "" {
@@ -38,6 +40,7 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 	e.Message = body.Error.Message
 	if body.Error.Type == "exceed_context_size_error" {
 		e.Type, e.Code = httpkit.TypeInvalid, "context_length_exceeded"
+		e.Prompt, e.Context = body.Error.Prompt, body.Error.Context
 	}
 	if status >= http.StatusInternalServerError && slices.ContainsFunc(unparsed, func(says string) bool {
 		return strings.Contains(e.Message, says)

@@ -28,7 +28,8 @@ type Stream struct {
 
 	finish  string
 	usage   rawjson.Object
-	timings []byte
+	timings []byte // as of the last chunk that told them
+	timed   bool   // the chunk that is looked at told them
 
 	out []byte // events
 }
@@ -70,12 +71,12 @@ func (s *Stream) begin(chunk rawjson.Object) bool {
 func (s *Stream) Chunk(chunk rawjson.Object) []byte {
 	s.out = s.out[:0]
 	s.begin(chunk)
-	s.likely = false
+	s.likely, s.timed = false, false
 	if usage, ok := chunk.Inner("usage"); ok {
 		s.usage, _ = rawjson.Scan(usage.Apply())
 	}
 	if timings, ok := chunk.Raw("timings"); ok {
-		s.timings = bytes.Clone(timings)
+		s.timings, s.timed = bytes.Clone(timings), true
 	}
 	raw, _ := chunk.Raw("choices")
 	rawjson.Each(raw, func(first, _ []byte) bool {
@@ -109,7 +110,7 @@ func (s *Stream) choice(choice rawjson.Object) {
 			s.call(o)
 		}
 	}
-	s.likely = len(calls) == 0 && s.open != nil && (string(content) == "null" || content == nil || thought == nil) &&
+	s.likely = len(calls) == 0 && !s.timed && s.open != nil && (string(content) == "null" || content == nil || thought == nil) &&
 		len(s.item.logprobs) == 0
 	if raw, _ := choice.Raw("finish_reason"); len(rawjson.Inside(raw)) > 0 {
 		s.finish = string(rawjson.Inside(raw))
@@ -197,6 +198,9 @@ func (s *Stream) add(text, logprobs []byte) {
 	s.out = append(append(append(s.out, s.item.head...), text...), '"')
 	if s.open == message {
 		s.out = append(append(append(s.out, `,"logprobs":[`...), logprobs...), ']')
+	}
+	if s.timed { // for who asked for it with each token
+		s.out = append(append(s.out, `,"timings":`...), s.timings...)
 	}
 	s.endEvent()
 }

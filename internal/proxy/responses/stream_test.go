@@ -206,3 +206,26 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%v", all)
 	}
 }
+
+// TestTimingsOfEachToken are told with each, to who asked llama-server for them.
+func TestTimingsOfEachToken(t *testing.T) {
+	s := &Stream{Asked: &Asked{}, Model: "m"}
+	for i, c := range []struct {
+		chunk string
+		tells bool
+	}{
+		{`{"id":"chatcmpl-1","created":1,"choices":[{"delta":{"role":"assistant","content":null}}]}`, false},
+		{`{"created":1,"choices":[{"delta":{"content":"a"}}],"timings":{"predicted_n":1}}`, true},
+		{`{"created":1,"choices":[{"delta":{"content":"b"}}],"timings":{"predicted_n":2}}`, true},
+		{`{"created":1,"choices":[{"delta":{"content":"c"}}]}`, false},
+	} {
+		chunk, ok := rawjson.Scan([]byte(c.chunk))
+		if !ok {
+			t.Fatal(c.chunk)
+		}
+		out := string(s.Chunk(chunk))
+		if strings.Contains(out, fmt.Sprintf(`"timings":{"predicted_n":%d}`, i)) != c.tells || s.Likely() && c.tells {
+			t.Errorf("%s became %s", c.chunk, out)
+		}
+	}
+}
