@@ -124,6 +124,7 @@ func TestToolsThatAreChosen(t *testing.T) {
 		{`,"functions":[{"parameters":{}}]`, "functions[0].name"},
 		{`,"functions":` + twoFunctions + `,"function_call":{"name":"x"}`, "function_call.name"},
 		{`,"functions":` + twoFunctions + `,"function_call":"w"`, "function_call"},
+		{`,"functions":[` + strings.Repeat(`{"name":"f"},`, 512) + `{"name":"f"}]`, "functions"},
 	} {
 		status, text := g.post(chatPath, `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":3`+c.more+`}`)
 		if status != http.StatusBadRequest || dig(at(parsed(text), "error"), "param") != c.at {
