@@ -32,7 +32,7 @@ func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 		take(key)
 	}
 	for _, e := range rule.Default {
-		if !gives(body, e.Key) {
+		if !gives(body, path, e.Key) {
 			put(e)
 		}
 	}
@@ -86,11 +86,16 @@ func nameAt(path, key string) string {
 	return first
 }
 
-// gives reports whether a request says something of a field, under whichever name.
-func gives(body rawjson.Object, key string) bool {
+// theirsAlone are names that no other API reads, by the path of the one that does.
+var theirsAlone = map[string]string{"max_output_tokens": "/v1/responses", "stop_sequences": "/v1/messages"}
+
+// gives reports whether a request to an endpoint says something of a field, under whichever name
+// that is read there.
+func gives(body rawjson.Object, path, key string) bool {
 	return slices.ContainsFunc(namesOf(key), func(name string) bool {
 		raw, given := body.Raw(name)
-		return given && string(raw) != "null"
+		only := theirsAlone[name]
+		return given && string(raw) != "null" && (only == "" || only == path)
 	})
 }
 
