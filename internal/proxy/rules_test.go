@@ -32,7 +32,7 @@ func TestRulesChangeRequests(t *testing.T) {
 		{system, "/v1/chat/completions", `{"messages":[{"role":"developer","content":"Be \"kind\"","name":"x"},{"role":"user","content":"Hi"}]}`,
 			`{"messages":[{"role":"developer","content":"Be brief.\n\nBe \"kind\"","name":"x"},{"role":"user","content":"Hi"}]}`},
 		{system, "/v1/chat/completions", `{"messages":[{"role":"system","content":[{"type":"text","text":"x"}]}]}`,
-			`{"messages":[{"role":"system","content":"Be brief."},{"role":"system","content":[{"type":"text","text":"x"}]}]}`},
+			`{"messages":[{"role":"system","content":[{"text":"Be brief.","type":"text"},{"type":"text","text":"x"}]}]}`},
 		{system, "/v1/chat/completions", `{"messages":[]}`, `{"messages":[{"role":"system","content":"Be brief."}]}`},
 		{system, "/v1/completions", `{"prompt":"Hi"}`, `{"prompt":"Hi"}`},
 		{system, "/v1/responses", `{"input":"Hi"}`, `{"input":"Hi","instructions":"Be brief."}`},
