@@ -164,3 +164,17 @@ func TestCallsThatAreNone(t *testing.T) {
 		}
 	}
 }
+
+// TestCallsThatAreNoneEachTime gets streams to their end that say something else each time, where
+// they have to be asked for twice behind some text.
+func TestCallsThatAreNoneEachTime(t *testing.T) {
+	t.Parallel()
+	g := serve(t, toolsConfig(t))
+	for i := range 12 {
+		_, text := g.post(chatPath, `{"model":"demo","messages":[{"role":"user","content":"What is rain?"}],"temperature":1.3,`+
+			`"max_tokens":30,"stream":true,"logit_bias":[[99,17.5]],"tools":[`+twoTools+`]}`)
+		if strings.Contains(text, `"error"`) {
+			t.Fatalf("stream %d: %s", i, text)
+		}
+	}
+}
