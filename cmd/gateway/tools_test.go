@@ -124,6 +124,7 @@ func TestToolsThatAreChosen(t *testing.T) {
 		{`,"functions":[{"parameters":{}}]`, "functions[0].name"},
 		{`,"functions":` + twoFunctions + `,"function_call":{"name":"x"}`, "function_call.name"},
 		{`,"functions":` + twoFunctions + `,"function_call":"w"`, "function_call"},
+		{`,"functions":[` + strings.Repeat(`{"name":"f"},`, 512) + `{"name":"f"}]`, "functions"},
 	} {
 		status, text := g.post(chatPath, `{"model":"coding","messages":[{"role":"user","content":"Hi"}],"max_tokens":3`+c.more+`}`)
 		if status != http.StatusBadRequest || dig(at(parsed(text), "error"), "param") != c.at {
@@ -160,6 +161,20 @@ func TestCallsThatAreNone(t *testing.T) {
 			if status, text := g.post(c.path, body(c.more)); status != http.StatusOK || told(t, text) != c.want {
 				t.Errorf("%s %s: %d %s, want %s", c.path, c.more, status, told(t, text), c.want)
 			}
+		}
+	}
+}
+
+// TestCallsThatAreNoneEachTime gets streams to their end that say something else each time, where
+// they have to be asked for twice behind some text.
+func TestCallsThatAreNoneEachTime(t *testing.T) {
+	t.Parallel()
+	g := serve(t, toolsConfig(t))
+	for i := range 12 {
+		_, text := g.post(chatPath, `{"model":"demo","messages":[{"role":"user","content":"What is rain?"}],"temperature":1.3,`+
+			`"max_tokens":30,"stream":true,"logit_bias":[[99,17.5]],"tools":[`+twoTools+`]}`)
+		if strings.Contains(text, `"error"`) {
+			t.Fatalf("stream %d: %s", i, text)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (d *decoder) decode(body rawjson.Object, e *endpoint, principal *auth.Princ
 	if rule := d.names.ruleFor(r.Model); rule != nil {
 		r.Body = rule.apply(r.Body, e.path)
 	}
-	if most := d.most.Load(); most > 0 && !gives(r.Body, tokensField) {
+	if most := d.most.Load(); most > 0 && !gives(r.Body, e.path, tokensField) {
 		r.change(rawjson.Edit{Key: nameAt(e.path, tokensField), Value: rawjson.Int(int(most))})
 	}
 	r.Functions = e.Tools && tools.Legacy(r.Body)

@@ -32,7 +32,7 @@ func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 		take(key)
 	}
 	for _, e := range rule.Default {
-		if !gives(body, e.Key) {
+		if !gives(body, path, e.Key) {
 			put(e)
 		}
 	}
@@ -86,11 +86,16 @@ func nameAt(path, key string) string {
 	return first
 }
 
-// gives reports whether a request says something of a field, under whichever name.
-func gives(body rawjson.Object, key string) bool {
+// theirsAlone are names that no other API reads, by the path of the one that does.
+var theirsAlone = map[string]string{"max_output_tokens": "/v1/responses", "stop_sequences": "/v1/messages"}
+
+// gives reports whether a request to an endpoint says something of a field, under whichever name
+// that is read there.
+func gives(body rawjson.Object, path, key string) bool {
 	return slices.ContainsFunc(namesOf(key), func(name string) bool {
 		raw, given := body.Raw(name)
-		return given && string(raw) != "null"
+		only := theirsAlone[name]
+		return given && string(raw) != "null" && (only == "" || only == path)
 	})
 }
 
@@ -138,18 +143,22 @@ func prompted(body rawjson.Object, path, system string) (rawjson.Edit, bool) {
 		return false
 	})
 	if own, ok := rawjson.Scan(head); ok && isSystem(own) {
-		merged := own.Apply(rawjson.Edit{Key: "content", Value: prefixed(own, "content", system)})
+		content := prefixed(own, "content", system)
+		if parts, _ := own.Raw("content"); parts[0] == '[' {
+			content = withFirst(encodeJSON(map[string]string{"type": "text", "text": system}), parts)
+		}
+		merged := own.Apply(rawjson.Edit{Key: "content", Value: content})
 		return rawjson.Edit{Key: "messages", Value: slices.Concat([]byte{'['}, merged, rest)}, true
 	}
 	first := encodeJSON(map[string]string{"role": "system", "content": system})
 	return rawjson.Edit{Key: "messages", Value: withFirst(first, raw)}, true
 }
 
-// isSystem reports whether a message is a system prompt of plain text.
+// isSystem reports whether a message is a system prompt: some templates take one only.
 func isSystem(message rawjson.Object) bool {
 	role, _ := message.Raw("role")
 	content, _ := message.Raw("content")
-	return (string(role) == `"system"` || string(role) == `"developer"`) && bytes.HasPrefix(content, []byte{'"'})
+	return (string(role) == `"system"` || string(role) == `"developer"`) && len(content) > 0 && (content[0] == '"' || content[0] == '[')
 }
 
 // prefixed returns the text of a field with other text before it.

@@ -32,7 +32,7 @@ func TestRulesChangeRequests(t *testing.T) {
 		{system, "/v1/chat/completions", `{"messages":[{"role":"developer","content":"Be \"kind\"","name":"x"},{"role":"user","content":"Hi"}]}`,
 			`{"messages":[{"role":"developer","content":"Be brief.\n\nBe \"kind\"","name":"x"},{"role":"user","content":"Hi"}]}`},
 		{system, "/v1/chat/completions", `{"messages":[{"role":"system","content":[{"type":"text","text":"x"}]}]}`,
-			`{"messages":[{"role":"system","content":"Be brief."},{"role":"system","content":[{"type":"text","text":"x"}]}]}`},
+			`{"messages":[{"role":"system","content":[{"text":"Be brief.","type":"text"},{"type":"text","text":"x"}]}]}`},
 		{system, "/v1/chat/completions", `{"messages":[]}`, `{"messages":[{"role":"system","content":"Be brief."}]}`},
 		{system, "/v1/completions", `{"prompt":"Hi"}`, `{"prompt":"Hi"}`},
 		{system, "/v1/responses", `{"input":"Hi"}`, `{"input":"Hi","instructions":"Be brief."}`},
@@ -47,6 +47,8 @@ func TestRulesChangeRequests(t *testing.T) {
 		{short, "/completion", `{"n_predict":900}`, `{"n_predict":5,"stop":["."]}`},
 		{usual, "/v1/chat/completions", `{"max_completion_tokens":900}`, `{"max_completion_tokens":900}`},
 		{usual, "/v1/chat/completions", `{"max_completion_tokens":null}`, `{"max_tokens":5}`},
+		{usual, "/v1/chat/completions", `{"max_output_tokens":900}`, `{"max_tokens":5}`}, // which says nothing there
+		{usual, "/v1/responses", `{"max_output_tokens":900}`, `{"max_output_tokens":900}`},
 		{usual, "/v1/responses", `{}`, `{"max_output_tokens":5}`},
 		{unbound, "/v1/chat/completions", `{"max_tokens":1,"max_completion_tokens":2}`, `{}`},
 		{&Rule{}, "/v1/completions", `{ "a" : 1 }`, `{ "a" : 1 }`},

@@ -18,7 +18,12 @@ func (h *holder) listed(all []*node) (values [][]byte, given bool) {
 	for _, n := range all {
 		own := rawjson.Elements(n.get("enum"))
 		if raw := n.get("const"); raw != nil {
-			own = [][]byte{raw}
+			is := canonical(decode(raw))
+			if other := func(v []byte) bool { return canonical(decode(v)) != is }; n.get("enum") != nil {
+				own = slices.DeleteFunc(own, other) // what stands beside it counts as well
+			} else {
+				own = [][]byte{raw}
+			}
 		} else if n.get("enum") == nil {
 			continue
 		}

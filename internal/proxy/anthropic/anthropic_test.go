@@ -67,6 +67,15 @@ func TestRequests(t *testing.T) {
 		// One that is forced is the only one.
 		`{"max_tokens":5,"tools":[{"name":"f"},{"name":"g","description":"d"}],"tool_choice":{"type":"tool","name":"g"},"messages":[{"role":"user","content":"Do"}]}`: `{"max_tokens":5,"tools":[{"type":"function","function":{"name":"g","description":"d"}}],"tool_choice":"required","messages":[{"role":"user","content":"Do"}]}`,
 
+		// What ran at Anthropic is left out of a history, whatever its results look like.
+		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"mcp_tool_use","id":"1","name":"n","server_name":"s","input":{}},
+			{"type":"mcp_tool_result","tool_use_id":"1","content":[]},{"type":"server_tool_use","id":"2","name":"n","input":{}},
+			{"type":"code_execution_tool_result","tool_use_id":"2","content":{"type":"code_execution_result","stdout":"x","content":[{"type":"code_execution_output","file_id":"f"}]}},
+			{"type":"web_search_tool_result","tool_use_id":"2","content":{"type":"web_search_tool_result_error","error_code":"unavailable"}},
+			{"type":"web_fetch_tool_result","tool_use_id":"2","content":{"type":"web_fetch_result","url":"u","content":{"type":"document","title":null,"source":{"type":"text","data":"d"}}}},
+			{"type":"container_upload","file_id":"f"},{"type":"compaction","content":"Short."},{"type":"compaction","content":null},{"type":"text","text":"b"}]},{"role":"user","content":"c"}]}`: `{"max_tokens":5,"messages":[
+			{"role":"user","content":"a"},{"role":"assistant","content":"Short.\nb"},{"role":"user","content":"c"}]}`,
+
 		// Without a bound llama-server has its own.
 		`{"messages":[{"role":"user","content":"Hi"}]}`: `{"max_tokens":4096,"messages":[{"role":"user","content":"Hi"}]}`,
 

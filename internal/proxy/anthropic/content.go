@@ -1,7 +1,6 @@
 package anthropic
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,14 +9,17 @@ import (
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
-// list is a string, which stands for one element of text, or a list of elements. What is in an
-// element's own content is of another type, down to leaf, which has none: however deep a body
+// list is a string, which stands for one element of text, a list of elements, or one of them, as
+// the results of tools that ran at Anthropic are. What is in an element's own content is of another type, down to leaf, which has none: however deep a body
 // is nested, it is looked through and copied a few times only.
 type list[T any] []T
 
 func (l *list[T]) UnmarshalJSON(text []byte) error {
-	if bytes.HasPrefix(text, []byte{'"'}) {
+	switch text[0] {
+	case '"':
 		text = slices.Concat([]byte(`[{"type":"text","text":`), text, []byte(`}]`))
+	case '{':
+		text = slices.Concat([]byte{'['}, text, []byte{']'})
 	}
 	return rawjson.Unmarshal(text, (*[]T)(l))
 }

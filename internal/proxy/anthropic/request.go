@@ -305,6 +305,10 @@ func fromUser(blocks list[block], at string) (all []chatMessage, err error) {
 	return append(all, chatMessage{Role: "user", said: parts}), nil
 }
 
+// elsewhere are the blocks of what Anthropic's service did for an answer, beside the results of its
+// tools.
+var elsewhere = []string{"server_tool_use", "mcp_tool_use", "container_upload", "fallback"}
+
 func fromAssistant(blocks list[block], at string) ([]chatMessage, error) {
 	m := chatMessage{Role: "assistant"}
 	for i, b := range blocks {
@@ -321,8 +325,12 @@ func fromAssistant(blocks list[block], at string) ([]chatMessage, error) {
 			}
 			m.ToolCalls = append(m.ToolCalls,
 				chatCall{ID: b.ID, Type: "function", Function: chatFunction{Name: b.Name, Arguments: input}})
+		case "compaction": // what was said before, in short
+			if short := text(b.piece().Content); short != "" {
+				m.said = append(m.said, chatPart{Type: "text", Text: short})
+			}
 		default:
-			if b.Type == "server_tool_use" || strings.HasSuffix(b.Type, "_tool_result") {
+			if slices.Contains(elsewhere, b.Type) || strings.HasSuffix(b.Type, "_tool_result") {
 				continue // ran at Anthropic, in an earlier turn
 			}
 			return nil, wrong(fmt.Sprintf("%s.content[%d].type", at, i), "%q is not to be had here", b.Type)

@@ -29,6 +29,8 @@ func TestWords(t *testing.T) {
 		{501, "Infill is not supported by this model: prefix token is missing.", 400, "suffix",
 			`The field "suffix" is not to be had of this base, which has no tokens for the middle of a text: leave it out, or ` +
 				"serve a base that has them, as many that write code do."},
+		{500, "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1, column 1", 400,
+			"messages", `The field "messages" has a call of a tool whose "arguments" are no JSON: where there are none, they are "{}".`},
 		{500, "[json.exception.parse_error.101] it was the answer", 500, "", "it was the answer"},
 	} {
 		e := FromWorker(Asked{Body: body}, c.status, []byte(`{"error":{"message":`+string(rawjson.String(c.says))+`}}`))

@@ -42,9 +42,8 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 		e.Type, e.Code = httpkit.TypeInvalid, "context_length_exceeded"
 		e.Prompt, e.Context = body.Error.Prompt, body.Error.Context
 	}
-	if status >= http.StatusInternalServerError && slices.ContainsFunc(unparsed, func(says string) bool {
-		return strings.Contains(e.Message, says)
-	}) {
+	if status >= http.StatusInternalServerError && !strings.Contains(e.Message, unreadArguments) &&
+		slices.ContainsFunc(unparsed, func(says string) bool { return strings.Contains(e.Message, says) }) {
 		e.Cause = ErrUnparsed
 	}
 	asked.blame(e)
@@ -58,6 +57,10 @@ var ErrUnparsed = errors.New("the answer is no call of a tool")
 
 // unparsed is how llama-server says so (common_chat_parse, common_chat_msg_diff).
 var unparsed = []string{"does not match the expected", "Failed to parse tool call", "Invalid diff"}
+
+// unreadArguments is how llama-server says that a call in a request's history cannot be put into
+// the chat's template.
+const unreadArguments = "Failed to parse tool call arguments as JSON"
 
 // FromEvent is FromWorker for an error that came as an event of a stream: there
 // the status is in the error itself.
@@ -97,6 +100,8 @@ var faults = []fault{
 	{says: "Cannot use custom grammar constraints with tools", fields: grammarFields},
 	{says: "Failed to parse tools", fields: []string{"tools"}},
 	{says: "Failed to parse messages", fields: promptFields},
+	{says: unreadArguments, fields: promptFields,
+		means: "has a call of a tool whose \"arguments\" are no JSON: where there are none, they are \"{}\""},
 	{says: " input is not supported", fields: promptFields},
 	{says: "model does not support multimodal requests", fields: promptFields},
 	{says: "is too large to process", fields: promptFields, code: "context_length_exceeded"},

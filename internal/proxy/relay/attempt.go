@@ -51,6 +51,7 @@ func (c call) attempt(r *Request, l *pool.Lease) error {
 		a.end(&c.account.Tally)
 		l.Release(outcome, c.account.Taken())
 	}()
+	r = r.steady()
 	outcome, err := a.exchange(r)
 	if errors.Is(err, whole.ErrNotFromStream) {
 		had := *r // the request itself is looked at by others

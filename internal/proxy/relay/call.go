@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -105,6 +107,18 @@ func (r *Request) streams() bool { return r.Stream || r.Gathers }
 func (r *Request) calls() bool {
 	choice, _ := r.Body.Raw("tool_choice")
 	return r.API.Parses && string(choice) != `"none"` && r.Body.Given("tools")
+}
+
+// steady returns the request with a seed, if it has none and may have to be asked for once more
+// where the client has a part of its answer: that must say the same.
+func (r *Request) steady() *Request {
+	seed, _ := r.Body.Raw("seed")
+	if own := len(seed) > 0 && string(seed) != "null" && seed[0] != '-'; own || !r.Stream || r.Choices != 1 || !r.calls() {
+		return r
+	}
+	steady := *r
+	steady.Body, _ = rawjson.Scan(r.Body.Apply(rawjson.Edit{Key: "seed", Value: rawjson.Int(rand.IntN(math.MaxInt32))}))
+	return &steady
 }
 
 // asText returns the request for an answer that calls nothing: its text is the same, as far as

@@ -111,6 +111,9 @@ func nameOf(tool []byte) string {
 
 // functions returns functions as tools.
 func functions(raw []byte) (list [][]byte, err error) {
+	if n := len(rawjson.Elements(raw)); n > maxTools {
+		return nil, httpkit.Invalid("functions", "The field \"functions\" has %d entries, more than %d.", n, maxTools)
+	}
 	for i, one := range elements(raw, maxTools) {
 		function, _, err := function(one, fmt.Sprintf("functions[%d]", i))
 		if err != nil {
