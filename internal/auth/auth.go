@@ -164,7 +164,7 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	secrets := presented(r)
 	if len(secrets) == 0 {
 		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as " +
-			"X-Api-Key."}
+			"X-Api-Key or Api-Key."}
 	}
 	refusal := &Refusal{Reason: BadKey, Message: "The API key is not valid."}
 	for _, secret := range secrets {

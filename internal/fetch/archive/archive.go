@@ -81,6 +81,9 @@ func (u *unpacker) unpack(name string, is Format, dir string) error {
 	if u.ctx.Err() != nil {
 		return failure.GivenUp(u.ctx, u.what)
 	}
+	if errors.Is(err, zip.ErrAlgorithm) {
+		return u.bad("the zip is compressed by a method other than deflate; pack it again with that").Because(err)
+	}
 	return u.bad("the archive is broken (%v); pack it again", err).Because(err)
 }
 
