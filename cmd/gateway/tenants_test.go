@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/loragate/loragate/internal/adminapi"
+	"github.com/loragate/loragate/internal/adminclient"
 	"github.com/loragate/loragate/internal/auth"
 )
 
@@ -317,26 +318,33 @@ func TestUsageIsExact(t *testing.T) {
 	}
 }
 
+// workerTokens is what the only worker counts.
+func (g *gatewayProcess) workerTokens(url string) (prompt, completion int) {
+	counter := func(name string) int { return int(g.metric(url, fmt.Sprintf(`llamacpp:%s{worker="0"}`, name))) }
+	return counter("prompt_tokens_total") + counter("prompt_tokens_cached_total"), counter("tokens_predicted_total")
+}
+
+// accountTokens is what the account has of all requests.
+func accountTokens(t *testing.T, client *adminclient.Client) (prompt, completion int) {
+	t.Helper()
+	u, err := client.Usage(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range u.Sums {
+		prompt, completion = prompt+int(s.PromptTokens), completion+int(s.CompletionTokens)
+	}
+	return prompt, completion
+}
+
 // TestUsageOfSeveralAnswers asks for several answers, and for answers to several
 // prompts: llama-server tells the usage of one of them.
 func TestUsageOfSeveralAnswers(t *testing.T) {
 	t.Parallel()
 	g := serve(t, realConfig(t, 1, 4))
 	url, client := g.adminURL(), g.admins()
-	counter := func(name string) int { return int(g.metric(url, fmt.Sprintf(`llamacpp:%s{worker="0"}`, name))) }
-	server := func() (prompt, completion int) {
-		return counter("prompt_tokens_total") + counter("prompt_tokens_cached_total"), counter("tokens_predicted_total")
-	}
-	account := func() (prompt, completion int) {
-		u, err := client.Usage(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range u.Sums {
-			prompt, completion = prompt+int(s.PromptTokens), completion+int(s.CompletionTokens)
-		}
-		return prompt, completion
-	}
+	server := func() (prompt, completion int) { return g.workerTokens(url) }
+	account := func() (prompt, completion int) { return accountTokens(t, client) }
 	for name, c := range map[string]struct {
 		path, body string
 		told       bool // the answer has a usage

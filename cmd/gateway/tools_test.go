@@ -133,6 +133,48 @@ func TestToolsThatAreChosen(t *testing.T) {
 	}
 }
 
+// TestToolsThatAreForcedBesideASchema has tools called that must be, whatever form an answer is to
+// have, in each API; where they need not be called, the answer has that form.
+func TestToolsThatAreForcedBesideASchema(t *testing.T) {
+	t.Parallel()
+	g := serve(t, toolsConfig(t))
+	const schema = `{"type":"object","properties":{"x":{"const":1}},"required":["x"],"additionalProperties":false}`
+	const format = `,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":` + schema + `}}`
+	const tools = `,"tools":[` + twoTools + `]`
+	const flat = `,"text":{"format":{"type":"json_schema","name":"x","schema":` + schema + `}},"tools":[` +
+		`{"type":"function","name":"w","parameters":{"type":"object","properties":{"c":{"enum":["rome"]}},"required":["c"]}}]`
+	const message = `,"output_config":{"format":{"type":"json_schema","schema":` + schema + `}},"tools":[` +
+		`{"name":"w","input_schema":{"type":"object","properties":{"c":{"enum":["rome"]}},"required":["c"]}}]`
+	const formed = `"x":1`
+	for _, c := range []struct{ path, more, want string }{
+		{chatPath, format + tools + `,"tool_choice":"required"`, `"finish_reason":"tool_calls"`},
+		{chatPath, format + tools + `,"tool_choice":{"type":"function","function":{"name":"w"}}`, `"finish_reason":"tool_calls"`},
+		{chatPath, `,"response_format":{"type":"json_object"}` + tools + `,"tool_choice":"required"`, `"finish_reason":"tool_calls"`},
+		{chatPath, format + `,"functions":` + twoFunctions + `,"function_call":{"name":"w"}`, `"finish_reason":"function_call"`},
+		{"/v1/messages", message + `,"tool_choice":{"type":"any"}`, `"stop_reason":"tool_use"`},
+		{"/v1/messages", message + `,"tool_choice":{"type":"tool","name":"w"}`, `"stop_reason":"tool_use"`},
+		{"/v1/responses", flat + `,"tool_choice":"required"`, `"type":"function_call"`},
+		{"/v1/responses", flat + `,"tool_choice":{"type":"function","name":"w"}`, `"type":"function_call"`},
+		{chatPath, format + tools, formed},
+		{chatPath, format + tools + `,"tool_choice":"none"`, formed},
+		{chatPath, format + `,"tool_choice":"required"`, formed},
+		{"/v1/messages", message + `,"tool_choice":{"type":"auto"}`, formed},
+		{"/v1/responses", flat, formed},
+	} {
+		status, text := g.post(c.path, `{"model":"demo","temperature":0,"max_tokens":200,"max_output_tokens":200,`+
+			`"messages":[{"role":"user","content":"What is rain?"}],"input":"What is rain?"`+brace+c.more+`}`)
+		text = strings.NewReplacer(`\"`, `"`, " ", "").Replace(text)
+		if status != http.StatusOK || !strings.Contains(text, c.want) {
+			t.Errorf("%s %s: %d %s, want %s", c.path, c.more, status, text, c.want)
+		}
+	}
+	status, text := g.post(chatPath, `{"model":"demo","messages":[{"role":"user","content":"Hi"}],"max_tokens":3,`+
+		`"response_format":{"type":"json_schema","json_schema":5},"tool_choice":"required"`+tools+`}`)
+	if status != http.StatusBadRequest || !strings.Contains(text, "response_format") {
+		t.Errorf("a mistake in a form that is not needed: %d %s", status, text)
+	}
+}
+
 // TestCallsThatAreNone gets the text of answers that llama-server cannot take apart into text
 // and calls, where it answers with 500 by itself: at once, and behind some text.
 func TestCallsThatAreNone(t *testing.T) {
@@ -155,12 +197,79 @@ func TestCallsThatAreNone(t *testing.T) {
 			{chatPath, chat, want},
 			{chatPath, chat + `,"stream":true`, want},
 			{chatPath, chat + `,"stream":true,"stream_options":{"include_usage":true}`, want},
+			{chatPath, chat + `,"n":2`, want + want},
+			{chatPath, chat + `,"n":2,"stream":true,"stream_options":{"include_usage":true}`, want + want},
 			{"/v1/messages", message, strings.Replace(want, "length", "max_tokens", 1)},
 			{"/v1/messages", message + `,"stream":true`, strings.Replace(want, "length", "max_tokens", 1)},
 		} {
-			if status, text := g.post(c.path, body(c.more)); status != http.StatusOK || told(t, text) != c.want {
-				t.Errorf("%s %s: %d %s, want %s", c.path, c.more, status, told(t, text), c.want)
+			status, text := g.post(c.path, body(c.more))
+			got := told(t, text)
+			if strings.Contains(c.more, `"n":2`) {
+				got = told(t, ofChoice(text, 0)) + told(t, ofChoice(text, 1))
 			}
+			if status != http.StatusOK || got != c.want || strings.Contains(text, `"error"`) {
+				t.Errorf("%s %s: %d %s, want %s", c.path, c.more, status, got, c.want)
+			}
+			if n := len(idsIn(text)); c.path == chatPath && n != 1 {
+				t.Errorf("%s: the events have %d ids", c.more, n)
+			}
+		}
+	}
+}
+
+// ofChoice is a stream, or a whole answer, with one of its choices.
+func ofChoice(answer string, index float64) string {
+	var out strings.Builder
+	for _, text := range strings.Split(answer, "\n") {
+		event, _ := parsed(strings.TrimPrefix(text, "data: ")).(map[string]any)
+		choices, _ := event["choices"].([]any)
+		for _, choice := range choices {
+			if at(choice, "index") == index {
+				one, _ := json.Marshal(map[string]any{"choices": []any{choice}})
+				out.Write(append(one, '\n'))
+			}
+		}
+	}
+	return out.String()
+}
+
+// idsIn are the ids of a stream's events, or of a whole answer.
+func idsIn(answer string) map[any]bool {
+	ids := map[any]bool{}
+	for _, text := range strings.Split(answer, "\n") {
+		if event := parsed(strings.TrimPrefix(text, "data: ")); event != nil {
+			ids[at(event, "id")] = true
+		}
+	}
+	return ids
+}
+
+// TestUsageOfCallsThatAreNone holds the account of answers that are asked for more than once to what
+// the worker counts, and what clients are told to one answer.
+func TestUsageOfCallsThatAreNone(t *testing.T) {
+	t.Parallel()
+	g := serve(t, toolsConfig(t))
+	url, client := g.adminURL(), g.admins()
+	for _, more := range []string{
+		``, `,"stream":true,"stream_options":{"include_usage":true}`, `,"temperature":1.3`, `,"logprobs":true`,
+		`,"n":2`, `,"n":2,"stream":true,"stream_options":{"include_usage":true}`,
+	} {
+		prompt, completion := accountTokens(t, client)
+		workerPrompt, workerCompletion := g.workerTokens(url)
+		status, text := g.post(chatPath, `{"model":"demo","messages":[{"role":"user","content":"What is rain?"}],`+
+			`"max_tokens":30,"logit_bias":[[99,100]],"ignore_eos":true,"tools":[`+twoTools+`]`+more+`}`)
+		g.settles(url)
+		now, nowCompletion := accountTokens(t, client)
+		worked, workedCompletion := g.workerTokens(url)
+		prompt, completion = now-prompt, nowCompletion-completion
+		workerPrompt, workerCompletion = worked-workerPrompt, workedCompletion-workerCompletion
+		choices := 1 + strings.Count(more, `"n":2`)
+		if status != http.StatusOK || prompt != workerPrompt || completion != workerCompletion || completion != 60*choices {
+			t.Errorf("%s: %d, %d and %d tokens, llama-server counts %d and %d", more, status, prompt, completion,
+				workerPrompt, workerCompletion)
+		}
+		if !strings.Contains(text, fmt.Sprintf(`"completion_tokens":%d,`, 30*choices)) {
+			t.Errorf("%s: %s", more, text)
 		}
 	}
 }

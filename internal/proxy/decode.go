@@ -65,10 +65,10 @@ func (d *decoder) check(r *request, principal *auth.Principal) (err error) {
 	if err := r.readFields(); err != nil {
 		return err
 	}
-	if !e.Parses {
-		if err := d.vocabulary.CheckIDs(r.Body, "prompt"); err != nil {
-			return err
-		}
+	if e.Parses {
+		r.Body = tools.Forced(r.Body)
+	} else if err := d.vocabulary.CheckIDs(r.Body, "prompt"); err != nil {
+		return err
 	}
 	r.place(principal)
 	return d.vocabulary.CheckFits(r.Body, r.API.Prompts, r.Prompts != nil, facts.Context)

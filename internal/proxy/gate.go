@@ -88,7 +88,7 @@ func (g *gate) enter(c echo.Context) (principal *auth.Principal, leave func(), e
 	}
 	admission.SetHeaders(c.Response().Header())
 	return principal, func() {
-		u := recordOf(c).account.Total()
+		u := recordOf(c).account.Cost()
 		admission.End(u.Prompt + u.Completion)
 	}, nil
 }

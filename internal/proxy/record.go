@@ -156,7 +156,7 @@ func (rec *record) report(status int, err error) Report {
 	r := Report{
 		Model: rec.target, Status: status, Err: err != nil, Stream: rec.stream, State: rec.state,
 		Queued: rec.queued, Swapped: rec.swapped, First: rec.first, Took: time.Since(rec.start),
-		Usage:  rec.account.Total(),
+		Usage:  rec.account.Cost(),
 		Tenant: rec.tenant, Key: rec.key, Digest: rec.digest,
 	}
 	if rec.adhoc {
@@ -212,7 +212,7 @@ func (rec *record) access(log slog.Handler, status int, err error) {
 	if rec.first > 0 {
 		attrs = append(attrs, slog.Float64("ttft_ms", milliseconds(rec.first)))
 	}
-	if t := rec.account.Total(); t != (pool.Usage{}) {
+	if t := rec.account.Cost(); t != (pool.Usage{}) {
 		attrs = append(attrs, slog.Int("prompt_tokens", t.Prompt), slog.Int("cached_tokens", t.Cached),
 			slog.Int("completion_tokens", t.Completion))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/fields"
 	"github.com/loragate/loragate/internal/proxy/relay"
+	"github.com/loragate/loragate/internal/proxy/tools"
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
@@ -115,7 +116,7 @@ func (s *utilities) asWhat(path, model string, body rawjson.Object) (string, raw
 	if err == nil {
 		body, err = s.checkFields(chatCount, body)
 	}
-	return chatCount, body, c.api.InItsWords(err)
+	return chatCount, tools.Forced(body), c.api.InItsWords(err)
 }
 
 // checkFields refuses numbers that are no tokens, and what is no text or no message. It returns the

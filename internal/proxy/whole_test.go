@@ -14,6 +14,7 @@ import (
 
 	"github.com/loragate/loragate/internal/llamatest"
 	"github.com/loragate/loragate/internal/pool"
+	"github.com/loragate/loragate/internal/proxy/failure"
 	"github.com/loragate/loragate/internal/proxy/pieces"
 	"github.com/loragate/loragate/internal/proxy/relay"
 	"github.com/loragate/loragate/internal/proxy/sse"
@@ -227,7 +228,7 @@ func (b bare) gather(t *testing.T, path, text string) (gathers bool, status int,
 	if err == nil {
 		err = a.Complement(t.Context(), b)
 	}
-	if errors.Is(err, whole.ErrNotFromStream) {
+	if errors.Is(err, whole.ErrNotFromStream) || errors.Is(err, failure.ErrUnparsed) {
 		status, answer := b.post(t, path, []byte(text))
 		return true, status, answer
 	}

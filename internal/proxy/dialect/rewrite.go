@@ -73,9 +73,7 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 		if len(text) > 0 {
 			w.Tally.Text()
 		}
-		if w.Keeps {
-			w.said = append(w.said, text...)
-		}
+		w.keepText(text)
 		w.out = w.ours.Append(w.out[:0], text)
 		return w.out, Data
 	}
@@ -90,18 +88,13 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	if raw, ok := object.Raw("error"); ok {
 		return w.fail(raw)
 	}
-	if w.Keeps {
-		w.keep(object)
-	}
+	later := w.keeps() && w.keep(object, w.Tally.Parts())
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {
 			return nil, Data
 		}
 	}
-	if sse.TextAt(event) > 0 {
-		w.Tally.Text()
-	}
-	told := w.tells(object)
+	told, original := w.tells(event, object), object
 	object, same, silent := w.added.to(object, w.Renamer, w.RequestID, w.Account != nil)
 	if silent {
 		return nil, Data
@@ -109,6 +102,9 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	w.out = append(append(append(w.out[:0], head...), sse.DataPrefix...), w.Told(w.Rename(object))...)
 	w.out = append(w.out, event[len(line):]...)
 	switch {
+	case later:
+		w.theirs, w.ours = sse.Frame{}, sse.Frame{}
+		return w.hold(original, w.out), Data
 	case w.added.ends():
 		w.out = append(append(w.out, w.added.usage(w.Renamer, w.Account)...), "data: [DONE]\n\n"...)
 	case !told && same:
@@ -117,18 +113,32 @@ func (w *Rewriter) Rewrite(event []byte) ([]byte, Kind) {
 	return w.out, Data
 }
 
+// keeps reports whether what is told may have to be told again.
+func (w *Rewriter) keeps() bool { return w.Keeps && !w.second }
+
+// keepText is keep for the text of an event like the last one.
+func (w *Rewriter) keepText(text []byte) {
+	if w.keeps() && w.current < len(w.parts) {
+		p := &w.parts[w.current]
+		p.said = append(p.said, text...)
+	}
+}
+
 // fail is what becomes of an error with which llama-server ends the stream.
 func (w *Rewriter) fail(raw []byte) ([]byte, Kind) {
 	e := failure.FromEvent(w.Asked, raw)
-	if w.Keeps && errors.Is(e, failure.ErrUnparsed) && w.resume(e) {
+	if w.Keeps && errors.Is(e, failure.ErrUnparsed) && w.resume(e, w.Tally.Parts()) {
 		w.theirs, w.ours = sse.Frame{}, sse.Frame{}
 		return nil, Unparsed
 	}
 	return w.Failure(e, w.RequestID), Failed
 }
 
-// tells takes in what an event tells beside its text, and reports whether it does.
-func (w *Rewriter) tells(object rawjson.Object) bool {
+// tells takes in what an event tells, and reports whether that is more than its text.
+func (w *Rewriter) tells(event []byte, object rawjson.Object) bool {
+	if sse.TextAt(event) > 0 {
+		w.Tally.Text()
+	}
 	e := w.API
 	ends := e.Ends != nil && e.Ends(object)
 	w.Complete = w.Complete || ends
@@ -149,8 +159,8 @@ func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
 	if raw, ok := object.Raw("error"); ok {
 		return w.fail(raw)
 	}
-	if w.Keeps {
-		w.keep(object)
+	if w.keeps() {
+		w.keep(object, w.Tally.Parts())
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		w.Tally.Progress(raw)
@@ -175,9 +185,7 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 			return nil, Data
 		}
 		w.Tally.Text()
-		if w.Keeps {
-			w.said = append(w.said, text...)
-		}
+		w.keepText(text)
 		return w.response.Text(text), Data
 	}
 	if !w.began {
@@ -195,8 +203,8 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 	if raw, ok := object.Raw("error"); ok {
 		return w.fail(raw)
 	}
-	if w.Keeps {
-		w.keep(object)
+	if w.keeps() {
+		w.keep(object, w.Tally.Parts())
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {

@@ -45,6 +45,9 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 	if status >= http.StatusInternalServerError && !strings.Contains(e.Message, unreadArguments) &&
 		slices.ContainsFunc(unparsed, func(says string) bool { return strings.Contains(e.Message, says) }) {
 		e.Cause = ErrUnparsed
+		if strings.Contains(e.Message, brokenDiff) {
+			e.Cause = ErrUnstreamed
+		}
 	}
 	asked.blame(e)
 	inPlainWords(e)
@@ -55,8 +58,15 @@ func FromWorker(asked Asked, status int, text []byte) *httpkit.Error {
 // text and calls of tools. The answer is there, and is text.
 var ErrUnparsed = errors.New("the answer is no call of a tool")
 
+// ErrUnstreamed is ErrUnparsed for an answer that may well be taken apart once it is whole.
+var ErrUnstreamed = fmt.Errorf("the parts of the answer do not add up: %w", ErrUnparsed)
+
 // unparsed is how llama-server says so (common_chat_parse, common_chat_msg_diff).
-var unparsed = []string{"does not match the expected", "Failed to parse tool call", "Invalid diff"}
+var unparsed = []string{"does not match the expected", "Failed to parse tool call", brokenDiff}
+
+// brokenDiff is how llama-server says that what it made of an answer's beginning is no beginning of
+// what it makes of more.
+const brokenDiff = "Invalid diff"
 
 // unreadArguments is how llama-server says that a call in a request's history cannot be put into
 // the chat's template.

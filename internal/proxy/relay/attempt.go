@@ -40,7 +40,7 @@ func (c call) attempt(r *Request, l *pool.Lease) error {
 	outcome := pool.CutEarly
 	c.account.Tally = tally.Tally{Choices: r.Choices}
 	a := &attempt{call: c, lease: l}
-	a.generate(c.ctx, c.Generation, l, !r.streams(), r.Place.Exclusive)
+	a.generate(c.ctx, c.Generation, l, !r.streams(), r.Place.Exclusive && (r.calls() || !r.streams()))
 	defer func() {
 		if a.working.Err() != nil && outcome == pool.Failed { // not the worker broke off: the client, or we did
 			outcome = pool.CutEarly
@@ -56,9 +56,11 @@ func (c call) attempt(r *Request, l *pool.Lease) error {
 	if errors.Is(err, whole.ErrNotFromStream) {
 		had := *r // the request itself is looked at by others
 		had.Gathers = false
+		a.account.Again(a.restart())
 		outcome, err = a.exchange(&had)
 	}
 	if errors.Is(err, failure.ErrUnparsed) && r.calls() && !r.Stream {
+		a.account.Again(a.restart())
 		outcome, err = a.exchange(r.asText())
 	}
 	return err
@@ -130,7 +132,7 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 	events := sse.Reader{From: body}
 	w := dialect.Rewriter{
 		Renamer: &r.Renamer, Asked: r.API.Asked(r.Body), RequestID: r.ID, Tally: &a.account.Tally, Hides: r.Progress,
-		Keeps: r.calls() && r.Choices == 1,
+		Keeps: r.calls(),
 	}
 	if r.TellsUsage {
 		w.Account = a.account
@@ -198,6 +200,7 @@ func (a *attempt) again(r *Request, events *sse.Reader) error {
 	if err != nil {
 		return err
 	}
+	a.account.Again(a.restart())
 	if a.more, err = a.lease.Worker.Forward(a.working, r.API.Path, body); err != nil {
 		return err
 	}

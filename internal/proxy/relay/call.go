@@ -109,11 +109,11 @@ func (r *Request) calls() bool {
 	return r.API.Parses && string(choice) != `"none"` && r.Body.Given("tools")
 }
 
-// steady returns the request with a seed, if it has none and may have to be asked for once more
-// where the client has a part of its answer: that must say the same.
+// steady returns the request with a seed, if it has none and may have to be asked for once more:
+// the client may have a part of its answer, and both are to be of one length.
 func (r *Request) steady() *Request {
 	seed, _ := r.Body.Raw("seed")
-	if own := len(seed) > 0 && string(seed) != "null" && seed[0] != '-'; own || !r.Stream || r.Choices != 1 || !r.calls() {
+	if own := len(seed) > 0 && string(seed) != "null" && seed[0] != '-'; own || !r.calls() {
 		return r
 	}
 	steady := *r

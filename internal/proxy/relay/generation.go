@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/loragate/loragate/internal/pool"
@@ -19,8 +20,10 @@ type generation struct {
 	cancel  context.CancelCauseFunc
 	worker  pool.Runner
 	slot    int
-	silent  bool        // no events tell what is done
-	before  *pool.Usage // the worker's meter, for a silent request that has it whole
+	silent  bool // no events tell what is done
+
+	// before is the worker's meter as it was, for a request that has it whole and needs that.
+	before atomic.Pointer[pool.Usage]
 
 	stay func() bool // each of them keeps a cut from coming, and tells whether it did
 	stop func() bool
@@ -30,10 +33,10 @@ type generation struct {
 	done *pool.Usage   // by then; nil is not known
 }
 
-// generate begins one; end must be called. For a silent request that has the worker whole
-// it waits for the worker's meter: if that cannot be had because the worker is gone, the
-// request itself will find out.
-func (g *generation) generate(client context.Context, limit time.Duration, l *pool.Lease, silent, exclusive bool) {
+// generate begins one; end must be called. A request with metered has the worker whole: for that
+// it waits for the worker's meter. If that cannot be had because the worker is gone, the request
+// itself will find out.
+func (g *generation) generate(client context.Context, limit time.Duration, l *pool.Lease, silent, metered bool) {
 	g.worker, g.slot, g.silent = l.Worker, l.Slot, silent
 	g.over, g.stop = make(chan struct{}), func() bool { return true }
 	g.working, g.cancel = context.WithCancelCause(context.WithoutCancel(client))
@@ -41,9 +44,9 @@ func (g *generation) generate(client context.Context, limit time.Duration, l *po
 	if limit > 0 {
 		g.stop = time.AfterFunc(limit, func() { g.cut(failure.ErrTooLong) }).Stop
 	}
-	if silent && exclusive {
+	if metered {
 		if u, err := tally.Meter(g.working, l.Worker); err == nil {
-			g.before = &u
+			g.before.Store(&u)
 		}
 	}
 }
@@ -80,9 +83,9 @@ func (g *generation) takeStock(ctx context.Context) *pool.Usage {
 			u.Completion += work.Completion
 		}
 	}
-	if g.before != nil {
+	if before := g.before.Load(); before != nil {
 		if now, err := tally.Meter(ctx, g.worker); err == nil {
-			ended := tally.Since(*g.before, now)
+			ended := tally.Since(*before, now)
 			u.Prompt, u.Cached, u.Completion = max(u.Prompt, ended.Prompt), max(u.Cached, ended.Cached),
 				u.Completion+ended.Completion
 		}
@@ -94,16 +97,60 @@ func (g *generation) takeStock(ctx context.Context) *pool.Usage {
 // is not had as a stream: its usage is that of one. It returns the answer with the usage of
 // all; if it cannot count, it leaves it as it is.
 func (g *generation) recount(t *tally.Tally, text []byte) []byte {
-	if g.before == nil {
+	before := g.before.Load()
+	if before == nil {
 		return text
 	}
 	now, err := tally.Meter(g.working, g.worker)
 	if err != nil {
 		return text
 	}
-	t.Settle(tally.Since(*g.before, now))
+	t.Settle(tally.Since(*before, now))
 	return tally.WithUsage(text, t.Usage())
 }
+
+// restart counts what a run took that came to nothing, and that has the worker whole; nil is that
+// it cannot be counted.
+func (g *generation) restart() *pool.Usage {
+	before := g.before.Swap(nil)
+	if before == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(g.working, stockTimeout)
+	defer cancel()
+	if g.awaitRest(ctx) != nil {
+		return nil
+	}
+	now, err := tally.Meter(ctx, g.worker)
+	if err != nil {
+		return nil
+	}
+	took := tally.Since(*before, now)
+	g.before.Store(&now)
+	return &took
+}
+
+// awaitRest blocks until no slot of the worker works: the meter has the others.
+func (g *generation) awaitRest(ctx context.Context) error {
+	for {
+		slots, err := g.worker.Slots(ctx)
+		busy := false
+		for _, work := range slots {
+			busy = busy || work.Busy
+		}
+		if err != nil || !busy {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(restInterval):
+		}
+	}
+}
+
+// restInterval is how often a worker is asked whether it has done with a run.
+const restInterval = 10 * time.Millisecond
 
 // end frees what the generation had; a cut that has begun ends before. What was done
 // until a cut goes into the tally.

@@ -105,8 +105,7 @@ func (t *Tally) all() (u pool.Usage, parts int) {
 		if (p.index < 0) != (t.unnamed > 0) {
 			continue
 		}
-		u.Prompt, u.Cached, u.Completion = u.Prompt+p.usage.Prompt, u.Cached+p.usage.Cached,
-			u.Completion+p.usage.Completion
+		u = plus(u, p.usage)
 		parts++
 	}
 	return u, parts
@@ -178,17 +177,60 @@ func (t *Tally) Taken() pool.Usage {
 type Account struct {
 	Tally // of the answer that runs, or ran last
 
-	spent pool.Usage // by those before
+	spent  pool.Usage   // by those before
+	lost   pool.Usage   // by runs that came to nothing, and of which it is known
+	failed []pool.Usage // of such runs before the one that runs, as far as their events told
 }
 
-// Total is what the request has taken so far.
-func (a *Account) Total() pool.Usage {
-	u := a.Usage()
+// Total is what the answers took that the client gets, so far.
+func (a *Account) Total() pool.Usage { return plus(a.spent, a.Usage()) }
+
+// Cost is what a worker did for the request so far, also for answers that nobody got.
+func (a *Account) Cost() pool.Usage { return plus(a.wasted(), a.Total()) }
+
+// Taken is what the answer that runs took of a worker, with the runs before that came to nothing,
+// and how long llama-server worked on it, where there is one part.
+func (a *Account) Taken() pool.Usage {
+	u := a.Tally.Taken()
+	if len(a.failed) == 0 && a.lost == (pool.Usage{}) {
+		return u
+	}
+	return plus(a.wasted(), u) // their time is not known
+}
+
+// Again says that the answer that ran came to nothing and is asked for once more. What it took is
+// u, if that has been counted.
+func (a *Account) Again(u *pool.Usage) {
+	if u == nil {
+		a.failed = append(a.failed, a.Usage())
+	} else {
+		a.lost = plus(a.lost, *u)
+	}
+	a.Tally = Tally{Choices: a.Choices, Begun: a.Begun}
+}
+
+// wasted is what was done for answers that came to nothing. llama-server does not tell how long one
+// was that it could not take apart. The next one has the same text, so it is as long.
+func (a *Account) wasted() pool.Usage {
+	u, now := a.lost, a.Usage()
+	for _, f := range a.failed {
+		if f.Prompt == 0 {
+			f.Prompt = now.Prompt
+		}
+		f.Completion = max(f.Completion, now.Completion)
+		u = plus(u, f)
+	}
+	return u
+}
+
+// plus adds up tokens.
+func plus(a, b pool.Usage) pool.Usage {
 	return pool.Usage{
-		Prompt: a.spent.Prompt + u.Prompt, Cached: a.spent.Cached + u.Cached,
-		Completion: a.spent.Completion + u.Completion,
+		Prompt: a.Prompt + b.Prompt, Cached: a.Cached + b.Cached, Completion: a.Completion + b.Completion,
 	}
 }
 
 // Next ends a piece of the request.
-func (a *Account) Next() { a.spent, a.Tally = a.Total(), Tally{} }
+func (a *Account) Next() {
+	a.spent, a.lost, a.failed, a.Tally = a.Total(), a.wasted(), nil, Tally{}
+}

@@ -125,6 +125,18 @@ func (c Choice) Keep(all [][]byte, nameOf func(tool []byte) string) ([][]byte, e
 	return slices.DeleteFunc(slices.Clone(all), func(tool []byte) bool { return !wanted[nameOf(tool)] }), nil
 }
 
+// Forced returns the body of a chat completion as llama-server takes it without the form that an
+// answer is to have, where a tool must be called: there is no answer beside the call, and
+// llama-server would go by the form and call nothing.
+func Forced(body rawjson.Object) rawjson.Object {
+	choice, _ := body.Raw("tool_choice")
+	if string(choice) != `"required"` || !body.Given("tools") || !body.Given("response_format") {
+		return body
+	}
+	body, _ = rawjson.Scan(body.Apply(rawjson.Edit{Key: "response_format"})) // an edited object stays one
+	return body
+}
+
 // elements returns those of a list that has no more than so many. Of a longer one there are
 // none: whoever bounds requests refuses it.
 func elements(raw []byte, most int) (list [][]byte) {

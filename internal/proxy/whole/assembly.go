@@ -177,8 +177,12 @@ func (a *Assembly) take(event []byte) error {
 }
 
 // failed is the error for one that came as an event. What llama-server makes of a
-// chat's text while it streams can fail where the whole text would not.
+// chat's text while it streams can fail where the whole text would not, but for a text that is
+// no call.
 func (a *Assembly) failed(e *httpkit.Error) error {
+	if errors.Is(e, failure.ErrUnparsed) && !errors.Is(e, failure.ErrUnstreamed) {
+		return e
+	}
 	if e.Status == http.StatusInternalServerError && a.shape.Parses {
 		return fmt.Errorf("%w: %w", ErrNotFromStream, errors.New(e.Message))
 	}
