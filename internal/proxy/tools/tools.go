@@ -89,7 +89,11 @@ func allowed(o rawjson.Object, key string) (Choice, error) {
 		}
 	}
 	raw, _ := inner.Raw("tools")
-	for i, one := range elements(raw, maxTools) {
+	list, err := elements(raw, maxTools, key+".tools")
+	if err != nil {
+		return c, err
+	}
+	for i, one := range list {
 		at := fmt.Sprintf("%s.tools[%d]", key, i)
 		tool, _ := rawjson.Scan(one)
 		name, path, err := named(tool, at)
@@ -125,16 +129,16 @@ func (c Choice) Keep(all [][]byte, nameOf func(tool []byte) string) ([][]byte, e
 	return slices.DeleteFunc(slices.Clone(all), func(tool []byte) bool { return !wanted[nameOf(tool)] }), nil
 }
 
-// elements returns those of a list that has no more than so many. Of a longer one there are
-// none: whoever bounds requests refuses it.
-func elements(raw []byte, most int) (list [][]byte) {
-	if rawjson.Each(raw, func(one, _ []byte) bool {
+// elements returns those of a list of no more than so many; at is where it stands.
+func elements(raw []byte, most int, at string) (list [][]byte, err error) {
+	rawjson.Each(raw, func(one, _ []byte) bool {
 		list = append(list, one)
 		return len(list) <= most
-	}); len(list) > most {
-		return nil
+	})
+	if len(list) > most {
+		return nil, httpkit.Invalid(at, "The field %q has more than %d entries.", at, most)
 	}
-	return list
+	return list, nil
 }
 
 // Bounds of what is looked at here, as of requests.
