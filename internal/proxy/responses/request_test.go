@@ -315,6 +315,27 @@ func TestToolsOfOneName(t *testing.T) {
 	}
 }
 
+// TestCustomInput: a text that was cut is told as far as it came.
+func TestCustomInput(t *testing.T) {
+	for arguments, want := range map[string]string{
+		`{"input":"a\"b"}`:     `a"b`,
+		`{"input": "{{{{{{`:    "{{{{{{",
+		`{"input":"a\n\u00e9b`: "a\néb",
+		`{"input":"a\`:         "a",
+		`{"input":"a\u00e`:     "a",
+		`{"input":"a"`:         "a",
+		`{"input":"`:           "",
+		`{"input":`:            "",
+		`{"inp`:                "",
+		``:                     "",
+		`{"other":"a`:          "",
+	} {
+		if got := customInput(arguments); got != want {
+			t.Errorf("%s: %q, not %q", arguments, got, want)
+		}
+	}
+}
+
 // TestCostIsThatOfTheBytes translates bodies of many pieces and of deep ones: what they take is in
 // proportion to their length.
 func TestCostIsThatOfTheBytes(t *testing.T) {

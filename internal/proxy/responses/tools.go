@@ -3,7 +3,9 @@ package responses
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -40,11 +42,38 @@ func customArguments(input string) string { return string(encode(map[string]stri
 func customInput(arguments string) string {
 	o, err := rawjson.Parse([]byte(arguments))
 	if err != nil {
-		return ""
+		return cutInput(arguments)
 	}
 	raw, _ := o.Raw(customKey)
 	return rawjson.Text(raw)
 }
+
+// cutInput is customInput for arguments that end before the text does: what there is of it.
+func cutInput(arguments string) string {
+	start := customStart.FindString(arguments)
+	if start == "" {
+		return ""
+	}
+	text := arguments[len(start):]
+	end := 0
+	for end < len(text) && text[end] != '"' {
+		n := 1
+		if text[end] == '\\' {
+			n = len(`\n`)
+			if strings.HasPrefix(text[end:], `\u`) {
+				n = len(`\uffff`)
+			}
+		}
+		if end+n > len(text) {
+			break // in the middle of it
+		}
+		end += n
+	}
+	return rawjson.Text([]byte(`"` + text[:end] + `"`))
+}
+
+// customStart is how such arguments begin, up to the text.
+var customStart = regexp.MustCompile(`^\s*\{\s*"` + customKey + `"\s*:\s*"`)
 
 // tools takes in the tools, and which of them are to be used. Those that are not to be had here are
 // left out where others are offered beside them, as llama-server does: clients offer what they have
