@@ -57,13 +57,11 @@ func mistakes() []struct{ path, more, param string } {
 		{chatPath, user(`[{"type":"text","text":5}]`), "messages[0].content[0].text"},
 		{chatPath, user(`[{"type":"image_url","image_url":{"url":"data:image/png;base64,xx"}}]`), "messages[0].content[0]"},
 		{"/apply-template", `"messages":[{"role":5,"content":"a"}]`, "messages[0].role"},
-		{"/v1/messages/count_tokens", `"messages":[{"role":"user","content":[{"type":"text"}]}]`, "messages"},
 		{chatPath, hi + `"reasoning_format":"odd"`, "reasoning_format"},
 		{chatPath, hi + `"reasoning_format":""`, "reasoning_format"},
 		{chatPath, hi + `"tools":0`, "tools"},
 		{"/apply-template", hi + `"tools":""`, "tools"},
 		{"/v1/messages/count_tokens", `"system":"a"`, "messages"},
-		{"/v1/messages/count_tokens", `"messages":[{"role":"user","content":[{"type":"text","text":null}]}]`, "messages"},
 
 		{chatPath, `"messages":[{"content":"a"}]`, "messages[0].role"},
 		{chatPath, `"messages":[{"role":"user","content":"a"},{"role":"robot","content":"a"}]`, "messages[1].role"},
@@ -78,6 +76,18 @@ func mistakes() []struct{ path, more, param string } {
 		{chatPath, hi + `"thinking_budget_tokens":"x","sse_ping_interval":"y"`, "sse_ping_interval"},
 		{chatPath, hi + `"n":99`, "n"},
 		{chatPath, hi + `"max_tokens":-2`, "max_tokens"},
+		{chatPath, hi + `"repeat_penalty":0`, "repeat_penalty"},
+		{"/completion", `"prompt":["a",null],"n_predict":2`, "prompt[1]"},
+		{"/completion", `"prompt":[{"prompt_string":5}],"n_predict":2`, "prompt[0].prompt_string"},
+		{"/v1/completions", `"prompt":5`, "prompt"},
+		{"/completion", `"prompt":[]`, "prompt"},
+		{"/completion", `"prompt":null`, "prompt"},
+		{chatPath, hi + `"stream":true,"logprobs":true,` + tool(`{}`), "logprobs"},
+		{chatPath, hi + tool(`{"type":"string","minLength":3000}`), "tools[0].function.parameters"},
+		{"/v1/messages", hi + `"tools":[{"name":"f","input_schema":{"type":"string","minLength":3000}}]`, "tools"},
+		{chatPath, hi + `"tools":[` + strings.Repeat(`{"type":"function","function":{"name":"f"}},`, 512) +
+			`{"type":"function","function":{"name":"g"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"tools":[` +
+			`{"type":"function","function":{"name":"f"}}]}}`, "tools"},
 		{chatPath, hi + `"top_p":1.5`, "top_p"},
 		{chatPath, hi + `"top_logprobs":2`, "top_logprobs"},
 		{chatPath, hi + `"logprobs":true,"top_logprobs":21`, "top_logprobs"},
@@ -113,6 +123,7 @@ func TestNullsMeanNothing(t *testing.T) {
 			`{"format":{"type":"json_schema","schema":null}}`,
 		"/apply-template": `"messages":[{"role":"user","content":"hi","name":null}],"tools":null`,
 		"/tokenize":       `"content":null`,
+		"/completion":     `"prompt":"half of a pair: \ud83d","n_predict":2`, // nor does that
 	} {
 		if status, text := g.post(path, `{"model":"coding",`+body+`}`); status != 200 {
 			t.Errorf("%s: %d %.300s", path, status, text)
@@ -128,8 +139,12 @@ func TestMistakesAreTheClients(t *testing.T) {
 	pid := g.workerPIDs(1)[0]
 	for _, m := range mistakes() {
 		status, text := g.post(m.path, `{"model":"coding",`+m.more+`}`)
-		named := strings.Contains(text, `"param":"`+m.param) || strings.HasPrefix(m.path, "/v1/messages") &&
-			(strings.Contains(text, `\"`+m.param) || strings.Contains(text, `"`+m.param+`:`))
+		named := false
+		for _, end := range []string{`"`, ".", "["} { // the field, or what is in it
+			named = named || strings.Contains(text, `"param":"`+m.param+end) || strings.HasPrefix(m.path, "/v1/messages") &&
+				(strings.Contains(text, `\"`+m.param+`\"`) || strings.Contains(text, `\"`+m.param+end) ||
+					strings.Contains(text, `"`+m.param+`:`))
+		}
 		if strings.Contains(text, "exception") {
 			t.Errorf("%s %s: %.300s", m.path, m.more, text)
 		}

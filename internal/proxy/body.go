@@ -42,6 +42,7 @@ func (b *bodies) readObject(c echo.Context, limit int64) (rawjson.Object, error)
 	if err != nil {
 		return rawjson.Object{}, err
 	}
+	rawjson.MendSurrogates(text)
 	body, err := rawjson.Parse(bytes.TrimPrefix(text, mark))
 	if err != nil {
 		return rawjson.Object{}, badJSON(err)

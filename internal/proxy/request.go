@@ -129,11 +129,7 @@ func (r *request) readResponseFields() error {
 	if raw, _ := r.Body.Raw("response_fields"); len(raw) > maxFields {
 		return httpkit.Invalid("response_fields", "The field \"response_fields\" is longer than %d bytes.", maxFields)
 	}
-	given, err := r.Body.Decode("response_fields", &r.Fields)
-	if err != nil {
-		return httpkit.Invalid("response_fields", "The field \"response_fields\" must be a list of names.")
-	}
-	if !given || len(r.Fields) == 0 || r.Gathers {
+	if r.Fields = responseFields(r.Body); len(r.Fields) == 0 || r.Gathers {
 		return nil
 	}
 	for _, key := range []string{tally.Timings, whole.StopKey} {
@@ -147,6 +143,25 @@ func (r *request) readResponseFields() error {
 	}
 	r.Body, err = rawjson.Parse(r.Body.Apply(rawjson.Edit{Key: "response_fields", Value: text}))
 	return err
+}
+
+// responseFields are the fields of the answer that a client asks for; nil is all. What is no list of
+// names asks for nothing, as to llama-server.
+func responseFields(body rawjson.Object) []string {
+	raw, given := body.Raw("response_fields")
+	if !given {
+		return nil
+	}
+	names, plain := []string{}, true
+	isList := rawjson.Each(raw, func(name, _ []byte) bool {
+		plain = name[0] == '"'
+		names = append(names, rawjson.Text(name))
+		return plain
+	})
+	if !isList || !plain {
+		return nil
+	}
+	return names
 }
 
 // place says what the pool is asked for.

@@ -176,6 +176,9 @@ func (h *holder) acceptsText(n *node, v string) (bool, error) {
 	if size := utf8.RuneCountInString(v); err != nil || size < least || size > most {
 		return false, err
 	}
+	if raw := n.get("format"); raw != nil && !ofFormat(rawjson.Text(raw), v) {
+		return false, nil
+	}
 	if raw := n.get("pattern"); raw != nil {
 		pattern, err := regexp.Compile(inGo(rawjson.Text(raw)))
 		if err != nil {

@@ -1,5 +1,12 @@
 package schema
 
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+)
+
 // Parts of the expressions below.
 const (
 	day = `(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|` +
@@ -34,4 +41,44 @@ var formats = map[string]string{
 	"uri-template": "^" + uri + "$",
 	"json-pointer": "^" + pointer + "$", "relative-json-pointer": "^(?:0|[1-9][0-9]{0,4})(?:#|" + pointer + ")$",
 	"regex": "^[A-Za-z0-9 _]*$",
+}
+
+// uuid is of every version: llama-server has a rule for each that is the same.
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// written are expressions for all texts of a format, where the ones above are for the common ones.
+var written = map[string]*regexp.Regexp{
+	"uuid": uuid, "uuid1": uuid, "uuid2": uuid, "uuid3": uuid, "uuid4": uuid, "uuid5": uuid,
+	"duration": regexp.MustCompile(`^P(?:[0-9]+W|(?:[0-9]+[YMD])+(?:T(?:[0-9]+[HMS])+)?|T(?:[0-9]+[HMS])+)$`),
+	"email":    regexp.MustCompile(`^(?s:.)+@[^ ]+$`), "idn-email": regexp.MustCompile(`^(?s:.)+@[^ ]+$`),
+	"hostname":      regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\.?$`),
+	"idn-hostname":  regexp.MustCompile(`^[^ ]+$`),
+	"json-pointer":  regexp.MustCompile(`^` + pointer + `$`),
+	"uri":           regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[^ ]*$`),
+	"iri":           regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[^ ]*$`),
+	"uri-reference": regexp.MustCompile(`^[^ ]*$`), "iri-reference": regexp.MustCompile(`^[^ ]*$`),
+	"uri-template":          regexp.MustCompile(`^[^ ]*$`),
+	"relative-json-pointer": regexp.MustCompile(`^(?:0|[1-9][0-9]*)(?:#|` + pointer + `)$`),
+}
+
+// layouts are how Go reads times of a format.
+var layouts = map[string]string{
+	"date": time.DateOnly, "time": "15:04:05Z07:00", "date-time": time.RFC3339,
+}
+
+// ofFormat reports whether a text may be of a format: it is false for what is none for certain. What
+// is no format that is known says something to readers only.
+func ofFormat(format, text string) bool {
+	if layout, is := layouts[format]; is {
+		_, err := time.Parse(layout, strings.Replace(strings.ToUpper(text), ":60", ":59", 1)) // leap seconds
+		return err == nil
+	}
+	if expression := written[format]; expression != nil {
+		return expression.MatchString(text)
+	}
+	if format == "ipv4" || format == "ipv6" {
+		address, err := netip.ParseAddr(text)
+		return err == nil && address.Is4() == (format == "ipv4") && address.Zone() == ""
+	}
+	return true
 }

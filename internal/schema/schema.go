@@ -8,6 +8,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/loragate/loragate/internal/rawjson"
@@ -133,8 +134,26 @@ func (h *holder) node(raw []byte, at *place) *node {
 		for key, value := range o.All() {
 			n.keys[key] = value
 		}
+		for key, value := range n.keys {
+			if unsaid(key, value) {
+				delete(n.keys, key)
+			}
+		}
 	}
 	return n
+}
+
+// unsaid reports whether a keyword says nothing, to llama-server as well: a type that is null or
+// "", or may be, is any.
+func unsaid(key string, value []byte) bool {
+	none := func(raw []byte) bool { return string(raw) == "null" || string(raw) == `""` }
+	switch key {
+	case "multipleOf":
+		return string(value) == "null"
+	case "type":
+		return none(value) || slices.ContainsFunc(rawjson.Elements(value), none)
+	}
+	return false
 }
 
 // get returns a keyword's value, nil if it is not there.

@@ -39,6 +39,18 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// TestUnsaid: what is no schema, and yet says nothing to llama-server, says nothing.
+func TestUnsaid(t *testing.T) {
+	for _, schema := range []string{
+		`{"type":null}`, `{"type":""}`, `{"type":["string",null]}`, `{"type":null,"enum":["a"]}`,
+		`{"type":"object","properties":{"a":{"type":null}},"required":["a"]}`, `{"type":"integer","multipleOf":null}`,
+	} {
+		if held, err := Hold([]byte(schema)); err != nil || string(held) != schema {
+			t.Errorf("%s becomes %s: %v", schema, held, err)
+		}
+	}
+}
+
 // TestKeywordsAreDocumented looks for each keyword that asserts something in the table of the
 // docs, and for what says that it must be there in the schemas that are tried.
 func TestKeywordsAreDocumented(t *testing.T) {

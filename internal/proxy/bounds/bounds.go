@@ -73,7 +73,7 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 		}
 		if check, ok := fieldChecks[key]; ok {
 			if err := check(c, raw); err != nil {
-				return httpkit.Invalid(key, "The field %q %s.", key, err)
+				return refusal(key, err)
 			}
 		}
 		if slices.Contains(largeFields, key) {
@@ -90,6 +90,26 @@ func (c *Checker) Check(body rawjson.Object, ids string) error {
 			rest, httpkit.Shorten(largest), size, c.limits.Fields)
 	}
 	return nil
+}
+
+// inside is what is wrong within a field's value.
+type inside struct {
+	at   string // the path from the field on
+	tool string // whose schema it is, if it is one's
+	error
+}
+
+// refusal says what is wrong with a field, and where in it.
+func refusal(key string, err error) error {
+	var where *inside
+	if !errors.As(err, &where) {
+		return httpkit.Invalid(key, "The field %q %s.", key, err)
+	}
+	key += where.at
+	if where.tool == "" {
+		return httpkit.Invalid(key, "The field %q %s.", key, err)
+	}
+	return httpkit.Invalid(key, "The field %q, of the tool %q, %s.", key, httpkit.Shorten(where.tool), err)
 }
 
 // field is a member of a request.
@@ -287,12 +307,14 @@ func (c *Checker) format(raw []byte) error {
 	o, _ := rawjson.Scan(raw)
 	if schema, ok := o.Raw("schema"); ok {
 		if err := c.schema(schema); err != nil {
-			return err
+			return &inside{at: ".schema", error: err}
 		}
 	}
 	inner, _ := o.Inner("json_schema")
 	if schema, ok := inner.Raw("schema"); ok {
-		return c.schema(schema)
+		if err := c.schema(schema); err != nil {
+			return &inside{at: ".json_schema.schema", error: err}
+		}
 	}
 	return nil
 }
@@ -312,7 +334,8 @@ func (c *Checker) tools(raw []byte) error {
 	}
 	for i, one := range list {
 		if err := c.tool(one); err != nil {
-			return fmt.Errorf("has a tool, the number %d, whose schema %w", i, err)
+			err.at = fmt.Sprintf("[%d]%s", i, err.at)
+			return err
 		}
 	}
 	return nil
@@ -321,7 +344,7 @@ func (c *Checker) tools(raw []byte) error {
 // toolsFactor is how much larger all tools may be than one schema.
 const toolsFactor = 16
 
-func (c *Checker) tool(raw []byte) error {
+func (c *Checker) tool(raw []byte) *inside {
 	o, ok := rawjson.Scan(raw)
 	if !ok {
 		return nil
@@ -329,13 +352,15 @@ func (c *Checker) tool(raw []byte) error {
 	function, _ := o.Inner("function")
 	if parameters, ok := function.Raw("parameters"); ok {
 		if err := c.schema(parameters); err != nil {
-			return err
+			name, _ := function.Raw("name")
+			return &inside{at: ".function.parameters", tool: rawjson.Text(name), error: err}
 		}
 	}
 	for _, key := range []string{"parameters", "input_schema"} {
 		if parameters, ok := o.Raw(key); ok && !bytes.Equal(parameters, []byte("null")) {
 			if err := c.schema(parameters); err != nil {
-				return err
+				name, _ := o.Raw("name")
+				return &inside{at: "." + key, tool: rawjson.Text(name), error: err}
 			}
 		}
 	}

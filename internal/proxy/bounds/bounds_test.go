@@ -69,10 +69,32 @@ func TestBoundsOfFields(t *testing.T) {
 			}
 			err = b.Check(body, "")
 			var e *httpkit.Error
-			if refused != (err != nil) || refused && (!errors.As(err, &e) || e.Status != 400 || e.Param != c.key ||
+			if refused != (err != nil) || refused && (!errors.As(err, &e) || e.Status != 400 || !strings.HasPrefix(e.Param, c.key) ||
 				!strings.Contains(e.Message, c.key)) {
 				t.Errorf("%s: %.60s: %v", c.key, value, err)
 			}
+		}
+	}
+}
+
+// TestSchemasAreNamed: an error of a schema has its path, and of a tool's the tool's name.
+func TestSchemasAreNamed(t *testing.T) {
+	b := New(Limits{Context: 1024, Grammar: 64 << 10, Fields: 64 << 10})
+	const long = `{"type":"string","minLength":3000}`
+	for body, want := range map[string][2]string{
+		`{"tools":[{},{"function":{"name":"f","parameters":` + long + `}}]}`: {"tools[1].function.parameters", `of the tool "f", has a`},
+		`{"tools":[{"name":"f","input_schema":` + long + `}]}`:               {"tools[0].input_schema", `of the tool "f", has a`},
+		`{"response_format":{"json_schema":{"schema":` + long + `}}}`:        {"response_format.json_schema.schema", " has a"},
+		`{"response_format":{"schema":` + long + `}}`:                        {"response_format.schema", " has a"},
+	} {
+		o, err := rawjson.Parse([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var e *httpkit.Error
+		if err := b.Check(o, ""); !errors.As(err, &e) || e.Param != want[0] || !strings.Contains(e.Message, want[0]) ||
+			!strings.Contains(e.Message, want[1]) {
+			t.Errorf("%s: %v", body, err)
 		}
 	}
 }

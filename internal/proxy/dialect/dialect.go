@@ -71,13 +71,13 @@ var (
 		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Responses: true,
 		Names: map[string]string{
 			"messages": "input", "response_format": "text", "max_tokens": "max_output_tokens",
-			"reasoning_effort": "reasoning",
+			"reasoning_effort": "reasoning", "tools": "tools",
 		},
 		Failure: responseError, Alive: comment,
 	}
 	Messages = &API{
 		Path: Chat.Path, Prompts: Chat.Prompts, Shape: whole.Chat, Messages: true,
-		Names:   map[string]string{"response_format": "output_config", "stop": "stop_sequences"},
+		Names:   map[string]string{"response_format": "output_config", "stop": "stop_sequences", "tools": "tools"},
 		Failure: messageError, Alive: ping,
 	}
 	Native = &API{
@@ -121,7 +121,7 @@ func (a *API) InItsWords(err error) error {
 
 // remade are fields that are made anew from those of other APIs: a path inside says nothing to
 // their clients.
-var remade = []string{"messages", "response_format"}
+var remade = []string{"messages", "response_format", "tools"}
 
 func errorEvent(e *httpkit.Error, _ string) []byte { return sse.Event("", e.JSON()) }
 

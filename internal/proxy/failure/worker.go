@@ -93,6 +93,8 @@ type fault struct {
 	means  string   // said in place of the message, if a client could make nothing of that
 	code   string
 	absent bool // it may be that the field is not there
+	// within returns the path of what is at fault in the field's value, "" if nothing is.
+	within func(value []byte, field string) string
 }
 
 var (
@@ -114,6 +116,14 @@ var faults = []fault{
 		means: "has a call of a tool whose \"arguments\" are no JSON: where there are none, they are \"{}\""},
 	{says: " input is not supported", fields: promptFields},
 	{says: "model does not support multimodal requests", fields: promptFields},
+	{says: "elements must be a string, a list of tokens", fields: promptFields, within: oddPrompt,
+		means: "must be a text, a list of tokens, or a list of those or of texts and tokens"},
+	{says: "type must be string", fields: promptFields[:1], within: oddPrompt, means: "must be a text"},
+	{says: "\"prompt\" must not be empty", fields: promptFields, means: "must not be empty"},
+	{says: "key 'prompt' not found", fields: promptFields[:1], absent: true,
+		means: "is missing: a text, or a list of tokens"},
+	{says: "logprobs is not supported with tools + stream", fields: []string{"logprobs", "top_logprobs"},
+		means: "is not to be had in streams with tools"},
 	{says: "is too large to process", fields: promptFields, code: "context_length_exceeded"},
 	{says: "Prompt contains invalid tokens", fields: promptFields},
 	{says: "Unknown reasoning format", fields: []string{"reasoning_format"}},
@@ -139,11 +149,18 @@ func (a Asked) blame(e *httpkit.Error) {
 		if key == "" {
 			continue
 		}
+		param := a.nameOf(key)
+		if f.within != nil {
+			value, _ := a.Body.Raw(key)
+			if param = httpkit.Shorten(f.within(value, param)); param == "" {
+				continue
+			}
+		}
 		says := f.means
 		if says == "" {
 			says = "is refused by llama-server: " + httpkit.Shorten(e.Message)
 		}
-		e.Status, e.Type, e.Param = http.StatusBadRequest, httpkit.TypeInvalid, a.nameOf(key)
+		e.Status, e.Type, e.Param = http.StatusBadRequest, httpkit.TypeInvalid, param
 		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
 		if f.code != "" {
 			e.Code = f.code

@@ -45,7 +45,7 @@ type check func(key string, raw []byte, tokens int) error
 var checks = map[string]check{
 	"top_p": number(0, 1), "min_p": number(0, 1), "xtc_probability": number(0, 1), "xtc_threshold": number(0, 1),
 	"temperature": anyNumber, "typical_p": anyNumber, "top_n_sigma": anyNumber, "dynatemp_range": anyNumber,
-	"dynatemp_exponent": anyNumber, "repeat_penalty": anyNumber, "frequency_penalty": anyNumber,
+	"dynatemp_exponent": anyNumber, "repeat_penalty": aboveZero, "frequency_penalty": anyNumber,
 	"presence_penalty": anyNumber, "dry_multiplier": anyNumber, "dry_base": anyNumber, "mirostat_tau": anyNumber,
 	"mirostat_eta": anyNumber,
 
@@ -102,6 +102,14 @@ func anyNumber(key string, raw []byte, _ int) error {
 			math.MaxFloat32)
 	}
 	return nil
+}
+
+// aboveZero is anyNumber for what llama-server divides by.
+func aboveZero(key string, raw []byte, tokens int) error {
+	if n, ok := valueOf(raw); string(raw) == "false" || ok && n <= 0 {
+		return httpkit.Invalid(key, "The field %q must be a number above 0.", key)
+	}
+	return anyNumber(key, raw, tokens)
 }
 
 // whole is the check of a whole number in a range. 1.0 is one.

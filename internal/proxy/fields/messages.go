@@ -112,6 +112,9 @@ func (m Model) message(raw []byte) (plain []byte, bad *wrong) {
 		}
 	}
 	calls, bad := toolCalls(message, &edits)
+	if _, says := message.Raw("content"); calls && !says && slices.ContainsFunc(edits, noCalls) {
+		edits = append(edits, rawjson.Edit{Key: "content", Value: []byte(`""`)})
+	}
 	if bad == nil {
 		bad = m.content(string(value) == `"assistant"`, message, calls)
 	}
@@ -185,6 +188,10 @@ func (m Model) part(raw []byte) *wrong {
 	return nil
 }
 
+// noCalls reports whether an edit takes calls out that are null: a message of these alone says nothing,
+// to llama-server as well.
+func noCalls(e rawjson.Edit) bool { return e.Key == "tool_calls" && e.Value == nil }
+
 // toolCalls is the check of the calls in a message's history; any is whether the message has the
 // field. Nulls that are to be taken out are added to the edits.
 func toolCalls(message rawjson.Object, edits *[]rawjson.Edit) (any bool, bad *wrong) {
@@ -195,7 +202,7 @@ func toolCalls(message rawjson.Object, edits *[]rawjson.Edit) (any bool, bad *wr
 		return false, nil
 	case string(raw) == "null":
 		*edits = append(*edits, rawjson.Edit{Key: key})
-		return false, nil
+		return true, nil
 	}
 	var plain [][]byte
 	changed := false

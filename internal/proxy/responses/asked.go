@@ -1,45 +1,50 @@
 package responses
 
 import (
+	"bytes"
 	"encoding/json"
-	"slices"
 
 	"github.com/loragate/loragate/internal/rawjson"
 )
 
 // Asked is what a response tells of the request that it answers.
 type Asked struct {
-	members     []byte   // of a response, as they stand in it
-	summary     bool     // thoughts are told as a summary
-	topLogprobs int      // tokens that are told beside each one
-	custom      []string // the names of the tools that take a text
+	members     []byte // of a response, as they stand in it
+	summary     bool   // thoughts are told as a summary
+	topLogprobs int    // tokens that are told beside each one
 
-	namespaces map[string]string // of the tools that are in one, by the tools' names
+	called map[string]called // tools that are not told as the model's functions, by its names
 }
 
-// within says that a tool is in a namespace.
-func (a *Asked) within(tool, namespace string) {
-	if a.namespaces == nil {
-		a.namespaces = map[string]string{}
-	}
-	a.namespaces[tool] = namespace
+// called is how a call of a tool is told: its names are JSON.
+type called struct {
+	custom          bool
+	name, namespace []byte // nil is no namespace
 }
 
-// namespaceOf returns the namespace that a tool is in, as JSON; nil is none. The tool's name is JSON
-// as well.
-func (a *Asked) namespaceOf(name []byte) []byte {
-	if len(a.namespaces) == 0 {
-		return nil
+// add has calls of a tool told as they are meant; as is the model's name of it.
+func (a *Asked) add(t tool, as string) {
+	if t.kind != customTool && t.namespace == "" {
+		return
 	}
-	if within, ok := a.namespaces[rawjson.Text(name)]; ok {
-		return rawjson.String(within)
+	if a.called == nil {
+		a.called = map[string]called{}
 	}
-	return nil
+	told := called{custom: t.kind == customTool || a.called[as].custom, name: rawjson.String(t.name)}
+	if t.namespace != "" {
+		told.namespace = rawjson.String(t.namespace)
+	}
+	a.called[as] = told
 }
 
-// isCustom reports whether a tool takes a text.
-func (a *Asked) isCustom(name []byte) bool {
-	return slices.ContainsFunc(a.custom, func(c string) bool { return string(rawjson.String(c)) == string(name) })
+// tells returns how a call is told, by the model's name of the tool, which is JSON.
+func (a *Asked) tells(name []byte) called {
+	if len(a.called) > 0 {
+		if told, ok := a.called[rawjson.Text(name)]; ok {
+			return told
+		}
+	}
+	return called{name: bytes.Clone(name)}
 }
 
 // maxEchoed bounds the fields that a response repeats, but for what the model reads: they stand in

@@ -46,7 +46,10 @@ func (m *chatMessage) append(out []byte) []byte {
 const assistant = "assistant"
 
 // conversation is what a request's input comes to.
-type conversation struct{ all []*chatMessage }
+type conversation struct {
+	all   []*chatMessage
+	names names // of the tools that were called
+}
 
 // assistant returns the turn of the assistant's that the next item of his belongs to: what he
 // thinks, says and calls in turn is one message, as to llama-server.
@@ -59,7 +62,7 @@ func (c *conversation) assistant() *chatMessage {
 
 // messages puts the input, and the instructions before it, into the words of a chat.
 func (c *chat) messages() error {
-	var talk conversation
+	talk := conversation{names: c.names}
 	if instructions := c.raw("instructions"); instructions != nil {
 		if instructions[0] != '"' {
 			return wrong("instructions", "must be a string")
@@ -168,6 +171,7 @@ func (c *conversation) call(item node, kind string) error {
 	}
 	call := rawjson.Builder{}
 	function := rawjson.Builder{}
+	name = c.names.named(identity{rawjson.Text(item.raw("namespace")), name})
 	function.Member("name", rawjson.String(name))
 	function.Member("arguments", rawjson.String(arguments))
 	call.Member("id", rawjson.String(id))

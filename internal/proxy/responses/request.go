@@ -143,7 +143,7 @@ func Chat(body rawjson.Object) ([]byte, *Asked, error) {
 	for _, key := range responsesOnly {
 		c.set(key, nil)
 	}
-	for _, step := range []func() error{c.messages, c.tools, c.limits, c.format, c.reasoning, c.logprobs, c.echo} {
+	for _, step := range []func() error{c.tools, c.messages, c.limits, c.format, c.reasoning, c.logprobs, c.echo} {
 		if err := step(); err != nil {
 			return nil, nil, err
 		}
@@ -157,6 +157,7 @@ type chat struct {
 	edits []rawjson.Edit
 	asked *Asked
 	list  []tool // that the model may call
+	names names
 }
 
 // set has the chat completion ask for a value; nil leaves the field out.

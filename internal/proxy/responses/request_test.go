@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,14 +169,11 @@ func TestMistakes(t *testing.T) {
 		}
 	}
 	for body, field := range map[string]string{
-		`{"input":"x","tools":[{"type":"namespace","tools":[]}]}`:                                                     "tools[0].name",
-		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":5}]}`:                                           "tools[0].tools",
-		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"function"}]}]}`:                       "tools[0].tools[0].name",
-		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"mcp"}]}]}`:                            "tools[0].tools[0].type",
-		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m"}]}]}`:           "tools[0].tools[0].type",
-		`{"input":"x",` + tools + `"tools":[{"type":"function","name":"f"},` + inNamespace("f") + `]}`:                "tools[1].tools[0].name",
-		`{"input":"x","tools":[` + inNamespace("f") + `,{"type":"function","name":"f"}]}`:                             "tools[1].name",
-		`{"input":"x","tools":[` + inNamespace("f") + `,` + strings.Replace(inNamespace("f"), `"n"`, `"m"`, 1) + `]}`: "tools[1].tools[0].name",
+		`{"input":"x","tools":[{"type":"namespace","tools":[]}]}`:                                           "tools[0].name",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":5}]}`:                                 "tools[0].tools",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"function"}]}]}`:             "tools[0].tools[0].name",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"mcp"}]}]}`:                  "tools[0].tools[0].type",
+		`{"input":"x","tools":[{"type":"namespace","name":"n","tools":[{"type":"namespace","name":"m"}]}]}`: "tools[0].tools[0].type",
 	} {
 		_, _, err := chatOf(t, body)
 		var wrong *RequestError
@@ -236,6 +234,104 @@ func TestNamespaces(t *testing.T) {
 			name+`","arguments":"{}"}}]}}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`), asked, "m")
 		if !ok || strings.Contains(string(answer), `"name":"`+name+`","namespace":"n","arguments"`) != within {
 			t.Errorf("%s: %s", name, answer)
+		}
+	}
+}
+
+// TestToolsOfOneName: each has a name of its own for the model, in the tools, in what was called
+// before and where some are chosen; its calls are told under the client's.
+func TestToolsOfOneName(t *testing.T) {
+	in := func(namespace, name string) string {
+		return strings.Replace(inNamespace(name), `"n"`, `"`+namespace+`"`, 1)
+	}
+	long := strings.Repeat("ü", 40)
+	tools := `"tools":[{"type":"function","name":"f"},` + in("n", "f") + `,` + in("m", "f") + `,` + in("m", "g") + `,` +
+		in("a", "b__c") + `,` + in("a__b", "c") + `,` + in("x", "c") + `,` + in("y", "b__c") + `,` + in(long, "f") +
+		`,{"type":"function","name":"n__f"}]`
+	body, asked, err := chatOf(t, `{"input":[{"type":"function_call","call_id":"1","name":"f","arguments":"{}"},`+
+		`{"type":"function_call","call_id":"2","name":"f","namespace":"m","arguments":"{}"},`+
+		`{"type":"function_call","call_id":"3","name":"f","namespace":"gone","arguments":"{}"}],`+tools+`}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chat struct {
+		Messages []struct {
+			Calls []struct{ Function struct{ Name string } } `json:"tool_calls"`
+		}
+		Tools []struct{ Function struct{ Name string } }
+	}
+	if err := json.Unmarshal([]byte(body), &chat); err != nil {
+		t.Fatal(err)
+	}
+	var offered, before []string
+	for _, one := range chat.Tools {
+		offered = append(offered, one.Function.Name)
+	}
+	for _, one := range chat.Messages[0].Calls {
+		before = append(before, one.Function.Name)
+	}
+	want := []string{"f", "n__f_2", "m__f", "g", "a__b__c", "a__b__c_2", "x__c", "y__b__c", offered[8], "n__f"}
+	if !slices.Equal(offered, want) || len(offered[8]) > 64 || !strings.HasPrefix(offered[8], "f_") {
+		t.Errorf("the model is offered %q", offered)
+	}
+	if want := []string{"f", "m__f", "gone__f"}; !slices.Equal(before, want) {
+		t.Errorf("the model has called %q, not %q", before, want)
+	}
+	for name, told := range map[string]string{
+		"f": `"name":"f","arguments"`, "n__f_2": `"name":"f","namespace":"n","arguments"`,
+		"m__f": `"name":"f","namespace":"m","arguments"`, "g": `"name":"g","namespace":"m","arguments"`,
+		"n__f": `"name":"n__f","arguments"`, offered[8]: `"name":"f","namespace":"` + long + `","arguments"`,
+	} {
+		answer, _ := Answer([]byte(`{"id":"chatcmpl-1","created":1,"choices":[{"index":0,"finish_reason":"tool_calls",`+
+			`"message":{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"`+
+			name+`","arguments":"{}"}}]}}]}`), asked, "m")
+		if !strings.Contains(string(answer), told) {
+			t.Errorf("a call of %s is not told as %s: %s", name, told, answer)
+		}
+	}
+	for choice, left := range map[string]string{
+		`{"type":"function","name":"f"}`:                                                    "f",
+		`{"type":"function","name":"f","namespace":"m"}`:                                    "m__f",
+		`{"type":"function","name":"c"}`:                                                    "a__b__c_2 x__c",
+		`{"type":"allowed_tools","tools":[{"type":"namespace","name":"m"}]}`:                "m__f g",
+		`{"type":"allowed_tools","tools":[{"type":"function","name":"f","namespace":"n"}]}`: "n__f_2",
+	} {
+		body, _, err := chatOf(t, `{"input":"x",`+tools+`,"tool_choice":`+choice+`}`)
+		chat.Tools = nil
+		if err != nil || json.Unmarshal([]byte(body), &chat) != nil {
+			t.Errorf("%s: %v", choice, err)
+			continue
+		}
+		var names []string
+		for _, one := range chat.Tools {
+			names = append(names, one.Function.Name)
+		}
+		if got := strings.Join(names, " "); got != left {
+			t.Errorf("%s leaves %s, not %s", choice, got, left)
+		}
+	}
+	if _, _, err := chatOf(t, `{"input":"x",`+tools+`,"tool_choice":{"type":"function","name":"f","namespace":"z"}}`); err == nil {
+		t.Error("a tool of no namespace is chosen")
+	}
+}
+
+// TestCustomInput: a text that was cut is told as far as it came.
+func TestCustomInput(t *testing.T) {
+	for arguments, want := range map[string]string{
+		`{"input":"a\"b"}`:     `a"b`,
+		`{"input": "{{{{{{`:    "{{{{{{",
+		`{"input":"a\n\u00e9b`: "a\néb",
+		`{"input":"a\`:         "a",
+		`{"input":"a\u00e`:     "a",
+		`{"input":"a"`:         "a",
+		`{"input":"`:           "",
+		`{"input":`:            "",
+		`{"inp`:                "",
+		``:                     "",
+		`{"other":"a`:          "",
+	} {
+		if got := customInput(arguments); got != want {
+			t.Errorf("%s: %q, not %q", arguments, got, want)
 		}
 	}
 }

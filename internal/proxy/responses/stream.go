@@ -139,13 +139,12 @@ func (s *Stream) call(call rawjson.Object) {
 		if len(rawjson.Inside(name)) == 0 {
 			return
 		}
-		k := functionCall
-		if s.Asked.isCustom(name) {
+		k, told := functionCall, s.Asked.tells(name)
+		if told.custom {
 			k = customCall
 		}
 		s.close("completed")
-		s.item = item{index: index, name: bytes.Clone(name), within: s.Asked.namespaceOf(name),
-			call: bytes.Clone(rawjson.Inside(id))}
+		s.item = item{index: index, name: told.name, within: told.namespace, call: bytes.Clone(rawjson.Inside(id))}
 		s.opened(k)
 	}
 	arguments, _ := function.Raw("arguments")

@@ -95,7 +95,7 @@ func TestStream(t *testing.T) {
 			"function_call_arguments.delta 1 fc_1_1 {}", "function_call_arguments.done 1 fc_1_1 {}", "output_item.done 1", "completed"},
 			`[{"id":"fc_1_0","type":"function_call","status":"completed","call_id":"call_x0","name":"f","arguments":"{}"},
 			{"id":"fc_1_1","type":"function_call","status":"completed","call_id":"call_x1","name":"f","arguments":"{}"}]`},
-		{"a custom tool", "tool_calls", Asked{custom: []string{"g"}}, []string{call(0, "g", `{"input":"a\"`),
+		{"a custom tool", "tool_calls", Asked{called: map[string]called{"g": {custom: true, name: []byte(`"g"`)}}}, []string{call(0, "g", `{"input":"a\"`),
 			`{"tool_calls":[{"index":0,"function":{"arguments":"b\"}"}}]}`}, []string{
 			"output_item.added 0", `custom_tool_call_input.delta 0 ctc_1_0 a"b`, `custom_tool_call_input.done 0 ctc_1_0 a"b`,
 			"output_item.done 0", "completed"},

@@ -3,7 +3,9 @@ package responses
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/rawjson"
@@ -14,8 +16,10 @@ func short(s string) string { return httpkit.Shorten(s) }
 
 // tool is one of those that the model may call.
 type tool struct {
-	kind, name string
-	chat       []byte // in the words of a chat
+	identity
+
+	kind string
+	node node
 }
 
 const (
@@ -38,11 +42,38 @@ func customArguments(input string) string { return string(encode(map[string]stri
 func customInput(arguments string) string {
 	o, err := rawjson.Parse([]byte(arguments))
 	if err != nil {
-		return ""
+		return cutInput(arguments)
 	}
 	raw, _ := o.Raw(customKey)
 	return rawjson.Text(raw)
 }
+
+// cutInput is customInput for arguments that end before the text does: what there is of it.
+func cutInput(arguments string) string {
+	start := customStart.FindString(arguments)
+	if start == "" {
+		return ""
+	}
+	text := arguments[len(start):]
+	end := 0
+	for end < len(text) && text[end] != '"' {
+		n := 1
+		if text[end] == '\\' {
+			n = len(`\n`)
+			if strings.HasPrefix(text[end:], `\u`) {
+				n = len(`\uffff`)
+			}
+		}
+		if end+n > len(text) {
+			break // in the middle of it
+		}
+		end += n
+	}
+	return rawjson.Text([]byte(`"` + text[:end] + `"`))
+}
+
+// customStart is how such arguments begin, up to the text.
+var customStart = regexp.MustCompile(`^\s*\{\s*"` + customKey + `"\s*:\s*"`)
 
 // tools takes in the tools, and which of them are to be used. Those that are not to be had here are
 // left out where others are offered beside them, as llama-server does: clients offer what they have
@@ -58,13 +89,17 @@ func (c *chat) tools() error {
 			absent = cmp.Or(absent, why)
 			return nil
 		}
-		return c.tool(n)
+		return c.tool(n, "")
 	})
 	if err != nil {
 		return err
 	}
 	if absent != nil && len(c.list) == 0 {
 		return absent
+	}
+	c.names = nameAll(c.list)
+	for _, t := range c.list {
+		c.asked.add(t, c.names.of[t.identity])
 	}
 	if err := c.choice(); err != nil {
 		return err
@@ -74,7 +109,7 @@ func (c *chat) tools() error {
 	}
 	all := make([][]byte, len(c.list))
 	for i, t := range c.list {
-		all[i] = t.chat
+		all[i] = t.chat(c.names.of[t.identity])
 	}
 	c.set("tools", rawjson.List(all))
 	return nil
@@ -109,65 +144,49 @@ func (n node) constrained() (why, err error) {
 	return why, err
 }
 
-// tool takes in one of them.
-func (c *chat) tool(n node) error {
-	t := tool{kind: rawjson.Text(n.raw("type"))}
+// tool takes in one of them, of a namespace or of none.
+func (c *chat) tool(n node, within string) error {
+	t := tool{kind: rawjson.Text(n.raw("type")), node: n}
 	var err error
 	if t.name, err = n.required("name"); err != nil {
 		return err
 	}
-	if t.kind == namespace {
-		return c.namespace(n, t.name)
-	}
-	if c.asked.namespaces[t.name] != "" {
-		return wrong(n.path("name"), "is the name of a tool of a namespace already: here the model sees them all as one list")
-	}
-	function := rawjson.Builder{}
-	switch t.kind {
-	case customTool:
-		c.asked.custom = append(c.asked.custom, t.name)
-		function.Copy(n.Object, "name")
-		function.Copy(n.Object, "description")
-		function.Member("parameters", []byte(customSchema))
-	default:
+	switch {
+	case t.kind == namespace && within != "":
+		return wrong(n.path("type"), "must be %q or %q", functionTool, customTool)
+	case t.kind == namespace:
+		return n.each("tools", func(inner node) error {
+			why, err := inner.absent()
+			if err != nil || why != nil {
+				return cmp.Or(err, why)
+			}
+			return c.tool(inner, t.name)
+		})
+	case t.kind == functionTool:
 		if _, _, err := n.inner("parameters"); err != nil {
 			return err
 		}
-		for _, key := range []string{"name", "description", "parameters", "strict"} {
-			if raw := n.raw(key); raw != nil {
-				function.Member(key, raw)
-			}
-		}
 	}
-	t.chat = slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
+	t.namespace = within
 	c.list = append(c.list, t)
 	return nil
 }
 
-// namespace takes in the tools of a namespace, which the model sees beside the others.
-func (c *chat) namespace(n node, name string) error {
-	outside := make(map[string]bool, len(c.list))
-	for _, t := range c.list {
-		outside[t.name] = true
+// chat returns a tool in the words of a chat, under the name that the model is to have.
+func (t tool) chat(name string) []byte {
+	function := rawjson.Builder{}
+	function.Member("name", rawjson.String(name))
+	if t.kind == customTool {
+		function.Copy(t.node.Object, "description")
+		function.Member("parameters", []byte(customSchema))
+	} else {
+		for _, key := range []string{"description", "parameters", "strict"} {
+			if raw := t.node.raw(key); raw != nil {
+				function.Member(key, raw)
+			}
+		}
 	}
-	return n.each("tools", func(inner node) error {
-		why, err := inner.absent()
-		if err != nil || why != nil {
-			return cmp.Or(err, why)
-		}
-		if rawjson.Text(inner.raw("type")) == namespace {
-			return wrong(inner.path("type"), "must be %q or %q", functionTool, customTool)
-		}
-		if err := c.tool(inner); err != nil {
-			return err
-		}
-		last := c.list[len(c.list)-1].name
-		if outside[last] {
-			return wrong(inner.path("name"), "is the name of another tool already: here the model sees them all as one list")
-		}
-		c.asked.within(last, name)
-		return nil
-	})
+	return slices.Concat([]byte(`{"type":"function","function":`), function.End(), []byte{'}'})
 }
 
 // choice has tools be used as asked. One that is forced by its name is the only one that there
@@ -228,31 +247,6 @@ func (c *chat) allow(n node) error {
 		return err
 	}
 	c.set("tool_choice", rawjson.String(mode))
-	return nil
-}
-
-// restrict leaves the tools that are named.
-func (c *chat) restrict(named []node) error {
-	known := make(map[[2]string]bool, len(c.list)) // whether it stays
-	for _, t := range c.list {
-		known[[2]string{t.kind, t.name}] = false
-	}
-	for _, n := range named {
-		kind, err := n.required("type")
-		if err != nil {
-			return err
-		}
-		name, err := n.required("name")
-		if err != nil {
-			return err
-		}
-		key := [2]string{kind, name}
-		if _, is := known[key]; !is {
-			return wrong(n.path("name"), "names no tool: there is no %s %q among the tools", short(kind), short(name))
-		}
-		known[key] = true
-	}
-	c.list = slices.DeleteFunc(c.list, func(t tool) bool { return !known[[2]string{t.kind, t.name}] })
 	return nil
 }
 

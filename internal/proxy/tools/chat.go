@@ -111,10 +111,11 @@ func nameOf(tool []byte) string {
 
 // functions returns functions as tools.
 func functions(raw []byte) (list [][]byte, err error) {
-	if n := len(rawjson.Elements(raw)); n > maxTools {
-		return nil, httpkit.Invalid("functions", "The field \"functions\" has %d entries, more than %d.", n, maxTools)
+	all, err := elements(raw, maxTools, "functions")
+	if err != nil {
+		return nil, err
 	}
-	for i, one := range elements(raw, maxTools) {
+	for i, one := range all {
 		function, _, err := function(one, fmt.Sprintf("functions[%d]", i))
 		if err != nil {
 			return nil, err
@@ -133,7 +134,11 @@ func checked(raw []byte) (list [][]byte, changed bool, err error) {
 	if raw[0] != '[' {
 		return nil, false, httpkit.Invalid("tools", "The field \"tools\" must be a list of tools.")
 	}
-	for i, one := range elements(raw, maxTools) {
+	all, err := elements(raw, maxTools, "tools")
+	if err != nil {
+		return nil, false, err
+	}
+	for i, one := range all {
 		at := fmt.Sprintf("tools[%d]", i)
 		o, ok := rawjson.Scan(one)
 		if !ok {

@@ -15,10 +15,14 @@ func history(body rawjson.Object) ([]byte, error) {
 	if !bytes.Contains(raw, []byte(`"function`)) || len(raw) == 0 || raw[0] != '[' {
 		return nil, nil
 	}
+	messages, err := elements(raw, maxMessages, "messages")
+	if err != nil {
+		return nil, err
+	}
 	var all [][]byte
 	changed := false
 	last := "" // the id of the call that has no answer yet
-	for i, one := range elements(raw, maxMessages) {
+	for i, one := range messages {
 		o, ok := rawjson.Scan(one)
 		if !ok || !bytes.Contains(one, []byte(`"function`)) {
 			all = append(all, one)

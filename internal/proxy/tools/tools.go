@@ -89,7 +89,11 @@ func allowed(o rawjson.Object, key string) (Choice, error) {
 		}
 	}
 	raw, _ := inner.Raw("tools")
-	for i, one := range elements(raw, maxTools) {
+	list, err := elements(raw, maxTools, key+".tools")
+	if err != nil {
+		return c, err
+	}
+	for i, one := range list {
 		at := fmt.Sprintf("%s.tools[%d]", key, i)
 		tool, _ := rawjson.Scan(one)
 		name, path, err := named(tool, at)
@@ -137,16 +141,16 @@ func Forced(body rawjson.Object) rawjson.Object {
 	return body
 }
 
-// elements returns those of a list that has no more than so many. Of a longer one there are
-// none: whoever bounds requests refuses it.
-func elements(raw []byte, most int) (list [][]byte) {
-	if rawjson.Each(raw, func(one, _ []byte) bool {
+// elements returns those of a list of no more than so many; at is where it stands.
+func elements(raw []byte, most int, at string) (list [][]byte, err error) {
+	rawjson.Each(raw, func(one, _ []byte) bool {
 		list = append(list, one)
 		return len(list) <= most
-	}); len(list) > most {
-		return nil
+	})
+	if len(list) > most {
+		return nil, httpkit.Invalid(at, "The field %q has more than %d entries.", at, most)
 	}
-	return list
+	return list, nil
 }
 
 // Bounds of what is looked at here, as of requests.
