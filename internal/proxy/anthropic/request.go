@@ -4,7 +4,9 @@
 package anthropic
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -67,9 +69,13 @@ type chatFunction struct {
 }
 
 // messagesOnly are fields of the Messages API that a chat completion does not have, or has
-// another meaning for.
+// another meaning for, and those of a chat completion that are none of this API: it has other
+// names for them, or answers could not tell of them. llama-server reads none of those here either.
 var messagesOnly = []string{
 	"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl",
+	"stop", "n_predict", "max_completion_tokens", "max_output_tokens", "response_format", "json_schema", "functions",
+	"function_call", "parallel_tool_calls", "reasoning_effort", "thinking_budget_tokens", "logprobs", "top_logprobs",
+	"n_probs", "stream_options",
 }
 
 // defaultTokens bounds an answer to a request without a bound, which Anthropic would refuse:
@@ -93,8 +99,8 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		to  any
 	}{{"messages", &r.messages}, {"system", &r.system}, {"tools", &r.tools}, {"tool_choice", &r.choice},
 		{"max_tokens", &r.limit}, {"stream", &r.stream}} {
-		if _, err := body.Decode(f.key, f.to); err != nil {
-			return nil, wrong(f.key, "is not what the Messages API takes there")
+		if _, err := decode(body, f.key, f.to); err != nil {
+			return nil, err
 		}
 	}
 	if len(r.messages) == 0 {
@@ -121,14 +127,14 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	if stop, ok := body.Raw("stop_sequences"); ok {
 		set("stop", stop)
 	}
-	if len(r.tools) > 0 {
-		tools, err := chatTools(r.tools)
-		if err != nil {
-			return nil, err
-		}
-		set("tools", tools)
+	tools, err := offer(r.tools)
+	if err != nil {
+		return nil, err
 	}
-	if err := r.choice.apply(r.tools, set); err != nil {
+	if len(tools.chat) > 0 {
+		set("tools", tools.chat)
+	}
+	if err := r.choice.apply(tools, set); err != nil {
 		return nil, err
 	}
 	if err := thinking(body, set); err != nil {
@@ -143,21 +149,32 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	return body.Apply(edits...), nil
 }
 
+// decode is body.Decode, whose errors name the value that is of another type.
+func decode(body rawjson.Object, key string, to any) (bool, error) {
+	given, err := body.Decode(key, to)
+	if err == nil {
+		return given, nil
+	}
+	m := &rawjson.Mismatch{}
+	errors.As(err, &m)
+	return given, wrong(key+m.Path, "must %s", cmp.Or(m.Must, "be what the Messages API takes there"))
+}
+
 // thinking turns reasoning on or off, for templates that can, and bounds it.
 func thinking(body rawjson.Object, set func(key string, value any)) error {
 	var t struct {
 		Type   string   `json:"type"`
 		Budget *float64 `json:"budget_tokens"`
 	}
-	given, err := body.Decode("thinking", &t)
-	if err != nil {
-		return wrong("thinking", "must be an object with a type")
-	}
-	if !given {
-		return nil
+	given, err := decode(body, "thinking", &t)
+	if err != nil || !given {
+		return err
 	}
 	if t.Type == "enabled" && t.Budget != nil {
-		set("thinking_budget_tokens", *t.Budget)
+		if n := *t.Budget; n < 1 || n > math.MaxInt32 || n != math.Trunc(n) {
+			return wrong("thinking.budget_tokens", "must be a whole number from 1 to %d", math.MaxInt32)
+		}
+		set("thinking_budget_tokens", int(*t.Budget))
 	}
 	kwargs, ok := body.Raw("chat_template_kwargs")
 	if !ok || string(kwargs) == "null" {
@@ -181,8 +198,8 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 			Schema json.RawMessage `json:"schema"`
 		} `json:"format"`
 	}
-	if _, err := body.Decode("output_config", &c); err != nil {
-		return wrong("output_config", "is not what the Messages API takes there")
+	if _, err := decode(body, "output_config", &c); err != nil {
+		return err
 	}
 	if c.Effort != "" {
 		set("reasoning_effort", c.Effort)
