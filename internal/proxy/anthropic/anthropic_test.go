@@ -83,6 +83,9 @@ func TestRequests(t *testing.T) {
 		`{"max_tokens":5.0,"system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1; cch=36ee5;"},{"type":"text","text":"You are"}],"messages":[{"role":"user","content":"Hi"}]}`: `{"max_tokens":5.0,"messages":[{"role":"system","content":"x-anthropic-billing-header: cc_version=2.1; cch=fffff;You are"},{"role":"user","content":"Hi"}]}`,
 		`{"max_tokens":5,"system":"say cch=36ee5;","messages":[{"role":"user","content":"Hi"}]}`:                                                                                                     `{"max_tokens":5,"messages":[{"role":"system","content":"say cch=36ee5;"},{"role":"user","content":"Hi"}]}`,
 
+		// System prompts before all else are one.
+		`{"max_tokens":5,"system":"a","messages":[{"role":"system","content":"b"},{"role":"system","content":[{"type":"text","text":"c"}]},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`: `{"max_tokens":5,"messages":[{"role":"system","content":"a\n\nb\n\nc"},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`,
+
 		// What one side says in turn is one message.
 		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},{"role":"system","content":"s"},
 			{"role":"assistant","content":"c"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f"}]},

@@ -223,7 +223,7 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) {
 	var all []chatMessage
 	if text := prompt(system); text != "" {
-		all = append(all, chatMessage{Role: "system", Content: text})
+		all = append(all, systemMessage(text))
 	}
 	for i, m := range messages {
 		at := fmt.Sprintf("messages[%d]", i)
@@ -235,7 +235,7 @@ func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) 
 		case "assistant":
 			more, err = fromAssistant(m.Content, at)
 		case "system": // which is none of Anthropic's roles, and sent all the same
-			more = []chatMessage{{Role: "system", Content: prompt(leaves(m.Content))}}
+			more = []chatMessage{systemMessage(prompt(leaves(m.Content)))}
 		default:
 			err = wrong(at+".role", "must be user or assistant")
 		}
@@ -250,14 +250,19 @@ func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) 
 	return all, nil
 }
 
+func systemMessage(text string) chatMessage {
+	return chatMessage{Role: "system", said: []chatPart{{Type: "text", Text: text}}}
+}
+
 // join appends messages. What one side says in turn is one message, as it is to Anthropic's
-// models: templates of chats may take no other order than one of each.
+// models: templates of chats may take no other order than one of each. So are the system prompts
+// before all else, of which many templates take one only.
 func join(all, more []chatMessage) []chatMessage {
 	if len(all) == 0 || len(more) == 0 {
 		return append(all, more...)
 	}
 	last, next := &all[len(all)-1], more[0]
-	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" {
+	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" && len(all) > 1 {
 		return append(all, more...)
 	}
 	if silent(last.said) {
@@ -279,7 +284,11 @@ func silent(parts []chatPart) bool {
 // content.
 func (m *chatMessage) finish() {
 	if m.Content == nil && (len(m.ToolCalls) == 0 || !silent(m.said)) {
-		m.Content = plainly(m.said, "\n")
+		between := "\n"
+		if m.Role == "system" {
+			between = "\n\n"
+		}
+		m.Content = plainly(m.said, between)
 	}
 	m.Reasoning = strings.Join(m.thought, "")
 }
