@@ -22,103 +22,24 @@ type Rule struct {
 // apply returns the body of a request to an endpoint changed as the rule says. It is done
 // before anything is read of it but the model.
 func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
-	var edits []rawjson.Edit
-	take := func(key string) { edits = append(edits, without(key)...) }
-	put := func(e rawjson.Edit) {
-		take(e.Key)
-		edits = append(edits, rawjson.Edit{Key: nameAt(path, e.Key), Value: e.Value})
-	}
+	d := &draft{Object: body, path: path}
 	for _, key := range rule.Strip {
-		take(key)
+		d.strip(key)
 	}
 	for _, e := range rule.Default {
-		if !gives(body, path, e.Key) {
-			put(e)
-		}
+		d.usual(e)
 	}
 	for _, e := range rule.Set {
-		put(e)
+		d.replace(e)
 	}
+	d.agree()
 	if rule.System != "" {
 		if e, ok := prompted(body, path, rule.System); ok {
-			edits = append(edits, e)
+			d.set(e.Key, e.Value)
 		}
 	}
-	changed, _ := rawjson.Scan(body.Apply(last(edits)...)) // an edited object stays one
+	changed, _ := rawjson.Scan(body.Apply(d.edits...)) // an edited object stays one
 	return changed
-}
-
-// synonyms are the fields that have several names: a rule that has one of them means all. The
-// first is what every API takes but those that are in ownNames.
-var synonyms = [][]string{
-	{"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict"},
-	{"stop", "stop_sequences"},
-	{"n", "n_cmpl"},
-}
-
-// tokensField bounds how long an answer may be, by its first name.
-const tokensField = "max_tokens"
-
-// ownNames are what APIs of their own call a field, by path and its first name.
-var ownNames = map[string]map[string]string{
-	"/v1/responses": {"max_tokens": "max_output_tokens"},
-	"/v1/messages":  {"stop": "stop_sequences"},
-	"/completion":   {"max_tokens": "n_predict"},
-	"/infill":       {"max_tokens": "n_predict"},
-}
-
-// namesOf returns all names of a field.
-func namesOf(key string) []string {
-	for _, names := range synonyms {
-		if slices.Contains(names, key) {
-			return names
-		}
-	}
-	return []string{key}
-}
-
-// nameAt is what an endpoint calls a field.
-func nameAt(path, key string) string {
-	first := namesOf(key)[0]
-	if own := ownNames[path][first]; own != "" {
-		return own
-	}
-	return first
-}
-
-// theirsAlone are names that no other API reads, by the path of the one that does.
-var theirsAlone = map[string]string{"max_output_tokens": "/v1/responses", "stop_sequences": "/v1/messages"}
-
-// gives reports whether a request to an endpoint says something of a field, under whichever name
-// that is read there.
-func gives(body rawjson.Object, path, key string) bool {
-	return slices.ContainsFunc(namesOf(key), func(name string) bool {
-		raw, given := body.Raw(name)
-		only := theirsAlone[name]
-		return given && string(raw) != "null" && (only == "" || only == path)
-	})
-}
-
-// without takes a field out, under all its names.
-func without(key string) (edits []rawjson.Edit) {
-	for _, name := range namesOf(key) {
-		edits = append(edits, rawjson.Edit{Key: name})
-	}
-	return edits
-}
-
-// last keeps the last edit of each key: what is set wins over what is stripped.
-func last(edits []rawjson.Edit) (list []rawjson.Edit) {
-	for i, e := range edits {
-		later := false
-		for _, other := range edits[i+1:] {
-			later = later || other.Key == e.Key
-		}
-		if !later {
-			list = append(list, e)
-		}
-	}
-	return list
 }
 
 // prompted returns the edit that puts a system prompt before the request's own.

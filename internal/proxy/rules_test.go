@@ -65,3 +65,97 @@ func TestRulesChangeRequests(t *testing.T) {
 		}
 	}
 }
+
+// TestRulesActOnFamilies: a field that APIs name otherwise, or have within another one, is meant under
+// all names, and its value has the form that the endpoint's API has.
+func TestRulesActOnFamilies(t *testing.T) {
+	const schema = `{"type":"object"}`
+	const chatFormat = `{"type":"json_schema","json_schema":{"name":"output","strict":true,"schema":` + schema + `}}`
+	const flatFormat = `{"type":"json_schema","name":"output","strict":true,"schema":` + schema + `}`
+	set := func(key, value string) *Rule { return &Rule{Set: []rawjson.Edit{edit(key, value)}} }
+	strip := func(keys ...string) *Rule { return &Rule{Strip: keys} }
+	usual := func(key, value string) *Rule { return &Rule{Default: []rawjson.Edit{edit(key, value)}} }
+	const chatTool = `{"type":"function","function":{"name":"f","parameters":{}}}`
+	const chats, texts, answers, messages, native = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/completion"
+	for _, c := range []struct {
+		rule             *Rule
+		path, body, want string
+	}{
+		// The form of answers.
+		{set("response_format", chatFormat), chats, `{"json_schema":{},"grammar":"x"}`, `{"response_format":` + chatFormat + `}`},
+		{set("response_format", chatFormat), answers, `{"text":{"format":{"type":"text"},"verbosity":"low"}}`, `{"text":{"verbosity":"low","format":` + flatFormat + `}}`},
+		{set("response_format", chatFormat), messages, `{"output_config":{"effort":"low","format":{"type":"json_schema","schema":{}}}}`,
+			`{"output_config":{"effort":"low","format":{"type":"json_schema","schema":` + schema + `}}}`},
+		{set("response_format", chatFormat), native, `{"grammar":"x"}`, `{"json_schema":` + schema + `}`},
+		{set("response_format", chatFormat), texts, `{"json_schema":{"type":"null"}}`, `{"json_schema":` + schema + `}`},
+		{set("response_format", `{"type":"json_object"}`), chats, `{}`, `{"response_format":{"type":"json_object"}}`},
+		{set("response_format", `{"type":"json_object"}`), answers, `{}`, `{"text":{"format":{"type":"json_object"}}}`},
+		{set("response_format", `{"type":"json_object"}`), messages, `{}`, `{"output_config":{"format":{"type":"json_schema","schema":{}}}}`},
+		{set("response_format", `{"type":"text"}`), messages, `{"output_config":{"format":{"type":"json_schema"}}}`, `{}`},
+		{set("json_schema", schema), messages, `{}`, `{"output_config":{"format":{"type":"json_schema","schema":` + schema + `}}}`},
+		{set("text", `{"format":`+flatFormat+`}`), chats, `{"response_format":{"type":"text"}}`, `{"response_format":` + chatFormat + `}`},
+		{set("output_config", `{"format":{"type":"json_schema","schema":{"type":"object"}},"effort":"high"}`), chats, `{"reasoning_effort":"low"}`,
+			`{"response_format":` + chatFormat + `,"reasoning_effort":"high"}`},
+		{set("grammar", `"g"`), chats, `{"response_format":{"type":"json_object"}}`, `{"grammar":"g"}`},
+		{usual("response_format", chatFormat), messages, `{"output_config":{"effort":"low"}}`,
+			`{"output_config":{"effort":"low","format":{"type":"json_schema","schema":` + schema + `}}}`},
+		{usual("response_format", chatFormat), answers, `{"text":{"format":{"type":"text"}}}`, `{"text":{"format":{"type":"text"}}}`},
+		{usual("response_format", chatFormat), native, `{"grammar":"x"}`, `{"grammar":"x"}`},
+		{strip("response_format"), messages, `{"output_config":{"effort":"low","format":{}}}`, `{"output_config":{"effort":"low"}}`},
+		{strip("response_format"), answers, `{"text":{"format":{}}}`, `{}`},
+		{strip("response_format"), chats, `{"json_schema":{},"grammar":"x","response_format":{}}`, `{}`},
+		{strip("text"), messages, `{"output_config":{"format":{}}}`, `{}`},
+		// Tools, and the choice among them.
+		{strip("tools", "tool_choice"), chats, `{"functions":[],"function_call":"auto"}`, `{}`},
+		{strip("tools"), chats, `{"tools":[],"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":true,"function_call":"none"}`, `{}`},
+		{strip("tool_choice"), chats, `{"functions":[],"function_call":"auto"}`, `{"functions":[]}`},
+		{set("tool_choice", `"none"`), messages, `{"tool_choice":{"type":"any"}}`, `{"tool_choice":{"type":"none"}}`},
+		{set("tool_choice", `"required"`), messages, `{}`, `{"tool_choice":{"type":"any"}}`},
+		{set("tool_choice", `{"type":"any"}`), chats, `{"function_call":"none"}`, `{"tool_choice":"required"}`},
+		{set("tool_choice", `{"type":"function","function":{"name":"f"}}`), messages, `{}`, `{"tool_choice":{"type":"tool","name":"f"}}`},
+		{set("tool_choice", `{"type":"tool","name":"f"}`), answers, `{}`, `{"tool_choice":{"type":"function","name":"f"}}`},
+		{set("tool_choice", `{"type":"tool","name":"f"}`), chats, `{}`, `{"tool_choice":{"type":"function","function":{"name":"f"}}}`},
+		{set("function_call", `{"name":"f"}`), chats, `{}`, `{"tool_choice":{"type":"function","function":{"name":"f"}}}`},
+		{set("tools", "["+chatTool+"]"), messages, `{"tools":[{"name":"g"}],"tool_choice":{"type":"tool","name":"g"}}`, `{"tools":[{"name":"f","input_schema":{}}]}`},
+		{set("tools", "["+chatTool+"]"), answers, `{}`, `{"tools":[{"type":"function","name":"f","parameters":{}}]}`},
+		{set("tools", `[{"name":"f","input_schema":{}}]`), chats, `{"functions":[]}`, `{"tools":[` + chatTool + `]}`},
+		{set("functions", `[{"name":"f","parameters":{}}]`), chats, `{}`, `{"tools":[` + chatTool + `]}`},
+		{set("parallel_tool_calls", `false`), messages, `{}`, `{"tool_choice":{"type":"auto","disable_parallel_tool_use":true}}`},
+		{set("parallel_tool_calls", `true`), messages, `{"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`, `{"tool_choice":{"type":"any"}}`},
+		// Probabilities.
+		{set("top_logprobs", `2`), chats, `{}`, `{"top_logprobs":2,"logprobs":true}`},
+		{set("top_logprobs", `2`), chats, `{"logprobs":false}`, `{"top_logprobs":2,"logprobs":true}`},
+		{set("top_logprobs", `2`), texts, `{"logprobs":1}`, `{"logprobs":2}`},
+		{set("top_logprobs", `2`), native, `{}`, `{"n_probs":2}`},
+		{set("top_logprobs", `2`), answers, `{}`, `{"top_logprobs":2}`},
+		{strip("logprobs"), chats, `{"logprobs":true,"top_logprobs":2}`, `{}`},
+		{set("logprobs", `false`), chats, `{"logprobs":true,"top_logprobs":2}`, `{"logprobs":false}`},
+		{&Rule{}, chats, `{"top_logprobs":2}`, `{"top_logprobs":2}`}, // the client's own mistake
+		// Thinking, who asks, and what comes first.
+		{set("reasoning_effort", `"low"`), answers, `{"reasoning":{"effort":"high","summary":"auto"}}`, `{"reasoning":{"summary":"auto","effort":"low"}}`},
+		{set("reasoning_effort", `"low"`), messages, `{"output_config":{"effort":"high"}}`, `{"output_config":{"effort":"low"}}`},
+		{set("reasoning", `{"effort":"low"}`), chats, `{"reasoning_effort":"high"}`, `{"reasoning_effort":"low"}`},
+		{strip("reasoning_effort"), answers, `{"reasoning":{"effort":"high"}}`, `{}`},
+		{set("thinking", `{"type":"enabled","budget_tokens":9}`), messages, `{}`, `{"thinking":{"type":"enabled","budget_tokens":9}}`},
+		{set("thinking_budget_tokens", `9`), messages, `{"thinking":{"type":"disabled"}}`, `{"thinking":{"type":"enabled","budget_tokens":9}}`},
+		{set("metadata", `{"user_id":"u"}`), messages, `{"metadata":{"user_id":"x","more":1}}`, `{"metadata":{"user_id":"u"}}`},
+		{set("x.y", `1`), chats, `{}`, `{"x.y":1}`},
+		{strip("parallel_tool_calls"), messages, `{"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`, `{"tool_choice":{"type":"any"}}`},
+		{set("user", `"u"`), messages, `{"metadata":{"user_id":"x"}}`, `{"metadata":{"user_id":"u"}}`},
+		{strip("user"), answers, `{"user":"x","safety_identifier":"y"}`, `{}`},
+		{set("instructions", `"Be brief."`), messages, `{"system":"Be kind."}`, `{"system":"Be brief."}`},
+		{set("system", `"Be brief."`), answers, `{}`, `{"instructions":"Be brief."}`},
+		{strip("system"), answers, `{"instructions":"x"}`, `{}`},
+	} {
+		body, err := rawjson.Parse([]byte(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := c.rule.apply(body, c.path)
+		var got, want any
+		if json.Unmarshal(changed.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil ||
+			!reflect.DeepEqual(got, want) {
+			t.Errorf("%v: %s %s became %s, want %s", c.rule, c.path, c.body, changed.Apply(), c.want)
+		}
+	}
+}

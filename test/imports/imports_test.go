@@ -42,7 +42,7 @@ var below = map[string][]string{
 		"internal/proxy/failure", "internal/proxy/fields", "internal/proxy/legacy", "internal/proxy/pieces",
 		"internal/proxy/relay", "internal/proxy/sse", "internal/proxy/tally", "internal/proxy/tools",
 		"internal/proxy/whole", "internal/rawjson"},
-	"internal/proxy/anthropic": {"internal/rawjson"},
+	"internal/proxy/anthropic": {"internal/httpkit", "internal/rawjson"},
 	"internal/proxy/bounds": {"internal/grammar", "internal/httpkit", "internal/lru", "internal/rawjson",
 		"internal/schema"},
 	"internal/proxy/dialect": {"internal/httpkit", "internal/proxy/anthropic", "internal/proxy/failure",

@@ -83,6 +83,9 @@ func TestRequests(t *testing.T) {
 		`{"max_tokens":5.0,"system":[{"type":"text","text":"x-anthropic-billing-header: cc_version=2.1; cch=36ee5;"},{"type":"text","text":"You are"}],"messages":[{"role":"user","content":"Hi"}]}`: `{"max_tokens":5.0,"messages":[{"role":"system","content":"x-anthropic-billing-header: cc_version=2.1; cch=fffff;You are"},{"role":"user","content":"Hi"}]}`,
 		`{"max_tokens":5,"system":"say cch=36ee5;","messages":[{"role":"user","content":"Hi"}]}`:                                                                                                     `{"max_tokens":5,"messages":[{"role":"system","content":"say cch=36ee5;"},{"role":"user","content":"Hi"}]}`,
 
+		// System prompts before all else are one.
+		`{"max_tokens":5,"system":"a","messages":[{"role":"system","content":"b"},{"role":"system","content":[{"type":"text","text":"c"}]},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`: `{"max_tokens":5,"messages":[{"role":"system","content":"a\n\nb\n\nc"},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`,
+
 		// What one side says in turn is one message.
 		`{"max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b"}]},{"role":"system","content":"s"},
 			{"role":"assistant","content":"c"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"f"}]},
@@ -136,6 +139,10 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		`{"max_tokens":5,"output_config":{"format":{"type":"xml"}},"messages":[{"role":"user","content":""}]}`:                                                                                                     "output_config.format",
 		`{"max_tokens":5,"output_config":7,"messages":[{"role":"user","content":""}]}`:                                                                                                                             "output_config",
 		`{"max_tokens":5,"thinking":true,"messages":[{"role":"user","content":""}]}`:                                                                                                                               "thinking",
+		// What runs at Anthropic is refused where it is all that is offered, or is chosen.
+		`{"max_tokens":5,"tools":[{"type":"mcp_toolset","mcp_server_name":"s"},{"type":"tool_search_tool_regex_20251119","name":"r"}],"messages":[{"role":"user","content":""}]}`: "tools[0].type",
+		`{"max_tokens":5,"tools":[{"name":"f"},{"type":"web_fetch_20250910","name":"w"}],"tool_choice":{"type":"tool","name":"w"},"messages":[{"role":"user","content":""}]}`:     "tool_choice.name",
+		`{"max_tokens":5,"tools":[{"name":"f","input_schema":5}],"messages":[{"role":"user","content":""}]}`:                                                                      "tools[0].input_schema",
 	} {
 		_, err := chat(t, body)
 		var wrong *RequestError
@@ -287,5 +294,81 @@ func TestClientTools(t *testing.T) {
 		if f.Parameters.Properties[field].Type == "" || f.Description == "" || f.Name == "" {
 			t.Errorf("%+v has no %s", f, field)
 		}
+	}
+}
+
+// TestWrongTypesAreNamedByTheirPaths: what is of another type than the API's, or there twice, however
+// deep it lies.
+func TestWrongTypesAreNamedByTheirPaths(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"messages":5`:                               "messages: must be a list",
+		`"messages":[5]`:                             "messages[0]: must be an object",
+		`"messages":[{"role":5,"content":"x"}]`:      "messages[0].role: must be a string",
+		`"messages":[{"role":"user","content":5}]`:   "messages[0].content: must be a string or a list of blocks",
+		`"messages":[{"role":"user","content":[5]}]`: "messages[0].content[0]: must be an object",
+		`"messages":[{"role":"user","content":"a"},{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":5}]}]`:                      "messages[2].content[0].text: must be a string",
+		`"messages":[{"role":"user","role":"user","content":"x"}]`:                                                                                           "messages[0].role: must be there once",
+		`"messages":[{"role":"user","content":[{"type":"text","text":"a","text":"b"}]}]`:                                                                     "messages[0].content[0].text: must be there once",
+		`"messages":[{"role":"user","content":[{"type":"tool_result","is_error":"no"}]}]`:                                                                    "messages[0].content[0].is_error: must be true or false",
+		`"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"document","source":{"type":"content","content":[{"type":5}]}}]}]}]`: "messages[0].content[0].content[0].source.content[0].type: must be a string",
+		`"messages":[{"role":"user","content":[{"type":"tool_result","content":{"type":"text","text":5}}]}]`:                                                 "messages[0].content[0].content.text: must be a string",
+		`"system":5`:                          "system: must be a string or a list of blocks",
+		`"system":[{"type":"text","text":5}]`: "system[0].text: must be a string",
+		`"tools":{}`:                          "tools: must be a list",
+		`"tools":[5]`:                         "tools[0]: must be an object",
+		`"tools":[{"name":5}]`:                "tools[0].name: must be a string",
+		`"tool_choice":"auto"`:                "tool_choice: must be an object",
+		`"tool_choice":{"type":"auto","disable_parallel_tool_use":1}`: "tool_choice.disable_parallel_tool_use: must be true or false",
+		`"output_config":{"effort":5}`:                                "output_config.effort: must be a string",
+		`"output_config":{"format":5}`:                                "output_config.format: must be an object",
+		`"thinking":{"type":"enabled","budget_tokens":"x"}`:           "thinking.budget_tokens: must be a number",
+		`"thinking":{"type":"enabled","budget_tokens":-5}`:            "thinking.budget_tokens: must be a whole number from 1 to 2147483647",
+		`"thinking":{"type":"enabled","budget_tokens":0}`:             "thinking.budget_tokens: must be a whole number from 1 to 2147483647",
+		`"thinking":{"type":"enabled","budget_tokens":1.5}`:           "thinking.budget_tokens: must be a whole number from 1 to 2147483647",
+		`"thinking":{"type":"enabled","budget_tokens":1e15}`:          "thinking.budget_tokens: must be a whole number from 1 to 2147483647",
+		`"max_tokens":"x"`: "max_tokens: must be a number",
+		`"stream":1`:       "stream: must be true or false",
+	} {
+		if !strings.HasPrefix(fields, `"messages"`) {
+			fields += `,"messages":[{"role":"user","content":"x"}]`
+		}
+		_, err := chat(t, "{"+fields+"}")
+		var wrong *RequestError
+		if !errors.As(err, &wrong) || wrong.Message != want || !strings.HasPrefix(want, wrong.Field+": ") {
+			t.Errorf("%s: %v, want %s", fields, err, want)
+		}
+	}
+	long := strings.Repeat("k", 1<<20)
+	_, err := chat(t, `{"messages":[{"role":"user","`+long+`":1,"`+long+`":1}]}`)
+	if err == nil || len(err.Error()) > 1000 {
+		t.Errorf("the error for a long key has %d bytes", len(err.Error()))
+	}
+}
+
+// TestToolsThatRunAtAnthropic are left out where the client offers its own beside them, and a choice
+// that says nothing is none. Fields of other APIs say nothing here.
+func TestToolsThatRunAtAnthropic(t *testing.T) {
+	const ask = `"messages":[{"role":"user","content":"x"}]`
+	const asked = `"max_tokens":5,"messages":[{"role":"user","content":"x"}]`
+	const f = `{"type":"function","function":{"name":"f","description":"","parameters":{"type":"object"}}}`
+	for fields, want := range map[string]string{
+		`"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":5},{"name":"f","input_schema":{"type":"object"}},
+			{"type":"code_execution_20250825","name":"c"},{"type":"mcp_toolset","mcp_server_name":"s"}]`: `"tools":[` + f + `]`,
+		`"tools":[{"type":"function","name":"f","input_schema":{"type":"object"}},{"type":"web_fetch_20250910","name":"w"}],
+			"tool_choice":{"type":"tool","name":"f"}`: `"tools":[` + f + `],"tool_choice":"required"`,
+		`"tools":[{"type":"custom","name":"f","input_schema":{"type":"object"}}],"tool_choice":{}`:        `"tools":[` + f + `]`,
+		`"tools":[{"type":null,"name":"f","input_schema":{"type":"object"}}],"tool_choice":{"type":null}`: `"tools":[` + f + `]`,
+		`"tools":[]`: ``,
+		`"stop":["x"],"n_predict":1,"max_completion_tokens":1,"response_format":{"type":"json_object"},"json_schema":{},"min_p":0.1`: `"min_p":0.1`,
+	} {
+		got, err := chat(t, `{"max_tokens":5,`+fields+","+ask+"}")
+		if err != nil {
+			t.Errorf("%s: %v", fields, err)
+			continue
+		}
+		if want != "" {
+			want += ","
+		}
+		same(t, got, "{"+want+asked+"}")
 	}
 }

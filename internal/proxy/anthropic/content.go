@@ -19,7 +19,11 @@ func (l *list[T]) UnmarshalJSON(text []byte) error {
 	case '"':
 		text = slices.Concat([]byte(`[{"type":"text","text":`), text, []byte(`}]`))
 	case '{':
-		text = slices.Concat([]byte{'['}, text, []byte{']'})
+		*l = make(list[T], 1)
+		return rawjson.Unmarshal(text, &(*l)[0])
+	case '[', 'n':
+	default:
+		return &rawjson.Mismatch{Must: "be a string or a list of blocks"}
 	}
 	return rawjson.Unmarshal(text, (*[]T)(l))
 }

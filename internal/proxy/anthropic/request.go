@@ -4,7 +4,9 @@
 package anthropic
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -67,9 +69,13 @@ type chatFunction struct {
 }
 
 // messagesOnly are fields of the Messages API that a chat completion does not have, or has
-// another meaning for.
+// another meaning for, and those of a chat completion that are none of this API: it has other
+// names for them, or answers could not tell of them. llama-server reads none of those here either.
 var messagesOnly = []string{
 	"system", "tools", "tool_choice", "stop_sequences", "metadata", "thinking", "output_config", "n", "n_cmpl",
+	"stop", "n_predict", "max_completion_tokens", "max_output_tokens", "response_format", "json_schema", "functions",
+	"function_call", "parallel_tool_calls", "reasoning_effort", "thinking_budget_tokens", "logprobs", "top_logprobs",
+	"n_probs", "stream_options",
 }
 
 // defaultTokens bounds an answer to a request without a bound, which Anthropic would refuse:
@@ -93,8 +99,8 @@ func Chat(body rawjson.Object) ([]byte, error) {
 		to  any
 	}{{"messages", &r.messages}, {"system", &r.system}, {"tools", &r.tools}, {"tool_choice", &r.choice},
 		{"max_tokens", &r.limit}, {"stream", &r.stream}} {
-		if _, err := body.Decode(f.key, f.to); err != nil {
-			return nil, wrong(f.key, "is not what the Messages API takes there")
+		if _, err := decode(body, f.key, f.to); err != nil {
+			return nil, err
 		}
 	}
 	if len(r.messages) == 0 {
@@ -121,14 +127,14 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	if stop, ok := body.Raw("stop_sequences"); ok {
 		set("stop", stop)
 	}
-	if len(r.tools) > 0 {
-		tools, err := chatTools(r.tools)
-		if err != nil {
-			return nil, err
-		}
-		set("tools", tools)
+	tools, err := offer(r.tools)
+	if err != nil {
+		return nil, err
 	}
-	if err := r.choice.apply(r.tools, set); err != nil {
+	if len(tools.chat) > 0 {
+		set("tools", tools.chat)
+	}
+	if err := r.choice.apply(tools, set); err != nil {
 		return nil, err
 	}
 	if err := thinking(body, set); err != nil {
@@ -143,21 +149,32 @@ func Chat(body rawjson.Object) ([]byte, error) {
 	return body.Apply(edits...), nil
 }
 
+// decode is body.Decode, whose errors name the value that is of another type.
+func decode(body rawjson.Object, key string, to any) (bool, error) {
+	given, err := body.Decode(key, to)
+	if err == nil {
+		return given, nil
+	}
+	m := &rawjson.Mismatch{}
+	errors.As(err, &m)
+	return given, wrong(key+m.Path, "must %s", cmp.Or(m.Must, "be what the Messages API takes there"))
+}
+
 // thinking turns reasoning on or off, for templates that can, and bounds it.
 func thinking(body rawjson.Object, set func(key string, value any)) error {
 	var t struct {
 		Type   string   `json:"type"`
 		Budget *float64 `json:"budget_tokens"`
 	}
-	given, err := body.Decode("thinking", &t)
-	if err != nil {
-		return wrong("thinking", "must be an object with a type")
-	}
-	if !given {
-		return nil
+	given, err := decode(body, "thinking", &t)
+	if err != nil || !given {
+		return err
 	}
 	if t.Type == "enabled" && t.Budget != nil {
-		set("thinking_budget_tokens", *t.Budget)
+		if n := *t.Budget; n < 1 || n > math.MaxInt32 || n != math.Trunc(n) {
+			return wrong("thinking.budget_tokens", "must be a whole number from 1 to %d", math.MaxInt32)
+		}
+		set("thinking_budget_tokens", int(*t.Budget))
 	}
 	kwargs, ok := body.Raw("chat_template_kwargs")
 	if !ok || string(kwargs) == "null" {
@@ -181,8 +198,8 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 			Schema json.RawMessage `json:"schema"`
 		} `json:"format"`
 	}
-	if _, err := body.Decode("output_config", &c); err != nil {
-		return wrong("output_config", "is not what the Messages API takes there")
+	if _, err := decode(body, "output_config", &c); err != nil {
+		return err
 	}
 	if c.Effort != "" {
 		set("reasoning_effort", c.Effort)
@@ -206,7 +223,7 @@ func output(body rawjson.Object, set func(key string, value any)) error {
 func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) {
 	var all []chatMessage
 	if text := prompt(system); text != "" {
-		all = append(all, chatMessage{Role: "system", Content: text})
+		all = append(all, systemMessage(text))
 	}
 	for i, m := range messages {
 		at := fmt.Sprintf("messages[%d]", i)
@@ -218,7 +235,7 @@ func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) 
 		case "assistant":
 			more, err = fromAssistant(m.Content, at)
 		case "system": // which is none of Anthropic's roles, and sent all the same
-			more = []chatMessage{{Role: "system", Content: prompt(leaves(m.Content))}}
+			more = []chatMessage{systemMessage(prompt(leaves(m.Content)))}
 		default:
 			err = wrong(at+".role", "must be user or assistant")
 		}
@@ -233,14 +250,19 @@ func chatMessages(system list[leaf], messages []message) ([]chatMessage, error) 
 	return all, nil
 }
 
+func systemMessage(text string) chatMessage {
+	return chatMessage{Role: "system", said: []chatPart{{Type: "text", Text: text}}}
+}
+
 // join appends messages. What one side says in turn is one message, as it is to Anthropic's
-// models: templates of chats may take no other order than one of each.
+// models: templates of chats may take no other order than one of each. So are the system prompts
+// before all else, of which many templates take one only.
 func join(all, more []chatMessage) []chatMessage {
 	if len(all) == 0 || len(more) == 0 {
 		return append(all, more...)
 	}
 	last, next := &all[len(all)-1], more[0]
-	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" {
+	if last.Role != next.Role || last.Role == "tool" || last.Role == "system" && len(all) > 1 {
 		return append(all, more...)
 	}
 	if silent(last.said) {
@@ -262,7 +284,11 @@ func silent(parts []chatPart) bool {
 // content.
 func (m *chatMessage) finish() {
 	if m.Content == nil && (len(m.ToolCalls) == 0 || !silent(m.said)) {
-		m.Content = plainly(m.said, "\n")
+		between := "\n"
+		if m.Role == "system" {
+			between = "\n\n"
+		}
+		m.Content = plainly(m.said, between)
 	}
 	m.Reasoning = strings.Join(m.thought, "")
 }

@@ -1,9 +1,13 @@
 package anthropic
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/loragate/loragate/internal/httpkit"
 )
 
 type tool struct {
@@ -37,7 +41,7 @@ var clientTools = []struct{ kind, description, schema string }{
 // known fills in what a client leaves out of a tool that Anthropic defines. It reports false
 // for one that would run at Anthropic.
 func (t *tool) known() bool {
-	if t.Type == "" || t.Type == "custom" {
+	if t.Type == "" || t.Type == "custom" || t.Type == "function" {
 		return true
 	}
 	for _, c := range clientTools {
@@ -55,23 +59,45 @@ func (t *tool) known() bool {
 	return false
 }
 
-func chatTools(tools []tool) ([]any, error) {
-	list := make([]any, len(tools))
+// offered are the tools of a request that run at the client.
+type offered struct {
+	names []string
+	chat  []json.RawMessage // in the words of a chat, one for each name
+	// absent are the names of those that run at Anthropic.
+	absent []string
+}
+
+// offer takes in the tools of a request. Those that run at Anthropic are left out where others are
+// offered beside them: clients offer what they have without being asked. Where nothing else is
+// offered they are refused.
+func offer(tools []tool) (*offered, error) {
+	o := &offered{}
+	var refusal error
 	for i, t := range tools {
+		at := fmt.Sprintf("tools[%d]", i)
 		if !t.known() {
-			return nil, wrong(fmt.Sprintf("tools[%d].type", i),
-				"%q runs at Anthropic, and is not to be had here", t.Type)
+			o.absent = append(o.absent, t.Name)
+			refusal = cmp.Or(refusal, error(wrong(at+".type", "%q runs at Anthropic, and is not to be had here",
+				httpkit.Shorten(t.Type))))
+			continue
 		}
 		if t.Name == "" {
-			return nil, wrong(fmt.Sprintf("tools[%d].name", i), "is required")
+			return nil, wrong(at+".name", "is required")
 		}
 		function := map[string]any{"name": t.Name, "description": t.Description}
-		if len(t.Schema) > 0 {
+		if len(t.Schema) > 0 && string(t.Schema) != "null" {
+			if t.Schema[0] != '{' {
+				return nil, wrong(at+".input_schema", "must be a JSON schema, which is an object")
+			}
 			function["parameters"] = t.Schema
 		}
-		list[i] = map[string]any{"type": "function", "function": function}
+		o.names = append(o.names, t.Name)
+		o.chat = append(o.chat, encode(map[string]any{"type": "function", "function": function}))
 	}
-	return list, nil
+	if len(o.names) == 0 {
+		return o, refusal
+	}
+	return o, nil
 }
 
 // toolChoice says whether and which tools are used.
@@ -83,8 +109,8 @@ type toolChoice struct {
 
 // apply has tools be used as asked. One that is forced by its name is the only one that
 // there is: llama-server can force a call, but not of which of them.
-func (t *toolChoice) apply(tools []tool, set func(key string, value any)) error {
-	if t == nil {
+func (t *toolChoice) apply(tools *offered, set func(key string, value any)) error {
+	if t == nil || *t == (toolChoice{}) { // which says nothing, as null does
 		return nil
 	}
 	switch t.Type {
@@ -93,28 +119,25 @@ func (t *toolChoice) apply(tools []tool, set func(key string, value any)) error 
 	case "any":
 		set("tool_choice", "required")
 	case "tool":
-		for _, one := range tools {
-			if one.Name != t.Name {
-				continue
-			}
-			only, err := chatTools([]tool{one})
-			if err != nil {
-				return err
-			}
-			set("tools", only)
+		at := slices.Index(tools.names, t.Name)
+		switch {
+		case at >= 0:
+			set("tools", tools.chat[at:at+1])
 			set("tool_choice", "required")
-			return t.limit(set)
+		case slices.Contains(tools.absent, t.Name):
+			return wrong("tool_choice.name", "%q runs at Anthropic, and is not to be had here", httpkit.Shorten(t.Name))
+		default:
+			return wrong("tool_choice.name", "there is no tool %q", httpkit.Shorten(t.Name))
 		}
-		return wrong("tool_choice.name", "there is no tool %q", t.Name)
 	default:
 		return wrong("tool_choice.type", "must be auto, any, tool or none")
 	}
-	return t.limit(set)
+	t.limit(set)
+	return nil
 }
 
-func (t *toolChoice) limit(set func(key string, value any)) error {
+func (t *toolChoice) limit(set func(key string, value any)) {
 	if t.OneAtMax {
 		set("parallel_tool_calls", false)
 	}
-	return nil
 }

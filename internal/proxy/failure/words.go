@@ -56,6 +56,25 @@ func article(kind string) string {
 	return "a " + kind
 }
 
+// inTemplate is how llama-server says that a chat's template failed: with a piece of its source.
+// raised is what the template itself says.
+var (
+	inTemplate = regexp.MustCompile(`While executing \w+ at line \d+`)
+	raised     = regexp.MustCompile(`(?s)Jinja Exception: (.*)$`)
+)
+
+// ofTemplate returns what a chat's template says against a request's messages, in words that follow
+// the field's name. fails is whether it failed at all.
+func ofTemplate(message string) (says string, fails bool) {
+	if !inTemplate.MatchString(message) {
+		return "", false
+	}
+	if m := raised.FindStringSubmatch(message); m != nil {
+		return "is refused by the model's chat template: " + httpkit.Shorten(strings.TrimRight(m[1], ". \n")), true
+	}
+	return "cannot be put into the model's chat template", true
+}
+
 // exception is the name that llama-server's JSON library gives a mistake. Those of types and of
 // what is missing are found while a request is read, so they are the request's.
 var exception = regexp.MustCompile(`\[json\.exception\.(\w+)\.\d+\] ?`)

@@ -32,6 +32,12 @@ func TestWords(t *testing.T) {
 				"serve a base that has them, as many that write code do."},
 		{500, "Failed to parse tool call arguments as JSON: [json.exception.parse_error.101] parse error at line 1, column 1", 400,
 			"messages", `The field "messages" has a call of a tool whose "arguments" are no JSON: where there are none, they are "{}".`},
+		{400, "Unable to generate parser for this template. Automatic parser generation failed: \n------------\nWhile executing " +
+			"CallExpression at line 3, column 19 in source:\n...first -%}↵{{ raise_exception('System mess...\n   ^\n" +
+			"Error: Jinja Exception: System message must be at the beginning.", 400,
+			"messages", `The field "messages" is refused by the model's chat template: System message must be at the beginning.`},
+		{500, "\n------------\nWhile executing FilterExpression at line 1, column 2 in source:\n{{ x | y }}\n  ^\nError: Unknown filter: y",
+			400, "messages", `The field "messages" cannot be put into the model's chat template.`},
 		{500, "[json.exception.parse_error.101] it was the answer", 500, "", "it was the answer"},
 		{400, "logprobs is not supported with tools + stream", 400, "logprobs",
 			`The field "logprobs" is not to be had in streams with tools.`},

@@ -141,6 +141,12 @@ func (a Asked) blame(e *httpkit.Error) {
 		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
 		return
 	}
+	if says, fails := ofTemplate(e.Message); fails {
+		e.Cause = fmt.Errorf("llama-server says: %s", httpkit.Shorten(e.Message))
+		e.Status, e.Type, e.Param = http.StatusBadRequest, httpkit.TypeInvalid, a.nameOf("messages")
+		e.Message = fmt.Sprintf("The field %q %s.", e.Param, says)
+		return
+	}
 	for _, f := range faults {
 		if !strings.Contains(e.Message, f.says) {
 			continue

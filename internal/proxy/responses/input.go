@@ -19,13 +19,17 @@ type chatMessage struct {
 	calls     [][]byte
 	answers   string // the call whose result it is
 
-	parts []json.RawMessage // of an assistant's content, as far as it has come
+	parts   []json.RawMessage // of an assistant's content, as far as it has come
+	prompts []json.RawMessage // what a system prompt is put together of
 }
 
 // append adds the message to a text. One that only calls tools has no content.
 func (m *chatMessage) append(out []byte) []byte {
 	if m.role == assistant && (len(m.parts) > 0 || len(m.calls) == 0) {
 		m.content = content(m.parts)
+	}
+	if len(m.prompts) > 1 {
+		m.content = together(m.prompts)
 	}
 	out = append(append(append(out, `{"role":"`...), m.role...), '"')
 	if m.content != nil {
@@ -67,7 +71,7 @@ func (c *chat) messages() error {
 		if instructions[0] != '"' {
 			return wrong("instructions", "must be a string")
 		}
-		talk.all = append(talk.all, &chatMessage{role: "system", content: instructions})
+		talk.prompt("system", instructions)
 	}
 	switch input := c.raw("input"); {
 	case input == nil:
@@ -144,8 +148,43 @@ func (c *conversation) message(item node) error {
 		turn.parts = append(turn.parts, parts...)
 		return nil
 	}
-	c.all = append(c.all, &chatMessage{role: role, content: content(parts)})
+	if role == "user" {
+		c.all = append(c.all, &chatMessage{role: role, content: content(parts)})
+	} else {
+		c.prompt(role, content(parts))
+	}
 	return nil
+}
+
+// prompt takes in a system prompt. Those before all else are one message: many templates take no
+// more.
+func (c *conversation) prompt(role string, content json.RawMessage) {
+	if len(c.all) == 1 && len(c.all[0].prompts) > 0 {
+		c.all[0].prompts = append(c.all[0].prompts, content)
+		return
+	}
+	c.all = append(c.all, &chatMessage{role: role, content: content, prompts: []json.RawMessage{content}})
+}
+
+// together is the content of several messages as one: a string if all are.
+func together(contents []json.RawMessage) json.RawMessage {
+	var texts [][]byte
+	var all []json.RawMessage
+	for _, one := range contents {
+		if one[0] != '"' {
+			for _, part := range rawjson.Elements(one) {
+				all = append(all, part)
+			}
+			continue
+		}
+		if text := rawjson.Inside(one); len(text) > 0 {
+			texts, all = append(texts, text), append(all, plain(one))
+		}
+	}
+	if len(texts) == len(all) {
+		return rawjson.Quoted(bytes.Join(texts, []byte(`\n\n`)))
+	}
+	return content(all)
 }
 
 // call takes in the call of a tool.

@@ -38,6 +38,11 @@ func TestChat(t *testing.T) {
 			`"conversation":null,"prompt":null,"truncation":null,"top_logprobs":null,"user":null}`: `{` + hi + `}`,
 		`{"input":"Hi","background":false,"store":true,"previous_response_id":"","truncation":"auto","n":2}`: `{` + hi + `}`,
 		`{"input":[]}`: `{"messages":[]}`,
+		// System prompts before all else are one.
+		`{"instructions":"a \"b\"","input":[{"role":"developer","content":"c"},{"role":"system","content":""},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`: `` +
+			`{"messages":[{"role":"system","content":"a \"b\"\n\nc"},{"role":"user","content":"d"},{"role":"system","content":"e"},{"role":"system","content":"f"}]}`,
+		`{"instructions":"a","input":[{"role":"developer","content":[{"type":"input_text","text":"b"},{"type":"input_text","text":"c"}]}]}`: `` +
+			`{"messages":[{"role":"system","content":[{"type":"text","text":"a"},{"type":"text","text":"b"},{"type":"text","text":"c"}]}]}`,
 		`{"input":[{"role":"developer","content":"a"},{"type":"message","role":"user","content":[{"type":"input_text","text":"b"},` +
 			`{"type":"input_image","detail":"auto","image_url":"data:x"},{"type":"input_file","filename":"n","file_data":"data:text/plain;base64,aGk="}]}]}`: `` +
 			`{"messages":[{"role":"developer","content":"a"},{"role":"user","content":[{"type":"text","text":"b"},` +
