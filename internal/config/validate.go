@@ -22,12 +22,12 @@ import (
 // checker checks a decoded Config, and makes its paths absolute.
 type checker struct {
 	*problems
-	dir   string            // the folder of the configuration file, absolute
+	dir   string            // what relative paths are relative to
 	names map[string]string // name of a model -> the key that took it
 }
 
 func validate(c *Config, p *problems) {
-	k := checker{problems: p, dir: filepath.Dir(c.File), names: map[string]string{}}
+	k := checker{problems: p, dir: c.Dir, names: map[string]string{}}
 	k.listen("listen", c.Listen)
 	k.tls(&c.TLS)
 	k.cors(&c.CORS)
