@@ -71,6 +71,7 @@ rules:
 		{"/v1/embeddings", `{"input":["a",[4095]]}`, 200, `"index":1`},
 		{"/v1/embeddings", `{"input":["a",[-1]]}`, 400, `"param":"input"`},
 		{"/v1/embeddings", `{"input":[4096]}`, 400, "from 0 to 4095"},
+		{"/v1/embeddings", `{"content":"a","dimensions":3}`, 400, `"param":"dimensions"`},
 		{"/v1/embeddings", `{"content":[1.5]}`, 400, `"param":"content"`},
 		{"/v1/embeddings", `{"input":"` + strings.Repeat("a ", 2000) + `"}`, 400, `"code":"context_length_exceeded"`},
 		{"/v1/embeddings", `{"input":{"prompt_string":"a","multimodal_data":["x"]}}`, 400, `"param":"input"`},

@@ -164,7 +164,7 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 	secrets := presented(r)
 	if len(secrets) == 0 {
 		return nil, &Refusal{Reason: NoKey, Message: "No API key was sent: send it as Authorization: Bearer <key>, or as " +
-			"X-Api-Key."}
+			"X-Api-Key or Api-Key."}
 	}
 	refusal := &Refusal{Reason: BadKey, Message: "The API key is not valid."}
 	for _, secret := range secrets {
@@ -186,7 +186,10 @@ func (a *Auth) Authenticate(r *http.Request) (*Principal, error) {
 // presented returns the keys that a request shows. Some clients send a placeholder of their
 // own beside the one that they were given.
 func presented(r *http.Request) []string {
-	all := []string{httpkit.Bearer(r), r.Header.Get("X-Api-Key"), r.Header.Get("Api-Key")}
+	all := []string{httpkit.Bearer(r)}
+	for _, name := range []string{"X-Api-Key", "Api-Key"} {
+		all = append(all, r.Header.Values(name)...)
+	}
 	for i := range all {
 		all[i] = strings.TrimSpace(all[i])
 	}

@@ -44,7 +44,7 @@ func newAuth(t *testing.T, store memory, tenants ...Tenant) (*Auth, *clock) {
 func with(headers ...string) *http.Request {
 	r := httptest.NewRequest("GET", "/", nil)
 	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+		r.Header.Add(headers[i], headers[i+1])
 	}
 	return r
 }
@@ -70,6 +70,7 @@ func TestWhoAsks(t *testing.T) {
 		{[]string{"Authorization", "Bearer one", "X-Api-Key", "three"}, "acme", ""},
 		{[]string{"Authorization", "Bearer sk-none", "X-Api-Key", "three"}, "other", ""},
 		{[]string{"Api-Key", "two"}, "acme", ""}, {[]string{"Api-Key", "none", "X-Api-Key", "none"}, "", BadKey},
+		{[]string{"X-Api-Key", "none", "X-Api-Key", "three"}, "other", ""},
 		{nil, "", NoKey}, {[]string{"Authorization", "Bearer "}, "", NoKey}, {[]string{"Authorization", "one"}, "", NoKey},
 		{[]string{"Authorization", "Basic one"}, "", NoKey}, {[]string{"Authorization", "Bearer onE"}, "", BadKey},
 		{[]string{"Authorization", "Bearer " + Hash("one")}, "", BadKey}, {[]string{"X-Api-Key", "one two"}, "", BadKey},

@@ -75,7 +75,8 @@ func parseConfig(text []byte) (*config, error) {
 	}
 	c := &config{rank: 8, alpha: 8} // PEFT's defaults
 	read := func(key string, value any) {
-		if text, found := keys[key]; found && err == nil && json.Unmarshal(text, value) != nil {
+		if text, found := keys[key]; found && err == nil &&
+			(!isSet(text) && key != "use_rslora" || json.Unmarshal(text, value) != nil) {
 			err = malformed("%s: %s is %s", configFile, key, shorten(text))
 		}
 	}

@@ -56,9 +56,14 @@ func readPatterns(keys map[string]json.RawMessage, name string) ([]pattern, erro
 			return nil, malformed("%s: %s: %v", configFile, name, err)
 		}
 		p := pattern{key: fmt.Sprint(token)}
-		if err := d.Decode(&p.value); err != nil {
+		var value *float64
+		if err := d.Decode(&value); err != nil {
 			return nil, malformed("%s: %s: %q: %v", configFile, name, clip(p.key), err)
 		}
+		if value == nil {
+			return nil, malformed("%s: %s: %q is null, wanted a number", configFile, name, clip(p.key))
+		}
+		p.value = *value
 		if p.matches, err = compile(`(.*\.)?(`, p.key, `)`, maxPattern, &left); err != nil {
 			return nil, unsupported("pattern", "%s: %s: %q is not a pattern that is supported: %v", configFile, name,
 				clip(p.key), err)

@@ -11,7 +11,23 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
+
+// Linger reads on what a request's sender still sends after its answer, so that the answer reaches
+// who sends all before he reads: a connection that is closed with something unread is reset, with the
+// answer in it. It blocks for so long and reads so many bytes at most. What has been written leaves
+// before.
+func Linger(w http.ResponseWriter, r *http.Request, most int64, wait time.Duration) {
+	if r.Body == nil || r.Body == http.NoBody || r.Header.Get("Expect") != "" {
+		return
+	}
+	control := http.NewResponseController(w)
+	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(wait)) != nil {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, r.Body, most) // whoever leaves, or has sent all, ends it
+}
 
 // Host returns the host of a Host header or of an address, without a port, the brackets of
 // IPv6 and the dot at the end of a full name.

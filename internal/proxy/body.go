@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,6 +82,7 @@ func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
 	if b.logged {
 		b.log.Info("body", "request_id", recordOf(c).id, "body", string(text))
 	}
+	recordOf(c).read = true
 	// It would end the connection in the middle of a long answer.
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	return text, nil
@@ -90,7 +92,7 @@ func (b *bodies) readBody(c echo.Context, limit int64) ([]byte, error) {
 // decoded: nobody who sends slowly holds a decoder.
 func (b *bodies) readPlain(c echo.Context, limit int64) ([]byte, error) {
 	req, held := c.Request(), &recordOf(c).held
-	encoding, unpack, err := unpackerFor(req.Header)
+	encoding, unpack, err := unpackerFor(req.Header, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +100,10 @@ func (b *bodies) readPlain(c echo.Context, limit int64) ([]byte, error) {
 	if err != nil || unpack == nil {
 		return text, err
 	}
-	select {
-	case b.decoding <- struct{}{}:
-		defer func() { <-b.decoding }()
-	case <-req.Context().Done():
-		return nil, req.Context().Err()
+	if err := b.awaitDecoder(req.Context()); err != nil {
+		return nil, err
 	}
+	defer func() { <-b.decoding }()
 	plain, end, err := unpack(bytes.NewReader(text))
 	if err != nil {
 		return nil, badEncoding(encoding, err)
@@ -115,6 +115,25 @@ func (b *bodies) readPlain(c echo.Context, limit int64) ([]byte, error) {
 		err = badEncoding(encoding, err)
 	}
 	return text, err
+}
+
+// awaitDecoder waits for a place among those that decode, for the read timeout at most.
+func (b *bodies) awaitDecoder(ctx context.Context) error {
+	select {
+	case b.decoding <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(b.timeout)
+	defer timer.Stop()
+	select {
+	case b.decoding <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return overloaded()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func bodyTooLarge(limit int64) *httpkit.Error {

@@ -113,6 +113,11 @@ func (s *embedders) resolve(body rawjson.Object, principal *auth.Principal, kind
 		return "", "", httpkit.Invalid("model", "The field \"model\" must be a string.")
 	case asked == "" && len(usable) == 1:
 		return usable[0], usable[0], nil
+	case asked == "" && len(usable) == 0:
+		return "", "", &httpkit.Error{
+			Status: http.StatusForbidden, Type: httpkit.TypeInvalid, Code: "model_not_allowed", Param: "model",
+			Message: fmt.Sprintf("This key may use no model for %s.", kind),
+		}
 	case asked == "":
 		return "", "", httpkit.Invalid("model", "The field \"model\" is missing: name one of %v.", usable)
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -15,9 +16,9 @@ import (
 	"github.com/loragate/loragate/internal/httpkit"
 )
 
-// maxWindow bounds what a zstd frame may have its reader remember, in bytes: what RFC 8878
+// leastWindow is what a zstd frame may have its reader remember in any case, in bytes: what RFC 8878
 // wants every reader to have.
-const maxWindow = 8 << 20
+const leastWindow = 8 << 20
 
 // maxDecoding bounds how many bodies are decoded at once: a few bytes make a reader of br or
 // zstd have tens of megabytes, which no count of a body's bytes shows.
@@ -27,8 +28,9 @@ const maxDecoding = 4
 type unpacker func(encoded io.Reader) (plain io.Reader, end func(), err error)
 
 // unpackerFor returns what reads a body of a request as it was before its Content-Encoding, nil if
-// it has none. Whoever reads by it bounds how much: a few bytes can stand for gigabytes.
-func unpackerFor(header http.Header) (encoding string, u unpacker, err error) {
+// it has none, for one that stands for so many bytes at most. Whoever reads by it bounds how much: a
+// few bytes can stand for gigabytes.
+func unpackerFor(header http.Header, limit int64) (encoding string, u unpacker, err error) {
 	encoding = strings.ToLower(strings.TrimSpace(strings.Join(header.Values("Content-Encoding"), ", ")))
 	switch encoding {
 	case "", "identity":
@@ -39,7 +41,8 @@ func unpackerFor(header http.Header) (encoding string, u unpacker, err error) {
 		u = endless(inflate)
 	case "zstd":
 		u = func(r io.Reader) (io.Reader, func(), error) {
-			z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+			z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1),
+				zstd.WithDecoderMaxWindow(uint64(max(leastWindow, limit))))
 			if err != nil {
 				return nil, nil, err
 			}
@@ -80,6 +83,9 @@ func inflate(body io.Reader) (io.Reader, error) {
 }
 
 func badEncoding(encoding string, cause error) *httpkit.Error {
+	if errors.Is(cause, zstd.ErrWindowSizeExceeded) {
+		return httpkit.Invalid("", "The request body's zstd frames want more of a window than the body may have bytes.")
+	}
 	return &httpkit.Error{
 		Status: http.StatusBadRequest, Type: httpkit.TypeInvalid,
 		Message: "The request body is not what its Content-Encoding says, " + encoding + ".", Cause: cause,

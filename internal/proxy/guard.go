@@ -82,6 +82,17 @@ func (g *guard) names(host string) bool {
 	return host == "" || httpkit.Loopback(host) || slices.ContainsFunc(g.hosts, named)
 }
 
+// withoutPort adds to origins with any port those with the usual one, which browsers leave out.
+func withoutPort(origins []string) []string {
+	all := slices.Clone(origins)
+	for _, origin := range origins {
+		if host, any := strings.CutSuffix(origin, ":*"); any {
+			all = append(all, host)
+		}
+	}
+	return all
+}
+
 // welcome reports whether pages of an origin may call.
 func (g *guard) welcome(origin string) bool {
 	return slices.ContainsFunc(g.origins, func(glob string) bool { return auth.Match(glob, origin) })

@@ -207,3 +207,23 @@ func TestSignsOfLifeAsAsked(t *testing.T) {
 		}
 	}
 }
+
+// TestNoSignOfLifeAfterTheEnd: clients that read on behind the last event find nothing.
+func TestNoSignOfLifeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(s *settings) { s.slots, s.keepAlive = 1, time.Nanosecond })
+	for path, last := range map[string]string{
+		chatPath: "data: [DONE]\n\n", "/v1/messages": "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+	} {
+		for range 20 {
+			body := chat("coding", "chunks=1", `,"stream":true,"max_tokens":9`)
+			resp, err := http.Post(s.url+path, "application/json", strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := readAll(t, resp); !strings.HasSuffix(text, last) {
+				t.Fatalf("%s ends with %q", path, text[max(0, len(text)-200):])
+			}
+		}
+	}
+}

@@ -218,3 +218,26 @@ func liveHeap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// TestWhoSendsAllBeforeReadingGetsTheAnswer: of a body that nobody reads, too, and on a connection
+// that ends.
+func TestWhoSendsAllBeforeReadingGetsTheAnswer(t *testing.T) {
+	t.Parallel()
+	st := start(t, nil)
+	const size = 4 << 20
+	for path, status := range map[string]string{"/v1/nothing": "404", chatPath: "413"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(st.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n", path, size)
+		if _, err := io.Copy(conn, strings.NewReader(strings.Repeat("x", size))); err != nil {
+			t.Errorf("%s: sending: %v", path, err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 "+status) {
+			t.Errorf("%s: %v, %.200s", path, err, answer)
+		}
+	}
+}

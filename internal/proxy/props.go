@@ -19,6 +19,8 @@ type props struct {
 	names   *names
 	answers *answers
 	pool    Pool
+
+	embedders map[string]*Embedder
 }
 
 // serve tells what a worker told, but for what is not so here: the model's name, its file, and how
@@ -28,14 +30,16 @@ func (s *props) serve(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	name := s.names.alias
+	name, from := s.names.alias, s.pool
 	if asked := c.QueryParam("model"); asked != "" {
-		if _, err := s.names.resolve(principal, asked); err != nil {
+		name = asked
+		if e := s.embedders[asked]; e != nil && principal.May(asked) {
+			from = e.Pool
+		} else if _, err := s.names.resolve(principal, asked); err != nil {
 			return err
 		}
-		name = asked
 	}
-	worker, err := s.pool.Any()
+	worker, err := from.Any()
 	if err != nil {
 		return failure.FromPool(name, err)
 	}
@@ -44,7 +48,7 @@ func (s *props) serve(c echo.Context) error {
 		return failure.Internal(errors.New("llama-server does not tell of its model"))
 	}
 	slots, no := 0, json.RawMessage("false")
-	for _, w := range s.pool.Stats().Workers {
+	for _, w := range from.Stats().Workers {
 		slots += len(w.Slots)
 	}
 	return s.answers.write(c, http.StatusOK, told.Apply(

@@ -125,12 +125,13 @@ func New(opts Options) *Proxy {
 	p.SetMaxTokens(opts.MaxTokens)
 	p.echo.HTTPErrorHandler = func(err error, c echo.Context) {} // observe does it
 	p.echo.IPExtractor = echo.ExtractIPDirect()                  // X-Forwarded-For is anybody's to write
-	guard := guard{gate: &p.gate, local: opts.Local, hosts: opts.Hosts, origins: opts.Origins}
+	origins := withoutPort(opts.Origins)
+	guard := guard{gate: &p.gate, local: opts.Local, hosts: opts.Hosts, origins: origins}
 	p.echo.Pre(normalize)
 	p.echo.Use(p.observe, guard.around)
-	if len(opts.Origins) > 0 {
+	if len(origins) > 0 {
 		p.echo.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			AllowOrigins: opts.Origins, AllowMethods: []string{http.MethodGet, http.MethodPost},
+			AllowOrigins: origins, AllowMethods: []string{http.MethodGet, http.MethodPost},
 			ExposeHeaders: exposed, MaxAge: int(time.Hour / time.Second),
 		}))
 	}
@@ -179,7 +180,8 @@ func (p *Proxy) route(opts Options) {
 		p.echo.POST("/v1/load_lora_adapter", adapters.load)
 		p.echo.POST("/v1/unload_lora_adapter", adapters.unload)
 	}
-	p.get("/props", (&props{gate: &p.gate, names: &p.names, answers: &p.answers, pool: opts.Pool}).serve)
+	p.get("/props", (&props{gate: &p.gate, names: &p.names, answers: &p.answers, pool: opts.Pool,
+		embedders: opts.Embedders}).serve)
 	p.get("/health", p.probes.health)
 	p.get("/ready", p.probes.ready)
 	absentAt(p.echo)
@@ -258,6 +260,13 @@ func (p *Proxy) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
+// lingering is how long who was refused may go on sending his body, to get the answer, and unread how
+// many bytes.
+const (
+	lingering = 2 * time.Second
+	unread    = 16 << 20
+)
+
 // fail answers with the error, unless an answer has begun already or nobody is
 // there to read it. It returns the status for the log.
 func (p *Proxy) fail(c echo.Context, e *httpkit.Error) int {
@@ -271,6 +280,9 @@ func (p *Proxy) fail(c echo.Context, e *httpkit.Error) int {
 	}
 	if err := p.answers.write(c, e.Status, text); err != nil {
 		return failure.StatusClientClosed
+	}
+	if !recordOf(c).read {
+		httpkit.Linger(c.Response(), c.Request(), unread, lingering)
 	}
 	return e.Status
 }

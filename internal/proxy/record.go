@@ -42,6 +42,7 @@ type record struct {
 	account tally.Account // of what it takes
 
 	held int64 // bytes of its body that memory is taken for
+	read bool  // nothing of its body is left
 
 	completion bool // it is a request for a completion
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/loragate/loragate/internal/httpkit"
 	"github.com/loragate/loragate/internal/proxy/failure"
 )
 
@@ -57,4 +58,5 @@ func (s *Starting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setRetryAfter(w.Header(), e)
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(e.JSON()) // whoever left needs none
+	httpkit.Linger(w, r, unread, lingering)
 }

@@ -5,6 +5,7 @@ package archive
 import (
 	"archive/tar"
 	"archive/zip"
+	"bufio"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -79,6 +80,9 @@ func (u *unpacker) unpack(name string, is Format, dir string) error {
 	}
 	if u.ctx.Err() != nil {
 		return failure.GivenUp(u.ctx, u.what)
+	}
+	if errors.Is(err, zip.ErrAlgorithm) {
+		return u.bad("the zip is compressed by a method other than deflate; pack it again with that").Because(err)
 	}
 	return u.bad("the archive is broken (%v); pack it again", err).Because(err)
 }
@@ -159,14 +163,58 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 func (u *unpacker) untar(file *os.File, packed bool) error {
 	r := store.UntilDone(u.ctx, file)
-	if packed {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return err
-		}
-		// Headers do not count as written, and a bomb may be made of them.
-		r = &bounded{z, u.left + tarOverhead, u.tooLarge()}
+	if !packed {
+		return u.entriesOf(r)
 	}
+	z, err := gunzip(r)
+	if err != nil {
+		return err
+	}
+	// Headers do not count as written, and a bomb may be made of them.
+	r = &bounded{z, u.left + tarOverhead, u.tooLarge()}
+	if err := u.entriesOf(r); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r) // the checksum is behind the tar's end, where nobody has looked yet
+	return err
+}
+
+// members reads the members of a gzip one after the other. What follows them and is none means
+// nothing, as to the gzip command.
+type members struct {
+	from  *bufio.Reader
+	z     *gzip.Reader
+	ended bool
+}
+
+func gunzip(r io.Reader) (*members, error) {
+	m := &members{from: bufio.NewReader(r)}
+	var err error
+	if m.z, err = gzip.NewReader(m.from); err != nil {
+		return nil, err
+	}
+	m.z.Multistream(false)
+	return m, nil
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	if m.ended {
+		return 0, io.EOF
+	}
+	n, err := m.z.Read(p)
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if m.z.Reset(m.from) != nil {
+		m.ended = true
+		return n, io.EOF
+	}
+	m.z.Multistream(false)
+	return n, nil
+}
+
+// entriesOf unpacks the entries of a tar.
+func (u *unpacker) entriesOf(r io.Reader) error {
 	t := tar.NewReader(r)
 	for {
 		h, err := t.Next()

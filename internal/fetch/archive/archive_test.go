@@ -174,6 +174,33 @@ func TestNamesOfWindows(t *testing.T) {
 	}
 }
 
+// TestChecksums: a gzip has its checksum behind the tar's last entry.
+func TestChecksums(t *testing.T) {
+	t.Parallel()
+	text := makeTar(t, item{name: "a.gguf", data: []byte("GGUF and so on")})
+	whole := pack(t, text)
+	altered := bytes.Clone(whole)
+	altered[len(altered)-8] ^= 1
+	for name, c := range map[string]struct {
+		raw []byte
+		ok  bool
+	}{
+		"whole":                {whole, true},
+		"with something after": {append(bytes.Clone(whole), "appended"...), true},
+		"in two members":       {append(pack(t, text[:600]), pack(t, text[600:])...), true},
+		"another checksum":     {altered, false},
+		"without its length":   {whole[:len(whole)-4], false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := unpack(t, t.TempDir(), "a.tar.gz", c.raw, 1<<20)
+			if c.ok != (err == nil) || err != nil && !strings.Contains(err.Error(), "the archive is broken") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestDangerousArchives(t *testing.T) {
 	data := someGGUF(500)
 	good := item{name: "x.gguf", data: data}

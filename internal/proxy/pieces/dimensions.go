@@ -17,12 +17,16 @@ type Dimensions int
 // dimensionsKey is the field that says so.
 const dimensionsKey = "dimensions"
 
-// DimensionsOf reads it.
+// DimensionsOf reads it. llama-server's own form, with content, has no such field.
 func DimensionsOf(body rawjson.Object) (Dimensions, error) {
 	n := 0.0
 	given, err := body.Decode(dimensionsKey, &n)
 	if err != nil || given && (n < 1 || n != math.Trunc(n) || n > math.MaxInt32) {
 		return 0, httpkit.Invalid(dimensionsKey, "The field %q must be a whole number of at least 1.", dimensionsKey)
+	}
+	if given && body.Given("content") && !body.Given("input") {
+		return 0, httpkit.Invalid(dimensionsKey, "The field %q needs input: it is OpenAI's, and content is not.",
+			dimensionsKey)
 	}
 	return Dimensions(n), nil
 }

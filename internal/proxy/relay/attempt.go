@@ -142,6 +142,8 @@ func (a *attempt) stream(r *Request, body sse.Lines) (pool.Outcome, error) {
 	for {
 		if kind == dialect.Done && !a.out.Last {
 			event = nil // what is left to send leaves
+		} else if kind != dialect.Data {
+			a.out.End() // no sign of life comes behind the last event
 		}
 		gap, err := a.out.Send(event, kind != dialect.Data || !events.Ready())
 		if err != nil {

@@ -45,7 +45,7 @@ type Stream struct {
 	mu    sync.Mutex  // guards what follows, and the client's headers
 	out   *sse.Sender // nil until the head has been sent
 	begun bool        // an event has been sent
-	ended bool        // nothing more is sent
+	ended bool        // there are no more signs of life
 	moved time.Time   // when something was last sent
 }
 
@@ -127,7 +127,7 @@ func (s *Stream) begin(now time.Time) error {
 }
 
 // Fail tells the client of an error as an event, if it has not been told and cannot be an answer
-// of its own any more. Nothing is sent from then on. It returns the error.
+// of its own any more. No sign of life is sent from then on. It returns the error.
 func (s *Stream) Fail(err error, event func(*httpkit.Error) []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +142,7 @@ func (s *Stream) Fail(err error, event func(*httpkit.Error) []byte) error {
 	return err
 }
 
-// End sees to it that nothing is sent from now on.
+// End sees to it that no sign of life is sent from now on.
 func (s *Stream) End() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
