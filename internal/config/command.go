@@ -21,7 +21,7 @@ func (c *Config) ResolveCommand() (string, error) {
 			"program's path", command, fmt.Sprintf(format, args...))
 	}
 	if strings.ContainsRune(command, filepath.Separator) {
-		path := absolute(c.Dir, command)
+		path := absolute(c.dir(), command)
 		if _, err := exec.LookPath(path); err != nil {
 			return fail("cannot run %s: %v", path, cause(err))
 		}
@@ -47,10 +47,22 @@ func (c *Config) ResolveCommand() (string, error) {
 	return filepath.Abs(path)
 }
 
+// dir is what relative paths are relative to.
+func (c *Config) dir() string {
+	if c.File != "" {
+		return filepath.Dir(c.File)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return string(filepath.Separator)
+	}
+	return dir
+}
+
 // commandFolders are those in which a llama-server is looked for before PATH.
 func (c *Config) commandFolders() []string {
 	const local = ".llama"
-	folders := []string{filepath.Join(c.Dir, local, "bin")}
+	folders := []string{filepath.Join(c.dir(), local, "bin")}
 	if self, err := os.Executable(); err == nil {
 		if real, err := filepath.EvalSymlinks(self); err == nil {
 			self = real

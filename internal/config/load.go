@@ -44,18 +44,15 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 		v.SetDefault(l.key, l.value)
 	}
 	var c Config
-	var err error
 	if path == "" {
 		p.file = "command line"
-		if c.Dir, err = os.Getwd(); err != nil {
-			return nil, fmt.Errorf("the current folder: %w", err)
-		}
 		v.SetDefault("state.dir", userState())
 	} else {
-		if c.File, err = filepath.Abs(path); err != nil {
+		file, err := filepath.Abs(path)
+		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		c.Dir = filepath.Dir(c.File)
+		c.File = file
 		data, err := readFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: cannot read: %w", path, cause(err))

@@ -27,7 +27,7 @@ type checker struct {
 }
 
 func validate(c *Config, p *problems) {
-	k := checker{problems: p, dir: c.Dir, names: map[string]string{}}
+	k := checker{problems: p, dir: c.dir(), names: map[string]string{}}
 	k.listen("listen", c.Listen)
 	k.tls(&c.TLS)
 	k.cors(&c.CORS)
