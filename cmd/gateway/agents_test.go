@@ -28,7 +28,9 @@ func agentsConfig(t *testing.T) string {
 	if !strings.Contains(config, short) || !strings.Contains(config, plain) {
 		t.Fatal("the configuration has another context")
 	}
-	config = strings.Replace(config, short, "context: 8192", 1)
+	config = strings.Replace(config, short, "context: 8192", 1) + `
+rules: [{match: "*", set: '{"temperature": 0}'}]
+`
 	return strings.Replace(config, plain, plain+`, "--override-kv", "llama.context_length=int:8192"`, 1)
 }
 

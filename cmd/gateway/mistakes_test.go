@@ -128,8 +128,8 @@ func TestMistakesAreTheClients(t *testing.T) {
 	pid := g.workerPIDs(1)[0]
 	for _, m := range mistakes() {
 		status, text := g.post(m.path, `{"model":"coding",`+m.more+`}`)
-		named := strings.Contains(text, `"param":"`+m.param+`"`) || strings.HasPrefix(m.path, "/v1/messages") &&
-			(strings.Contains(text, `"`+m.param+`\"`) || strings.Contains(text, `"`+m.param+`:`))
+		named := strings.Contains(text, `"param":"`+m.param) || strings.HasPrefix(m.path, "/v1/messages") &&
+			(strings.Contains(text, `\"`+m.param) || strings.Contains(text, `"`+m.param+`:`))
 		if strings.Contains(text, "exception") {
 			t.Errorf("%s %s: %.300s", m.path, m.more, text)
 		}

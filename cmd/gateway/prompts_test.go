@@ -81,7 +81,7 @@ func TestStreamedPromptsAreLlamaServersOwn(t *testing.T) {
 		"--threads", "1")
 	for _, c := range []struct{ path, body string }{
 		{"/v1/completions", `"prompt":["Once upon","The",[5,6,7],["a",9]],"max_tokens":7`},
-		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":6,"stream_options":{"include_usage":true},"logprobs":1`},
+		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":6,"n_probs":1`},
 		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":6,"verbose":true,"return_progress":true`},
 		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":5,"n":2`},
 		{"/v1/completions", `"prompt":["Once upon","The"],"max_tokens":40,"stop":["e"]`},
