@@ -104,12 +104,21 @@ func cause(err error) error {
 	return err
 }
 
+// atHome returns a path that begins with ~ as one that begins with the user's home, and whether it
+// does.
+func atHome(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, "~")
+	if !ok || rest != "" && rest[0] != filepath.Separator {
+		return "", false
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, rest), err == nil
+}
+
 // absolute returns path, which may be relative to dir, or to the user's home as ~, as an absolute one.
 func absolute(dir, path string) string {
-	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == filepath.Separator) {
-		if home, err := os.UserHomeDir(); err == nil {
-			return filepath.Join(home, rest)
-		}
+	if home, ok := atHome(path); ok {
+		return home
 	}
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)

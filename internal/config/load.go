@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -46,7 +47,6 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	var c Config
 	if path == "" {
 		p.file = "command line"
-		v.SetDefault("state.dir", userState())
 	} else {
 		file, err := filepath.Abs(path)
 		if err != nil {
@@ -65,6 +65,9 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	mergeToken(v, p, environ)
 	mergeFlags(v, p, flags)
 	decode(v, p, &c)
+	if name := cmp.Or(c.Model.Name, nameOf(c.Model.Path)); path == "" && c.State.Dir == "" && name != "" {
+		c.State.Dir = userState(name)
+	}
 	validate(&c, p)
 	if err := p.err(); err != nil {
 		return nil, err
@@ -72,17 +75,17 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	return &c, nil
 }
 
-// userState returns where a gateway without a configuration keeps its state, by the XDG Base
-// Directory Specification; "" is nowhere.
-func userState() string {
+// userState returns where a gateway without a configuration keeps its state of a model, by the XDG
+// Base Directory Specification; "" is nowhere.
+func userState(model string) string {
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, program)
+		return filepath.Join(dir, program, model)
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(home, ".local", "state", program)
+	return filepath.Join(home, ".local", "state", program, model)
 }
 
 // program names what is this program's own in folders of the user.

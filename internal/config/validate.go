@@ -283,7 +283,9 @@ func head(path string, n int64) ([]byte, error) {
 // shown returns path as messages show it: seen from the current folder, as the
 // name of the configuration file is.
 func (k *checker) shown(path string) string {
-	if !filepath.IsAbs(path) {
+	if home, ok := atHome(path); ok {
+		path = home
+	} else if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(k.file), path)
 	}
 	return printable(path)
