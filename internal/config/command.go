@@ -77,19 +77,6 @@ func (c *Config) commandFolders() []string {
 	return folders
 }
 
-// UserLlama is the folder for a llama-server of the user's, by the XDG Base Directory Specification;
-// "" is none.
-func UserLlama() string {
-	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, program, "llama")
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".local", "share", program, "llama")
-}
-
 // cause strips the operation and the path, which our messages name themselves,
 // from an error of the file system.
 func cause(err error) error {
@@ -102,26 +89,4 @@ func cause(err error) error {
 		return cause(execErr.Err)
 	}
 	return err
-}
-
-// atHome returns a path that begins with ~ as one that begins with the user's home, and whether it
-// does.
-func atHome(path string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, "~")
-	if !ok || rest != "" && rest[0] != filepath.Separator {
-		return "", false
-	}
-	home, err := os.UserHomeDir()
-	return filepath.Join(home, rest), err == nil
-}
-
-// absolute returns path, which may be relative to dir, or to the user's home as ~, as an absolute one.
-func absolute(dir, path string) string {
-	if home, ok := atHome(path); ok {
-		return home
-	}
-	if filepath.IsAbs(path) {
-		return filepath.Clean(path)
-	}
-	return filepath.Join(dir, path)
 }

@@ -75,22 +75,6 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	return &c, nil
 }
 
-// userState returns where a gateway without a configuration keeps its state of a model, by the XDG
-// Base Directory Specification; "" is nowhere.
-func userState(model string) string {
-	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, program, model)
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(home, ".local", "state", program, model)
-}
-
-// program names what is this program's own in folders of the user.
-const program = "loragate"
-
 // mergeFlags puts the flags' values over all others.
 func mergeFlags(v *viper.Viper, p *problems, flags []Flag) {
 	for _, f := range flags {

@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,20 +27,6 @@ func (k *checker) model(m *Model) {
 	}
 	k.gguf("model.path", &m.Path, "the base model's GGUF file")
 }
-
-// nameOf makes a model's name of its file's; what may not be in names becomes a dash.
-func nameOf(path string) string {
-	if path == "" {
-		return ""
-	}
-	name := filepath.Base(path)
-	if ext := filepath.Ext(name); strings.EqualFold(ext, ".gguf") {
-		name = name[:len(name)-len(ext)]
-	}
-	return strings.Trim(unnamable.ReplaceAllString(name, "-"), "-.")
-}
-
-var unnamable = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
 func (k *checker) state(s *State, a *Adapters) {
 	k.between("state.versions", s.Versions, 1, 100)
