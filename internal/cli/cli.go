@@ -26,7 +26,7 @@ func Command(version string, out, errOut io.Writer) *cobra.Command {
 	root.SetErr(errOut)
 	root.AddCommand(serveCommand(version), checkCommand(), adaptersCommand(), workersCommand(), keysCommand(),
 		usageCommand(),
-		topCommand(), healthCommand(), mpsKeeperCommand())
+		installLlamaCommand(), topCommand(), healthCommand(), mpsKeeperCommand())
 	return root
 }
 
@@ -38,18 +38,24 @@ func configFlag(cmd *cobra.Command) *string {
 func serveCommand(version string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
-		Short: "Serve the configured models",
-		Long: "Serve the configured models until SIGTERM or SIGINT. The first signal lets running\n" +
-			"requests end, up to limits.drain; a second one stops at once.",
-		Args: cobra.NoArgs,
+		Short: "Serve a model with its adapters, or what is configured",
+		Long: "Serve until SIGTERM or SIGINT. The first signal lets running requests end, up to\n" +
+			"limits.drain; a second one stops at once.\n\n" +
+			"With --model and no --config no file is read: everything has its default, and the\n" +
+			"state is kept in the user's own folder.",
+		Example: "  gateway serve --model llama-3b.gguf --adapters adapters/\n  gateway serve --config my.yaml",
+		Args:    cobra.NoArgs,
 	}
-	file := configFlag(cmd)
+	source := sourceFlags(cmd)
 	replace := cmd.Flags().Bool("replace", false,
 		"take over from the gateway that serves from the same state.dir, if there is one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		load, _, err := source.loader(cmd)
+		if err != nil {
+			return err
+		}
 		return gateway.Serve(cmd.Context(), gateway.Options{
-			Load:    func() (*config.Config, error) { return config.Load(*file) },
-			Replace: *replace, Version: version, Log: cmd.ErrOrStderr(),
+			Load: load, Replace: *replace, Version: version, Log: cmd.ErrOrStderr(),
 		})
 	}
 	return cmd
@@ -61,9 +67,13 @@ func checkCommand() *cobra.Command {
 		Short: "Validate the configuration; exit with 0 if it can be served, else 1",
 		Args:  cobra.NoArgs,
 	}
-	file := configFlag(cmd)
+	source := sourceFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Load(*file)
+		load, named, err := source.loader(cmd)
+		if err != nil {
+			return err
+		}
+		cfg, err := load()
 		if err != nil {
 			return err
 		}
@@ -72,10 +82,10 @@ func checkCommand() *cobra.Command {
 		}
 		adapters, program, err := gateway.Check(cmd.Context(), cfg)
 		if err != nil {
-			return fmt.Errorf("%s: %w", *file, err)
+			return fmt.Errorf("%s: %w", named, err)
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d adapters of %s, %s of %s (build %d)\n",
-			*file, adapters, cfg.Model.Name, workersText(cfg.Workers.Count), program.Path, program.Build)
+			named, adapters, cfg.Model.Name, workersText(cfg.Workers.Count), program.Path, program.Build)
 		return nil
 	}
 	return cmd

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -51,13 +52,11 @@ var bad = []struct{ name, want string }{
 	{"log_format", `FILE: log.format: "xml": must be text or json`},
 	{"log_level", `FILE: log.level: "INFO": must be debug, info, warn or error`},
 	{"log_level_number", `FILE: log.level: 4: must be debug, info, warn or error`},
-	{"model_missing", `FILE: model.name: must be set: the name that clients call the base model` + "\n" +
-		`FILE: model.path: must be set: the base model's GGUF file`},
-	{"model_no_name", `FILE: model.name: must be set: the name that clients call the base model`},
+	{"model_missing", `FILE: model.path: must be set: the base model's GGUF file`},
 	{"model_path_folder", `FILE: model.path: "../adapters": testdata/adapters is not a file`},
 	{"model_path_magic", `FILE: model.path: "../not.gguf": testdata/not.gguf is not a GGUF file`},
 	{"model_path_missing", `FILE: model.path: "nowhere.gguf": cannot read testdata/bad/nowhere.gguf: no such file or directory`},
-	{"model_path_tilde", `FILE: model.path: "~/base.gguf": cannot read testdata/bad/~/base.gguf: no such file or directory`},
+	{"model_path_tilde", `FILE: model.path: "~/nowhere/base.gguf": cannot read HOME/nowhere/base.gguf: no such file or directory`},
 	{"name_at", `FILE: model.name: "demo@v1": '@' is not allowed in names: requests compose adapters with it`},
 	{"name_long", `FILE: model.name: "` + strings.Repeat("x", 129) + `": has 129 characters: names have at most 128`},
 	{"name_of_base", `FILE: adapters.list[0].name: "demo": already used by model.name`},
@@ -238,7 +237,8 @@ func TestBadFiles(t *testing.T) {
 			if err == nil || c != nil {
 				t.Fatalf("got %+v, %v; want nil and an error", c, err)
 			}
-			if want := strings.ReplaceAll(tt.want, "FILE", path); err.Error() != want {
+			home, _ := os.UserHomeDir()
+			if want := strings.NewReplacer("FILE", path, "HOME", home).Replace(tt.want); err.Error() != want {
 				t.Errorf("got\n%v\nwant\n%s", err, want)
 			}
 		})

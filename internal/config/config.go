@@ -17,10 +17,10 @@ import (
 // after Load has returned it.
 //
 // In the file, sections and keys are named as the mapstructure tags say.
-// Relative paths, wherever they come from, are relative to the folder of the
-// configuration file; ~ is not expanded.
+// Relative paths, wherever they come from, are relative to the folder of the configuration file, or
+// without one to that in which the program was begun; ~ at the beginning of one is the user's home.
 type Config struct {
-	// File is the absolute path of the file that was read.
+	// File is the absolute path of the file that was read; "" is none.
 	File string `mapstructure:"-"`
 	// Listen is the address to serve on, as host:port. The host is required,
 	// 0.0.0.0 stands for every IPv4 address; port 0 picks a free one.

@@ -203,6 +203,15 @@ func TestResolveCommand(t *testing.T) {
 		return path
 	}
 	t.Setenv("PATH", elsewhere)
+	data := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", data)
+	ofUser := program(filepath.Join(data, "loragate", "llama", "bin", "ofuser"), 0o700)
+	program(filepath.Join(elsewhere, "ofuser"), 0o700)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside := filepath.Dir(self)
 	local := program(filepath.Join(dir, ".llama", "bin", "both"), 0o700)
 	program(filepath.Join(elsewhere, "both"), 0o700)
 	onPath := program(filepath.Join(elsewhere, "onpath"), 0o700)
@@ -210,14 +219,16 @@ func TestResolveCommand(t *testing.T) {
 	program(filepath.Join(dir, ".llama", "bin", "plain"), 0o600)
 	program(filepath.Join(elsewhere, "plain"), 0o700)
 
-	const hint = ": run `make llama-server`, or set workers.command to the program's path"
+	const hint = ": run `gateway install-llama`, or set workers.command to the program's path"
 	tests := []struct{ command, want, err string }{
 		{"both", local, ""},
 		{"onpath", onPath, ""},
+		{"ofuser", ofUser, ""},
 		{"sub/server", inFolder, ""},
 		{"./sub/server", inFolder, ""},
 		{inFolder, inFolder, ""},
-		{"none", "", `workers.command: "none": neither in ` + dir + `/.llama/bin nor on PATH` + hint},
+		{"none", "", `workers.command: "none": neither in ` + strings.Join([]string{dir + "/.llama/bin", beside,
+			beside + "/.llama/bin", filepath.Dir(beside) + "/.llama/bin", data + "/loragate/llama/bin"}, ", ") + ` nor on PATH` + hint},
 		{"sub/none", "", `workers.command: "sub/none": cannot run ` + dir + `/sub/none: no such file or directory` + hint},
 		{"plain", "", `workers.command: "plain": cannot run ` + dir + `/.llama/bin/plain: permission denied` + hint},
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -17,47 +18,77 @@ import (
 // maxFile is the most that a configuration file may hold, in bytes.
 const maxFile = 1 << 20
 
-// Load reads the configuration from the YAML file at path and from the
-// environment, and checks it, including that the files it names are there.
+// Flag is a key's value from the command line, written as in the environment, which wins over all
+// others.
+type Flag struct {
+	Name string // as the user writes it, such as --model
+	Key  string
+	Text string
+}
+
+// Load reads the configuration from the YAML file at path, from the environment and from flags, and
+// checks it, including that the files it names are there. Without a path there is no file.
 //
 // The error names all mistakes, one a line, each as "SOURCE: KEY: VALUE: what is
 // wrong": SOURCE is path, or the variable that the value is from; VALUE is left
 // out for keys that are unknown or missing; YAML that cannot be parsed is
 // "SOURCE: line N: what is wrong". With an error the Config is nil.
-func Load(path string) (*Config, error) {
-	return load(path, os.Environ())
+func Load(path string, flags ...Flag) (*Config, error) {
+	return load(path, os.Environ(), flags...)
 }
 
 // load is Load with the environment given, as in os.Environ.
-func load(path string, environ []string) (*Config, error) {
+func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	p := newProblems(path)
-	file, err := filepath.Abs(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	data, err := readFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot read: %w", path, cause(err))
-	}
-
 	v := viper.New()
 	for _, l := range leaves() {
 		v.SetDefault(l.key, l.value)
 	}
-	if !mergeFile(v, p, data) {
-		return nil, p.err() // more would only be what follows from this
-	}
-	warnings := mergeEnvironment(v, p, environ)
-	mergeToken(v, p, environ)
-
 	var c Config
+	if path == "" {
+		p.file = "command line"
+	} else {
+		file, err := filepath.Abs(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		c.File = file
+		data, err := readFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: cannot read: %w", path, cause(err))
+		}
+		if !mergeFile(v, p, data) {
+			return nil, p.err() // more would only be what follows from this
+		}
+	}
+	c.Warnings = mergeEnvironment(v, p, environ)
+	mergeToken(v, p, environ)
+	mergeFlags(v, p, flags)
 	decode(v, p, &c)
-	c.File, c.Warnings = file, warnings
+	if name := cmp.Or(c.Model.Name, nameOf(c.Model.Path)); path == "" && c.State.Dir == "" && name != "" {
+		c.State.Dir = userState(name)
+	}
 	validate(&c, p)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// mergeFlags puts the flags' values over all others.
+func mergeFlags(v *viper.Viper, p *problems, flags []Flag) {
+	for _, f := range flags {
+		for _, l := range leaves() {
+			if l.key != f.Key {
+				continue
+			}
+			l.variable = f.Name
+			p.forget(l.key)
+			if parsed := readVariable(p, l, f.Text); parsed != nil {
+				v.Set(l.key, parsed)
+			}
+		}
+	}
 }
 
 func readFile(path string) ([]byte, error) {

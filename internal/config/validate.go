@@ -22,12 +22,12 @@ import (
 // checker checks a decoded Config, and makes its paths absolute.
 type checker struct {
 	*problems
-	dir   string            // the folder of the configuration file, absolute
+	dir   string            // what relative paths are relative to
 	names map[string]string // name of a model -> the key that took it
 }
 
 func validate(c *Config, p *problems) {
-	k := checker{problems: p, dir: filepath.Dir(c.File), names: map[string]string{}}
+	k := checker{problems: p, dir: c.dir(), names: map[string]string{}}
 	k.listen("listen", c.Listen)
 	k.tls(&c.TLS)
 	k.cors(&c.CORS)
@@ -283,7 +283,9 @@ func head(path string, n int64) ([]byte, error) {
 // shown returns path as messages show it: seen from the current folder, as the
 // name of the configuration file is.
 func (k *checker) shown(path string) string {
-	if !filepath.IsAbs(path) {
+	if home, ok := atHome(path); ok {
+		path = home
+	} else if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(k.file), path)
 	}
 	return printable(path)

@@ -19,7 +19,12 @@ import (
 )
 
 func (k *checker) model(m *Model) {
-	k.name("model.name", m.Name, "the name that clients call the base model")
+	if m.Name == "" {
+		m.Name = nameOf(m.Path)
+	}
+	if m.Path != "" { // else that is what is missing
+		k.name("model.name", m.Name, "the name that clients call the base model")
+	}
 	k.gguf("model.path", &m.Path, "the base model's GGUF file")
 }
 

@@ -34,8 +34,13 @@ const defaultSettle = 250 * time.Millisecond
 // needs a restart or that Apply refuses changes nothing, and is logged.
 //
 // It first loads the file once, for changes since Current was loaded. A file that
-// cannot be watched is logged, and then only Trigger loads it.
+// cannot be watched is logged, and then only Trigger loads it. Without a file there is nothing to
+// load again.
 func Watch(ctx context.Context, opts WatchOptions) {
+	if opts.Current.File == "" {
+		<-ctx.Done()
+		return
+	}
 	file, err := watchFile(opts.Current.File)
 	if err == nil {
 		defer file.close()
