@@ -92,7 +92,8 @@ func promptedText(body rawjson.Object, key, system string) (rawjson.Edit, bool) 
 func isSystem(message rawjson.Object) bool {
 	role, _ := message.Raw("role")
 	content, _ := message.Raw("content")
-	return (string(role) == `"system"` || string(role) == `"developer"`) && len(content) > 0 && (content[0] == '"' || content[0] == '[')
+	return (string(role) == `"system"` || string(role) == `"developer"`) && len(content) > 0 &&
+		(content[0] == '"' || content[0] == '[')
 }
 
 // prefixed returns the text of a field with other text before it.
