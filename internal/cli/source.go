@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,6 +44,16 @@ var errNothing = errors.New(`there is no config.yaml here, and no model is named
 or a configuration with
   gateway serve --config /path/to/config.yaml`)
 
+// fromHere returns a path as it is meant where the command runs: the configuration's own are relative
+// to its folder. None stays none, and the home is left to the configuration: shells leave a ~ that
+// stands behind a = as it is.
+func fromHere(path string) (string, error) {
+	if path == "" || path == "~" || strings.HasPrefix(path, "~/") {
+		return path, nil
+	}
+	return filepath.Abs(path)
+}
+
 // loader returns what loads the configuration, and what that is called in messages. The file is
 // left out if a model is named on the command line, and no file.
 func (s *source) loader(cmd *cobra.Command) (load func() (*config.Config, error), named string, err error) {
@@ -54,7 +65,7 @@ func (s *source) loader(cmd *cobra.Command) (load func() (*config.Config, error)
 		}
 		text := *v.text
 		if v.isPath {
-			if text, err = filepath.Abs(text); err != nil {
+			if text, err = fromHere(text); err != nil {
 				return nil, "", err
 			}
 		}

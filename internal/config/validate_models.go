@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,11 @@ func (k *checker) model(m *Model) {
 	if m.Name == "" {
 		m.Name = nameOf(m.Path)
 	}
-	if m.Path != "" { // else that is what is missing
+	switch {
+	case m.Path == "": // that is what is missing
+	case m.Name == "":
+		k.add("model.name", "must be set, as with --name: none can be made of the file's, %s", filepath.Base(m.Path))
+	default:
 		k.name("model.name", m.Name, "the name that clients call the base model")
 	}
 	k.gguf("model.path", &m.Path, "the base model's GGUF file")

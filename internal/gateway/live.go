@@ -46,7 +46,7 @@ func (g *gateway) openCatalog(ctx context.Context) error {
 	}
 	var err error
 	if g.state, err = state.Open(dir); err != nil {
-		return fmt.Errorf("state.dir: %w", err)
+		return without(g.cfg, "GATEWAY_STATE_DIR", fmt.Errorf("state.dir: %w", err))
 	}
 	in, err := newSources(g.cfg, g.state.Store(), g.log)
 	if err != nil {

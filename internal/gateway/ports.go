@@ -57,9 +57,18 @@ func openPorts(cfg *config.Config, handed []*net.TCPListener) (p ports, err erro
 	}
 	if p.admin, err = open(1, cfg.Admin.Listen); err != nil {
 		p.close()
-		return ports{}, fmt.Errorf("admin.listen: %w", err)
+		return ports{}, without(cfg, "GATEWAY_ADMIN_LISTEN", fmt.Errorf("admin.listen: %w", err))
 	}
 	return p, nil
+}
+
+// without has an error of a gateway that has no configuration, and so none to mend, name the variable
+// for the key at fault.
+func without(cfg *config.Config, variable string, err error) error {
+	if cfg.File != "" {
+		return err
+	}
+	return fmt.Errorf("%w: set %s to another one", err, variable)
 }
 
 func (p ports) close() {

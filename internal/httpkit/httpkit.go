@@ -23,7 +23,8 @@ func Linger(w http.ResponseWriter, r *http.Request, most int64, wait time.Durati
 		return
 	}
 	control := http.NewResponseController(w)
-	if control.Flush() != nil || control.SetReadDeadline(time.Now().Add(wait)) != nil {
+	// First the deadline: before the head leaves, the server reads on what there is of a small body.
+	if control.SetReadDeadline(time.Now().Add(wait)) != nil || control.Flush() != nil {
 		return
 	}
 	_, _ = io.CopyN(io.Discard, r.Body, most) // whoever leaves, or has sent all, ends it

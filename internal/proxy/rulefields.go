@@ -44,7 +44,7 @@ var families = []*family{
 		own:   map[string]string{toResponses: "reasoning.effort", toMessages: "output_config.effort"},
 	},
 	{
-		names: []string{"thinking_budget_tokens", "thinking.budget_tokens"},
+		names: []string{budgetField, "thinking.budget_tokens"},
 		own:   map[string]string{toMessages: "thinking.budget_tokens"},
 	},
 	{
@@ -60,6 +60,10 @@ var families = []*family{
 
 // tokensField bounds how long an answer may be, by its first name.
 const tokensField = "max_tokens"
+
+// budgetField bounds how long a model thinks, by its first name: 0 is not at all, and less without
+// a bound.
+const budgetField = "thinking_budget_tokens"
 
 // familyOf returns the family of a name; a field of one name is its own.
 func familyOf(key string) *family {
@@ -215,10 +219,29 @@ func (d *draft) replace(e rawjson.Edit) {
 // usual adds to a request what it says nothing of.
 func (d *draft) usual(e rawjson.Edit) {
 	for _, member := range members(e) {
-		if !gives(d.Object, d.path, member.Key) {
+		if !gives(d.Object, d.path, member.Key) && !d.settled(member.Key) {
 			d.put(member)
 		}
 	}
+}
+
+// settled reports whether the client says by another field what one of a rule's would change with it:
+// that there is to be no thinking, no log-probabilities, or one call at most.
+func (d *draft) settled(key string) bool {
+	says, value := "", ""
+	switch first := familyOf(key).names[0]; {
+	case d.path == toMessages && first == budgetField:
+		says = "thinking.type"
+	case d.path == toMessages && first == "parallel_tool_calls":
+		says = onceAt
+	case d.path == toChat && first == "top_logprobs":
+		says, value = "logprobs", "false"
+	default:
+		return false
+	}
+	client := &draft{Object: d.Object, path: d.path}
+	raw, given := client.raw(says)
+	return given && string(raw) != "null" && (value == "" || string(raw) == value)
 }
 
 // put has a field be a value, under the name and in the form that it has at the endpoint.
@@ -240,14 +263,26 @@ func (d *draft) put(e rawjson.Edit) {
 	}
 	d.set(name, value)
 	switch e.Key {
-	case "thinking.budget_tokens", "thinking_budget_tokens":
+	case "thinking.budget_tokens", budgetField:
 		if d.path == toMessages {
-			d.set("thinking.type", []byte(`"enabled"`))
+			d.think(value)
 		}
 	case "tools", "functions":
 		if raw, _ := d.raw("tool_choice"); len(raw) > 0 && raw[0] == '{' {
 			d.strip("tool_choice") // of the tools that were there
 		}
+	}
+}
+
+// think says in the words of the Messages API how long the model may think: budgets are above 0 there.
+func (d *draft) think(budget json.RawMessage) {
+	switch {
+	case string(budget) == "0":
+		d.set("thinking", []byte(`{"type":"disabled"}`))
+	case budget[0] == '-':
+		d.set("thinking", []byte(`{"type":"enabled"}`))
+	default:
+		d.set("thinking.type", []byte(`"enabled"`))
 	}
 }
 

@@ -33,29 +33,34 @@ func (rule *Rule) apply(body rawjson.Object, path string) rawjson.Object {
 		d.replace(e)
 	}
 	d.agree()
-	if rule.System != "" {
-		if e, ok := prompted(body, path, rule.System); ok {
-			d.set(e.Key, e.Value)
-		}
-	}
 	changed, _ := rawjson.Scan(body.Apply(d.edits...)) // an edited object stays one
+	if rule.System == "" {
+		return changed
+	}
+	if e, ok := prompted(changed, path, rule.System); ok {
+		changed, _ = rawjson.Scan(changed.Apply(e))
+	}
 	return changed
 }
 
 // prompted returns the edit that puts a system prompt before the request's own.
 func prompted(body rawjson.Object, path, system string) (rawjson.Edit, bool) {
 	switch path {
-	case "/v1/responses":
-		return rawjson.Edit{Key: "instructions", Value: prefixed(body, "instructions", system)}, true
-	case "/v1/messages":
-		if raw, ok := body.Raw("system"); ok && bytes.HasPrefix(raw, []byte{'['}) {
+	case toResponses:
+		return promptedText(body, "instructions", system)
+	case toMessages:
+		raw, _ := body.Raw("system")
+		if bytes.HasPrefix(raw, []byte{'{'}) {
+			raw = rawjson.List([][]byte{raw})
+		}
+		if bytes.HasPrefix(raw, []byte{'['}) {
 			first := encodeJSON(map[string]string{"type": "text", "text": system})
 			return rawjson.Edit{Key: "system", Value: withFirst(first, raw)}, true
 		}
-		return rawjson.Edit{Key: "system", Value: prefixed(body, "system", system)}, true
+		return promptedText(body, "system", system)
 	}
 	raw, ok := body.Raw("messages")
-	if !ok {
+	if !ok || raw[0] != '[' { // whoever checks it says what is wrong
 		return rawjson.Edit{}, false
 	}
 	var head, rest []byte
@@ -75,11 +80,20 @@ func prompted(body rawjson.Object, path, system string) (rawjson.Edit, bool) {
 	return rawjson.Edit{Key: "messages", Value: withFirst(first, raw)}, true
 }
 
+// promptedText is prompted for a field that has a text: what is none is left to whoever checks it.
+func promptedText(body rawjson.Object, key, system string) (rawjson.Edit, bool) {
+	if raw, given := body.Raw(key); given && raw[0] != '"' && string(raw) != "null" {
+		return rawjson.Edit{}, false
+	}
+	return rawjson.Edit{Key: key, Value: prefixed(body, key, system)}, true
+}
+
 // isSystem reports whether a message is a system prompt: some templates take one only.
 func isSystem(message rawjson.Object) bool {
 	role, _ := message.Raw("role")
 	content, _ := message.Raw("content")
-	return (string(role) == `"system"` || string(role) == `"developer"`) && len(content) > 0 && (content[0] == '"' || content[0] == '[')
+	return (string(role) == `"system"` || string(role) == `"developer"`) && len(content) > 0 &&
+		(content[0] == '"' || content[0] == '[')
 }
 
 // prefixed returns the text of a field with other text before it.

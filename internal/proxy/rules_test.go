@@ -40,6 +40,18 @@ func TestRulesChangeRequests(t *testing.T) {
 		{system, "/v1/messages", `{"system":"Be kind."}`, `{"system":"Be brief.\n\nBe kind."}`},
 		{system, "/v1/messages", `{"system":[{"type":"text","text":"x"}]}`,
 			`{"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"x"}]}`},
+		{system, "/v1/messages", `{"system":{"type":"text","text":"x"}}`,
+			`{"system":[{"type":"text","text":"Be brief."},{"type":"text","text":"x"}]}`},
+		// What is no list of messages, or no text, is not replaced: it is to be refused.
+		{system, "/v1/chat/completions", `{"messages":"Hi"}`, `{"messages":"Hi"}`},
+		{system, "/v1/chat/completions", `{"messages":{"role":"user"}}`, `{"messages":{"role":"user"}}`},
+		{system, "/v1/messages", `{"system":5}`, `{"system":5}`},
+		{system, "/v1/responses", `{"instructions":5}`, `{"instructions":5}`},
+		{system, "/v1/responses", `{"instructions":null}`, `{"instructions":"Be brief."}`},
+		// The rule's own prompt goes before what the rule leaves.
+		{&Rule{System: "Be brief.", Strip: []string{"system"}}, "/v1/messages", `{"system":"Be kind."}`, `{"system":"Be brief."}`},
+		{&Rule{System: "Be brief.", Set: []rawjson.Edit{edit("instructions", `"x"`)}}, "/v1/responses", `{"instructions":"y"}`,
+			`{"instructions":"Be brief.\n\nx"}`},
 		// What has several names is meant under all of them.
 		{short, "/v1/chat/completions", `{"max_completion_tokens":900,"n_predict":7,"stop":"x"}`, `{"max_tokens":5,"stop":["."]}`},
 		{short, "/v1/responses", `{"max_output_tokens":900}`, `{"max_output_tokens":5,"stop":["."]}`},
@@ -138,6 +150,14 @@ func TestRulesActOnFamilies(t *testing.T) {
 		{strip("reasoning_effort"), answers, `{"reasoning":{"effort":"high"}}`, `{}`},
 		{set("thinking", `{"type":"enabled","budget_tokens":9}`), messages, `{}`, `{"thinking":{"type":"enabled","budget_tokens":9}}`},
 		{set("thinking_budget_tokens", `9`), messages, `{"thinking":{"type":"disabled"}}`, `{"thinking":{"type":"enabled","budget_tokens":9}}`},
+		{set("thinking_budget_tokens", `0`), messages, `{"thinking":{"type":"enabled","budget_tokens":9}}`, `{"thinking":{"type":"disabled"}}`},
+		{set("thinking_budget_tokens", `-1`), messages, `{}`, `{"thinking":{"type":"enabled"}}`},
+		// Defaults leave what the client says by another field.
+		{usual("thinking_budget_tokens", `9`), messages, `{"thinking":{"type":"disabled"}}`, `{"thinking":{"type":"disabled"}}`},
+		{usual("thinking_budget_tokens", `9`), messages, `{}`, `{"thinking":{"type":"enabled","budget_tokens":9}}`},
+		{usual("top_logprobs", `2`), chats, `{"logprobs":false}`, `{"logprobs":false}`},
+		{usual("top_logprobs", `2`), chats, `{}`, `{"logprobs":true,"top_logprobs":2}`},
+		{usual("parallel_tool_calls", `true`), messages, `{"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`, `{"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`},
 		{set("metadata", `{"user_id":"u"}`), messages, `{"metadata":{"user_id":"x","more":1}}`, `{"metadata":{"user_id":"u"}}`},
 		{set("x.y", `1`), chats, `{}`, `{"x.y":1}`},
 		{strip("parallel_tool_calls"), messages, `{"tool_choice":{"type":"any","disable_parallel_tool_use":true}}`, `{"tool_choice":{"type":"any"}}`},

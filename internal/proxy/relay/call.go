@@ -109,11 +109,11 @@ func (r *Request) calls() bool {
 	return r.API.Parses && string(choice) != `"none"` && r.Body.Given("tools")
 }
 
-// steady returns the request with a seed, if it has none and may have to be asked for once more:
+// steady returns the request with a seed, if it has none, or -1 for any, and may have to be asked for once more:
 // the client may have a part of its answer, and both are to be of one length.
 func (r *Request) steady() *Request {
 	seed, _ := r.Body.Raw("seed")
-	if own := len(seed) > 0 && string(seed) != "null" && seed[0] != '-'; own || !r.calls() {
+	if own := len(seed) > 0 && string(seed) != "null" && string(seed) != "-1"; own || !r.calls() {
 		return r
 	}
 	steady := *r
