@@ -37,7 +37,7 @@ func TestServeWithoutAFile(t *testing.T) {
 			t.Errorf("%s: %d %.200s", model, got, text)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(home, "state", "loragate", "base")); err != nil {
+	if kept, err := filepath.Glob(filepath.Join(home, "state", "loragate", "base-*", "*")); err != nil || len(kept) == 0 {
 		t.Errorf("nothing was kept: %v", err)
 	}
 }

@@ -66,7 +66,7 @@ func load(path string, environ []string, flags ...Flag) (*Config, error) {
 	mergeFlags(v, p, flags)
 	decode(v, p, &c)
 	if name := cmp.Or(c.Model.Name, nameOf(c.Model.Path)); path == "" && c.State.Dir == "" && name != "" {
-		c.State.Dir = userState(name)
+		c.State.Dir = userState(name, c.Model.Path)
 	}
 	validate(&c, p)
 	if err := p.err(); err != nil {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,8 +10,10 @@ import (
 )
 
 // userState returns where a gateway without a configuration keeps its state of a model, by the XDG
-// Base Directory Specification; "" is nowhere.
-func userState(model string) string {
+// Base Directory Specification; "" is nowhere. Files of one name in several folders are several models.
+func userState(model, file string) string {
+	sum := sha256.Sum256([]byte(file))
+	model += "-" + hex.EncodeToString(sum[:4])
 	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, program, model)
 	}

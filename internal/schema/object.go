@@ -111,6 +111,9 @@ func (h *holder) fill(f *fields, n *node) error {
 		if said {
 			p.says = append(p.says, h.node(raw, n.at.in("properties", p.key)))
 		}
+		if err := h.look(len(patterns)); err != nil {
+			return err
+		}
 		for _, one := range patterns {
 			if one.pattern.MatchString(p.key) {
 				p.says, said = append(p.says, one.says), true
