@@ -26,21 +26,8 @@ type asked struct {
 
 // dig follows keys and indices into decoded JSON; "" if there is nothing.
 func dig(v any, path ...any) string {
-	for _, step := range path {
-		switch key := step.(type) {
-		case string:
-			m, _ := v.(map[string]any)
-			v = m[key]
-		case int:
-			list, _ := v.([]any)
-			if key >= len(list) {
-				return ""
-			}
-			v = list[key]
-		}
-	}
-	s, _ := v.(string)
-	return s
+	text, _ := at(v, path...).(string)
+	return text
 }
 
 func userMessage(prompt string) []map[string]any {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -194,12 +195,11 @@ func (p *Proxy) get(path string, serve echo.HandlerFunc) {
 }
 
 // exposed are the headers of answers that scripts of web pages may read.
-var exposed = []string{
-	"X-Request-Id", "Request-Id", "X-Adapter", "X-Adapter-Digest", "X-Adapter-State", "X-Worker", "X-Queue-Ms",
-	"Retry-After", "X-Should-Retry",
+var exposed = slices.Concat(provenance, []string{
+	"X-Request-Id", "Request-Id", "Retry-After", "X-Should-Retry",
 	"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
 	"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
-}
+})
 
 // ServeHTTP implements http.Handler.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.echo.ServeHTTP(w, r) }

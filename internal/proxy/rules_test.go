@@ -65,16 +65,7 @@ func TestRulesChangeRequests(t *testing.T) {
 		{unbound, "/v1/chat/completions", `{"max_tokens":1,"max_completion_tokens":2}`, `{}`},
 		{&Rule{}, "/v1/completions", `{ "a" : 1 }`, `{ "a" : 1 }`},
 	} {
-		body, err := rawjson.Parse([]byte(c.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed := c.rule.apply(body, c.path)
-		var got, want any
-		if json.Unmarshal(changed.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil ||
-			!reflect.DeepEqual(got, want) {
-			t.Errorf("%s %s became %s, want %s", c.path, c.body, changed.Apply(), c.want)
-		}
+		becomes(t, c.rule, c.path, c.body, c.want)
 	}
 }
 
@@ -167,15 +158,21 @@ func TestRulesActOnFamilies(t *testing.T) {
 		{set("system", `"Be brief."`), answers, `{}`, `{"instructions":"Be brief."}`},
 		{strip("system"), answers, `{"instructions":"x"}`, `{}`},
 	} {
-		body, err := rawjson.Parse([]byte(c.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		changed := c.rule.apply(body, c.path)
-		var got, want any
-		if json.Unmarshal(changed.Apply(), &got) != nil || json.Unmarshal([]byte(c.want), &want) != nil ||
-			!reflect.DeepEqual(got, want) {
-			t.Errorf("%v: %s %s became %s, want %s", c.rule, c.path, c.body, changed.Apply(), c.want)
-		}
+		becomes(t, c.rule, c.path, c.body, c.want)
+	}
+}
+
+// becomes fails unless a rule makes a body for a path what is wanted.
+func becomes(t *testing.T, rule *Rule, path, text, wanted string) {
+	t.Helper()
+	body, err := rawjson.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := rule.apply(body, path)
+	var got, want any
+	if json.Unmarshal(changed.Apply(), &got) != nil || json.Unmarshal([]byte(wanted), &want) != nil ||
+		!reflect.DeepEqual(got, want) {
+		t.Errorf("%v: %s %s became %s, want %s", rule, path, text, changed.Apply(), wanted)
 	}
 }

@@ -146,21 +146,35 @@ func (w *Rewriter) tells(event []byte, object rawjson.Object) bool {
 	return ends || counted
 }
 
-// translate is Rewrite for the Messages API.
-func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
+// chunk returns the object that an event of a chat is, to be put into another API's terms. It reports
+// false for what is none, and for an error: then out and kind are what becomes of the event. The end
+// is the caller's to tell.
+func (w *Rewriter) chunk(event []byte) (object rawjson.Object, ok bool, out []byte, kind Kind) {
 	line := bytes.TrimRight(event, "\r\n")
 	if sse.IsDone(line) {
-		return w.message.End(), Done
+		return object, false, nil, Done
 	}
-	_, object, ok := sse.Object(line)
-	if !ok {
-		return nil, Data
+	if _, object, ok = sse.Object(line); !ok {
+		return object, false, nil, Data
 	}
 	if raw, ok := object.Raw("error"); ok {
-		return w.fail(raw)
+		out, kind = w.fail(raw)
+		return object, false, out, kind
 	}
 	if w.keeps() {
 		w.keep(object, w.Tally.Parts())
+	}
+	return object, true, nil, Data
+}
+
+// translate is Rewrite for the Messages API.
+func (w *Rewriter) translate(event []byte) ([]byte, Kind) {
+	object, ok, out, kind := w.chunk(event)
+	switch {
+	case kind == Done:
+		return w.message.End(), Done
+	case !ok:
+		return out, kind
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		w.Tally.Progress(raw)
@@ -192,19 +206,12 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		w.began = true
 		w.response = &responses.Stream{Asked: w.Responded, Model: w.Model}
 	}
-	line := bytes.TrimRight(event, "\r\n")
-	if sse.IsDone(line) {
+	object, ok, out, kind := w.chunk(event)
+	switch {
+	case kind == Done:
 		return w.response.End(), Done
-	}
-	_, object, ok := sse.Object(line)
-	if !ok {
-		return nil, Data
-	}
-	if raw, ok := object.Raw("error"); ok {
-		return w.fail(raw)
-	}
-	if w.keeps() {
-		w.keep(object, w.Tally.Parts())
+	case !ok:
+		return out, kind
 	}
 	if raw, ok := object.Raw(tally.ProgressKey); ok {
 		if w.Tally.Progress(raw); w.Hides {
@@ -216,7 +223,7 @@ func (w *Rewriter) respond(event []byte) ([]byte, Kind) {
 		w.Tally.Text()
 	}
 	w.Tally.Count(object)
-	out := w.response.Chunk(object)
+	out = w.response.Chunk(object)
 	if w.theirs = (sse.Frame{}); w.response.Likely() {
 		w.theirs = sse.FrameOf(event)
 	}
